@@ -1,0 +1,69 @@
+// A PostgreSQL cluster of the bench's own, removed afterwards. The cost of a commit decides most ratios, so it has a
+// name: the real disk of the folder, or 1 ms in memory, which is what a cloud disk takes.
+import { existsSync } from "node:fs";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Cluster, startPostgres } from "../stack/postgres.ts";
+
+export type Commit = "disk" | "1ms";
+
+export const COMMIT_NAMES: Record<Commit, string> = {
+  disk: "the disk's own flush",
+  "1ms": "1 ms (commit_delay in memory)",
+};
+
+/** As on a hosted project with 2 shared cores and 2 GB of memory. */
+const SETTINGS = {
+  shared_preload_libraries: "pg_stat_statements",
+  shared_buffers: "512MB",
+  effective_cache_size: "1536MB",
+  work_mem: "3500kB",
+  maintenance_work_mem: "128MB",
+  max_connections: "90",
+  wal_level: "logical",
+  max_wal_size: "4GB",
+  min_wal_size: "1GB",
+  checkpoint_completion_target: "0.9",
+  random_page_cost: "1.1",
+  effective_io_concurrency: "200",
+  max_worker_processes: "6",
+  max_parallel_workers: "2",
+  max_parallel_workers_per_gather: "1",
+  jit: "off",
+};
+
+const MEMORY = "/dev/shm";
+
+export async function withCluster<T>(
+  commit: Commit,
+  dir: string | undefined,
+  work: (cluster: Cluster) => Promise<T>,
+): Promise<T> {
+  const inMemory = commit === "1ms" && existsSync(MEMORY);
+  const folder = await mkdtemp(join(inMemory ? MEMORY : dir ?? tmpdir(), "audit-bench-"));
+  await chmod(folder, 0o755); // the server may have to run as another user
+  let failure: string | undefined;
+  let cluster: Cluster | undefined;
+  // Without its server whatever is going on fails and tidies up; a second Ctrl-C ends the process at once.
+  const interrupt = () => {
+    failure = "interrupted";
+    return cluster?.stop("immediate");
+  };
+  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+  try {
+    cluster = await startPostgres({
+      dataDir: join(folder, "data"),
+      settings: commit === "1ms" ? { ...SETTINGS, commit_delay: "1000", commit_siblings: "0" } : SETTINGS,
+      onCrash: (reason) => failure = reason,
+    });
+    if (failure !== undefined) throw new Error(failure);
+    return await work(cluster);
+  } catch (error) {
+    throw failure === undefined ? error : new Error(failure, { cause: error });
+  } finally {
+    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+    await cluster?.stop("immediate");
+    await rm(folder, { recursive: true, force: true });
+  }
+}

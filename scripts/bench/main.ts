@@ -1,0 +1,100 @@
+// The command line of the benches; see `npm run bench -- --help`.
+import { access, writeFile } from "node:fs/promises";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { benchCapture, SCENARIOS } from "./capture.ts";
+import type { Commit } from "./cluster.ts";
+import { formatCapture, formatJudged, formatMachine, formatVerify } from "./report.ts";
+import type { Scenario } from "./scenario.ts";
+import { benchVerify } from "./verify.ts";
+
+type CaptureArguments = {
+  supaAudit?: string;
+  json?: string;
+  dir?: string;
+  commitDelay: Commit | "both";
+  seconds: number;
+  rounds: number;
+  only?: Scenario[];
+};
+
+type VerifyArguments = { entries: number; json?: string; dir?: string };
+
+const program = new Command("npm run bench --")
+  .description("Measures what capture costs and how fast the log verifies, on database servers of its own.");
+
+program.command("capture")
+  .description("compare unaudited tables, ours and supa_audit; after every run each chain must verify")
+  .option("--supa-audit <file>", "the peer's supa_audit--0.3.1.sql; without it the comparison is left out")
+  .addOption(
+    new Option("--commit-delay <kind>", "cost of a commit: the disk's own, 1 ms in memory, or one after the other")
+      .choices(["disk", "1ms", "both"]).default("both"),
+  )
+  .option("--seconds <number>", "length of a run with several writers", positive, 5)
+  .option("--rounds <number>", "runs of each scenario and variant; medians are shown", positive, 3)
+  .option("--only <names...>", `scenarios, also by the beginning of their names: ${names()}`, choose)
+  .option("--dir <folder>", "where the disk's database is made (default: the system's temporary folder)")
+  .option("--json <file>", "also write every single run to a file")
+  .action(capture);
+
+program.command("verify")
+  .description("time the verification of a log in SQL and in TypeScript, as it grows to a tenth, half and all")
+  .option("--entries <number>", "size of the log", positive, 1_000_000)
+  .option("--dir <folder>", "where the database is made (default: the system's temporary folder)")
+  .option("--json <file>", "also write the figures to a file")
+  .action(verify);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  console.error(`\nError: ${(error as Error).message}`);
+  process.exitCode = 1;
+}
+
+async function capture({ commitDelay, only = SCENARIOS, json, ...rest }: CaptureArguments): Promise<void> {
+  if (rest.supaAudit !== undefined) await access(rest.supaAudit); // before half an hour's work
+  const report = await benchCapture({
+    ...rest,
+    commits: commitDelay === "both" ? ["1ms", "disk"] : [commitDelay],
+    scenarios: only,
+    onProgress: (line) => console.error(line),
+  });
+  console.log([
+    `\n${formatMachine(report.machine)}`,
+    `Rounds: ${rest.rounds}, medians shown; load runs of ${rest.seconds} s; after each run every chain verified`,
+    formatCapture(report.runs, only),
+    formatJudged(report.targets),
+  ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function verify({ json, ...rest }: VerifyArguments): Promise<void> {
+  const report = await benchVerify({ ...rest, onProgress: (line) => console.error(line) });
+  console.log([
+    `\n${formatMachine(report.machine)}`,
+    "Medians of 3 runs; the log is spread over 8 organisations; every run found every chain verified",
+    formatVerify(report),
+    formatJudged(report.targets),
+  ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function writeJson(file: string, report: object): Promise<void> {
+  await writeFile(file, `${JSON.stringify(report, null, 2)}\n`);
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new InvalidArgumentError("a positive whole number is needed.");
+}
+
+/** Called for each name of the list. */
+function choose(name: string, chosen: Scenario[] = []): Scenario[] {
+  const found = SCENARIOS.filter((scenario) => scenario.name.startsWith(name) && !chosen.includes(scenario));
+  if (found.length === 0) throw new InvalidArgumentError(`choose from ${names()}.`);
+  return [...chosen, ...found];
+}
+
+function names(): string {
+  return SCENARIOS.map(({ name }) => name).join(", ");
+}

@@ -1,0 +1,115 @@
+// What the product must reach ("at least") and wants to ("aim"). Ratios where possible: they outlive a machine.
+import type { Commit } from "./cluster.ts";
+import type { Measured } from "./results.ts";
+import { type Bar, type Verdict, verdict } from "./statistics.ts";
+
+export type Goal = Bar & { title: string; unit?: "µs" | "%" | "s" };
+
+/** A goal for capture, and how its value follows from the runs of a scenario. */
+export type Target = Goal & {
+  scenario: string;
+  /** Where it depends on the cost of a commit. */
+  commit?: Commit;
+  /** undefined where it was not measured. */
+  value(measured: Measured): number | undefined;
+};
+
+export type Judged = Goal & { value: number | undefined; verdict: Verdict | undefined };
+
+export function judge(goal: Goal, value: number | undefined): Judged {
+  return { ...goal, value, verdict: value === undefined ? undefined : verdict(value, goal) };
+}
+
+export const VERIFY_GOAL: Goal = {
+  title: "verification in SQL, per million entries",
+  atLeast: 8,
+  aim: 3,
+  lessIsBetter: true,
+  unit: "s",
+};
+
+export const CAPTURE_TARGETS: Target[] = [
+  throughput("1 writer, of supa_audit", "one-writer", "disk", "supa_audit", 2.0, 2.6),
+  throughput("1 writer, of unaudited", "one-writer", "1ms", "unaudited", 0.80, 0.87),
+  throughput("16 writers, one organisation, of supa_audit", "one-organization", "1ms", "supa_audit", 2.2, 2.8),
+  throughput("16 writers, one organisation, of unaudited", "one-organization", "1ms", "unaudited", 0.38, 0.50),
+  throughput("16 writers, 100 organisations, of supa_audit", "many-organizations", "1ms", "supa_audit", 2.4, 3.0),
+  throughput("16 writers, 100 organisations, of unaudited", "many-organizations", "1ms", "unaudited", 0.42, 0.52),
+  ...bulk("10,000 rows in one INSERT", "bulk-10000"),
+  ...bulk("100,000 rows in one INSERT", "bulk-100000"),
+  growth("30,000 statements, one organisation", "long-transaction"),
+  growth("30,000 statements, two organisations", "long-transaction-two-organizations"),
+  failures("READ COMMITTED", "read-committed", 0),
+  failures("REPEATABLE READ", "repeatable-read", 0),
+  failures("SERIALIZABLE", "serializable", 0.1),
+  {
+    title: "8 writers beside an idle transaction, of without it",
+    scenario: "idle-transaction",
+    atLeast: 0.8,
+    aim: 0.95,
+    value: (measured) => measured.has("ours") ? measured.median("ours", "ratio") : undefined,
+  },
+];
+
+function throughput(
+  title: string,
+  scenario: string,
+  commit: Commit,
+  of: "unaudited" | "supa_audit",
+  atLeast: number,
+  aim: number,
+): Target {
+  return { title, scenario, commit, atLeast, aim, value: (measured) => measured.ratio("tps", "ours", of) };
+}
+
+function bulk(title: string, scenario: string): Target[] {
+  return [
+    {
+      title: `${title}: added per row`,
+      scenario,
+      atLeast: 40,
+      aim: 20,
+      lessIsBetter: true,
+      unit: "µs",
+      value: (measured) => measured.added("us_per_row", "ours"),
+    },
+    {
+      title: `${title}: supa_audit adds times as much`,
+      scenario,
+      atLeast: 4,
+      aim: 8,
+      value: (measured) => {
+        const ours = measured.added("us_per_row", "ours");
+        const theirs = measured.added("us_per_row", "supa_audit");
+        return ours === undefined || theirs === undefined ? undefined : theirs / ours;
+      },
+    },
+  ];
+}
+
+function growth(title: string, scenario: string): Target {
+  return {
+    title: `${title}: last 1,000 of first 1,000`,
+    scenario,
+    atLeast: 2,
+    aim: 1.2,
+    lessIsBetter: true,
+    value: (measured) => measured.has("ours") ? measured.median("ours", "growth") : undefined,
+  };
+}
+
+function failures(title: string, scenario: string, atLeast: number): Target {
+  return {
+    title: `${title}: transactions that capture makes fail`,
+    scenario,
+    atLeast,
+    aim: 0,
+    lessIsBetter: true,
+    unit: "%",
+    value: (measured) => {
+      if (!measured.has("ours")) return undefined;
+      const failed = measured.total("ours", "deadlocks") + measured.total("ours", "serialization_failures");
+      return 100 * failed / (failed + measured.total("ours", "transactions"));
+    },
+  };
+}

@@ -1,0 +1,88 @@
+// What is compared: the same application unaudited, with this product, and with supa_audit. Each is a template
+// database; every run gets a fresh copy, because a log cannot be emptied and a full one would be slower than a new one.
+import { readdir, readFile } from "node:fs/promises";
+import pg from "pg";
+import { createEventTriggers, loadBase } from "../stack/base.ts";
+import { type Cluster, databaseUrl } from "../stack/postgres.ts";
+import { SAMPLE_TABLE, SESSION_SETTINGS } from "./sample.ts";
+
+export const VARIANTS = ["unaudited", "ours", "supa_audit"] as const;
+export type Variant = typeof VARIANTS[number];
+
+/** A database of one variant; `url` is for role postgres, as on Supabase, `adminUrl` for the superuser. */
+export type Database = { variant: Variant; url: string; adminUrl: string };
+
+const SQL = new URL("../../sql/", import.meta.url);
+
+/** Returns the variants that are there: supa_audit only where its SQL file is given. */
+export async function makeTemplates(cluster: Cluster, supaAuditFile: string | undefined): Promise<Variant[]> {
+  const variants = VARIANTS.filter((variant) => variant !== "supa_audit" || supaAuditFile !== undefined);
+  for (const variant of variants) {
+    await withClient(cluster.adminUrl(), (client) => client.query(`create database template_${variant}`));
+    await loadBase(cluster.adminUrl(`template_${variant}`));
+    await withClient(
+      databaseUrl(cluster.port, "postgres", undefined, `template_${variant}`),
+      async (client) => {
+        await client.query(SAMPLE_TABLE);
+        if (variant === "ours") await loadProduct(client);
+        if (variant === "supa_audit") await loadSupaAudit(client, supaAuditFile!);
+      },
+    );
+    await createEventTriggers(cluster.adminUrl(`template_${variant}`));
+  }
+  await withClient(cluster.adminUrl(), (client) => client.query(SESSION_SETTINGS));
+  return variants;
+}
+
+/** Every run starts alike: new database, statistics known, everything written out. */
+export function withDatabase<T>(
+  cluster: Cluster,
+  variant: Variant,
+  work: (database: Database) => Promise<T>,
+): Promise<T> {
+  return withClient(cluster.adminUrl(), async (admin) => {
+    await admin.query(`create database run template template_${variant}`);
+    try {
+      const adminUrl = cluster.adminUrl("run");
+      await withClient(adminUrl, (client) => client.query("vacuum analyze"));
+      await admin.query("checkpoint");
+      return await work({ variant, url: databaseUrl(cluster.port, "postgres", undefined, "run"), adminUrl });
+    } finally {
+      await admin.query("drop database run with (force)");
+    }
+  });
+}
+
+export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url });
+  client.on("error", () => {}); // a server that goes away fails the query in flight, or the next
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+async function loadProduct(client: pg.Client): Promise<void> {
+  const files = (await readdir(SQL)).filter((name) => name.endsWith(".sql")).sort();
+  const sources = await Promise.all(files.map((name) => readFile(new URL(name, SQL), "utf8")));
+  await client.query("begin");
+  for (const [index, source] of sources.entries()) {
+    await client.query(source).catch((error) => {
+      throw new Error(`sql/${files[index]}: ${error.message}`, { cause: error });
+    });
+  }
+  await client.query("commit");
+  await client.query("select audit.track('public.llm_queries')");
+}
+
+/** Its file is the script of an extension; here it is loaded as plain SQL. */
+async function loadSupaAudit(client: pg.Client, file: string): Promise<void> {
+  const script = (await readFile(file, "utf8"))
+    .replaceAll(/^\\echo .*$/gm, "")
+    .replaceAll(/^select pg_catalog\.pg_extension_config_dump\(.*\);$/gm, "");
+  await client.query("create schema if not exists audit");
+  await client.query(script);
+  await client.query("select audit.enable_tracking('public.llm_queries'::regclass)");
+}

@@ -1,0 +1,28 @@
+-- The product's own schema and the one role that may write the log.
+--
+-- Schema `audit` is not exposed by the API. What each role may do in it stands in 980_privileges.sql, which starts
+-- from nothing: default privileges cannot be reduced per schema, so every load revokes first and grants by name.
+
+create schema if not exists audit;
+
+comment on schema audit is
+  'Audit logs for Supabase: capture, chains, identities, verification. Read the log itself in public.audit_logs.';
+
+revoke all on schema audit from public, anon, authenticated, service_role;
+
+-- Nobody who can log in owns the right to insert into the log: not the application, not service_role, not even
+-- postgres. The append functions belong to this role and run as it; 990_install.sql withdraws the membership that
+-- the loader needs to hand them over.
+do $$
+begin
+  if not exists (select from pg_catalog.pg_roles where rolname = 'audit_writer') then
+    create role audit_writer nologin noinherit;
+  end if;
+end
+$$;
+
+comment on role audit_writer is 'Owns the functions that append to public.audit_logs; nobody else can insert there.';
+
+grant audit_writer to current_user;
+grant usage on schema public to audit_writer;
+grant usage, create on schema audit to audit_writer; -- create: needed to hand functions over; withdrawn in 990

@@ -1,0 +1,39 @@
+-- One registry of error codes for SQL, TypeScript and people. Every `raise` of the product uses a code listed here
+-- through audit.fail(); sql/README.md explains how the codes were chosen.
+
+create or replace function audit.fail(code text, message text, detail text default null, hint text default null)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = fail.code,
+    message = fail.message,
+    detail = coalesce(fail.detail, ''),
+    hint = coalesce(fail.hint, '');
+end
+$$;
+
+comment on function audit.fail(text, text, text, text) is
+  'Raises an error with one of the codes of audit.error_codes: the message names the cause, the hint the way out.';
+
+create or replace view audit.error_codes as
+  select code, http_status, name, meaning
+  from (values
+    ('AUIMM', 409, 'log_immutable', 'Entries of the log are never changed or deleted.'),
+    ('AUTBL', 404, 'table_not_found', 'There is no table of that name.'),
+    ('AUKND', 422, 'table_kind_unsupported', 'Only ordinary and partitioned tables can be tracked.'),
+    ('AUPRT', 422, 'table_is_partition', 'A partition is captured through its parent.'),
+    ('AULOG', 422, 'table_is_the_log', 'The product''s own tables are not tracked.'),
+    ('AUNPK', 422, 'no_primary_key', 'A tracked table needs a primary key, or option "id".'),
+    ('AUORG', 422, 'no_organization', 'The organisation of a row could not be determined.'),
+    ('AUOPT', 422, 'invalid_option', 'An option is unknown, of the wrong type or names no column.'),
+    ('AUARG', 422, 'invalid_argument', 'An argument is missing or out of range.'),
+    ('AUDEN', 403, 'access_denied', 'The caller may not do this.'),
+    ('AUSTL', 409, 'capture_stale', 'The table was altered after it was tracked; track it again.'),
+    ('AUROW', 409, 'rows_unpaired', 'An update''s old and new rows could not be paired.')
+  ) as registry (code, http_status, name, meaning);
+
+comment on view audit.error_codes is 'Every error the product raises: SQLSTATE, HTTP status, name and meaning.';

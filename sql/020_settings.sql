@@ -1,0 +1,93 @@
+-- Settings of the project (organisation = the nil UUID) and of single organisations, which override them.
+
+create or replace function audit.system_organization()
+  returns uuid
+  language sql
+  immutable
+  parallel safe
+  return '00000000-0000-0000-0000-000000000000'::uuid;
+
+comment on function audit.system_organization() is
+  'The nil UUID: the organisation of events that belong to no tenant, and of the project''s own settings.';
+
+create table if not exists audit.settings (
+  organization_id uuid not null,
+  name text not null,
+  value jsonb not null,
+  changed_at timestamptz not null default clock_timestamp(),
+  constraint settings_pkey primary key (organization_id, name),
+  constraint settings_are_known check (
+    case name
+      when 'ip_addresses' then value in ('"on"', '"truncated"', '"off"')
+      when 'query_text' then jsonb_typeof(value) = 'boolean'
+      else false
+    end
+  )
+);
+
+comment on table audit.settings is 'What a project or an organisation has chosen; written by audit.configure().';
+comment on column audit.settings.organization_id is 'Whose choice; the nil UUID is the project''s default.';
+comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off") or query_text (true or false).';
+comment on column audit.settings.value is 'The chosen value.';
+comment on column audit.settings.changed_at is 'When it was last chosen; the log has every change.';
+
+insert into audit.settings (organization_id, name, value)
+values
+  (audit.system_organization(), 'ip_addresses', '"on"'),
+  (audit.system_organization(), 'query_text', 'false')
+on conflict do nothing;
+
+create or replace function audit.setting(name text, organization_id uuid default audit.system_organization())
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select s.value
+  from audit.settings s
+  where s.name = setting.name
+    and s.organization_id in (setting.organization_id, audit.system_organization())
+  order by s.organization_id = audit.system_organization()
+  limit 1
+$$;
+
+comment on function audit.setting(text, uuid) is
+  'The value in force for an organisation: its own choice, else the project''s.';
+
+create or replace function audit.configure(
+  name text,
+  value jsonb,
+  organization_id uuid default audit.system_organization()
+)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_old jsonb := audit.setting(configure.name, configure.organization_id);
+begin
+  begin
+    insert into audit.settings as s (organization_id, name, value)
+    values (configure.organization_id, configure.name, configure.value)
+    on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
+  exception when check_violation or not_null_violation then
+    perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
+      'Settings are ip_addresses ("on", "truncated", "off") and query_text (true, false).');
+  end;
+
+  -- Settings that every write depends on are compiled into the functions that apply them.
+  if configure.name = 'query_text' then
+    perform audit.refresh_capture();
+  elsif configure.name = 'ip_addresses' then
+    perform audit.compile_ip_setting();
+  end if;
+
+  perform audit.record(
+    configure.organization_id, 'capture.changed', 'setting', configure.name,
+    jsonb_build_object('changes', jsonb_build_object(configure.name, jsonb_build_object('old', v_old, 'new', configure.value)))
+  );
+end
+$$;
+
+comment on function audit.configure(text, jsonb, uuid) is
+  'Chooses a setting for the project, or for one organisation, and leaves an entry: audit.configure(''query_text'', ''true'').';

@@ -1,0 +1,335 @@
+-- The one writer of the log. Triggers call audit.append() for one row and audit.append_all() for many; applications call
+-- audit.record(). All three belong to audit_writer, the only role that can insert.
+
+do $$
+begin
+  if to_regtype('audit.draft') is null then
+    create type audit.draft as (
+      organization_id uuid,
+      action text,
+      outcome text,
+      resource_type text,
+      resource_id text,
+      created_by uuid,
+      provider text,
+      cost numeric,
+      details jsonb,
+      suspect boolean
+    );
+  end if;
+end
+$$;
+
+comment on type audit.draft is 'What a caller says of an event; the writer adds place, time, context and hashes.';
+
+-- An entry text is at most 65,535 bytes (an archive bundle's length prefix); bounded fields leave this much for details.
+create or replace function audit.details_limit()
+  returns int
+  language sql
+  immutable
+  parallel safe
+  return 57344;
+
+comment on function audit.details_limit() is 'Most bytes of details in an entry; what is larger is cut to a digest.';
+
+create or replace function audit.append(
+  organization_id uuid,
+  action text,
+  outcome text,
+  resource_type text,
+  resource_id text,
+  created_by uuid,
+  provider text,
+  cost numeric,
+  details jsonb,
+  suspect boolean, -- some value is long enough to hold a secret, or for an entry to outgrow its bounds
+  out chain int,
+  out seq bigint,
+  out hash bytea
+)
+  language plpgsql
+  security definer -- callers may write the audited table, never the log
+  set search_path = ''
+  -- A head is a row of a small table with many dead versions: read whole, as the planner would while it is one page, it
+  -- costs ten times the one fetch, and takes a predicate lock on all heads at SERIALIZABLE.
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_context audit.statement_context := audit.context();
+  v_lookup bytea;
+  v_identity bytea;
+  v_hint text;
+  v_place text;
+begin
+  -- Each expression costs a new transaction 1 to 3 µs and each statement 10 and more, so the usual way through is one
+  -- statement, and what is rare stands behind a condition.
+  chain := v_context.chain;
+  if chain is null then
+    chain := audit.transaction_chain();
+  end if;
+  if organization_id is null then
+    organization_id := audit.system_organization();
+  end if;
+  if v_context.extra is not null then
+    details := details || v_context.extra;
+  end if;
+  if suspect then
+    if length(cost::text) > 100 then
+      details := details || jsonb_build_object('cost', audit.digest_of(cost::text));
+      cost := null;
+    end if;
+    if pg_column_size(details) > 800 or length(resource_id) > 500 or length(provider) > 200
+      or audit.may_hold_secret(concat_ws(' ', resource_id, provider, details))
+    then
+      resource_id := audit.masked_text(audit.bounded(resource_id, 500));
+      provider := audit.masked_text(audit.bounded(provider, 200));
+      details := audit.fitted(audit.masked(details), audit.details_limit());
+    end if;
+  end if;
+  v_lookup := audit.identity_lookup(
+    organization_id, v_context.created_by, v_context.email, audit.permitted_ip(organization_id, v_context.ip_address),
+    v_context.user_agent
+  );
+
+  v_hint := 'audit.head_' || left(organization_id::text, 2);
+  v_place := current_setting(v_hint, true);
+  loop
+    -- The head is addressed by where its last version lies: through its index, a transaction of tens of thousands of
+    -- statements would walk all its own dead versions each time. A stale or forged place finds no such head. The
+    -- identity is looked up on the way (not at SERIALIZABLE: see audit.identify()). If either is not found, nothing is
+    -- written, both are made, and it is tried again.
+    if translate(v_place, '0123456789', '') = '(,)' then
+      with identity as materialized (
+        select coalesce(v_identity, (
+          select i.identity_hash
+          from audit.identities i
+          where i.lookup = v_lookup and current_setting('transaction_isolation') <> 'serializable'
+          limit 1
+        )) as identity_hash
+      ),
+      head as (
+        update audit.heads h set
+          seq = h.seq + 1,
+          last_at = greatest(h.last_at, v_now),
+          prev_hash = h.hash,
+          hash = audit.hash_of(
+            audit.entry_head(append.organization_id, append.chain, h.seq + 1, greatest(h.last_at, v_now))
+              || audit.entry_body(
+                append.action, append.outcome, append.resource_type, append.resource_id,
+                coalesce(v_context.created_by, append.created_by), v_context.actor_type, i.identity_hash,
+                append.provider, append.cost, v_context.request_id, append.details
+              )
+              || audit.entry_tail(h.hash)
+          )
+        from identity i
+        where h.ctid = v_place::tid and h.organization_id = append.organization_id and h.chain = append.chain
+          and (v_lookup is null or i.identity_hash is not null)
+        returning h.ctid, h.seq, h.last_at, h.prev_hash, h.hash, i.identity_hash
+      ),
+      entry as (
+        insert into public.audit_logs (
+          organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
+          identity_hash, provider, cost, request_id, details, prev_hash, hash
+        )
+        select append.organization_id, append.chain, h.seq, h.last_at, append.action, append.outcome,
+          append.resource_type, append.resource_id, coalesce(v_context.created_by, append.created_by),
+          v_context.actor_type, h.identity_hash, append.provider, append.cost, v_context.request_id, append.details,
+          h.prev_hash, h.hash
+        from head h
+      )
+      select set_config(v_hint, h.ctid::text, false), h.seq, h.hash into v_place, append.seq, append.hash from head h;
+      exit when found;
+    end if;
+    v_identity := audit.identify(
+      organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
+    );
+    -- An upsert finds the head without the predicate lock that a select would take at SERIALIZABLE.
+    insert into audit.heads as h (organization_id, chain, seq, last_at, prev_hash, hash)
+    values (
+      append.organization_id, append.chain, 0, '-infinity', ''::bytea,
+      audit.first_prev_hash(append.organization_id, append.chain)
+    )
+    on conflict on constraint heads_pkey do update set seq = h.seq
+    returning h.ctid::text into v_place;
+  end loop;
+end
+$$;
+
+comment on function audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean) is
+  'Appends one entry to the organisation''s chain of this connection and returns its place and hash.';
+
+-- The state is the hash before and the hash of an entry, 64 bytes, so that no second window has to look back.
+create or replace function audit.chain_step(state bytea, first_prev bytea, entry_text text)
+  returns bytea
+  language plpgsql
+  stable
+  parallel safe
+  set search_path = ''
+as $$
+begin
+  if state is not null then
+    first_prev := substring(state from 33);
+  end if;
+  return first_prev || audit.hash_of(entry_text || audit.entry_tail(first_prev));
+end
+$$;
+
+comment on function audit.chain_step(bytea, bytea, text) is 'Step of audit.chained(): the hashes of the entry before and of the entry.';
+
+create or replace aggregate audit.chained(first_prev bytea, entry_text text) (
+  sfunc = audit.chain_step,
+  stype = bytea
+);
+
+comment on aggregate audit.chained(bytea, text) is
+  'As a window function over entry texts without their tail, in order of seq: each entry''s prev_hash and hash, joined.';
+
+create or replace function audit.append_all(drafts audit.draft[])
+  returns void
+  language plpgsql
+  security definer -- callers may write the audited table, never the log
+  set search_path = ''
+  -- A head is a row of a small table with many dead versions: read whole, as the planner would while it is one page, it
+  -- costs ten times the one fetch, and takes a predicate lock on all heads at SERIALIZABLE.
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_context audit.statement_context := audit.context();
+  v_chain int := coalesce(v_context.chain, audit.transaction_chain());
+begin
+  insert into audit.heads as h (organization_id, chain, seq, last_at, prev_hash, hash)
+  select o.organization_id, v_chain, 0, '-infinity', ''::bytea, audit.first_prev_hash(o.organization_id, v_chain)
+  from (
+    select distinct coalesce(d.organization_id, audit.system_organization()) as organization_id
+    from unnest(append_all.drafts) d
+    order by 1 -- the same order everywhere, should two connections ever share a chain
+  ) o
+  on conflict on constraint heads_pkey do nothing;
+
+  with head as materialized (
+    select h.organization_id, h.seq, h.last_at, h.hash,
+      case
+        when v_context.email is not null or v_context.ip_address is not null or v_context.user_agent is not null
+          then audit.identify(
+            h.organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
+          )
+      end as identity_hash
+    from audit.heads h
+    where h.chain = v_chain
+      and h.organization_id = any (
+        array(select distinct coalesce(d.organization_id, audit.system_organization()) from unnest(append_all.drafts) d)
+      )
+    for no key update
+  ),
+  draft as (
+    select h.organization_id, h.seq as head_seq, h.hash as head_hash, h.identity_hash,
+      greatest(h.last_at, v_now) as created_at,
+      row_number() over (partition by h.organization_id order by d.n) as n,
+      count(*) over (partition by h.organization_id) as total,
+      d.action, d.outcome, d.resource_type, coalesce(v_context.created_by, d.created_by) as created_by,
+      case when d.rare then audit.masked_text(audit.bounded(d.resource_id, 500)) else d.resource_id end as resource_id,
+      case when d.rare then audit.masked_text(audit.bounded(d.provider, 200)) else d.provider end as provider,
+      case when d.rare and length(d.cost::text) > 100 then null else d.cost end as cost,
+      case
+        when d.rare then audit.fitted(
+          audit.masked(d.details || coalesce(v_context.extra, '{}') || case
+            when length(d.cost::text) > 100 then jsonb_build_object('cost', audit.digest_of(d.cost::text)) else '{}'
+          end), audit.details_limit()
+        )
+        when v_context.extra is null then d.details
+        else d.details || v_context.extra
+      end as details
+    from (
+      select u.*, u.suspect and (
+        pg_column_size(u.details) > 800 or length(u.resource_id) > 500 or length(u.provider) > 200
+        or length(u.cost::text) > 100 or audit.may_hold_secret(concat_ws(' ', u.resource_id, u.provider, u.details))
+      ) as rare
+      from unnest(append_all.drafts) with ordinality as u (
+        organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, n
+      )
+    ) d
+    join head h on h.organization_id = coalesce(d.organization_id, audit.system_organization())
+  ),
+  chained as materialized (
+    select d.*,
+      audit.chained(
+        d.head_hash,
+        audit.entry_head(d.organization_id, v_chain, d.head_seq + d.n, d.created_at)
+          || audit.entry_body(
+            d.action, d.outcome, d.resource_type, d.resource_id, d.created_by, v_context.actor_type, d.identity_hash,
+            d.provider, d.cost, v_context.request_id, d.details
+          )
+      ) over (partition by d.organization_id order by d.n rows unbounded preceding) as hashes
+    from draft d
+  ),
+  moved as (
+    update audit.heads h set
+      seq = c.head_seq + c.n, last_at = c.created_at,
+      prev_hash = substring(c.hashes from 1 for 32), hash = substring(c.hashes from 33)
+    from chained c
+    where c.n = c.total and h.organization_id = c.organization_id and h.chain = v_chain
+  )
+  insert into public.audit_logs (
+    organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
+    identity_hash, provider, cost, request_id, details, prev_hash, hash
+  )
+  select c.organization_id, v_chain, c.head_seq + c.n, c.created_at, c.action, c.outcome, c.resource_type, c.resource_id,
+    c.created_by, v_context.actor_type, c.identity_hash, c.provider, c.cost, v_context.request_id, c.details,
+    substring(c.hashes from 1 for 32), substring(c.hashes from 33)
+  from chained c;
+end
+$$;
+
+comment on function audit.append_all(audit.draft[]) is
+  'Appends many entries in one pass, in the order given; a window aggregate carries the hash.';
+
+create or replace function audit.record(
+  organization_id uuid,
+  action text,
+  resource_type text default null,
+  resource_id text default null,
+  details jsonb default '{}',
+  outcome text default 'success',
+  provider text default null,
+  cost numeric default null,
+  out chain int,
+  out seq bigint,
+  out hash bytea
+)
+  language plpgsql
+  security definer -- callers may record an event, never call the writer
+  set search_path = ''
+as $$
+begin
+  if record.action is null or record.action !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' or length(record.action) > 100 then
+    perform audit.fail('AUARG', format('%L is no action.', record.action), null,
+      'An action is dotted, in lower case and past tense, at most 100 characters: report.generated.');
+  end if;
+  if record.outcome is null or record.outcome not in ('success', 'failure', 'denied') then
+    perform audit.fail('AUARG', format('%L is no outcome.', record.outcome), null, 'It is success, failure or denied.');
+  end if;
+  if jsonb_typeof(record.details) is distinct from 'object' then
+    perform audit.fail('AUARG', 'The details of an entry are a JSON object.', null, 'For example {"report": "monthly"}.');
+  end if;
+  select a.chain, a.seq, a.hash into record.chain, record.seq, record.hash
+  from audit.append(
+    record.organization_id, record.action, record.outcome, audit.bounded(record.resource_type, 200), record.resource_id,
+    null, record.provider, record.cost, record.details, true
+  ) a;
+end
+$$;
+
+comment on function audit.record(uuid, text, text, text, jsonb, text, text, numeric) is
+  'Records what no table shows: select * from audit.record(organization_id, ''report.generated'', ''report'', ''2026-01'').
+Returns the entry''s chain, seq and hash as acknowledgement. organization_id null: the system organisation.';
+
+do $$
+begin
+  alter function audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean) owner to audit_writer;
+  alter function audit.append_all(audit.draft[]) owner to audit_writer;
+end
+$$;

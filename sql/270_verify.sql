@@ -1,0 +1,177 @@
+-- Verification in the database: every entry's hash is recomputed from its columns, every link followed, every head
+-- compared. (It runs inside the database it checks; the offline verifier of the archive trusts less.)
+
+create or replace function audit.verify(
+  organization uuid default null,
+  max_entries bigint default null,
+  resume_from text default null
+)
+  returns table (
+    organization_id uuid,
+    chain int,
+    entries bigint,
+    from_seq bigint,
+    to_seq bigint,
+    status text,
+    broken_seq bigint,
+    finding text,
+    explanation text,
+    resume text
+  )
+  language plpgsql
+  stable
+  parallel safe
+  set search_path = ''
+  -- One pass over the log in chain order: the scan may run in parallel, and the sort needs room.
+  set work_mem = '64MB'
+as $$
+#variable_conflict use_column
+declare
+  v_from_organization uuid;
+  v_from_chain int;
+  v_from_seq bigint;
+begin
+  if verify.max_entries < 1 then
+    perform audit.fail('AUARG', 'max_entries is a positive number, or null for all.');
+  end if;
+  if verify.resume_from is not null then
+    begin
+      v_from_organization := split_part(verify.resume_from, '/', 1)::uuid;
+      v_from_chain := split_part(verify.resume_from, '/', 2)::int;
+      v_from_seq := split_part(verify.resume_from, '/', 3)::bigint;
+    exception when others then
+      perform audit.fail('AUARG', format('%L is no position to resume from.', verify.resume_from), null,
+        'Pass the value of column resume of an earlier run.');
+    end;
+  end if;
+
+  return query
+  with bounded as (
+    select a.organization_id, a.chain, a.seq, a.created_at, a.prev_hash, a.hash, audit.recomputed_hash(a) as computed
+    from public.audit_logs a
+    where (verify.organization is null or a.organization_id = verify.organization)
+      and (verify.resume_from is null or (a.organization_id, a.chain, a.seq) >= (v_from_organization, v_from_chain, v_from_seq))
+    order by a.organization_id, a.chain, a.seq
+    limit verify.max_entries
+  ),
+  linked as (
+    select b.organization_id, b.chain, b.seq, b.hash, b.prev_hash, b.created_at,
+      case
+        when b.hash is distinct from b.computed then 'hash_mismatch'
+        when lag(b.seq) over in_chain = b.seq then 'duplicate'
+        when b.seq <> coalesce(lag(b.seq) over in_chain + 1, case when verify.resume_from is null then 1 else b.seq end)
+          then 'gap'
+        when b.prev_hash is distinct from coalesce(
+          lag(b.hash) over in_chain,
+          case when b.seq = 1 then audit.first_prev_hash(b.organization_id, b.chain) else b.prev_hash end
+        ) then 'link_mismatch'
+        when b.created_at < lag(b.created_at) over in_chain then 'time_reversed'
+      end as finding,
+      lead(true) over in_chain is null as is_last
+    from bounded b
+    window in_chain as (partition by b.organization_id, b.chain order by b.seq)
+  ),
+  chains as (
+    select l.organization_id, l.chain, count(*) as entries, min(l.seq) as from_seq, max(l.seq) as to_seq,
+      (array_agg(row(l.hash, l.prev_hash, l.created_at)::text) filter (where l.is_last))[1] as last_entry,
+      min(l.seq) filter (where l.finding is not null) as broken_seq,
+      (array_agg(l.finding order by l.seq) filter (where l.finding is not null))[1] as finding
+    from linked l
+    group by l.organization_id, l.chain
+  ),
+  -- The last chain of a bounded run may go on behind the bound.
+  cut as (
+    select c.organization_id, c.chain, c.to_seq
+    from chains c
+    where verify.max_entries is not null and (select sum(k.entries) from chains k) >= verify.max_entries
+    order by c.organization_id desc, c.chain desc
+    limit 1
+  ),
+  judged as (
+    select coalesce(c.organization_id, h.organization_id) as organization_id, coalesce(c.chain, h.chain) as chain,
+      coalesce(c.entries, 0) as entries, c.from_seq, c.to_seq,
+      coalesce(c.broken_seq, case
+        when k.chain is not null and h.seq > c.to_seq then null -- cut by the bound: the head is not reached yet
+        when h.chain is null then c.to_seq
+        when c.chain is null and h.seq > 0 then 1
+        when h.seq > c.to_seq then c.to_seq + 1
+        when h.seq < c.to_seq then h.seq + 1
+        when h.seq > 0 and row(h.hash, h.prev_hash, h.last_at)::text <> c.last_entry then c.to_seq
+      end) as broken_seq,
+      case
+        when c.finding is not null then c.finding
+        when k.chain is not null and h.seq > c.to_seq then null
+        when h.chain is null then 'head_missing'
+        when c.chain is null and h.seq > 0 or h.seq > c.to_seq then 'tail_missing'
+        when h.seq < c.to_seq then 'beyond_head'
+        when h.seq > 0 and row(h.hash, h.prev_hash, h.last_at)::text <> c.last_entry then 'head_mismatch'
+      end as finding,
+      k.chain is not null and h.seq > c.to_seq as is_cut
+    from chains c
+    full join (
+      select h.*
+      from audit.heads h
+      where (verify.organization is null or h.organization_id = verify.organization)
+        and (verify.resume_from is null or (h.organization_id, h.chain) >= (v_from_organization, v_from_chain))
+        and not exists (select from cut k where (h.organization_id, h.chain) > (k.organization_id, k.chain))
+    ) h on h.organization_id = c.organization_id and h.chain = c.chain
+    left join cut k on k.organization_id = c.organization_id and k.chain = c.chain
+  )
+  select j.organization_id, j.chain, j.entries, j.from_seq, j.to_seq,
+    case when j.finding is not null then 'broken' when j.is_cut then 'partial' else 'verified' end,
+    j.broken_seq, j.finding,
+    case j.finding
+      when 'hash_mismatch' then 'The entry''s content is not what was hashed when it was written.'
+      when 'link_mismatch' then 'The entry does not link to the one before it: one of the two was replaced.'
+      when 'gap' then 'One or more entries before this one are missing.'
+      when 'duplicate' then 'The same position stands twice.'
+      when 'time_reversed' then 'The entry is dated before its predecessor.'
+      when 'tail_missing' then 'The chain''s head knows entries from here on, and they are missing.'
+      when 'beyond_head' then 'Entries from here on were not written by the writer.'
+      when 'head_mismatch' then 'The last entry is not the one that the chain''s head knows.'
+      when 'head_missing' then 'The chain has no head: it was not written by the writer, or the head was deleted.'
+    end,
+    case when (j.organization_id, j.chain) in (select k.organization_id, k.chain from cut k)
+      then concat(j.organization_id, '/', j.chain, '/', j.to_seq) end
+  from judged j
+  where j.entries > 0 or j.finding is not null
+  order by j.organization_id, j.chain;
+end
+$$;
+
+comment on function audit.verify(uuid, bigint, text) is
+  'Recomputes and follows every chain: select * from audit.verify(). One row a chain: verified, partial (the bound was
+reached) or broken, with the first broken entry and the kind of break. Bounded by max_entries and resumed from the
+value of column resume: select * from audit.verify(max_entries => 100000, resume_from => …).';
+
+create or replace function audit.verify_identities(organization uuid default null)
+  returns table (organization_id uuid, identity_hash bytea, state text, entries bigint)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with used as (
+    select a.organization_id, a.identity_hash, count(*) as entries
+    from public.audit_logs a
+    where a.identity_hash is not null
+      and (verify_identities.organization is null or a.organization_id = verify_identities.organization)
+    group by a.organization_id, a.identity_hash
+  )
+  select u.organization_id, u.identity_hash,
+    case
+      when count(i.identity_hash) = 0 then 'missing'
+      when bool_and(i.organization_id = u.organization_id and u.identity_hash = sha256(
+        '\x02'::bytea || i.salt || convert_to(
+          audit.identity_text(i.organization_id, i.user_id, i.email, i.ip_address, i.user_agent), 'UTF8'
+        )
+      )) then 'verified'
+      else 'mismatched'
+    end,
+    u.entries
+  from used u
+  left join audit.identities i on i.identity_hash = u.identity_hash
+  group by u.organization_id, u.identity_hash, u.entries
+$$;
+
+comment on function audit.verify_identities(uuid) is
+  'Opens every commitment to an identity: verified, missing (erased, or removed by somebody), mismatched (tampered).';

@@ -1,0 +1,3506 @@
+-- Generated from sql/*.sql by `npm run build`; do not edit.
+
+set local lock_timeout = '3s';
+set local check_function_bodies = off;
+
+-- sql/000_schema.sql
+
+-- The product's own schema and the one role that may write the log.
+--
+-- Schema `audit` is not exposed by the API. What each role may do in it stands in 980_privileges.sql, which starts
+-- from nothing: default privileges cannot be reduced per schema, so every load revokes first and grants by name.
+
+create schema if not exists audit;
+
+comment on schema audit is
+  'Audit logs for Supabase: capture, chains, identities, verification. Read the log itself in public.audit_logs.';
+
+revoke all on schema audit from public, anon, authenticated, service_role;
+
+-- Nobody who can log in owns the right to insert into the log: not the application, not service_role, not even
+-- postgres. The append functions belong to this role and run as it; 990_install.sql withdraws the membership that
+-- the loader needs to hand them over.
+do $$
+begin
+  if not exists (select from pg_catalog.pg_roles where rolname = 'audit_writer') then
+    create role audit_writer nologin noinherit;
+  end if;
+end
+$$;
+
+comment on role audit_writer is 'Owns the functions that append to public.audit_logs; nobody else can insert there.';
+
+grant audit_writer to current_user;
+grant usage on schema public to audit_writer;
+grant usage, create on schema audit to audit_writer; -- create: needed to hand functions over; withdrawn in 990
+
+-- sql/010_errors.sql
+
+-- One registry of error codes for SQL, TypeScript and people. Every `raise` of the product uses a code listed here
+-- through audit.fail(); sql/README.md explains how the codes were chosen.
+
+create or replace function audit.fail(code text, message text, detail text default null, hint text default null)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = fail.code,
+    message = fail.message,
+    detail = coalesce(fail.detail, ''),
+    hint = coalesce(fail.hint, '');
+end
+$$;
+
+comment on function audit.fail(text, text, text, text) is
+  'Raises an error with one of the codes of audit.error_codes: the message names the cause, the hint the way out.';
+
+create or replace view audit.error_codes as
+  select code, http_status, name, meaning
+  from (values
+    ('AUIMM', 409, 'log_immutable', 'Entries of the log are never changed or deleted.'),
+    ('AUTBL', 404, 'table_not_found', 'There is no table of that name.'),
+    ('AUKND', 422, 'table_kind_unsupported', 'Only ordinary and partitioned tables can be tracked.'),
+    ('AUPRT', 422, 'table_is_partition', 'A partition is captured through its parent.'),
+    ('AULOG', 422, 'table_is_the_log', 'The product''s own tables are not tracked.'),
+    ('AUNPK', 422, 'no_primary_key', 'A tracked table needs a primary key, or option "id".'),
+    ('AUORG', 422, 'no_organization', 'The organisation of a row could not be determined.'),
+    ('AUOPT', 422, 'invalid_option', 'An option is unknown, of the wrong type or names no column.'),
+    ('AUARG', 422, 'invalid_argument', 'An argument is missing or out of range.'),
+    ('AUDEN', 403, 'access_denied', 'The caller may not do this.'),
+    ('AUSTL', 409, 'capture_stale', 'The table was altered after it was tracked; track it again.'),
+    ('AUROW', 409, 'rows_unpaired', 'An update''s old and new rows could not be paired.')
+  ) as registry (code, http_status, name, meaning);
+
+comment on view audit.error_codes is 'Every error the product raises: SQLSTATE, HTTP status, name and meaning.';
+
+-- sql/020_settings.sql
+
+-- Settings of the project (organisation = the nil UUID) and of single organisations, which override them.
+
+create or replace function audit.system_organization()
+  returns uuid
+  language sql
+  immutable
+  parallel safe
+  return '00000000-0000-0000-0000-000000000000'::uuid;
+
+comment on function audit.system_organization() is
+  'The nil UUID: the organisation of events that belong to no tenant, and of the project''s own settings.';
+
+create table if not exists audit.settings (
+  organization_id uuid not null,
+  name text not null,
+  value jsonb not null,
+  changed_at timestamptz not null default clock_timestamp(),
+  constraint settings_pkey primary key (organization_id, name),
+  constraint settings_are_known check (
+    case name
+      when 'ip_addresses' then value in ('"on"', '"truncated"', '"off"')
+      when 'query_text' then jsonb_typeof(value) = 'boolean'
+      else false
+    end
+  )
+);
+
+comment on table audit.settings is 'What a project or an organisation has chosen; written by audit.configure().';
+comment on column audit.settings.organization_id is 'Whose choice; the nil UUID is the project''s default.';
+comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off") or query_text (true or false).';
+comment on column audit.settings.value is 'The chosen value.';
+comment on column audit.settings.changed_at is 'When it was last chosen; the log has every change.';
+
+insert into audit.settings (organization_id, name, value)
+values
+  (audit.system_organization(), 'ip_addresses', '"on"'),
+  (audit.system_organization(), 'query_text', 'false')
+on conflict do nothing;
+
+create or replace function audit.setting(name text, organization_id uuid default audit.system_organization())
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select s.value
+  from audit.settings s
+  where s.name = setting.name
+    and s.organization_id in (setting.organization_id, audit.system_organization())
+  order by s.organization_id = audit.system_organization()
+  limit 1
+$$;
+
+comment on function audit.setting(text, uuid) is
+  'The value in force for an organisation: its own choice, else the project''s.';
+
+create or replace function audit.configure(
+  name text,
+  value jsonb,
+  organization_id uuid default audit.system_organization()
+)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_old jsonb := audit.setting(configure.name, configure.organization_id);
+begin
+  begin
+    insert into audit.settings as s (organization_id, name, value)
+    values (configure.organization_id, configure.name, configure.value)
+    on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
+  exception when check_violation or not_null_violation then
+    perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
+      'Settings are ip_addresses ("on", "truncated", "off") and query_text (true, false).');
+  end;
+
+  -- Settings that every write depends on are compiled into the functions that apply them.
+  if configure.name = 'query_text' then
+    perform audit.refresh_capture();
+  elsif configure.name = 'ip_addresses' then
+    perform audit.compile_ip_setting();
+  end if;
+
+  perform audit.record(
+    configure.organization_id, 'capture.changed', 'setting', configure.name,
+    jsonb_build_object('changes', jsonb_build_object(configure.name, jsonb_build_object('old', v_old, 'new', configure.value)))
+  );
+end
+$$;
+
+comment on function audit.configure(text, jsonb, uuid) is
+  'Chooses a setting for the project, or for one organisation, and leaves an entry: audit.configure(''query_text'', ''true'').';
+
+-- sql/030_access.sql
+
+-- Who may read what: admins all of their organisation, members their own activity, viewers nothing, auditors all of
+-- one organisation until a date. Roles come from the application's own membership table.
+
+create or replace function audit.caller()
+  returns text
+  language sql
+  stable
+  -- current_user is the owner inside a security definer function; the setting still names who asked.
+  return coalesce(nullif(nullif(current_setting('role', true), 'none'), ''), session_user);
+
+comment on function audit.caller() is
+  'The database role that asked, also inside security definer functions: authenticated, service_role, postgres, …';
+
+-- Placeholder until audit.use_membership() replaces it with a query on the application's table: nobody has a role.
+do $$
+begin
+  if to_regprocedure('audit.memberships(uuid)') is null then
+    execute $f$
+      create function audit.memberships(user_id uuid)
+        returns table (organization_id uuid, role text)
+        language sql stable rows 10 security definer -- callers need not see the membership table
+        set search_path = ''
+      as 'select null::uuid, null::text where false'
+    $f$;
+  end if;
+end
+$$;
+
+comment on function audit.memberships(uuid) is
+  'The organisations of a user and the role there (admin, member or viewer); generated by audit.use_membership().';
+
+create or replace function audit.use_membership(
+  table_name text,
+  organization_column text default 'organization_id',
+  user_column text default 'user_id',
+  role_column text default 'role',
+  admins text[] default array['admin', 'owner'],
+  members text[] default array['member', 'editor', 'developer']
+)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_table regclass := to_regclass(use_membership.table_name);
+  v_column text;
+begin
+  if v_table is null then
+    perform audit.fail('AUTBL', format('There is no table %s.', use_membership.table_name), null,
+      'Name the table that says which user has which role in which organisation.');
+  end if;
+  foreach v_column in array array[organization_column, user_column, role_column] loop
+    if not exists (
+      select from pg_catalog.pg_attribute a
+      where a.attrelid = v_table and a.attname = v_column and a.attnum > 0 and not a.attisdropped
+    ) then
+      perform audit.fail('AUOPT', format('Table %s has no column %I.', v_table, v_column), null,
+        'Pass organization_column, user_column and role_column as they are called there.');
+    end if;
+  end loop;
+
+  execute format(
+    $f$
+      create or replace function audit.memberships(user_id uuid)
+        returns table (organization_id uuid, role text)
+        language sql stable rows 10 security definer -- callers need not see the membership table
+        set search_path = ''
+      as %L
+    $f$,
+    format(
+      $q$
+      select m.%1$I::text::uuid,
+        case when m.%3$I::text = any (%5$L::text[]) then 'admin' when m.%3$I::text = any (%6$L::text[]) then 'member' else 'viewer' end
+      from %4$s m
+      where m.%2$I = memberships.user_id
+      $q$,
+      organization_column, user_column, role_column, v_table, admins, members
+    )
+  );
+end
+$$;
+
+comment on function audit.use_membership(text, text, text, text, text[], text[]) is
+  'Tells which table holds the roles. Roles that are neither in admins nor in members see nothing (viewers).';
+
+create table if not exists audit.auditors (
+  organization_id uuid not null,
+  user_id uuid not null,
+  expires_at timestamptz not null,
+  sees_identities boolean not null default false,
+  granted_by uuid,
+  granted_at timestamptz not null default clock_timestamp(),
+  constraint auditors_pkey primary key (organization_id, user_id),
+  constraint auditors_expire check (isfinite(expires_at))
+);
+
+comment on table audit.auditors is 'Outside readers of one organisation''s log, each until a date.';
+comment on column audit.auditors.organization_id is 'Whose log may be read.';
+comment on column audit.auditors.user_id is 'Who may read it.';
+comment on column audit.auditors.expires_at is 'When the grant ends by itself.';
+comment on column audit.auditors.sees_identities is 'Whether e-mail, IP address and user agent are shown.';
+comment on column audit.auditors.granted_by is 'The admin who granted it, null when it was done in the database.';
+comment on column audit.auditors.granted_at is 'When it was granted.';
+
+create or replace function audit.admin_organizations()
+  returns setof uuid
+  language sql
+  stable
+  security definer -- reads the membership table on behalf of callers who may not
+  set search_path = ''
+  rows 10
+as $$
+  select m.organization_id from audit.memberships(auth.uid()) m where m.role = 'admin'
+$$;
+
+comment on function audit.admin_organizations() is 'Organisations that the caller administers.';
+
+create or replace function audit.member_organizations()
+  returns setof uuid
+  language sql
+  stable
+  security definer -- reads the membership table on behalf of callers who may not
+  set search_path = ''
+  rows 10
+as $$
+  select m.organization_id from audit.memberships(auth.uid()) m where m.role in ('admin', 'member')
+$$;
+
+comment on function audit.member_organizations() is 'Organisations in which the caller sees at least the own activity.';
+
+create or replace function audit.auditor_organizations(identities boolean default false)
+  returns setof uuid
+  language sql
+  stable
+  security definer -- reads the grants on behalf of callers who may not
+  set search_path = ''
+  rows 10
+as $$
+  select a.organization_id
+  from audit.auditors a
+  where a.user_id = auth.uid()
+    and a.expires_at > clock_timestamp()
+    and (a.sees_identities or not auditor_organizations.identities)
+$$;
+
+comment on function audit.auditor_organizations(boolean) is
+  'Organisations whose log the caller may audit now; with true, those where identities are included.';
+
+create or replace function audit.require_admin(organization_id uuid)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if audit.caller() = 'service_role'
+    or pg_catalog.pg_has_role(audit.caller()::name, 'postgres', 'usage')
+    or require_admin.organization_id in (select audit.admin_organizations())
+  then
+    return;
+  end if;
+  perform audit.fail('AUDEN', 'Only an admin of the organisation may do this.', null,
+    'Ask an admin of the organisation, or use the service role.');
+end
+$$;
+
+comment on function audit.require_admin(uuid) is 'Raises AUDEN unless the caller administers the organisation.';
+
+create or replace function audit.grant_auditor(
+  organization_id uuid,
+  user_id uuid,
+  expires_at timestamptz,
+  sees_identities boolean default false
+)
+  returns void
+  language plpgsql
+  security definer -- admins write grants through this function only
+  set search_path = ''
+as $$
+begin
+  perform audit.require_admin(grant_auditor.organization_id);
+  if grant_auditor.user_id is null or not coalesce(isfinite(grant_auditor.expires_at), false)
+    or grant_auditor.expires_at <= clock_timestamp()
+  then
+    perform audit.fail('AUARG', 'An auditor needs a user and an expiry date in the future.', null,
+      'For example: select audit.grant_auditor(organization_id, user_id, now() + interval ''30 days'').');
+  end if;
+
+  insert into audit.auditors as a (organization_id, user_id, expires_at, sees_identities, granted_by)
+  values (
+    grant_auditor.organization_id, grant_auditor.user_id, grant_auditor.expires_at,
+    coalesce(grant_auditor.sees_identities, false), auth.uid()
+  )
+  on conflict on constraint auditors_pkey do update
+    set expires_at = excluded.expires_at, sees_identities = excluded.sees_identities,
+      granted_by = excluded.granted_by, granted_at = clock_timestamp();
+
+  perform audit.record(
+    grant_auditor.organization_id, 'auditor.granted', 'user', grant_auditor.user_id::text,
+    jsonb_build_object(
+      'expires_at', to_jsonb(grant_auditor.expires_at at time zone 'utc'),
+      'sees_identities', coalesce(grant_auditor.sees_identities, false)
+    )
+  );
+end
+$$;
+
+comment on function audit.grant_auditor(uuid, uuid, timestamptz, boolean) is
+  'Lets a user read one organisation''s log until a date; leaves an entry. For admins of the organisation.';
+
+create or replace function audit.revoke_auditor(organization_id uuid, user_id uuid)
+  returns boolean
+  language plpgsql
+  security definer -- admins write grants through this function only
+  set search_path = ''
+as $$
+begin
+  perform audit.require_admin(revoke_auditor.organization_id);
+  delete from audit.auditors a
+  where a.organization_id = revoke_auditor.organization_id and a.user_id = revoke_auditor.user_id;
+  if not found then
+    return false;
+  end if;
+  perform audit.record(revoke_auditor.organization_id, 'auditor.revoked', 'user', revoke_auditor.user_id::text);
+  return true;
+end
+$$;
+
+comment on function audit.revoke_auditor(uuid, uuid) is
+  'Ends an auditor''s access at once and leaves an entry; false if there was none. For admins of the organisation.';
+
+-- sql/100_context.sql
+
+-- Who is acting, and in which request. Sources in order: the claims and headers that PostgREST sets, the settings an
+-- application may set (audit.actor, audit.actor_type, audit.actor_email, audit.request_id), the database role. (The row's own actor column
+-- comes after the settings; audit.append() adds it.)
+--
+-- What a client can forge: `audit.*` settings and `request.*` settings by anyone with a raw SQL connection;
+-- x-forwarded-for, user-agent and x-request-id by any HTTP client. Claims that came through PostgREST are verified.
+
+create or replace function audit.as_uuid(value text)
+  returns uuid
+  language sql
+  immutable
+  parallel safe
+  -- Not a regular expression: matching one costs ten times this, on every write.
+  return case
+    when value like '________-____-____-____-____________' and translate(value, '0123456789abcdefABCDEF', '') = '----'
+      then value::uuid
+  end;
+
+comment on function audit.as_uuid(text) is 'The UUID, or null where the text is none; never an error.';
+
+-- Too long for its place: its beginning and the digest of all of it, so nothing is cut silently.
+create or replace function audit.bounded(value text, most int)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return case
+    when length(value) <= most then value
+    else left(value, most - 72) || '…sha256:' || encode(sha256(convert_to(value, 'UTF8')), 'hex')
+  end;
+
+comment on function audit.bounded(text, int) is
+  'The text, or where it is longer than `most` characters its beginning followed by "…sha256:" and the digest of all.';
+
+create or replace function audit.normalized_ip(value text)
+  returns text
+  language plpgsql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+declare
+  -- The first hop of x-forwarded-for; "[v6]:port", "v4:port" and IPv6 zones are what proxies really send.
+  v_ip text := trim(split_part(normalized_ip.value, ',', 1));
+begin
+  if v_ip = '' then
+    return null;
+  end if;
+  begin
+    return host(v_ip::inet);
+  exception when others then
+    v_ip := regexp_replace(v_ip, '^\[([^]]*)\](:\d+)?$', '\1');
+    v_ip := regexp_replace(v_ip, '^(\d+\.\d+\.\d+\.\d+):\d+$', '\1');
+    v_ip := regexp_replace(v_ip, '%.*$', '');
+  end;
+  return host(v_ip::inet);
+exception when others then
+  return left(v_ip, 64); -- not an address (a host name, a forged header): kept as it came, as evidence
+end
+$$;
+
+comment on function audit.normalized_ip(text) is
+  'The client address of an x-forwarded-for value in its usual spelling; what is no address is kept, cut to 64 characters.';
+
+do $$
+begin
+  if to_regtype('audit.statement_context') is null then
+    create type audit.statement_context as (
+      created_by uuid,
+      actor_type text,
+      email text,
+      ip_address text,
+      user_agent text,
+      request_id text,
+      chain int,
+      extra jsonb
+    );
+  end if;
+end
+$$;
+
+comment on type audit.statement_context is 'Who acts in the current statement and in which request; see audit.context().';
+
+create or replace function audit.context()
+  returns audit.statement_context
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_sources text := concat_ws(
+    '|', pg_backend_pid(), current_setting('request.jwt.claims', true), current_setting('request.headers', true),
+    current_setting('audit.actor', true), current_setting('audit.actor_type', true),
+    current_setting('audit.actor_email', true), current_setting('audit.request_id', true), current_setting('role', true),
+    session_user
+  );
+  v_context audit.statement_context;
+  v_claims jsonb;
+  v_headers jsonb;
+  v_setting text;
+begin
+  -- Parsing claims and headers is the dearest part of a write, and most connections write more than once from the same
+  -- sources. Who can forge this setting can forge its sources just as well.
+  if current_setting('audit.context_sources', true) = v_sources then
+    return current_setting('audit.context', true)::audit.statement_context;
+  end if;
+
+  -- Malformed claims or headers must not cost the application its change: the entry says that they were malformed.
+  begin
+    v_claims := nullif(current_setting('request.jwt.claims', true), '');
+  exception when others then
+    v_context.extra := '{"malformed_claims": true}';
+  end;
+  begin
+    v_headers := nullif(current_setting('request.headers', true), '');
+  exception when others then
+    v_context.extra := coalesce(v_context.extra, '{}') || '{"malformed_headers": true}';
+  end;
+
+  v_context.ip_address := audit.normalized_ip(v_headers ->> 'x-forwarded-for');
+  v_context.user_agent := audit.masked_text(left(v_headers ->> 'user-agent', 500));
+  v_context.request_id := audit.masked_text(left(
+    coalesce(nullif(current_setting('audit.request_id', true), ''), v_headers ->> 'x-request-id'), 200
+  ));
+
+  v_setting := nullif(current_setting('audit.actor', true), '');
+  if v_claims ->> 'sub' <> '' then
+    v_context.created_by := audit.as_uuid(v_claims ->> 'sub');
+    v_context.actor_type := 'user';
+    v_context.email := nullif(left(v_claims ->> 'email', 320), '');
+    if v_context.created_by is null then
+      -- Third-party sign-in (Clerk, Auth0, Firebase): the subject is not a UUID.
+      v_context.extra := coalesce(v_context.extra, '{}') || jsonb_build_object('subject', left(v_claims ->> 'sub', 200));
+    end if;
+  elsif v_setting is not null then
+    v_context.created_by := audit.as_uuid(v_setting);
+    v_context.email := left(nullif(current_setting('audit.actor_email', true), ''), 320);
+    v_context.actor_type := case
+      when current_setting('audit.actor_type', true) in ('user', 'api_key', 'service', 'system')
+        then current_setting('audit.actor_type', true)
+      else 'user'
+    end;
+    if v_context.created_by is null then
+      v_context.extra := coalesce(v_context.extra, '{}') || jsonb_build_object('subject', left(v_setting, 200));
+    end if;
+  elsif v_claims ->> 'role' = 'service_role' then
+    v_context.actor_type := 'service';
+  elsif v_claims is not null then
+    v_context.actor_type := 'user'; -- anonymous: a client's request without a subject
+  else
+    v_context.actor_type := 'database';
+    v_context.extra := coalesce(v_context.extra, '{}') || jsonb_build_object('database_role', audit.caller());
+  end if;
+
+  v_context.chain := audit.connection_chain();
+
+  perform set_config('audit.context', v_context::text, false), set_config('audit.context_sources', v_sources, false);
+  return v_context;
+end
+$$;
+
+comment on function audit.context() is
+  'The actor and request of the current statement: user id, kind of actor, e-mail, IP address,
+user agent, request id, and the chain that the connection writes.';
+
+-- sql/110_masking.sql
+
+-- What must not enter the log, and what must not burst it. Secrets are kept out twice: by column (the registry) and by
+-- value, because keys also turn up in error messages, names and JSON configuration.
+
+-- Nothing shorter than this can match the pattern below (a stored text has at least one byte more than characters), so a
+-- row of short values is not searched at all.
+create or replace function audit.shortest_secret()
+  returns int
+  language sql
+  immutable
+  parallel safe
+  return 18;
+
+comment on function audit.shortest_secret() is 'Fewest characters that audit.secret_pattern() matches.';
+
+create or replace function audit.secret_pattern()
+  returns text
+  language sql
+  immutable
+  parallel safe
+  -- Only characters that JSON never escapes, so that a replacement inside a JSON text leaves valid JSON.
+  return '(sk-[A-Za-z0-9_-]{16,}|pplx-[A-Za-z0-9]{16,}|AIza[A-Za-z0-9_-]{30,}|AKIA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20,}'
+    || '|github_pat_[A-Za-z0-9_]{20,}|xox[abeprs]-[A-Za-z0-9-]{14,}|sb_secret_[A-Za-z0-9_-]{10,}|sbp_[a-f0-9]{20,}'
+    || '|[rs]k_(live|test)_[A-Za-z0-9]{16,}|whsec_[A-Za-z0-9+/=]{16,}|hf_[A-Za-z0-9]{20,}'
+    || '|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*|-----BEGIN [A-Z ]*PRIVATE KEY-----([A-Za-z0-9+/=\s-]|\\[nrt])*)';
+
+comment on function audit.secret_pattern() is
+  'What values look like that must never be stored: provider and platform keys, tokens, private keys.';
+
+create or replace function audit.may_hold_secret(value text)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  return value ~ 'sk-|pplx-|AIza|AKIA|gh[pousr]_|github_pat_|xox|sb_secret_|sbp_|[rs]k_|whsec_|hf_|eyJ|-----BEGIN';
+
+comment on function audit.may_hold_secret(text) is
+  'Whether the text has the beginning of anything that audit.masked() replaces: one cheap scan, where that is a dear one.';
+
+create or replace function audit.masked(details jsonb)
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  return regexp_replace(details::text, audit.secret_pattern(), '***', 'g')::jsonb;
+
+comment on function audit.masked(jsonb) is 'The details with everything that looks like a secret replaced by ***.';
+
+create or replace function audit.masked_text(value text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case
+    when audit.may_hold_secret(value) then regexp_replace(value, audit.secret_pattern(), '***', 'g')
+    else value
+  end;
+
+comment on function audit.masked_text(text) is 'The text with everything that looks like a secret replaced by ***.';
+
+create or replace function audit.digest_of(value bytea)
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  return case
+    when value is not null
+      then jsonb_build_object('cut', jsonb_build_object('bytes', octet_length(value), 'sha256', encode(sha256(value), 'hex')))
+  end;
+
+comment on function audit.digest_of(bytea) is 'What stands for bytes, or for a value too big for an entry: size and SHA-256.';
+
+create or replace function audit.digest_of(value text)
+  returns jsonb
+  language sql
+  stable
+  parallel safe
+  return audit.digest_of(convert_to(value, 'UTF8'));
+
+comment on function audit.digest_of(text) is 'What stands for a value too big for an entry: its size and SHA-256.';
+
+create or replace function audit.with_cuts(value jsonb, cuts jsonb, path text[])
+  returns jsonb
+  language plpgsql
+  stable
+  parallel safe
+  set search_path = ''
+as $$
+begin
+  if cuts ? array_to_json(path)::text then
+    return cuts -> array_to_json(path)::text;
+  elsif jsonb_typeof(value) = 'object' and cardinality(path) < 6 then
+    return (select jsonb_object_agg(e.key, audit.with_cuts(e.value, cuts, path || e.key)) from jsonb_each(value) e);
+  end if;
+  return value;
+end
+$$;
+
+comment on function audit.with_cuts(jsonb, jsonb, text[]) is
+  'The value with each part whose path (a JSON array) is a key of cuts replaced by what stands there.';
+
+create or replace function audit.fitted(details jsonb, most int)
+  returns jsonb
+  language plpgsql
+  stable
+  parallel safe
+  set search_path = ''
+as $$
+declare
+  v_excess int := octet_length(fitted.details::text) - fitted.most;
+  v_cuts jsonb;
+  v_details jsonb;
+begin
+  if v_excess <= 0 then
+    return fitted.details;
+  end if;
+  -- The largest leaf values first, as many as it takes: what is small stays readable. A digest takes 110 bytes.
+  with recursive node (path, value, depth) as (
+    select array[e.key], e.value, 1
+    from jsonb_each(case when jsonb_typeof(fitted.details) = 'object' then fitted.details else '{}' end) e
+    union all
+    select n.path || c.key, c.value, n.depth + 1
+    from node n
+    cross join lateral jsonb_each(case when jsonb_typeof(n.value) = 'object' and n.depth < 6 then n.value else '{}' end) c
+  ),
+  leaf as (
+    select n.path, n.value::text as text, octet_length(n.value::text) as size
+    from node n
+    where (jsonb_typeof(n.value) <> 'object' or n.depth = 6) and octet_length(n.value::text) > 220
+  ),
+  chosen as (
+    select l.path, l.text, sum(l.size - 110) over (order by l.size desc, l.path) - (l.size - 110) as saved_before
+    from leaf l
+  )
+  select jsonb_object_agg(array_to_json(c.path)::text, audit.digest_of(c.text))
+  into v_cuts
+  from chosen c
+  where c.saved_before < v_excess;
+
+  v_details := audit.with_cuts(fitted.details, coalesce(v_cuts, '{}'), '{}');
+  if octet_length(v_details::text) > fitted.most then
+    return audit.digest_of(fitted.details::text); -- very many small values
+  end if;
+  return v_details;
+end
+$$;
+
+comment on function audit.fitted(jsonb, int) is
+  'The details within `most` bytes: the largest values replaced by {"cut": {"bytes": …, "sha256": …}}, never silently.';
+
+-- A number travels as a JSON number where every reader gets the same value back, else as a string: beyond 2^53 or 15
+-- digits a double would change it.
+create or replace function audit.exact_number(value numeric)
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  return case
+    when scale(value) = 0 and abs(value) <= 9007199254740991
+      or scale(value) <= 6 and abs(value) < 1e9
+      or scale(value) <= 12 and abs(value) < 1e3
+      then to_jsonb(value)
+    else to_jsonb(value::text)
+  end;
+
+comment on function audit.exact_number(numeric) is
+  'The number as JSON: a number where 15 digits hold it (or an integer within ±(2^53 - 1)), else a string with all digits.';
+
+create or replace function audit.json_value(value json)
+  returns jsonb
+  language plpgsql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+begin
+  return json_value.value::text::jsonb;
+exception when others then
+  return to_jsonb(json_value.value::text); -- \u0000, lone surrogates: legal in json, not in jsonb; kept as text
+end
+$$;
+
+comment on function audit.json_value(json) is 'A json value as jsonb, or as a string where jsonb cannot hold it.';
+
+-- sql/120_registry.sql
+
+-- Which tables are captured, and how: one row a table, written by audit.track() and audit.untrack().
+
+create table if not exists audit.tracked_tables (
+  table_name regclass not null,
+  options jsonb not null,
+  plan jsonb not null,
+  function_name text not null,
+  function_hash bytea not null,
+  table_owner name not null,
+  tracked_at timestamptz not null default clock_timestamp(),
+  constraint tracked_tables_pkey primary key (table_name)
+);
+
+comment on table audit.tracked_tables is 'The tables whose changes are captured; see audit.coverage for their health.';
+comment on column audit.tracked_tables.table_name is 'The table.';
+comment on column audit.tracked_tables.options is 'What was given to audit.track().';
+comment on column audit.tracked_tables.plan is 'What was made of it: the meaning and treatment of each column.';
+comment on column audit.tracked_tables.function_name is 'The generated trigger function.';
+comment on column audit.tracked_tables.function_hash is 'SHA-256 of its source, to notice a replacement.';
+comment on column audit.tracked_tables.table_owner is 'Owner of the table when it was tracked.';
+comment on column audit.tracked_tables.tracked_at is 'When it was tracked, last.';
+
+-- sql/130_plan.sql
+
+-- From a table and the caller's options to a plan: which column is the organisation, the actor, the provider, the cost;
+-- how each column is treated; what the operations are called. Found by inspection where the caller does not say.
+
+create or replace function audit.singular(name text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case
+    when name ~ 'ies$' then regexp_replace(name, 'ies$', 'y')
+    when name ~ '(ss|us|is)$' then name
+    when name ~ '(x|ch|sh|ss)es$' then regexp_replace(name, 'es$', '')
+    else regexp_replace(name, 's$', '')
+  end;
+
+comment on function audit.singular(text) is 'The resource type for a table name: budgets → budget.';
+
+create or replace function audit.known_tables()
+  returns table (table_name text, options jsonb)
+  language sql
+  immutable
+  rows 7
+  set search_path = ''
+as $$
+  values
+    ('organizations', jsonb_build_object(
+      'organization', 'id', 'actor', null
+    )),
+    ('organization_members', jsonb_build_object(
+      'resource', 'member', 'id', jsonb_build_array('user_id'), 'actor', null,
+      'actions', jsonb_build_object('insert', 'member.added', 'update', 'member.updated', 'delete', 'member.removed'),
+      'update_of', jsonb_build_object('role', 'member.role_changed')
+    )),
+    ('api_keys', jsonb_build_object(
+      'actions', jsonb_build_object('insert', 'api_key.added', 'update', 'api_key.updated', 'delete', 'api_key.deleted')
+    )),
+    ('budgets', jsonb_build_object(
+      'actions', jsonb_build_object('insert', 'budget.created', 'update', 'budget.changed', 'delete', 'budget.deleted')
+    )),
+    ('llm_queries', jsonb_build_object(
+      'resource', 'query',
+      'actions', jsonb_build_object('insert', 'query.executed', 'update', 'query.updated', 'delete', 'query.deleted')
+    )),
+    ('llm_responses', jsonb_build_object(
+      'resource', 'query', 'id', jsonb_build_array('query_id'),
+      'actions', jsonb_build_object(
+        'insert', 'query.completed', 'insert_failed', 'query.failed',
+        'update', 'query.response_changed', 'delete', 'query.response_deleted'
+      )
+    )),
+    ('integrations', jsonb_build_object(
+      'actions', jsonb_build_object(
+        'insert', 'integration.configured', 'update', 'integration.configured', 'delete', 'integration.removed'
+      )
+    ))
+$$;
+
+comment on function audit.known_tables() is
+  'The tables of an LLM application that are tracked by themselves when they stand in schema public, with their options.';
+
+create or replace function audit.columns_of(table_name regclass)
+  returns table (name text, type oid, category text)
+  language sql
+  stable
+  rows 20
+  set search_path = ''
+as $$
+  -- Domains are seen through to their base type; one level of array counts as its element.
+  with recursive base (name, position, type) as (
+    select a.attname::text, a.attnum, a.atttypid
+    from pg_catalog.pg_attribute a
+    where a.attrelid = columns_of.table_name and a.attnum > 0 and not a.attisdropped
+    union all
+    select b.name, b.position, t.typbasetype
+    from base b
+    join pg_catalog.pg_type t on t.oid = b.type and t.typtype = 'd'
+  )
+  select b.name, b.type, t.typcategory::text
+  from base b
+  join pg_catalog.pg_type t on t.oid = b.type
+  where t.typtype <> 'd'
+  order by b.position
+$$;
+
+comment on function audit.columns_of(regclass) is 'The columns of a table with their base types, in order.';
+
+-- A column may lie behind a foreign key: "query_id.organization_id" is that column of the row query_id points to.
+create or replace function audit.resolved_column(table_name regclass, option text, path text)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_key text := split_part(path, '.', 1);
+  v_column text := split_part(path, '.', 2);
+  v_target regclass;
+  v_target_key text;
+begin
+  if exists (select from audit.columns_of(resolved_column.table_name) c where c.name = path) then
+    return jsonb_build_object('column', path);
+  end if;
+  if v_column <> '' then
+    select f.confrelid::regclass, a.attname
+    into v_target, v_target_key
+    from pg_catalog.pg_constraint f
+    join pg_catalog.pg_attribute k on k.attrelid = f.conrelid and k.attnum = f.conkey[1]
+    join pg_catalog.pg_attribute a on a.attrelid = f.confrelid and a.attnum = f.confkey[1]
+    where f.conrelid = resolved_column.table_name and f.contype = 'f' and cardinality(f.conkey) = 1 and k.attname = v_key
+    limit 1;
+    if v_target is not null and exists (select from audit.columns_of(v_target) c where c.name = v_column) then
+      return jsonb_build_object(
+        'key', v_key,
+        'table', v_target::text, 'table_oid', v_target::oid::int8, 'table_key', v_target_key,
+        'column', v_column
+      );
+    end if;
+  end if;
+  perform audit.fail(
+    'AUOPT', format('Option "%s": table %s has no column %s.', option, table_name, path), null,
+    'Name a column of the table, or "key.column" where key has a foreign key to the table that holds the column.'
+  );
+end
+$$;
+
+comment on function audit.resolved_column(regclass, text, text) is
+  'Where an option''s column is: in the table itself, or behind one of its foreign keys.';
+
+-- The first candidate that the table has itself, else that lies behind one of its foreign keys.
+create or replace function audit.found_column(table_name regclass, candidates text[])
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select path
+  from (
+    select c.name as path, 0 as distance, array_position(candidates, c.name) as preference
+    from audit.columns_of(found_column.table_name) c
+    where c.name = any (candidates)
+    union all
+    select k.attname || '.' || c.name, 1, array_position(candidates, c.name)
+    from pg_catalog.pg_constraint f
+    join pg_catalog.pg_attribute k on k.attrelid = f.conrelid and k.attnum = f.conkey[1]
+    cross join lateral audit.columns_of(f.confrelid::regclass) c
+    join pg_catalog.pg_namespace s on s.oid = (select relnamespace from pg_catalog.pg_class where oid = f.confrelid)
+    where f.conrelid = found_column.table_name and f.contype = 'f' and cardinality(f.conkey) = 1
+      and f.confrelid <> f.conrelid and s.nspname not in ('auth', 'storage')
+      and c.name = any (candidates)
+  ) found
+  order by distance, preference, path
+  limit 1
+$$;
+
+comment on function audit.found_column(regclass, text[]) is
+  'The column that most likely has a meaning, found by its usual names, in the table or one foreign key away.';
+
+create or replace function audit.column_treatment(table_name text, column_name text, type oid, category text)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when type::regtype::text in ('tsvector', 'vector', 'halfvec', 'extensions.vector') then 'ignore'
+    when column_name in ('updated_at', 'modified_at', 'last_used_at', 'last_seen_at') then 'ignore'
+    -- Numbers, dates and ids are not secrets, whatever they are called: prompt_tokens, api_key_id.
+    when not (category = 'S' or type in ('json'::regtype, 'jsonb'::regtype, 'bytea'::regtype, 'inet'::regtype)) then 'record'
+    when column_name in (
+      'response_text', 'response_body', 'response_content', 'raw_response', 'completion', 'completion_text',
+      'generated_text', 'output_text', 'answer'
+    ) then 'ignore'
+    when table_name = 'llm_responses' and column_name in ('response', 'content', 'output', 'text', 'message', 'choices', 'body')
+      then 'ignore'
+    when column_name in ('query_text', 'prompt', 'prompts', 'messages', 'question', 'input_text', 'system_prompt')
+      or table_name = 'llm_queries' and column_name in ('query', 'input', 'text', 'content', 'message', 'body')
+      then 'content'
+    when column_name ~* '(_|^)(hash|prefix|suffix|hint|last4|last_four|name|type|status|expires_at)$' then 'record'
+    when column_name ~* '(^key$|(^|_)(password|passwd|passphrase|secret|secrets|token|tokens|api_?key|private_?key|access_?key|secret_?key|encrypted|encrypted_key|key_value|credential|credentials|authorization|cookie|salt|signature|otp|pin)(_|$))'
+      then 'mask'
+    when column_name ~* '(^|_)(e_?mail|phone|phone_number|ip|ip_address|first_name|last_name|full_name|date_of_birth|birthday|street|address)$'
+      then 'personal'
+    else 'record'
+  end
+$$;
+
+comment on function audit.column_treatment(text, text, oid, text) is
+  'How a column is treated unless an option says otherwise: record, ignore, mask, personal, or content (query text).';
+
+create or replace function audit.capture_plan(table_name regclass, options jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_name text := (select relname from pg_catalog.pg_class where oid = capture_plan.table_name);
+  v_options jsonb := capture_plan.options;
+  v_key text;
+  v_value jsonb;
+  v_path text;
+  v_resource text;
+  v_id jsonb;
+  v_plan jsonb;
+  v_columns jsonb;
+  v_missing text;
+begin
+  for v_key, v_value in select * from jsonb_each(v_options) loop
+    if (case v_key
+      when 'resource' then jsonb_typeof(v_value) <> 'string'
+      when 'organization' then jsonb_typeof(v_value) <> 'string'
+      when 'actor' then jsonb_typeof(v_value) not in ('string', 'null')
+      when 'provider' then jsonb_typeof(v_value) not in ('string', 'null')
+      when 'cost' then jsonb_typeof(v_value) not in ('string', 'null')
+      when 'outcome' then jsonb_typeof(v_value) not in ('object', 'null')
+      when 'actions' then jsonb_typeof(v_value) <> 'object'
+      when 'update_of' then jsonb_typeof(v_value) <> 'object'
+      when 'id' then jsonb_typeof(v_value) <> 'array'
+      when 'record' then jsonb_typeof(v_value) <> 'array'
+      when 'ignore' then jsonb_typeof(v_value) <> 'array'
+      when 'mask' then jsonb_typeof(v_value) <> 'array'
+      when 'personal' then jsonb_typeof(v_value) <> 'array'
+      when 'content' then jsonb_typeof(v_value) <> 'array'
+      else true
+    end) then
+      perform audit.fail(
+        'AUOPT', format('Option "%s": %s is not understood.', v_key, v_value), null,
+        'Options are resource, organization, actor, provider, cost (text), id, record, ignore, mask, personal, content'
+          ' (lists of columns), actions {insert, insert_failed, update, delete}, update_of {column: action} and'
+          ' outcome {column, failure: [values], denied: [values]}.'
+      );
+    end if;
+  end loop;
+
+  v_resource := coalesce(v_options ->> 'resource', audit.singular(v_name));
+  v_plan := jsonb_build_object('resource', left(v_resource, 100));
+
+  -- Which row: the primary key, unless told.
+  v_id := coalesce(v_options -> 'id', (
+    select jsonb_agg(a.attname order by k.n)
+    from pg_catalog.pg_index i
+    cross join lateral unnest(i.indkey::int2[]) with ordinality as k (attnum, n)
+    join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    where i.indrelid = capture_plan.table_name and i.indisprimary
+  ));
+  if v_id is null or v_id = '[]' then
+    perform audit.fail(
+      'AUNPK', format('Table %s has no primary key.', capture_plan.table_name), null,
+      'Add one, or name the columns that identify a row: audit.track(''' || capture_plan.table_name || ''', ''{"id": ["column"]}'').'
+    );
+  end if;
+  v_plan := v_plan || jsonb_build_object('id', v_id);
+
+  -- Whose row. Without an answer the entry would land with nobody, so this is an error, not a guess.
+  v_path := coalesce(
+    v_options ->> 'organization',
+    audit.found_column(capture_plan.table_name, array['organization_id', 'organisation_id', 'org_id', 'tenant_id', 'team_id', 'workspace_id', 'account_id'])
+  );
+  if v_path is null then
+    perform audit.fail(
+      'AUORG', format('Table %s has no column that names its organisation.', capture_plan.table_name), null,
+      'Name it with option "organization": a column, "key.column" behind a foreign key, or "system" for rows of no tenant.'
+    );
+  end if;
+  if v_path = 'system' then
+    v_plan := v_plan || '{"organization": {"system": true}}';
+  else
+    v_plan := v_plan || jsonb_build_object('organization', audit.resolved_column(capture_plan.table_name, 'organization', v_path));
+    if not exists (
+      select
+      from audit.columns_of(coalesce((v_plan #>> '{organization,table_oid}')::oid::regclass, capture_plan.table_name)) c
+      where c.name = v_plan #>> '{organization,column}' and (c.type = 'uuid'::regtype or c.category = 'S')
+    ) then
+      perform audit.fail(
+        'AUORG', format('Column %s of table %s is neither uuid nor text.', v_path, capture_plan.table_name), null,
+        'Organisations are named by UUIDs; name a uuid column with option "organization".'
+      );
+    end if;
+  end if;
+
+  foreach v_key in array array['actor', 'provider', 'cost'] loop
+    v_path := case
+      when v_options ? v_key then v_options ->> v_key
+      when v_key = 'actor' then audit.found_column(capture_plan.table_name, array['created_by', 'actor_id', 'user_id', 'owner_id'])
+      when v_key = 'provider' then audit.found_column(capture_plan.table_name, array['provider', 'llm_provider'])
+      else audit.found_column(capture_plan.table_name, array['total_cost', 'cost', 'cost_usd', 'total_cost_usd'])
+    end;
+    if v_path is not null then
+      v_plan := v_plan || jsonb_build_object(v_key, audit.resolved_column(capture_plan.table_name, v_key, v_path));
+    end if;
+  end loop;
+
+  -- How it went.
+  if v_options -> 'outcome' is not null then
+    v_plan := v_plan || jsonb_build_object('outcome', v_options -> 'outcome');
+    if jsonb_typeof(v_options -> 'outcome') = 'object' then
+      perform audit.resolved_column(capture_plan.table_name, 'outcome', v_options #>> '{outcome,column}');
+    end if;
+  elsif exists (select from audit.columns_of(capture_plan.table_name) c where c.name = 'success' and c.type = 'bool'::regtype) then
+    v_plan := v_plan || '{"outcome": {"column": "success", "failure": ["false"]}}';
+  elsif exists (select from audit.columns_of(capture_plan.table_name) c where c.name = 'status' and c.category in ('S', 'E')) then
+    v_plan := v_plan
+      || '{"outcome": {"column": "status", "failure": ["failed", "failure", "error"], "denied": ["denied", "rejected", "forbidden"]}}';
+  end if;
+
+  v_plan := v_plan || jsonb_build_object(
+    'actions',
+    jsonb_build_object(
+      'insert', v_resource || '.created', 'update', v_resource || '.updated', 'delete', v_resource || '.deleted'
+    ) || coalesce(v_options -> 'actions', '{}'),
+    'update_of', coalesce(v_options -> 'update_of', '{}')
+  );
+  select a.key into v_missing
+  from (select * from jsonb_each_text(v_plan -> 'actions') union all select * from jsonb_each_text(v_plan -> 'update_of')) a
+  where a.value !~ '^[[:alpha:]][[:alnum:]_]*(\.[[:alpha:]][[:alnum:]_]*)+$' or length(a.value) > 100;
+  if found and (v_options ? 'actions' or v_options ? 'update_of' or v_options ? 'resource') then
+    perform audit.fail('AUOPT', format('The action for "%s" is none.', v_missing), null,
+      'An action is dotted, in lower case and past tense: api_key.added.');
+  elsif found then
+    -- A table whose name makes no action (quotes, emoji): its entries are told apart by resource_type.
+    v_plan := v_plan || '{"actions": {"insert": "row.created", "update": "row.updated", "delete": "row.deleted"}}';
+  end if;
+
+  -- How each column is treated.
+  select jsonb_object_agg(c.name, coalesce(
+    (select t.key
+      from unnest(array['record', 'ignore', 'mask', 'personal', 'content']) t (key)
+      where v_options -> t.key ? c.name
+      limit 1),
+    audit.column_treatment(v_name, c.name, c.type, c.category)
+  ))
+  into v_columns
+  from audit.columns_of(capture_plan.table_name) c;
+  v_plan := v_plan || jsonb_build_object('columns', coalesce(v_columns, '{}'));
+
+  select named.name into v_missing
+  from (
+    select e.value as name
+    from unnest(array['id', 'record', 'ignore', 'mask', 'personal', 'content']) k (key)
+    cross join lateral jsonb_array_elements_text(coalesce(v_options -> k.key, '[]')) e
+    union all
+    select jsonb_object_keys(v_plan -> 'update_of')
+  ) named
+  where not v_columns ? named.name;
+  if found then
+    perform audit.fail('AUOPT', format('Table %s has no column %s.', capture_plan.table_name, v_missing), null,
+      'Check the spelling in the options, or leave the column out.');
+  end if;
+  return v_plan;
+end
+$$;
+
+comment on function audit.capture_plan(regclass, jsonb) is
+  'What audit.track() would do with a table: the meaning and treatment of each column. Changes nothing.';
+
+-- sql/140_generate.sql
+
+-- From a plan to a trigger function specialised to its table: static column references, no dynamic SQL and no catalogue
+-- look-up while it runs. The generated function only maps rows to drafts; audit.append() and audit.append_all() write.
+
+create or replace function audit.column_json(alias text, name text, type oid)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select format(
+    case
+      when type in ('int8'::regtype, 'numeric'::regtype) then 'audit.exact_number(%1$I.%2$I)'
+      when type = 'timestamptz'::regtype then 'audit.utc(%1$I.%2$I)'
+      when type = 'json'::regtype then 'audit.json_value(%1$I.%2$I)'
+      when type = 'bytea'::regtype then 'audit.digest_of(%1$I.%2$I)'
+      else 'to_jsonb(%1$I.%2$I)'
+    end,
+    alias, name
+  )
+$$;
+
+comment on function audit.column_json(text, text, oid) is 'The expression that renders a column for an entry''s details.';
+
+create or replace function audit.utc(value timestamptz)
+  returns jsonb
+  language sql
+  stable
+  parallel safe
+  return to_jsonb(
+    (to_json(value at time zone 'utc') #>> '{}') || case when isfinite(value) then 'Z' else '' end
+  );
+
+comment on function audit.utc(timestamptz) is 'The time as an ISO 8601 string in UTC, whatever the session''s time zone.';
+
+-- Types whose JSON does not depend on a session setting; for all others the function pins the settings.
+create or replace function audit.renders_alike(type oid, category text)
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select category in ('S', 'E', 'B') or type in (
+    'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype, 'uuid'::regtype, 'json'::regtype,
+    'jsonb'::regtype, 'timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype, 'bytea'::regtype, 'inet'::regtype,
+    'int2[]'::regtype, 'int4[]'::regtype, 'int8[]'::regtype, 'text[]'::regtype, 'varchar[]'::regtype, 'uuid[]'::regtype
+  )
+$$;
+
+comment on function audit.renders_alike(oid, text) is
+  'Whether a type''s JSON is the same under every TimeZone, DateStyle, IntervalStyle, extra_float_digits, bytea_output.';
+
+-- The expression for a mapped column (organisation, actor, provider, cost), also behind a foreign key.
+create or replace function audit.mapped_expression(mapping jsonb, alias text)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when mapping ? 'table' then format(
+      '(select p.%1$I from %2$s p where p.%3$I = %4$I.%5$I)',
+      mapping ->> 'column', (mapping ->> 'table_oid')::oid::regclass, mapping ->> 'table_key', alias, mapping ->> 'key'
+    )
+    when mapping ? 'column' then format('%I.%I', alias, mapping ->> 'column')
+  end
+$$;
+
+comment on function audit.mapped_expression(jsonb, text) is
+  'The SQL that reads a mapped column of the row named alias, through its foreign key where it lies behind one.';
+
+create or replace function audit.uuid_expression(table_name regclass, mapping jsonb, alias text)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when c.type = 'uuid'::regtype then audit.mapped_expression(mapping, alias)
+    else 'audit.as_uuid((' || audit.mapped_expression(mapping, alias) || ')::text)'
+  end
+  from audit.columns_of(coalesce((mapping ->> 'table_oid')::oid::regclass, uuid_expression.table_name)) c
+  where c.name = mapping ->> 'column'
+$$;
+
+comment on function audit.uuid_expression(regclass, jsonb, text) is
+  'The SQL that reads a mapped column as a UUID: as it is where it is one, else null for what is none.';
+
+create or replace function audit.draft_expression(table_name regclass, plan jsonb, operation text)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_row text := case operation when 'delete' then 'o' else 'n' end;
+  v_organization jsonb := plan -> 'organization';
+  v_outcome jsonb := plan -> 'outcome';
+  v_outcome_column text;
+  v_organization_sql text;
+  v_id_sql text;
+  v_outcome_sql text := quote_literal('success');
+  v_action_sql text := quote_literal(plan #>> array['actions', operation]);
+  v_details_sql text;
+  v_suspect_sql text;
+  v_subject_sql text;
+  v_on uuid[];
+  v_off uuid[];
+  v_parent text;
+begin
+  -- Whose row it is. What is no UUID belongs to the system organisation.
+  v_organization_sql := coalesce(
+    audit.uuid_expression(draft_expression.table_name, v_organization, v_row), 'audit.system_organization()'
+  );
+  if v_organization ? 'table' then
+    select t.plan ->> 'resource' into v_parent
+    from audit.tracked_tables t
+    where t.table_name = (v_organization ->> 'table_oid')::oid::regclass;
+    if found then
+      v_organization_sql := format(
+        'coalesce(%s, audit.organization_of(%L, %I.%I::text))', v_organization_sql, v_parent, v_row, v_organization ->> 'key'
+      );
+    end if;
+  end if;
+
+  -- A key column that is a secret or a person must not come in through the resource's name either.
+  select string_agg(
+    format(
+      case plan -> 'columns' ->> e.value
+        when 'mask' then '(''sha256:'' || encode(sha256(convert_to(%I.%I::text, ''UTF8'')), ''hex''))'
+        when 'personal' then '''***'''
+        else '%I.%I::text'
+      end, v_row, e.value
+    ), ' || '','' || ' order by e.n
+  )
+  into v_id_sql
+  from jsonb_array_elements_text(plan -> 'id') with ordinality as e (value, n);
+
+  -- Outcome, and the action of a failure where it has its own.
+  if jsonb_typeof(v_outcome) = 'object' and operation <> 'delete' then
+    v_outcome_column := format('%I.%I::text', v_row, v_outcome ->> 'column');
+    v_outcome_sql := format(
+      $q$case when %1$s = any (%2$L::text[]) then 'failure' when %1$s = any (%3$L::text[]) then 'denied' else 'success' end$q$,
+      v_outcome_column,
+      array(select jsonb_array_elements_text(coalesce(v_outcome -> 'failure', '[]'))),
+      array(select jsonb_array_elements_text(coalesce(v_outcome -> 'denied', '[]')))
+    );
+    if operation = 'insert' and plan #> '{actions,insert_failed}' is not null then
+      v_action_sql := format(
+        'case when %s = any (%L::text[]) then %L else %s end',
+        v_outcome_column, array(select jsonb_array_elements_text(coalesce(v_outcome -> 'failure', '[]'))),
+        plan #>> '{actions,insert_failed}', v_action_sql
+      );
+    end if;
+  end if;
+  if operation = 'update' and plan -> 'update_of' <> '{}' then
+    select format('case %s else %s end', string_agg(
+      format('when n.%1$I is distinct from o.%1$I then %2$L', u.key, u.value), ' ' order by u.key
+    ), v_action_sql)
+    into v_action_sql
+    from jsonb_each_text(plan -> 'update_of') u;
+  end if;
+
+  -- Query text is recorded only for organisations that switched it on; decided here, so that it costs nothing where off.
+  select array_agg(s.organization_id) filter (where s.value = 'true'), array_agg(s.organization_id) filter (where s.value = 'false')
+  into v_on, v_off
+  from audit.settings s
+  where s.name = 'query_text' and s.organization_id <> audit.system_organization();
+
+  v_subject_sql := coalesce(
+    (select format('audit.as_uuid(%I.%I::text)', v_row, c.name) from audit.columns_of(draft_expression.table_name) c where c.name = 'user_id'),
+    'null'
+  );
+
+  with col as (
+    select c.name, c.type, c.category, plan -> 'columns' ->> c.name as treatment, row_number() over () as n
+    from audit.columns_of(draft_expression.table_name) c
+  ),
+  rendered as (
+    select col.name, col.type, col.n, r.alias,
+      case col.treatment
+        when 'mask' then format('case when %I.%I is not null then to_jsonb(''***''::text) end', r.alias, col.name)
+        when 'personal' then format(
+          'audit.commit_personal(%s, %s, %L, %s, %L, %I.%I::text)', v_organization_sql, v_subject_sql, plan ->> 'resource', v_id_sql, col.name, r.alias, col.name
+        )
+        when 'content' then case
+          when audit.setting('query_text') = 'true' and v_off is null then audit.column_json(r.alias, col.name, col.type)
+          when audit.setting('query_text') = 'true' then format(
+            'case when %s <> all (%L::uuid[]) then %s end', v_organization_sql, v_off, audit.column_json(r.alias, col.name, col.type)
+          )
+          when v_on is not null then format(
+            'case when %s = any (%L::uuid[]) then %s end', v_organization_sql, v_on, audit.column_json(r.alias, col.name, col.type)
+          )
+        end
+        when 'record' then audit.column_json(r.alias, col.name, col.type)
+      end as value,
+      col.type in ('jsonb'::regtype, 'json'::regtype) as may_hold_nulls
+    from col
+    cross join (values ('o'), ('n')) r (alias)
+    where operation = 'update'
+      or r.alias = v_row
+        -- Already in columns of the entry itself.
+        and not plan -> 'id' ? col.name
+        and coalesce(plan #>> '{organization,column}', '') <> case when plan -> 'organization' ? 'table' then '' else col.name end
+        and coalesce(plan #>> '{provider,column}', '') <> case when plan -> 'provider' ? 'table' then '' else col.name end
+        and coalesce(plan #>> '{cost,column}', '') <> case when plan -> 'cost' ? 'table' then '' else col.name end
+  ),
+  whole as (
+    -- jsonb_build_object() takes 100 arguments. Nulls say nothing about an added or removed row, but stripping them
+    -- would also reach into JSON values, so those stand apart.
+    select string_agg(chunk.sql, ' || ' order by chunk.n) as sql
+    from (
+      select min(r.n) as n,
+        case when r.may_hold_nulls
+          then string_agg(format('case when %1$I.%2$I is null then ''{}''::jsonb else jsonb_build_object(%2$L, %3$s) end', r.alias, r.name, r.value), ' || ' order by r.n)
+          else format('jsonb_strip_nulls(jsonb_build_object(%s))', string_agg(format('%L, %s', r.name, r.value), ', ' order by r.n))
+        end as sql
+      from (
+        select *, (row_number() over (partition by may_hold_nulls order by n) - 1) / 45 as part
+        from rendered
+        where value is not null
+      ) r
+      where operation <> 'update'
+      group by r.may_hold_nulls, r.part
+    ) chunk
+  ),
+  changed as (
+    select string_agg(
+      format(
+        'case when %s then jsonb_build_object(%L, jsonb_build_object(''old'', %s, ''new'', %s)) else ''{}''::jsonb end',
+        audit.differs_expression(ro.name, ro.type), ro.name, ro.value, rn.value
+      ), ' || ' order by ro.n
+    ) as sql
+    from rendered ro
+    join rendered rn on rn.name = ro.name and rn.alias = 'n'
+    where operation = 'update' and ro.alias = 'o' and ro.value is not null
+  )
+  select case operation
+    when 'update' then format('jsonb_build_object(''changes'', %s)', coalesce(changed.sql, '''{}''::jsonb'))
+    else format('jsonb_build_object(%L, %s)', case operation when 'insert' then 'new' else 'old' end, coalesce(whole.sql, '''{}''::jsonb'))
+  end
+  into v_details_sql
+  from whole, changed;
+
+  -- What the writer must look at more closely: values long enough to hold a secret or to outgrow the entry. Only text
+  -- can; a JSON object of the same text has 20 bytes more. A cost may have 131,072 digits. Many columns may add up.
+  select case
+    when count(*) filter (where plan -> 'columns' ->> c.name in ('record', 'content', 'mask')) > 60 then 'true'
+    else coalesce(string_agg(
+      format('pg_column_size(%I.%I) > %s', r.alias, c.name,
+        audit.shortest_secret() + case when c.type in ('json'::regtype, 'jsonb'::regtype) then 20 else 0 end),
+      ' or '
+    ) filter (
+      where plan -> 'columns' ->> c.name in ('record', 'content')
+        and not (c.type in (
+          'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'bool'::regtype, 'uuid'::regtype, 'timestamptz'::regtype,
+          'timestamp'::regtype, 'date'::regtype, 'float4'::regtype, 'float8'::regtype, 'bytea'::regtype
+        ))
+    ), 'false')
+  end
+  into v_suspect_sql
+  from audit.columns_of(draft_expression.table_name) c
+  cross join (values ('o'), ('n')) r (alias)
+  where r.alias = v_row or operation = 'update';
+  -- A provider or cost behind a foreign key is not among the columns above.
+  if plan -> 'provider' ? 'table' or plan -> 'cost' ? 'table' then
+    v_suspect_sql := 'true';
+  end if;
+
+  return concat_ws(E',\n      ',
+    v_organization_sql,
+    v_action_sql,
+    v_outcome_sql,
+    quote_literal(plan ->> 'resource'),
+    v_id_sql,
+    coalesce(audit.uuid_expression(draft_expression.table_name, plan -> 'actor', v_row), 'null::uuid'),
+    coalesce('(' || audit.mapped_expression(plan -> 'provider', v_row) || ')::text', 'null::text'),
+    coalesce('(' || audit.mapped_expression(plan -> 'cost', v_row) || ')::numeric', 'null::numeric'),
+    v_details_sql,
+    v_suspect_sql
+  );
+end
+$$;
+
+comment on function audit.draft_expression(regclass, jsonb, text) is
+  'The list of expressions that map a row (n, o) to an audit.draft for an insert, update or delete.';
+
+create or replace function audit.differs_expression(name text, type oid)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  -- Types without an equality (json, xml, point, …) or with one in another schema (citext) are compared as text.
+  select format(
+    case
+      when exists (
+        select
+        from pg_catalog.pg_opclass c
+        join pg_catalog.pg_am m on m.oid = c.opcmethod and m.amname = 'btree'
+        where c.opcdefault and c.opcintype = type and c.opcnamespace = 'pg_catalog'::regnamespace
+      ) or type in ('text'::regtype, 'varchar'::regtype)
+        then 'o.%1$I is distinct from n.%1$I'
+      else 'o.%1$I::text is distinct from n.%1$I::text'
+    end, name
+  )
+$$;
+
+comment on function audit.differs_expression(text, oid) is 'The condition that a column of an updated row changed.';
+
+create or replace function audit.capture_source(table_name regclass, plan jsonb)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_differs text;
+  v_position text := 'position in the statement';
+begin
+  select string_agg(audit.differs_expression(c.name, c.type), ' or ')
+  into v_differs
+  from audit.columns_of(capture_source.table_name) c
+  where plan -> 'columns' ->> c.name in ('record', 'mask', 'personal')
+    or plan -> 'columns' ->> c.name = 'content' and exists (
+      select from audit.settings s where s.name = 'query_text' and s.value = 'true'
+    );
+  while exists (select from audit.columns_of(capture_source.table_name) c where c.name = v_position) loop
+    v_position := v_position || '_';
+  end loop;
+
+  return format(
+    $source$
+-- Generated by audit.track(); do not edit, track the table again.
+#variable_conflict use_column
+declare
+  d audit.draft;
+  v_drafts audit.draft[] := '{}';
+  v_organization_id uuid;
+  v_action text;
+  v_outcome text;
+  v_resource_type text;
+  v_resource_id text;
+  v_created_by uuid;
+  v_provider text;
+  v_cost numeric;
+  v_details jsonb;
+  v_suspect boolean;
+  v_many boolean;
+  v_differs boolean := true;
+  v_done record;
+begin
+  -- One probe of the transition table tells none, one or many rows, and maps the one. (Many is an exception, which also
+  -- takes back the personal values that mapping the first two rows may have kept.)
+  begin
+    if tg_op = 'INSERT' then
+      select
+      %3$s
+      into strict v_organization_id, v_action, v_outcome, v_resource_type, v_resource_id, v_created_by, v_provider,
+        v_cost, v_details, v_suspect
+      from new_rows n;
+    elsif tg_op = 'UPDATE' then
+      select
+      %4$s,
+      %6$s
+      into strict v_organization_id, v_action, v_outcome, v_resource_type, v_resource_id, v_created_by, v_provider,
+        v_cost, v_details, v_suspect, v_differs
+      from new_rows n, old_rows o;
+    elsif tg_op = 'DELETE' then
+      select
+      %5$s
+      into strict v_organization_id, v_action, v_outcome, v_resource_type, v_resource_id, v_created_by, v_provider,
+        v_cost, v_details, v_suspect
+      from old_rows o;
+    else
+      v_many := true;
+    end if;
+  exception
+    when too_many_rows then
+      v_many := true;
+    when no_data_found then
+      if tg_op <> 'UPDATE' then
+        return null;
+      end if;
+      v_many := true; -- no rows at all, or one that was swallowed: the pass below tells
+    when undefined_column or undefined_table or undefined_function or datatype_mismatch then
+      perform audit.fail('AUSTL',
+        'Table ' || tg_relid::regclass || ' was altered after it was tracked, so its changes cannot be captured.',
+        sqlerrm, 'Run: select audit.track(' || quote_literal(tg_relid::regclass) || ')');
+  end;
+
+  if v_many is null then
+    if v_differs then
+      v_done := audit.append(
+        v_organization_id, v_action, v_outcome, v_resource_type, v_resource_id, v_created_by, v_provider, v_cost,
+        v_details, v_suspect
+      );
+    end if;
+    return null;
+  end if;
+
+  -- Many rows: mapped one by one, written in passes of bounded memory.
+  if tg_op = 'INSERT' then
+    for d in
+      select
+      %3$s
+      from new_rows n
+    loop
+      v_drafts := array_append(v_drafts, d);
+      if cardinality(v_drafts) = 5000 then
+        perform audit.append_all(v_drafts);
+        v_drafts := '{}';
+      end if;
+    end loop;
+  elsif tg_op = 'UPDATE' then
+    if (select count(*) from old_rows) <> (select count(*) from new_rows) then
+      perform audit.fail('AUROW', 'An update changed rows that cannot be paired with their old state.',
+        'A trigger on a partition of ' || tg_relid::regclass || ' swallowed a row that moved there.',
+        'Let the trigger raise an error, or delete and insert the rows in two statements.');
+    end if;
+    -- Both transition tables are filled together, row by row, so equal positions are the same row, whatever its key.
+    for d in
+      select
+      %4$s
+      from (select t.*, row_number() over () as %7$I from new_rows t) n
+      join (select t.*, row_number() over () as %7$I from old_rows t) o on n.%7$I = o.%7$I
+      where %6$s
+      order by n.%7$I
+    loop
+      v_drafts := array_append(v_drafts, d);
+      if cardinality(v_drafts) = 5000 then
+        perform audit.append_all(v_drafts);
+        v_drafts := '{}';
+      end if;
+    end loop;
+  elsif tg_op = 'DELETE' then
+    for d in
+      select
+      %5$s
+      from old_rows o
+    loop
+      v_drafts := array_append(v_drafts, d);
+      if cardinality(v_drafts) = 5000 then
+        perform audit.append_all(v_drafts);
+        v_drafts := '{}';
+      end if;
+    end loop;
+  else
+    -- TRUNCATE; the rows are still there: each organisation learns how many of its own went.
+    for d in execute format(
+      'select %%s, %%L, ''success'', %%L, null, null, null, null, jsonb_build_object(''truncated'', true, ''rows'', count(*)), false from only %%I.%%I o group by 1',
+      %8$L, %1$L, %2$L, tg_table_schema, tg_table_name
+    ) loop
+      v_drafts := array_append(v_drafts, d);
+    end loop;
+    if v_drafts = '{}' then
+      v_drafts := array[row(
+        null, %1$L, 'success', %2$L, null, null, null, null, jsonb_build_object('truncated', true, 'rows', 0), false
+      )::audit.draft];
+    end if;
+  end if;
+  if v_drafts <> '{}' then
+    perform audit.append_all(v_drafts);
+  end if;
+  return null;
+end
+$source$,
+    plan #>> '{actions,delete}', -- 1
+    plan ->> 'resource', -- 2
+    audit.draft_expression(table_name, plan, 'insert'), -- 3
+    audit.draft_expression(table_name, plan, 'update'), -- 4
+    audit.draft_expression(table_name, plan, 'delete'), -- 5
+    coalesce(v_differs, 'false'), -- 6
+    v_position, -- 7
+    coalesce(audit.uuid_expression(table_name, plan -> 'organization', 'o'), 'audit.system_organization()') -- 8
+  );
+end
+$$;
+
+comment on function audit.capture_source(regclass, jsonb) is
+  'The body of the trigger function that audit.track() creates for a table. Changes nothing.';
+
+-- sql/150_track.sql
+
+-- Attaching capture to tables, and taking it off.
+--
+-- Triggers are made with `create or replace trigger` and never dropped: on hosted Supabase dropping any trigger locks
+-- every auth table. untrack() disables them instead. They are `enable always`, so that session_replication_role does
+-- not skip them.
+
+create or replace function audit.capture_function_name(table_name regclass)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select format(
+    'capture_%s_%s',
+    left(regexp_replace(lower(n.nspname || '_' || c.relname), '[^a-z0-9_]+', '_', 'g'), 40),
+    left(encode(sha256(convert_to(n.nspname || '.' || c.relname, 'UTF8')), 'hex'), 6)
+  )
+  from pg_catalog.pg_class c
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.oid = capture_function_name.table_name
+$$;
+
+comment on function audit.capture_function_name(regclass) is 'The name of the trigger function generated for a table.';
+
+-- A statement trigger fires only for the table that the statement names, so each partition and each child needs its own.
+create or replace function audit.with_children(table_name regclass)
+  returns setof regclass
+  language sql
+  stable
+  rows 2
+  set search_path = ''
+as $$
+  with recursive family (member) as (
+    select with_children.table_name
+    union
+    select i.inhrelid::regclass
+    from family f
+    join pg_catalog.pg_inherits i on i.inhparent = f.member
+  )
+  select f.member
+  from family f
+  join pg_catalog.pg_class c on c.oid = f.member
+  where c.relkind in ('r', 'p')
+$$;
+
+comment on function audit.with_children(regclass) is 'A table with its partitions and inheritance children, at any depth.';
+
+create or replace function audit.expected_triggers()
+  returns table (trigger_name text, timing text, referencing text)
+  language sql
+  immutable
+  rows 4
+  set search_path = ''
+as $$
+  values
+    ('audit_insert', 'after insert', 'referencing new table as new_rows'),
+    ('audit_update', 'after update', 'referencing old table as old_rows new table as new_rows'),
+    ('audit_delete', 'after delete', 'referencing old table as old_rows'),
+    ('audit_truncate', 'before truncate', '')
+$$;
+
+comment on function audit.expected_triggers() is 'The triggers that a tracked table carries.';
+
+create or replace function audit.track(table_name text, options jsonb default '{}')
+  returns regclass
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_table regclass;
+  v_class pg_catalog.pg_class;
+  v_schema text;
+  v_options jsonb := coalesce(track.options, '{}');
+  v_plan jsonb;
+  v_source text;
+  v_function text;
+  v_settings text := '';
+  v_member regclass;
+  v_trigger record;
+  v_before audit.tracked_tables;
+begin
+  begin
+    v_table := to_regclass(track.table_name);
+  exception when others then
+    v_table := null; -- not even the form of a name
+  end;
+  if v_table is null then
+    perform audit.fail('AUTBL', format('There is no table %s.', coalesce(track.table_name, '(null)')), null,
+      'Name it with its schema: audit.track(''public.api_keys''). Names with capitals need double quotes inside.');
+  end if;
+  select * into strict v_class from pg_catalog.pg_class c where c.oid = v_table;
+  select n.nspname into strict v_schema from pg_catalog.pg_namespace n where n.oid = v_class.relnamespace;
+
+  if v_schema = 'audit' or v_table in (select audit.with_children('public.audit_logs')) then
+    perform audit.fail('AULOG', format('%s belongs to the audit log itself.', v_table), null,
+      'The log is protected by its own chain; track the application''s tables.');
+  end if;
+  if v_class.relispartition then
+    perform audit.fail('AUPRT', format('%s is a partition.', v_table), null, format('Track its parent: select audit.track(%L).', (
+      select i.inhparent::regclass::text from pg_catalog.pg_inherits i where i.inhrelid = v_table
+    )));
+  end if;
+  if v_class.relkind not in ('r', 'p') or v_class.relpersistence = 't' then
+    perform audit.fail('AUKND', format('%s is a %s.', v_table, case
+        when v_class.relpersistence = 't' then 'temporary table'
+        when v_class.relkind = 'v' then 'view'
+        when v_class.relkind = 'm' then 'materialized view'
+        when v_class.relkind = 'f' then 'foreign table'
+        when v_class.relkind = 'S' then 'sequence'
+        when v_class.relkind in ('i', 'I') then 'index'
+        else 'composite type'
+      end), null, 'Track the ordinary or partitioned tables behind it.');
+  end if;
+  if jsonb_typeof(v_options) <> 'object' then
+    perform audit.fail('AUOPT', 'The options are a JSON object.', null, 'For example {"ignore": ["updated_at"]}.');
+  end if;
+
+  select * into v_before from audit.tracked_tables t where t.table_name = v_table;
+  -- Tracked again without options: as before. Known tables: as an LLM application means them.
+  if v_options = '{}' and v_before.table_name is not null then
+    v_options := v_before.options;
+  elsif v_schema = 'public' then
+    v_options := coalesce((select k.options from audit.known_tables() k where k.table_name = v_class.relname), '{}') || v_options;
+  end if;
+
+  v_plan := audit.capture_plan(v_table, v_options);
+  v_source := audit.capture_source(v_table, v_plan);
+  v_function := audit.capture_function_name(v_table);
+  if exists (
+    select
+    from audit.columns_of(v_table) c
+    where v_plan -> 'columns' ->> c.name in ('record', 'content') and not audit.renders_alike(c.type, c.category)
+  ) then
+    v_settings := 'set timezone = ''UTC'' set datestyle = ''ISO, MDY'' set intervalstyle = ''postgres'''
+      || ' set extra_float_digits = 1 set bytea_output = ''hex''';
+  end if;
+
+  execute format(
+    'create or replace function audit.%I() returns trigger language plpgsql'
+      || ' security definer /* whoever writes the table may not write the log */ set search_path = '''' %s as %L',
+    v_function, v_settings, v_source
+  );
+  execute format('revoke all on function audit.%I() from public, anon, authenticated, service_role', v_function);
+
+  for v_member in select * from audit.with_children(v_table) loop
+    for v_trigger in select * from audit.expected_triggers() loop
+      -- Creating a trigger locks out writers for a moment; one that is already right is left alone.
+      continue when exists (
+        select
+        from pg_catalog.pg_trigger t
+        where t.tgrelid = v_member and t.tgname = v_trigger.trigger_name and t.tgenabled = 'A'
+          and t.tgfoid = to_regproc(format('audit.%I', v_function))
+      );
+      execute format(
+        'create or replace trigger %I %s on %s %s for each statement execute function audit.%I()',
+        v_trigger.trigger_name, v_trigger.timing, v_member, v_trigger.referencing, v_function
+      );
+      execute format('alter table %s enable always trigger %I', v_member, v_trigger.trigger_name);
+    end loop;
+  end loop;
+
+  insert into audit.tracked_tables as t (table_name, options, plan, function_name, function_hash, table_owner)
+  values (
+    v_table, v_options, v_plan, v_function, sha256(convert_to(v_source, 'UTF8')),
+    pg_catalog.pg_get_userbyid(v_class.relowner)
+  )
+  on conflict on constraint tracked_tables_pkey do update set
+    options = excluded.options, plan = excluded.plan, function_name = excluded.function_name,
+    function_hash = excluded.function_hash, table_owner = excluded.table_owner, tracked_at = clock_timestamp();
+
+  if v_before.table_name is null then
+    perform audit.record(null, 'capture.tracked', 'table', v_table::text, jsonb_build_object('plan', v_plan));
+  elsif v_before.plan <> v_plan then
+    perform audit.record(null, 'capture.changed', 'table', v_table::text,
+      jsonb_build_object('changes', jsonb_build_object('plan', jsonb_build_object('old', v_before.plan, 'new', v_plan))));
+  end if;
+  return v_table;
+end
+$$;
+
+comment on function audit.track(text, jsonb) is
+  'Captures every INSERT, UPDATE, DELETE and TRUNCATE of a table from now on: select audit.track(''public.api_keys'').
+Options, all found by inspection where absent: resource, id, organization, actor, provider, cost, outcome, actions,
+update_of, and the treatment of columns: record, ignore, mask, personal, content. Tracking again repairs and updates.';
+
+create or replace function audit.untrack(table_name text)
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_table regclass := to_regclass(untrack.table_name);
+  v_member regclass;
+  v_trigger text;
+begin
+  delete from audit.tracked_tables t where t.table_name = v_table;
+  if not found then
+    return false;
+  end if;
+  for v_member, v_trigger in
+    select m.member, t.tgname
+    from audit.with_children(v_table) m (member)
+    join pg_catalog.pg_trigger t on t.tgrelid = m.member
+    where t.tgname in (select e.trigger_name from audit.expected_triggers() e) and t.tgenabled <> 'D'
+  loop
+    execute format('alter table %s disable trigger %I', v_member, v_trigger);
+  end loop;
+  perform audit.record(null, 'capture.untracked', 'table', v_table::text);
+  return true;
+end
+$$;
+
+comment on function audit.untrack(text) is
+  'Stops capturing a table and leaves an entry; false if it was not tracked. What is in the log stays.';
+
+create or replace function audit.refresh_capture()
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_table regclass;
+begin
+  for v_table in select t.table_name from audit.tracked_tables t order by t.table_name::text loop
+    perform audit.track(v_table::text);
+  end loop;
+end
+$$;
+
+comment on function audit.refresh_capture() is
+  'Generates every trigger function anew: after an upgrade of the product or a change of settings.';
+
+create or replace function audit.track_known_tables()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_table regclass;
+  v_tracked int := 0;
+begin
+  for v_table in
+    select c.oid::regclass
+    from audit.known_tables() k
+    join pg_catalog.pg_class c on c.relname = k.table_name and c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+    where not exists (select from audit.tracked_tables t where t.table_name = c.oid)
+    order by array_position(array['organizations', 'organization_members', 'llm_queries'], k.table_name) nulls last, k.table_name
+  loop
+    perform audit.track(v_table::text);
+    v_tracked := v_tracked + 1;
+  end loop;
+  if to_regclass('public.organization_members') is not null
+    and (select p.prosrc from pg_catalog.pg_proc p where p.oid = 'audit.memberships(uuid)'::regprocedure) ~ 'where false'
+  then
+    perform audit.use_membership('public.organization_members');
+  end if;
+  return v_tracked;
+end
+$$;
+
+comment on function audit.track_known_tables() is
+  'Tracks the tables of an LLM application that exist and are not tracked yet; returns how many.';
+
+-- sql/160_follow_ddl.sql
+
+-- Event triggers that track known tables as they appear and keep capture in step with ALTER TABLE, where the server lets
+-- us make them.
+
+create or replace function audit.on_ddl_command_end()
+  returns event_trigger
+  language plpgsql
+  security definer -- whoever creates a table may not call track()
+  set search_path = ''
+as $$
+declare
+  v_command record;
+  v_tracked regclass;
+begin
+  for v_command in
+    select c.command_tag, c.objid
+    from pg_catalog.pg_event_trigger_ddl_commands() c
+    where c.classid = 'pg_catalog.pg_class'::regclass and c.object_type in ('table', 'table column')
+      and c.schema_name is distinct from 'audit' and c.schema_name is distinct from 'pg_temp'
+  loop
+    begin
+      if v_command.command_tag in ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') then
+        perform audit.track_known_tables();
+      end if;
+      -- A column that went or came, or a partition that joined: capture follows the table.
+      select t.table_name into v_tracked
+      from audit.tracked_tables t
+      where v_command.objid in (select m.member::oid from audit.with_children(t.table_name) m (member))
+      limit 1;
+      if found then
+        perform audit.track(v_tracked::text);
+      end if;
+    exception when others then
+      -- Never in the way of the application's own DDL; audit.coverage shows what is missing.
+      raise warning 'audit: capture could not follow %: %', v_command.command_tag, sqlerrm;
+    end;
+  end loop;
+end
+$$;
+
+comment on function audit.on_ddl_command_end() is
+  'Event trigger function: tracks known tables when they are created, and keeps capture in step with ALTER TABLE.';
+
+create or replace function audit.on_sql_drop()
+  returns event_trigger
+  language plpgsql
+  security definer -- whoever drops a table may not write the registry
+  set search_path = ''
+as $$
+declare
+  v_dropped record;
+begin
+  for v_dropped in
+    select d.objid, d.object_type, d.object_identity
+    from pg_catalog.pg_event_trigger_dropped_objects() d
+    where d.object_type = 'table' and exists (select from audit.tracked_tables t where t.table_name = d.objid)
+      or d.object_type = 'trigger' and d.object_identity ~ '^(audit_(insert|update|delete|truncate)|refuse_(update_delete|truncate)) on '
+        and d.original
+  loop
+    if v_dropped.object_type = 'table' then
+      delete from audit.tracked_tables t where t.table_name = v_dropped.objid;
+    end if;
+    perform audit.record(null, 'capture.untracked', v_dropped.object_type, v_dropped.object_identity, '{"dropped": true}');
+  end loop;
+end
+$$;
+
+comment on function audit.on_sql_drop() is
+  'Event trigger function: leaves an entry when a tracked table or one of the product''s triggers is dropped.';
+
+-- Hosted Supabase lets postgres create event triggers; plain Postgres only superusers. Without them everything still
+-- works: audit.coverage reports what they would have done, and audit.track_known_tables() does it.
+do $$
+begin
+  if not exists (select from pg_catalog.pg_event_trigger where evtname = 'audit_on_ddl_command_end') then
+    create event trigger audit_on_ddl_command_end on ddl_command_end execute function audit.on_ddl_command_end();
+  end if;
+  if not exists (select from pg_catalog.pg_event_trigger where evtname = 'audit_on_sql_drop') then
+    create event trigger audit_on_sql_drop on sql_drop execute function audit.on_sql_drop();
+  end if;
+exception when insufficient_privilege then
+  raise notice 'audit: no privilege to create event triggers; call audit.track_known_tables() after creating tables';
+end
+$$;
+
+-- sql/200_audit_logs.sql
+
+-- The log. One row is one entry; sql/FORMAT.md says to the byte what is hashed.
+
+-- No check constraints: they would be parsed anew by every statement (6 µs each); the one writer keeps what they would say.
+create table if not exists public.audit_logs (
+  organization_id uuid not null,
+  chain int not null,
+  seq bigint not null,
+  created_at timestamptz not null,
+  action text not null,
+  outcome text not null,
+  resource_type text,
+  resource_id text,
+  created_by uuid,
+  actor_type text not null,
+  identity_hash bytea,
+  provider text,
+  cost numeric,
+  request_id text,
+  details jsonb not null,
+  prev_hash bytea not null,
+  hash bytea not null
+) partition by range (created_at);
+
+comment on table public.audit_logs is
+  'The audit log: who did what, when, to which resource. Append-only and hash-chained; verify it with audit.verify().';
+comment on column public.audit_logs.organization_id is 'The tenant; the nil UUID for events that belong to none.';
+comment on column public.audit_logs.chain is 'Which of the organisation''s chains the entry stands in.';
+comment on column public.audit_logs.seq is 'Position in the chain, from 1, without gaps. "chain-seq" is the entry''s name.';
+comment on column public.audit_logs.created_at is 'Clock at writing; never earlier than the entry before it in the chain.';
+comment on column public.audit_logs.action is 'What was done, dotted and past tense: api_key.added.';
+comment on column public.audit_logs.outcome is 'success, failure or denied.';
+comment on column public.audit_logs.resource_type is 'What kind of thing it was done to: api_key, budget, query, …';
+comment on column public.audit_logs.resource_id is 'Which one, by its primary key.';
+comment on column public.audit_logs.created_by is 'The user who did it, null where no user is known.';
+comment on column public.audit_logs.actor_type is 'user, api_key, service, database or system.';
+comment on column public.audit_logs.identity_hash is
+  'Salted commitment to the actor''s e-mail, IP address and user agent in audit.identities; null where none is known.';
+comment on column public.audit_logs.provider is 'LLM provider the event is about: openai, anthropic, google, perplexity, …';
+comment on column public.audit_logs.cost is 'What it cost, in the currency the application uses.';
+comment on column public.audit_logs.request_id is 'Ties the entries of one request together. Clients can choose it.';
+comment on column public.audit_logs.details is
+  'What changed: {"new": …} for an addition, {"old": …} for a removal, {"changes": {column: {"old": …, "new": …}}}.';
+comment on column public.audit_logs.prev_hash is 'Hash of entry seq - 1 of the same chain.';
+comment on column public.audit_logs.hash is 'SHA-256 of the entry text with a 0x00 byte before it (RFC 6962 leaf hash).';
+
+-- Each index costs every write 5 to 10 µs, so each has its question. The name is unique per partition; 210 makes it.
+-- What happened lately in my organisation?
+create index if not exists audit_logs_timeline_idx on public.audit_logs (organization_id, created_at);
+-- What did this person do?
+create index if not exists audit_logs_actor_idx on public.audit_logs (created_by, created_at) where created_by is not null;
+-- What happened to this thing? Not led by the organisation: capture finds by it the organisation of a row whose parent
+-- is already deleted (130_track.sql).
+create index if not exists audit_logs_resource_idx on public.audit_logs (resource_id, created_at) where resource_id is not null;
+
+-- Immutability. Privileges already refuse; the triggers also stop the owner's slips, and fire under
+-- session_replication_role = replica.
+create or replace function audit.refuse_change()
+  returns trigger
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  perform audit.fail(
+    'AUIMM', 'Entries of the audit log are never changed or deleted.',
+    format('%s on %I.%I was refused.', tg_op, tg_table_schema, tg_table_name),
+    'To let go of old entries, set a retention period; to erase a person, erase the identities.'
+  );
+end
+$$;
+
+comment on function audit.refuse_change() is 'Trigger function that refuses UPDATE, DELETE and TRUNCATE of the log.';
+
+create or replace trigger refuse_update_delete
+  before update or delete on public.audit_logs
+  for each row execute function audit.refuse_change();
+create or replace trigger refuse_truncate
+  before truncate on public.audit_logs
+  for each statement execute function audit.refuse_change();
+alter table public.audit_logs enable always trigger refuse_update_delete;
+alter table public.audit_logs enable always trigger refuse_truncate;
+
+revoke all on public.audit_logs from public, anon, authenticated, service_role;
+revoke insert, update, delete, truncate on public.audit_logs from current_user;
+grant select on public.audit_logs to authenticated, service_role;
+grant insert on public.audit_logs to audit_writer;
+
+alter table public.audit_logs enable row level security;
+
+drop policy if exists "admins and auditors read their organisation's entries" on public.audit_logs;
+create policy "admins and auditors read their organisation's entries" on public.audit_logs
+  for select to authenticated
+  using (
+    organization_id = any (array(select audit.admin_organizations()))
+    or organization_id = any (array(select audit.auditor_organizations()))
+  );
+
+drop policy if exists "members read their own activity" on public.audit_logs;
+create policy "members read their own activity" on public.audit_logs
+  for select to authenticated
+  using (
+    created_by = (select auth.uid())
+    and organization_id = any (array(select audit.member_organizations()))
+  );
+
+drop policy if exists "the writer appends" on public.audit_logs;
+create policy "the writer appends" on public.audit_logs for insert to audit_writer with check (true);
+
+create or replace function audit.organization_of(resource_type text, resource_id text)
+  returns uuid
+  language sql
+  stable
+  security definer -- the log knows organisations of rows that the caller may no longer see
+  set search_path = ''
+as $$
+  select a.organization_id
+  from public.audit_logs a
+  where a.resource_id = organization_of.resource_id and a.resource_type = organization_of.resource_type
+  order by a.created_at desc
+  limit 1
+$$;
+
+comment on function audit.organization_of(text, text) is
+  'The organisation under which the log last knew a resource; for rows whose parent was deleted in the same cascade.';
+
+-- sql/210_partitions.sql
+
+-- One partition a month (UTC), made ahead of time, plus a default partition as a net: should the schedule that makes
+-- them stop, entries still find a place and no change of the application is lost. When the schedule runs again, the
+-- net itself becomes the partition of the months it caught; no entry is moved.
+
+create or replace function audit.secure_partition(partition regclass)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_name text := (select relname from pg_catalog.pg_class where oid = secure_partition.partition);
+begin
+  -- The entry's name. Uniqueness across partitions follows from the chain's head, which only moves forward.
+  execute format('create unique index if not exists %I on %s (organization_id, chain, seq)', v_name || '_name_idx', partition);
+  -- Row triggers come from the parent, statement triggers do not; and "truncate one partition" names only that one.
+  execute format(
+    'create or replace trigger refuse_truncate before truncate on %s for each statement execute function audit.refuse_change()',
+    partition
+  );
+  execute format('alter table %s enable always trigger refuse_truncate', partition);
+  execute format('alter table %s enable always trigger refuse_update_delete', partition);
+  -- Only through the parent: a partition has no policies of its own, so nobody may name it.
+  execute format('alter table %s enable row level security', partition);
+  execute format('revoke all on %s from public, anon, authenticated, service_role', partition);
+  execute format('revoke insert, update, delete, truncate on %s from current_user', partition);
+end
+$$;
+
+comment on function audit.secure_partition(regclass) is
+  'Gives a partition of the log all it needs: unique entry names, refusal of changes, no direct access.';
+
+create or replace function audit.partition_ranges()
+  returns table (partition regclass, from_time timestamptz, to_time timestamptz)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select c.oid::regclass, b[1]::timestamptz, b[2]::timestamptz
+  from pg_catalog.pg_inherits i
+  join pg_catalog.pg_class c on c.oid = i.inhrelid
+  cross join lateral regexp_match(
+    pg_catalog.pg_get_expr(c.relpartbound, c.oid), '\(''([^'']+)''\) TO \(''([^'']+)''\)'
+  ) b
+  where i.inhparent = 'public.audit_logs'::regclass and b is not null
+$$;
+
+comment on function audit.partition_ranges() is 'The log''s partitions with the times they hold, the default one left out.';
+
+create or replace function audit.ensure_partitions(ahead int default 3)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_month date;
+  v_this date := date_trunc('month', clock_timestamp() at time zone 'utc')::date;
+  v_name text;
+  v_caught_from date;
+  v_caught_to date;
+  v_made int := 0;
+begin
+  if ahead is null or ahead not between 0 and 120 then
+    perform audit.fail('AUARG', 'Partitions are made for 0 to 120 months ahead.');
+  end if;
+  -- Two schedules at once would race for the same names.
+  perform pg_advisory_xact_lock(hashtext('audit.ensure_partitions'));
+
+  if to_regclass('public.audit_logs_default') is not null then
+    select date_trunc('month', min(created_at) at time zone 'utc')::date,
+      (date_trunc('month', max(created_at) at time zone 'utc') + interval '1 month')::date
+    into v_caught_from, v_caught_to
+    from public.audit_logs_default;
+    if v_caught_from is not null and exists (
+      select from audit.partition_ranges() r
+      where r.from_time < (v_caught_to::text || ' 00:00:00+00')::timestamptz
+        and r.to_time > (v_caught_from::text || ' 00:00:00+00')::timestamptz
+    ) then
+      raise warning 'audit: entries from % to % wait in audit_logs_default, on both sides of an existing partition',
+        v_caught_from, v_caught_to;
+    elsif v_caught_from is not null then
+      v_name := format('audit_logs_%s', to_char(v_caught_from, 'YYYY_MM'));
+      alter table public.audit_logs detach partition public.audit_logs_default;
+      execute format('alter table public.audit_logs_default rename to %I', v_name);
+      execute format('alter index public.audit_logs_default_name_idx rename to %I', v_name || '_name_idx');
+      execute format(
+        'alter table public.audit_logs attach partition public.%I for values from (%L) to (%L)',
+        v_name, v_caught_from::text || ' 00:00:00+00', v_caught_to::text || ' 00:00:00+00'
+      );
+      perform audit.secure_partition(format('public.%I', v_name)::regclass);
+      v_made := v_made + 1;
+    end if;
+  end if;
+
+  for v_month in
+    select g::date
+    from generate_series(v_this, v_this + make_interval(months => ahead), interval '1 month') g
+    where not exists (
+      select from audit.partition_ranges() r
+      where (g::date::text || ' 00:00:00+00')::timestamptz >= r.from_time
+        and (g::date::text || ' 00:00:00+00')::timestamptz < r.to_time
+    )
+  loop
+    v_name := format('audit_logs_%s', to_char(v_month, 'YYYY_MM'));
+    execute format(
+      'create table public.%I partition of public.audit_logs for values from (%L) to (%L)',
+      v_name, v_month::text || ' 00:00:00+00', (v_month + interval '1 month')::date::text || ' 00:00:00+00'
+    );
+    perform audit.secure_partition(format('public.%I', v_name)::regclass);
+    v_made := v_made + 1;
+  end loop;
+
+  if to_regclass('public.audit_logs_default') is null then
+    create table public.audit_logs_default partition of public.audit_logs default;
+    perform audit.secure_partition('public.audit_logs_default');
+  end if;
+  return v_made;
+end
+$$;
+
+comment on function audit.ensure_partitions(int) is
+  'Makes the log''s partitions for this month and the given number of months ahead; returns how many were missing.';
+
+select audit.ensure_partitions();
+
+-- sql/220_identities.sql
+
+-- Personal data of actors, apart from the log. An entry holds only a salted commitment; deleting the row here erases
+-- the person and leaves every entry, chain and proof valid.
+
+create table if not exists audit.identities (
+  organization_id uuid not null,
+  user_id uuid,
+  email text,
+  ip_address text,
+  user_agent text,
+  salt bytea not null,
+  identity_hash bytea not null,
+  lookup bytea not null,
+  created_at timestamptz not null default clock_timestamp(),
+  constraint salt_has_16_bytes check (octet_length(salt) = 16),
+  constraint identity_hash_is_sha256 check (octet_length(identity_hash) = 32)
+);
+
+comment on table audit.identities is 'E-mail, IP address and user agent of an actor in one context; entries commit to it.';
+comment on column audit.identities.organization_id is 'In which organisation the person acted.';
+comment on column audit.identities.user_id is 'The user, null for anonymous clients.';
+comment on column audit.identities.email is 'E-mail address in the claims of the request.';
+comment on column audit.identities.ip_address is 'Client address; cut to its network or absent by the setting ip_addresses.';
+comment on column audit.identities.user_agent is 'User agent as the client sent it.';
+comment on column audit.identities.salt is '16 random bytes; without them the commitment says nothing.';
+comment on column audit.identities.identity_hash is 'SHA-256(0x02, salt, identity text); stands in audit_logs.identity_hash.';
+comment on column audit.identities.lookup is 'Digest of the same values without salt, to find the row again; erased with it.';
+comment on column audit.identities.created_at is 'When this context was first seen.';
+
+-- Not unique: `on conflict` would raise serialization failures at REPEATABLE READ, and a duplicate is harmless.
+create index if not exists identities_lookup_idx on audit.identities (lookup);
+create index if not exists identities_identity_hash_idx on audit.identities (identity_hash);
+create index if not exists identities_user_id_idx on audit.identities (user_id);
+
+revoke all on audit.identities from public, anon, authenticated, service_role;
+grant select on audit.identities to authenticated, service_role;
+grant select, insert on audit.identities to audit_writer;
+
+alter table audit.identities enable row level security;
+
+drop policy if exists "admins and permitted auditors read identities" on audit.identities;
+create policy "admins and permitted auditors read identities" on audit.identities
+  for select to authenticated
+  using (
+    organization_id = any (array(select audit.admin_organizations()))
+    or organization_id = any (array(select audit.auditor_organizations(identities => true)))
+  );
+
+drop policy if exists "members read their own identities" on audit.identities;
+create policy "members read their own identities" on audit.identities
+  for select to authenticated
+  using (
+    user_id = (select auth.uid())
+    and organization_id = any (array(select audit.member_organizations()))
+  );
+
+drop policy if exists "the writer keeps identities" on audit.identities;
+create policy "the writer keeps identities" on audit.identities for insert to audit_writer with check (true);
+
+drop policy if exists "the writer finds identities" on audit.identities;
+create policy "the writer finds identities" on audit.identities for select to audit_writer using (true);
+
+create or replace function audit.identity_text(
+  organization_id uuid,
+  user_id uuid,
+  email text,
+  ip_address text,
+  user_agent text
+)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return concat(
+    '{"v":1,"organization_id":"', organization_id,
+    '","user_id":', coalesce('"' || user_id || '"', 'null'),
+    ',"email":', coalesce(to_json(email)::text, 'null'),
+    ',"ip_address":', coalesce(to_json(ip_address)::text, 'null'),
+    ',"user_agent":', coalesce(to_json(user_agent)::text, 'null'), '}'
+  );
+
+comment on function audit.identity_text(uuid, uuid, text, text, text) is
+  'The one line of JSON that an identity''s hash commits to (sql/FORMAT.md, "Identities").';
+
+-- Unsalted, so never leaves the table that holds the values themselves and goes with them.
+create or replace function audit.identity_lookup(
+  organization_id uuid,
+  user_id uuid,
+  email text,
+  ip_address text,
+  user_agent text
+)
+  returns bytea
+  language sql
+  stable
+  parallel safe
+  return case
+    when coalesce(email, ip_address, user_agent) is not null
+      then sha256(convert_to(audit.identity_text(organization_id, user_id, email, ip_address, user_agent), 'UTF8'))
+  end;
+
+comment on function audit.identity_lookup(uuid, uuid, text, text, text) is
+  'By what an identity is found again; null where there is no personal data (the user id stands in the entry itself).';
+
+create or replace function audit.random_salt()
+  returns bytea
+  language sql
+  volatile
+  -- gen_random_uuid() is the strong random source that needs no extension; two of them hold 244 random bits.
+  return substring(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) from 1 for 16);
+
+comment on function audit.random_salt() is '16 bytes from the server''s strong random source.';
+
+create or replace function audit.network_of(ip_address text)
+  returns text
+  language plpgsql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+begin
+  return host(network(set_masklen(
+    network_of.ip_address::inet,
+    case family(network_of.ip_address::inet) when 4 then 24 else 48 end
+  )));
+exception when others then
+  return null; -- not an address: nothing that could be truncated
+end
+$$;
+
+comment on function audit.network_of(text) is 'The /24 (IPv4) or /48 (IPv6) network of an address; null for what is none.';
+
+-- The setting ip_addresses is asked for on every write, so the choices are compiled into the function that applies them.
+create or replace function audit.compile_ip_setting()
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_default text := audit.setting('ip_addresses') #>> '{}';
+  v_exceptions text;
+begin
+  select string_agg(
+    format(
+      'when permitted_ip.organization_id = %L::uuid then %s', s.organization_id,
+      case s.value #>> '{}'
+        when 'on' then 'permitted_ip.ip_address'
+        when 'truncated' then 'audit.network_of(permitted_ip.ip_address)'
+        else 'null'
+      end
+    ), ' ' order by s.organization_id
+  )
+  into v_exceptions
+  from audit.settings s
+  where s.name = 'ip_addresses' and s.organization_id <> audit.system_organization();
+  execute format(
+    'create or replace function audit.permitted_ip(organization_id uuid, ip_address text) returns text'
+      || ' language sql immutable parallel safe return case %s else %s end',
+    coalesce(v_exceptions, 'when false then null'),
+    case v_default
+      when 'on' then 'permitted_ip.ip_address'
+      when 'truncated' then 'audit.network_of(permitted_ip.ip_address)'
+      else 'null::text'
+    end
+  );
+end
+$$;
+
+comment on function audit.compile_ip_setting() is 'Generates audit.permitted_ip() from the setting ip_addresses.';
+
+select audit.compile_ip_setting();
+
+comment on function audit.permitted_ip(uuid, text) is
+  'The address as the organisation''s setting ip_addresses lets it be kept: whole, its network, or not at all. Generated.';
+
+create or replace function audit.identify(
+  organization_id uuid,
+  user_id uuid,
+  email text,
+  ip_address text,
+  user_agent text
+)
+  returns bytea
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_ip text := audit.permitted_ip(identify.organization_id, identify.ip_address);
+  v_lookup bytea := audit.identity_lookup(
+    identify.organization_id, identify.user_id, identify.email, v_ip, identify.user_agent
+  );
+  v_hash bytea;
+  v_salt bytea;
+begin
+  if v_lookup is null then
+    return null;
+  end if;
+
+  -- At SERIALIZABLE a look-up that finds nothing is a predicate lock on the index page that every new identity is
+  -- written to, and two of them abort each other; a duplicate row costs less than a failed transaction.
+  select i.identity_hash into v_hash
+  from audit.identities i
+  where i.lookup = v_lookup and current_setting('transaction_isolation') <> 'serializable'
+  limit 1;
+  if v_hash is null then
+    v_salt := audit.random_salt();
+    v_hash := sha256('\x02'::bytea || v_salt || convert_to(audit.identity_text(
+      identify.organization_id, identify.user_id, identify.email, v_ip, identify.user_agent
+    ), 'UTF8'));
+    insert into audit.identities (organization_id, user_id, email, ip_address, user_agent, salt, identity_hash, lookup)
+    values (
+      identify.organization_id, identify.user_id, identify.email, v_ip, identify.user_agent, v_salt, v_hash, v_lookup
+    );
+  end if;
+  return v_hash;
+end
+$$;
+
+comment on function audit.identify(uuid, uuid, text, text, text) is
+  'Keeps an actor''s personal data once per context and returns the commitment for the entry; null if there is none.';
+
+-- Columns of tracked tables that are declared personal are committed to in the same way, one row a value.
+create table if not exists audit.personal_values (
+  organization_id uuid not null,
+  subject_id uuid,
+  resource_type text not null,
+  resource_id text,
+  column_name text not null,
+  value text not null,
+  salt bytea not null,
+  value_hash bytea not null,
+  created_at timestamptz not null default clock_timestamp(),
+  constraint salt_has_16_bytes check (octet_length(salt) = 16)
+);
+
+comment on table audit.personal_values is 'Values of columns declared personal; entries hold {"personal": hash} instead.';
+comment on column audit.personal_values.organization_id is 'The organisation of the entry.';
+comment on column audit.personal_values.subject_id is 'The user the row is about, where the table says so.';
+comment on column audit.personal_values.resource_type is 'As in the entry.';
+comment on column audit.personal_values.resource_id is 'As in the entry.';
+comment on column audit.personal_values.column_name is 'The column that held the value.';
+comment on column audit.personal_values.value is 'The value.';
+comment on column audit.personal_values.salt is '16 random bytes; without them the commitment says nothing.';
+comment on column audit.personal_values.value_hash is 'SHA-256(0x02, salt, value); its hex stands in the entry''s details.';
+comment on column audit.personal_values.created_at is 'When it was recorded.';
+
+create index if not exists personal_values_value_hash_idx on audit.personal_values (value_hash);
+create index if not exists personal_values_subject_id_idx on audit.personal_values (subject_id);
+
+revoke all on audit.personal_values from public, anon, authenticated, service_role;
+grant select on audit.personal_values to authenticated, service_role;
+
+alter table audit.personal_values enable row level security;
+
+drop policy if exists "admins and permitted auditors read personal values" on audit.personal_values;
+create policy "admins and permitted auditors read personal values" on audit.personal_values
+  for select to authenticated
+  using (
+    organization_id = any (array(select audit.admin_organizations()))
+    or organization_id = any (array(select audit.auditor_organizations(identities => true)))
+  );
+
+drop policy if exists "members read personal values about themselves" on audit.personal_values;
+create policy "members read personal values about themselves" on audit.personal_values
+  for select to authenticated
+  using (
+    subject_id = (select auth.uid())
+    and organization_id = any (array(select audit.member_organizations()))
+  );
+
+create or replace function audit.commit_personal(
+  organization_id uuid,
+  subject_id uuid,
+  resource_type text,
+  resource_id text,
+  column_name text,
+  value text
+)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_salt bytea;
+  v_hash bytea;
+begin
+  if commit_personal.value is null then
+    return null;
+  end if;
+  v_salt := audit.random_salt();
+  v_hash := sha256('\x02'::bytea || v_salt || convert_to(commit_personal.value, 'UTF8'));
+  insert into audit.personal_values
+    (organization_id, subject_id, resource_type, resource_id, column_name, value, salt, value_hash)
+  values (
+    coalesce(commit_personal.organization_id, audit.system_organization()), commit_personal.subject_id,
+    commit_personal.resource_type, commit_personal.resource_id, commit_personal.column_name, commit_personal.value,
+    v_salt, v_hash
+  );
+  return jsonb_build_object('personal', encode(v_hash, 'hex'));
+end
+$$;
+
+comment on function audit.commit_personal(uuid, uuid, text, text, text, text) is
+  'Keeps a personal value apart from the log and returns what stands in the entry: {"personal": "<hash>"}.';
+
+-- sql/230_entry.sql
+
+-- The entry text and its hash, format version 1. FROZEN: sql/FORMAT.md specifies it to the byte, test/vectors hold it,
+-- functions/_shared/entry.ts is its twin. A change of a single byte is a new version, never an edit here.
+--
+-- These are SQL-standard bodies: bound when created, so no search_path can change them, and inlined into the
+-- statements that use them. `stable`, because convert_to() and to_json() are; nothing here depends on a session setting.
+
+create or replace function audit.entry_body(
+  action text,
+  outcome text,
+  resource_type text,
+  resource_id text,
+  created_by uuid,
+  actor_type text,
+  identity_hash bytea,
+  provider text,
+  cost numeric,
+  request_id text,
+  details jsonb
+)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return concat(
+    ',"action":', to_json(action),
+    ',"outcome":', to_json(outcome),
+    ',"resource_type":', coalesce(to_json(resource_type), 'null'),
+    ',"resource_id":', coalesce(to_json(resource_id), 'null'),
+    ',"created_by":', coalesce(to_json(created_by), 'null'),
+    ',"actor_type":', to_json(actor_type),
+    ',"identity_hash":', coalesce(to_json(encode(identity_hash, 'hex')), 'null'),
+    ',"provider":', coalesce(to_json(provider), 'null'),
+    ',"cost":', coalesce(to_json(cost::text), 'null'),
+    ',"request_id":', coalesce(to_json(request_id), 'null'),
+    ',"details":', details
+  );
+
+comment on function audit.entry_body(text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb) is
+  'The part of the entry text that does not depend on the entry''s place in a chain.';
+
+create or replace function audit.entry_head(organization_id uuid, chain int, seq bigint, created_at timestamptz)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return concat(
+    '{"v":1,"organization_id":"', organization_id,
+    '","chain":', chain,
+    ',"seq":', seq,
+    ',"created_at":', (extract(epoch from created_at) * 1000000)::bigint
+  );
+
+comment on function audit.entry_head(uuid, int, bigint, timestamptz) is
+  'The beginning of the entry text: version, place and time (microseconds since 1970).';
+
+create or replace function audit.entry_tail(prev_hash bytea)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return ',"prev_hash":"' || encode(prev_hash, 'hex') || '"}';
+
+comment on function audit.entry_tail(bytea) is 'The end of the entry text; last, so that a chain of many only appends.';
+
+create or replace function audit.hash_of(entry_text text)
+  returns bytea
+  language sql
+  stable
+  parallel safe
+  return sha256('\x00'::bytea || convert_to(entry_text, 'UTF8'));
+
+comment on function audit.hash_of(text) is
+  'SHA-256 of 0x00 and the entry text in UTF-8: the entry''s hash, and its leaf hash by RFC 6962.';
+
+create or replace function audit.first_prev_hash(organization_id uuid, chain int)
+  returns bytea
+  language sql
+  stable
+  parallel safe
+  return sha256(convert_to(concat('supabase-audit-logs chain v1', E'\n', organization_id, E'\n', chain, E'\n'), 'UTF8'));
+
+comment on function audit.first_prev_hash(uuid, int) is 'What entry 1 of a chain has as prev_hash; no two chains share it.';
+
+create or replace function audit.entry_text(entry public.audit_logs)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return concat(
+    audit.entry_head((entry).organization_id, (entry).chain, (entry).seq, (entry).created_at),
+    audit.entry_body(
+      (entry).action, (entry).outcome, (entry).resource_type, (entry).resource_id, (entry).created_by,
+      (entry).actor_type, (entry).identity_hash, (entry).provider, (entry).cost, (entry).request_id, (entry).details
+    ),
+    audit.entry_tail((entry).prev_hash)
+  );
+
+comment on function audit.entry_text(public.audit_logs) is
+  'The exact text that an entry''s hash is over: select audit.entry_text(a) from public.audit_logs a.';
+
+-- Not inlined (unlike entry_text), so that its cost is seen and large verifications run in parallel.
+create or replace function audit.recomputed_hash(entry public.audit_logs)
+  returns bytea
+  language plpgsql
+  stable
+  parallel safe
+  cost 1000
+  set search_path = ''
+as $$
+begin
+  -- A time that the writer cannot have written (tampering) has no entry text; the answer is "no hash", not an error.
+  if entry.created_at between '0001-01-01 00:00:00+00' and '9999-12-31 23:59:59.999999+00' then
+    return audit.hash_of(audit.entry_text(entry));
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.recomputed_hash(public.audit_logs) is
+  'The hash that an entry should have by its columns; verification compares it with the stored one.';
+
+-- sql/240_heads.sql
+
+-- Heads of chains, and which chain a connection writes.
+--
+-- One chain an organisation would put every commit of that organisation in a queue. Here each connection writes the
+-- chain whose number is its own slot in the server: no two live connections share a slot, so nobody waits for anybody,
+-- at any isolation level. Should two ever meet (a forged setting), the head's row lock still keeps the chain correct.
+
+create table if not exists audit.heads (
+  organization_id uuid not null,
+  chain int not null,
+  seq bigint not null,
+  last_at timestamptz not null,
+  prev_hash bytea not null,
+  hash bytea not null,
+  constraint heads_pkey primary key (organization_id, chain)
+)
+with (
+  -- Every append makes a version of this row. Room for many on its page lets each be pruned where it stands.
+  fillfactor = 20,
+  autovacuum_vacuum_scale_factor = 0,
+  autovacuum_vacuum_threshold = 2000
+);
+
+comment on table audit.heads is 'The last entry of each chain; written by the append functions only.';
+comment on column audit.heads.organization_id is 'Whose chain.';
+comment on column audit.heads.chain is 'Number of the chain: the slot of the connections that wrote it.';
+comment on column audit.heads.seq is 'Position of its last entry, 0 before the first.';
+comment on column audit.heads.last_at is 'created_at of the last entry.';
+comment on column audit.heads.prev_hash is 'prev_hash of the last entry.';
+comment on column audit.heads.hash is 'hash of the last entry; what the next one links to.';
+
+revoke all on audit.heads from public, anon, authenticated, service_role;
+revoke insert, update, delete, truncate on audit.heads from current_user;
+grant select on audit.heads to service_role;
+grant select, insert, update on audit.heads to audit_writer;
+
+create or replace function audit.connection_chain()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if current_setting('max_prepared_transactions') <> '0' then
+    return null; -- decided anew in each transaction, by audit.transaction_chain()
+  end if;
+  -- The first half of a virtual transaction id is the connection's slot; unlike pg_stat_get_backend_idset(), which
+  -- renumbers on PG 15, it stays the same for the connection's life on every version.
+  return (
+    select split_part(l.virtualtransaction, '/', 1)::int
+    from pg_catalog.pg_locks l
+    where l.pid = pg_backend_pid() and l.locktype = 'virtualxid' and l.granted
+    limit 1
+  );
+end
+$$;
+
+comment on function audit.connection_chain() is
+  'The number of the chain that this connection writes: its slot in the server; null where transactions can be prepared.';
+
+-- A prepared transaction outlives its connection and keeps its heads locked. Where the server allows them (hosted
+-- Supabase does not), each transaction holds its chain by an advisory lock and passes over those that others hold.
+create or replace function audit.transaction_chain()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_chain int := (
+    select split_part(l.virtualtransaction, '/', 1)::int
+    from pg_catalog.pg_locks l
+    where l.pid = pg_backend_pid() and l.locktype = 'virtualxid' and l.granted
+    limit 1
+  );
+begin
+  while not pg_try_advisory_xact_lock(1096110404, v_chain) loop
+    v_chain := v_chain + 100000;
+  end loop;
+  return v_chain;
+end
+$$;
+
+comment on function audit.transaction_chain() is
+  'The number of the chain that this transaction writes, where transactions can be prepared.';
+
+-- sql/250_append.sql
+
+-- The one writer of the log. Triggers call audit.append() for one row and audit.append_all() for many; applications call
+-- audit.record(). All three belong to audit_writer, the only role that can insert.
+
+do $$
+begin
+  if to_regtype('audit.draft') is null then
+    create type audit.draft as (
+      organization_id uuid,
+      action text,
+      outcome text,
+      resource_type text,
+      resource_id text,
+      created_by uuid,
+      provider text,
+      cost numeric,
+      details jsonb,
+      suspect boolean
+    );
+  end if;
+end
+$$;
+
+comment on type audit.draft is 'What a caller says of an event; the writer adds place, time, context and hashes.';
+
+-- An entry text is at most 65,535 bytes (an archive bundle's length prefix); bounded fields leave this much for details.
+create or replace function audit.details_limit()
+  returns int
+  language sql
+  immutable
+  parallel safe
+  return 57344;
+
+comment on function audit.details_limit() is 'Most bytes of details in an entry; what is larger is cut to a digest.';
+
+create or replace function audit.append(
+  organization_id uuid,
+  action text,
+  outcome text,
+  resource_type text,
+  resource_id text,
+  created_by uuid,
+  provider text,
+  cost numeric,
+  details jsonb,
+  suspect boolean, -- some value is long enough to hold a secret, or for an entry to outgrow its bounds
+  out chain int,
+  out seq bigint,
+  out hash bytea
+)
+  language plpgsql
+  security definer -- callers may write the audited table, never the log
+  set search_path = ''
+  -- A head is a row of a small table with many dead versions: read whole, as the planner would while it is one page, it
+  -- costs ten times the one fetch, and takes a predicate lock on all heads at SERIALIZABLE.
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_context audit.statement_context := audit.context();
+  v_lookup bytea;
+  v_identity bytea;
+  v_hint text;
+  v_place text;
+begin
+  -- Each expression costs a new transaction 1 to 3 µs and each statement 10 and more, so the usual way through is one
+  -- statement, and what is rare stands behind a condition.
+  chain := v_context.chain;
+  if chain is null then
+    chain := audit.transaction_chain();
+  end if;
+  if organization_id is null then
+    organization_id := audit.system_organization();
+  end if;
+  if v_context.extra is not null then
+    details := details || v_context.extra;
+  end if;
+  if suspect then
+    if length(cost::text) > 100 then
+      details := details || jsonb_build_object('cost', audit.digest_of(cost::text));
+      cost := null;
+    end if;
+    if pg_column_size(details) > 800 or length(resource_id) > 500 or length(provider) > 200
+      or audit.may_hold_secret(concat_ws(' ', resource_id, provider, details))
+    then
+      resource_id := audit.masked_text(audit.bounded(resource_id, 500));
+      provider := audit.masked_text(audit.bounded(provider, 200));
+      details := audit.fitted(audit.masked(details), audit.details_limit());
+    end if;
+  end if;
+  v_lookup := audit.identity_lookup(
+    organization_id, v_context.created_by, v_context.email, audit.permitted_ip(organization_id, v_context.ip_address),
+    v_context.user_agent
+  );
+
+  v_hint := 'audit.head_' || left(organization_id::text, 2);
+  v_place := current_setting(v_hint, true);
+  loop
+    -- The head is addressed by where its last version lies: through its index, a transaction of tens of thousands of
+    -- statements would walk all its own dead versions each time. A stale or forged place finds no such head. The
+    -- identity is looked up on the way (not at SERIALIZABLE: see audit.identify()). If either is not found, nothing is
+    -- written, both are made, and it is tried again.
+    if translate(v_place, '0123456789', '') = '(,)' then
+      with identity as materialized (
+        select coalesce(v_identity, (
+          select i.identity_hash
+          from audit.identities i
+          where i.lookup = v_lookup and current_setting('transaction_isolation') <> 'serializable'
+          limit 1
+        )) as identity_hash
+      ),
+      head as (
+        update audit.heads h set
+          seq = h.seq + 1,
+          last_at = greatest(h.last_at, v_now),
+          prev_hash = h.hash,
+          hash = audit.hash_of(
+            audit.entry_head(append.organization_id, append.chain, h.seq + 1, greatest(h.last_at, v_now))
+              || audit.entry_body(
+                append.action, append.outcome, append.resource_type, append.resource_id,
+                coalesce(v_context.created_by, append.created_by), v_context.actor_type, i.identity_hash,
+                append.provider, append.cost, v_context.request_id, append.details
+              )
+              || audit.entry_tail(h.hash)
+          )
+        from identity i
+        where h.ctid = v_place::tid and h.organization_id = append.organization_id and h.chain = append.chain
+          and (v_lookup is null or i.identity_hash is not null)
+        returning h.ctid, h.seq, h.last_at, h.prev_hash, h.hash, i.identity_hash
+      ),
+      entry as (
+        insert into public.audit_logs (
+          organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
+          identity_hash, provider, cost, request_id, details, prev_hash, hash
+        )
+        select append.organization_id, append.chain, h.seq, h.last_at, append.action, append.outcome,
+          append.resource_type, append.resource_id, coalesce(v_context.created_by, append.created_by),
+          v_context.actor_type, h.identity_hash, append.provider, append.cost, v_context.request_id, append.details,
+          h.prev_hash, h.hash
+        from head h
+      )
+      select set_config(v_hint, h.ctid::text, false), h.seq, h.hash into v_place, append.seq, append.hash from head h;
+      exit when found;
+    end if;
+    v_identity := audit.identify(
+      organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
+    );
+    -- An upsert finds the head without the predicate lock that a select would take at SERIALIZABLE.
+    insert into audit.heads as h (organization_id, chain, seq, last_at, prev_hash, hash)
+    values (
+      append.organization_id, append.chain, 0, '-infinity', ''::bytea,
+      audit.first_prev_hash(append.organization_id, append.chain)
+    )
+    on conflict on constraint heads_pkey do update set seq = h.seq
+    returning h.ctid::text into v_place;
+  end loop;
+end
+$$;
+
+comment on function audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean) is
+  'Appends one entry to the organisation''s chain of this connection and returns its place and hash.';
+
+-- The state is the hash before and the hash of an entry, 64 bytes, so that no second window has to look back.
+create or replace function audit.chain_step(state bytea, first_prev bytea, entry_text text)
+  returns bytea
+  language plpgsql
+  stable
+  parallel safe
+  set search_path = ''
+as $$
+begin
+  if state is not null then
+    first_prev := substring(state from 33);
+  end if;
+  return first_prev || audit.hash_of(entry_text || audit.entry_tail(first_prev));
+end
+$$;
+
+comment on function audit.chain_step(bytea, bytea, text) is 'Step of audit.chained(): the hashes of the entry before and of the entry.';
+
+create or replace aggregate audit.chained(first_prev bytea, entry_text text) (
+  sfunc = audit.chain_step,
+  stype = bytea
+);
+
+comment on aggregate audit.chained(bytea, text) is
+  'As a window function over entry texts without their tail, in order of seq: each entry''s prev_hash and hash, joined.';
+
+create or replace function audit.append_all(drafts audit.draft[])
+  returns void
+  language plpgsql
+  security definer -- callers may write the audited table, never the log
+  set search_path = ''
+  -- A head is a row of a small table with many dead versions: read whole, as the planner would while it is one page, it
+  -- costs ten times the one fetch, and takes a predicate lock on all heads at SERIALIZABLE.
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_context audit.statement_context := audit.context();
+  v_chain int := coalesce(v_context.chain, audit.transaction_chain());
+begin
+  insert into audit.heads as h (organization_id, chain, seq, last_at, prev_hash, hash)
+  select o.organization_id, v_chain, 0, '-infinity', ''::bytea, audit.first_prev_hash(o.organization_id, v_chain)
+  from (
+    select distinct coalesce(d.organization_id, audit.system_organization()) as organization_id
+    from unnest(append_all.drafts) d
+    order by 1 -- the same order everywhere, should two connections ever share a chain
+  ) o
+  on conflict on constraint heads_pkey do nothing;
+
+  with head as materialized (
+    select h.organization_id, h.seq, h.last_at, h.hash,
+      case
+        when v_context.email is not null or v_context.ip_address is not null or v_context.user_agent is not null
+          then audit.identify(
+            h.organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
+          )
+      end as identity_hash
+    from audit.heads h
+    where h.chain = v_chain
+      and h.organization_id = any (
+        array(select distinct coalesce(d.organization_id, audit.system_organization()) from unnest(append_all.drafts) d)
+      )
+    for no key update
+  ),
+  draft as (
+    select h.organization_id, h.seq as head_seq, h.hash as head_hash, h.identity_hash,
+      greatest(h.last_at, v_now) as created_at,
+      row_number() over (partition by h.organization_id order by d.n) as n,
+      count(*) over (partition by h.organization_id) as total,
+      d.action, d.outcome, d.resource_type, coalesce(v_context.created_by, d.created_by) as created_by,
+      case when d.rare then audit.masked_text(audit.bounded(d.resource_id, 500)) else d.resource_id end as resource_id,
+      case when d.rare then audit.masked_text(audit.bounded(d.provider, 200)) else d.provider end as provider,
+      case when d.rare and length(d.cost::text) > 100 then null else d.cost end as cost,
+      case
+        when d.rare then audit.fitted(
+          audit.masked(d.details || coalesce(v_context.extra, '{}') || case
+            when length(d.cost::text) > 100 then jsonb_build_object('cost', audit.digest_of(d.cost::text)) else '{}'
+          end), audit.details_limit()
+        )
+        when v_context.extra is null then d.details
+        else d.details || v_context.extra
+      end as details
+    from (
+      select u.*, u.suspect and (
+        pg_column_size(u.details) > 800 or length(u.resource_id) > 500 or length(u.provider) > 200
+        or length(u.cost::text) > 100 or audit.may_hold_secret(concat_ws(' ', u.resource_id, u.provider, u.details))
+      ) as rare
+      from unnest(append_all.drafts) with ordinality as u (
+        organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, n
+      )
+    ) d
+    join head h on h.organization_id = coalesce(d.organization_id, audit.system_organization())
+  ),
+  chained as materialized (
+    select d.*,
+      audit.chained(
+        d.head_hash,
+        audit.entry_head(d.organization_id, v_chain, d.head_seq + d.n, d.created_at)
+          || audit.entry_body(
+            d.action, d.outcome, d.resource_type, d.resource_id, d.created_by, v_context.actor_type, d.identity_hash,
+            d.provider, d.cost, v_context.request_id, d.details
+          )
+      ) over (partition by d.organization_id order by d.n rows unbounded preceding) as hashes
+    from draft d
+  ),
+  moved as (
+    update audit.heads h set
+      seq = c.head_seq + c.n, last_at = c.created_at,
+      prev_hash = substring(c.hashes from 1 for 32), hash = substring(c.hashes from 33)
+    from chained c
+    where c.n = c.total and h.organization_id = c.organization_id and h.chain = v_chain
+  )
+  insert into public.audit_logs (
+    organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
+    identity_hash, provider, cost, request_id, details, prev_hash, hash
+  )
+  select c.organization_id, v_chain, c.head_seq + c.n, c.created_at, c.action, c.outcome, c.resource_type, c.resource_id,
+    c.created_by, v_context.actor_type, c.identity_hash, c.provider, c.cost, v_context.request_id, c.details,
+    substring(c.hashes from 1 for 32), substring(c.hashes from 33)
+  from chained c;
+end
+$$;
+
+comment on function audit.append_all(audit.draft[]) is
+  'Appends many entries in one pass, in the order given; a window aggregate carries the hash.';
+
+create or replace function audit.record(
+  organization_id uuid,
+  action text,
+  resource_type text default null,
+  resource_id text default null,
+  details jsonb default '{}',
+  outcome text default 'success',
+  provider text default null,
+  cost numeric default null,
+  out chain int,
+  out seq bigint,
+  out hash bytea
+)
+  language plpgsql
+  security definer -- callers may record an event, never call the writer
+  set search_path = ''
+as $$
+begin
+  if record.action is null or record.action !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' or length(record.action) > 100 then
+    perform audit.fail('AUARG', format('%L is no action.', record.action), null,
+      'An action is dotted, in lower case and past tense, at most 100 characters: report.generated.');
+  end if;
+  if record.outcome is null or record.outcome not in ('success', 'failure', 'denied') then
+    perform audit.fail('AUARG', format('%L is no outcome.', record.outcome), null, 'It is success, failure or denied.');
+  end if;
+  if jsonb_typeof(record.details) is distinct from 'object' then
+    perform audit.fail('AUARG', 'The details of an entry are a JSON object.', null, 'For example {"report": "monthly"}.');
+  end if;
+  select a.chain, a.seq, a.hash into record.chain, record.seq, record.hash
+  from audit.append(
+    record.organization_id, record.action, record.outcome, audit.bounded(record.resource_type, 200), record.resource_id,
+    null, record.provider, record.cost, record.details, true
+  ) a;
+end
+$$;
+
+comment on function audit.record(uuid, text, text, text, jsonb, text, text, numeric) is
+  'Records what no table shows: select * from audit.record(organization_id, ''report.generated'', ''report'', ''2026-01'').
+Returns the entry''s chain, seq and hash as acknowledgement. organization_id null: the system organisation.';
+
+do $$
+begin
+  alter function audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean) owner to audit_writer;
+  alter function audit.append_all(audit.draft[]) owner to audit_writer;
+end
+$$;
+
+-- sql/270_verify.sql
+
+-- Verification in the database: every entry's hash is recomputed from its columns, every link followed, every head
+-- compared. (It runs inside the database it checks; the offline verifier of the archive trusts less.)
+
+create or replace function audit.verify(
+  organization uuid default null,
+  max_entries bigint default null,
+  resume_from text default null
+)
+  returns table (
+    organization_id uuid,
+    chain int,
+    entries bigint,
+    from_seq bigint,
+    to_seq bigint,
+    status text,
+    broken_seq bigint,
+    finding text,
+    explanation text,
+    resume text
+  )
+  language plpgsql
+  stable
+  parallel safe
+  set search_path = ''
+  -- One pass over the log in chain order: the scan may run in parallel, and the sort needs room.
+  set work_mem = '64MB'
+as $$
+#variable_conflict use_column
+declare
+  v_from_organization uuid;
+  v_from_chain int;
+  v_from_seq bigint;
+begin
+  if verify.max_entries < 1 then
+    perform audit.fail('AUARG', 'max_entries is a positive number, or null for all.');
+  end if;
+  if verify.resume_from is not null then
+    begin
+      v_from_organization := split_part(verify.resume_from, '/', 1)::uuid;
+      v_from_chain := split_part(verify.resume_from, '/', 2)::int;
+      v_from_seq := split_part(verify.resume_from, '/', 3)::bigint;
+    exception when others then
+      perform audit.fail('AUARG', format('%L is no position to resume from.', verify.resume_from), null,
+        'Pass the value of column resume of an earlier run.');
+    end;
+  end if;
+
+  return query
+  with bounded as (
+    select a.organization_id, a.chain, a.seq, a.created_at, a.prev_hash, a.hash, audit.recomputed_hash(a) as computed
+    from public.audit_logs a
+    where (verify.organization is null or a.organization_id = verify.organization)
+      and (verify.resume_from is null or (a.organization_id, a.chain, a.seq) >= (v_from_organization, v_from_chain, v_from_seq))
+    order by a.organization_id, a.chain, a.seq
+    limit verify.max_entries
+  ),
+  linked as (
+    select b.organization_id, b.chain, b.seq, b.hash, b.prev_hash, b.created_at,
+      case
+        when b.hash is distinct from b.computed then 'hash_mismatch'
+        when lag(b.seq) over in_chain = b.seq then 'duplicate'
+        when b.seq <> coalesce(lag(b.seq) over in_chain + 1, case when verify.resume_from is null then 1 else b.seq end)
+          then 'gap'
+        when b.prev_hash is distinct from coalesce(
+          lag(b.hash) over in_chain,
+          case when b.seq = 1 then audit.first_prev_hash(b.organization_id, b.chain) else b.prev_hash end
+        ) then 'link_mismatch'
+        when b.created_at < lag(b.created_at) over in_chain then 'time_reversed'
+      end as finding,
+      lead(true) over in_chain is null as is_last
+    from bounded b
+    window in_chain as (partition by b.organization_id, b.chain order by b.seq)
+  ),
+  chains as (
+    select l.organization_id, l.chain, count(*) as entries, min(l.seq) as from_seq, max(l.seq) as to_seq,
+      (array_agg(row(l.hash, l.prev_hash, l.created_at)::text) filter (where l.is_last))[1] as last_entry,
+      min(l.seq) filter (where l.finding is not null) as broken_seq,
+      (array_agg(l.finding order by l.seq) filter (where l.finding is not null))[1] as finding
+    from linked l
+    group by l.organization_id, l.chain
+  ),
+  -- The last chain of a bounded run may go on behind the bound.
+  cut as (
+    select c.organization_id, c.chain, c.to_seq
+    from chains c
+    where verify.max_entries is not null and (select sum(k.entries) from chains k) >= verify.max_entries
+    order by c.organization_id desc, c.chain desc
+    limit 1
+  ),
+  judged as (
+    select coalesce(c.organization_id, h.organization_id) as organization_id, coalesce(c.chain, h.chain) as chain,
+      coalesce(c.entries, 0) as entries, c.from_seq, c.to_seq,
+      coalesce(c.broken_seq, case
+        when k.chain is not null and h.seq > c.to_seq then null -- cut by the bound: the head is not reached yet
+        when h.chain is null then c.to_seq
+        when c.chain is null and h.seq > 0 then 1
+        when h.seq > c.to_seq then c.to_seq + 1
+        when h.seq < c.to_seq then h.seq + 1
+        when h.seq > 0 and row(h.hash, h.prev_hash, h.last_at)::text <> c.last_entry then c.to_seq
+      end) as broken_seq,
+      case
+        when c.finding is not null then c.finding
+        when k.chain is not null and h.seq > c.to_seq then null
+        when h.chain is null then 'head_missing'
+        when c.chain is null and h.seq > 0 or h.seq > c.to_seq then 'tail_missing'
+        when h.seq < c.to_seq then 'beyond_head'
+        when h.seq > 0 and row(h.hash, h.prev_hash, h.last_at)::text <> c.last_entry then 'head_mismatch'
+      end as finding,
+      k.chain is not null and h.seq > c.to_seq as is_cut
+    from chains c
+    full join (
+      select h.*
+      from audit.heads h
+      where (verify.organization is null or h.organization_id = verify.organization)
+        and (verify.resume_from is null or (h.organization_id, h.chain) >= (v_from_organization, v_from_chain))
+        and not exists (select from cut k where (h.organization_id, h.chain) > (k.organization_id, k.chain))
+    ) h on h.organization_id = c.organization_id and h.chain = c.chain
+    left join cut k on k.organization_id = c.organization_id and k.chain = c.chain
+  )
+  select j.organization_id, j.chain, j.entries, j.from_seq, j.to_seq,
+    case when j.finding is not null then 'broken' when j.is_cut then 'partial' else 'verified' end,
+    j.broken_seq, j.finding,
+    case j.finding
+      when 'hash_mismatch' then 'The entry''s content is not what was hashed when it was written.'
+      when 'link_mismatch' then 'The entry does not link to the one before it: one of the two was replaced.'
+      when 'gap' then 'One or more entries before this one are missing.'
+      when 'duplicate' then 'The same position stands twice.'
+      when 'time_reversed' then 'The entry is dated before its predecessor.'
+      when 'tail_missing' then 'The chain''s head knows entries from here on, and they are missing.'
+      when 'beyond_head' then 'Entries from here on were not written by the writer.'
+      when 'head_mismatch' then 'The last entry is not the one that the chain''s head knows.'
+      when 'head_missing' then 'The chain has no head: it was not written by the writer, or the head was deleted.'
+    end,
+    case when (j.organization_id, j.chain) in (select k.organization_id, k.chain from cut k)
+      then concat(j.organization_id, '/', j.chain, '/', j.to_seq) end
+  from judged j
+  where j.entries > 0 or j.finding is not null
+  order by j.organization_id, j.chain;
+end
+$$;
+
+comment on function audit.verify(uuid, bigint, text) is
+  'Recomputes and follows every chain: select * from audit.verify(). One row a chain: verified, partial (the bound was
+reached) or broken, with the first broken entry and the kind of break. Bounded by max_entries and resumed from the
+value of column resume: select * from audit.verify(max_entries => 100000, resume_from => …).';
+
+create or replace function audit.verify_identities(organization uuid default null)
+  returns table (organization_id uuid, identity_hash bytea, state text, entries bigint)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with used as (
+    select a.organization_id, a.identity_hash, count(*) as entries
+    from public.audit_logs a
+    where a.identity_hash is not null
+      and (verify_identities.organization is null or a.organization_id = verify_identities.organization)
+    group by a.organization_id, a.identity_hash
+  )
+  select u.organization_id, u.identity_hash,
+    case
+      when count(i.identity_hash) = 0 then 'missing'
+      when bool_and(i.organization_id = u.organization_id and u.identity_hash = sha256(
+        '\x02'::bytea || i.salt || convert_to(
+          audit.identity_text(i.organization_id, i.user_id, i.email, i.ip_address, i.user_agent), 'UTF8'
+        )
+      )) then 'verified'
+      else 'mismatched'
+    end,
+    u.entries
+  from used u
+  left join audit.identities i on i.identity_hash = u.identity_hash
+  group by u.organization_id, u.identity_hash, u.entries
+$$;
+
+comment on function audit.verify_identities(uuid) is
+  'Opens every commitment to an identity: verified, missing (erased, or removed by somebody), mismatched (tampered).';
+
+-- sql/280_events.sql
+
+-- The log with the people in it: e-mail, IP address and user agent where they are known and not erased.
+
+create or replace view public.audit_events
+  with (security_invoker = true)
+as
+  select a.organization_id, a.chain, a.seq, a.created_at, a.action, a.outcome, a.resource_type, a.resource_id,
+    a.created_by, a.actor_type, i.email, i.ip_address, i.user_agent, a.provider, a.cost, a.request_id, a.details
+  from public.audit_logs a
+  left join lateral (
+    -- A commitment that stands twice is the same identity twice.
+    select i.email, i.ip_address, i.user_agent
+    from audit.identities i
+    where i.identity_hash = a.identity_hash
+    limit 1
+  ) i on true;
+
+comment on view public.audit_events is
+  'The audit log with e-mail, IP address and user agent of the actor; the reader''s own rights decide what is shown.';
+
+revoke all on public.audit_events from public, anon, authenticated, service_role;
+grant select on public.audit_events to authenticated, service_role;
+
+-- sql/290_coverage.sql
+
+-- Is everything captured that should be? A view for people and schedules.
+
+create or replace function audit.qualified_name(relation regclass)
+  returns text
+  language sql
+  stable
+  set search_path = '' -- so that the schema is always shown
+as $$
+  select qualified_name.relation::text
+$$;
+
+comment on function audit.qualified_name(regclass) is 'The relation''s name with its schema, whatever the reader''s search_path.';
+
+create or replace view audit.coverage as
+  with candidate as (
+    select c.oid::regclass as table_name
+    from audit.known_tables() k
+    join pg_catalog.pg_class c on c.relname = k.table_name and c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+    union
+    select t.table_name from audit.tracked_tables t
+  ),
+  member as (
+    select c.table_name, m.member, t.function_name, t.function_hash, t.table_owner, t.plan, t.options
+    from candidate c
+    left join audit.tracked_tables t on t.table_name = c.table_name
+    cross join lateral audit.with_children(c.table_name) m (member)
+  ),
+  finding (table_name, finding, way_out) as (
+    select m.table_name, 'not tracked', 'select audit.track(' || quote_literal(audit.qualified_name(m.table_name)) || ')'
+    from member m
+    where m.function_name is null and m.member = m.table_name
+    union all
+    select m.table_name,
+      format('trigger %s on %s is %s', e.trigger_name, audit.qualified_name(m.member), case
+        when t.oid is null then 'missing'
+        when t.tgenabled = 'D' then 'disabled'
+        when t.tgenabled <> 'A' then 'skipped by session_replication_role'
+        else 'calling another function'
+      end),
+      'select audit.track(' || quote_literal(audit.qualified_name(m.table_name)) || ')'
+    from member m
+    cross join audit.expected_triggers() e
+    left join pg_catalog.pg_trigger t on t.tgrelid = m.member and t.tgname = e.trigger_name
+    where m.function_name is not null
+      and (t.oid is null or t.tgenabled <> 'A' or t.tgfoid is distinct from to_regproc('audit.' || quote_ident(m.function_name)))
+    union all
+    select m.table_name, 'function audit.' || quote_ident(m.function_name) || ' was replaced', 'select audit.track(' || quote_literal(audit.qualified_name(m.table_name)) || ')'
+    from member m
+    join pg_catalog.pg_proc p on p.oid = to_regproc('audit.' || quote_ident(m.function_name))
+    where m.member = m.table_name and sha256(convert_to(p.prosrc, 'UTF8')) <> m.function_hash
+    union all
+    select m.table_name, 'columns changed since it was tracked: ' || string_agg(d.name, ', ' order by d.name),
+      'select audit.track(' || quote_literal(audit.qualified_name(m.table_name)) || ')'
+    from member m
+    cross join lateral (
+      select coalesce(c.name, k.name) as name
+      from audit.columns_of(m.table_name) c
+      full join jsonb_object_keys(m.plan -> 'columns') k (name) on k.name = c.name
+      where c.name is null or k.name is null
+    ) d
+    where m.member = m.table_name and m.function_name is not null
+    group by m.table_name
+    union all
+    select m.table_name, format('owner is %s, was %s', pg_catalog.pg_get_userbyid(c.relowner), m.table_owner),
+      'find out who changed the owner, then track the table again'
+    from member m
+    join pg_catalog.pg_class c on c.oid = m.table_name
+    where m.member = m.table_name and pg_catalog.pg_get_userbyid(c.relowner) <> m.table_owner
+    union all
+    -- The log's own guards.
+    select 'public.audit_logs'::regclass, format('%s on %s is not always enabled', g.trigger_name, audit.qualified_name(l.member)),
+      format('alter table %s enable always trigger %I', audit.qualified_name(l.member), g.trigger_name)
+    from audit.with_children('public.audit_logs') l (member)
+    cross join (values ('refuse_update_delete'), ('refuse_truncate')) g (trigger_name)
+    left join pg_catalog.pg_trigger t on t.tgrelid = l.member and t.tgname = g.trigger_name
+    where t.tgenabled is distinct from 'A'
+    union all
+    select 'public.audit_logs'::regclass, 'row level security is off', 'alter table public.audit_logs enable row level security'
+    from pg_catalog.pg_class c
+    where c.oid = 'public.audit_logs'::regclass and not c.relrowsecurity
+    union all
+    select 'public.audit_logs'::regclass, 'entries wait in the default partition', 'select audit.ensure_partitions()'
+    where exists (select from public.audit_logs_default)
+    union all
+    -- A role or database for which triggers are off by default.
+    select 'public.audit_logs'::regclass,
+      format('session_replication_role is set for %s', coalesce(r.rolname, d.datname, 'all')),
+      'alter role … reset session_replication_role'
+    from pg_catalog.pg_db_role_setting s
+    left join pg_catalog.pg_roles r on r.oid = s.setrole
+    left join pg_catalog.pg_database d on d.oid = s.setdatabase
+    where exists (select from unnest(s.setconfig) x where x ~ '^session_replication_role=(replica|local)')
+  )
+  select audit.qualified_name(c.table_name) as table_name,
+    t.table_name is not null as tracked,
+    not exists (select from finding f where f.table_name = c.table_name) as healthy,
+    f.finding,
+    f.way_out,
+    t.tracked_at
+  from (select table_name from candidate union select 'public.audit_logs'::regclass) c
+  left join audit.tracked_tables t on t.table_name = c.table_name
+  left join finding f on f.table_name = c.table_name;
+
+comment on view audit.coverage is
+  'Every table that is or should be captured: whether capture is whole, else what is wrong (a row each) and the way out.';
+
+-- sql/980_privileges.sql
+
+-- What each role may do in schema audit, whole, on one page. Everything is withdrawn first and granted by name: a
+-- per-schema `alter default privileges … revoke execute … from public` has no effect in Postgres.
+
+revoke all on all tables in schema audit from public, anon, authenticated, service_role;
+revoke all on all functions in schema audit from public, anon, authenticated, service_role, audit_writer;
+
+grant usage on schema audit to authenticated, service_role;
+
+-- Signed-in users: row level security decides what they see; the functions decide who is an admin.
+grant select on audit.identities, audit.personal_values to authenticated;
+grant execute on function
+  audit.caller(),
+  audit.admin_organizations(),
+  audit.member_organizations(),
+  audit.auditor_organizations(boolean),
+  audit.grant_auditor(uuid, uuid, timestamptz, boolean),
+  audit.revoke_auditor(uuid, uuid),
+  audit.entry_text(public.audit_logs),
+  audit.entry_head(uuid, int, bigint, timestamptz),
+  audit.entry_body(text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb),
+  audit.entry_tail(bytea),
+  audit.hash_of(text)
+to authenticated;
+
+-- The application's own backend.
+grant select on
+  audit.identities, audit.personal_values, audit.heads, audit.auditors, audit.settings, audit.tracked_tables,
+  audit.coverage, audit.error_codes
+to service_role;
+grant execute on all functions in schema audit to service_role;
+revoke execute on function
+  audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean),
+  audit.append_all(audit.draft[]),
+  audit.identify(uuid, uuid, text, text, text),
+  audit.commit_personal(uuid, uuid, text, text, text, text),
+  audit.use_membership(text, text, text, text, text[], text[]),
+  audit.compile_ip_setting(),
+  audit.configure(text, jsonb, uuid),
+  audit.track(text, jsonb),
+  audit.untrack(text),
+  audit.refresh_capture(),
+  audit.track_known_tables(),
+  audit.ensure_partitions(int),
+  audit.secure_partition(regclass),
+  audit.on_ddl_command_end(),
+  audit.on_sql_drop()
+from service_role;
+
+-- The owner's functions (generated triggers, audit.record) hand over to the writer's.
+grant execute on function
+  audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean),
+  audit.append_all(audit.draft[])
+to current_user;
+
+-- The writer: what the append functions call.
+grant select, insert on audit.identities to audit_writer;
+grant select, insert, update on audit.heads to audit_writer;
+grant execute on function
+  audit.as_uuid(text),
+  audit.bounded(text, int),
+  audit.caller(),
+  audit.chain_step(bytea, bytea, text),
+  audit.chained(bytea, text),
+  audit.connection_chain(),
+  audit.context(),
+  audit.details_limit(),
+  audit.digest_of(bytea),
+  audit.digest_of(text),
+  audit.entry_body(text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb),
+  audit.entry_head(uuid, int, bigint, timestamptz),
+  audit.entry_tail(bytea),
+  audit.first_prev_hash(uuid, int),
+  audit.fitted(jsonb, int),
+  audit.hash_of(text),
+  audit.identify(uuid, uuid, text, text, text),
+  audit.identity_lookup(uuid, uuid, text, text, text),
+  audit.identity_text(uuid, uuid, text, text, text),
+  audit.masked(jsonb),
+  audit.masked_text(text),
+  audit.may_hold_secret(text),
+  audit.network_of(text),
+  audit.normalized_ip(text),
+  audit.permitted_ip(uuid, text),
+  audit.random_salt(),
+  audit.secret_pattern(),
+  audit.system_organization(),
+  audit.transaction_chain(),
+  audit.with_cuts(jsonb, jsonb, text[])
+to audit_writer;
+
+-- sql/990_install.sql
+
+-- The last step of every load: make what depends on all of the above, then give back what only loading needed.
+
+select audit.track_known_tables();
+select audit.refresh_capture();
+
+-- Generated functions belong to the table's capture; nobody calls them.
+do $$
+declare
+  v_function regprocedure;
+begin
+  for v_function in
+    select p.oid::regprocedure from pg_catalog.pg_proc p
+    where p.pronamespace = 'audit'::regnamespace and p.proname like 'capture\_%' and p.prorettype = 'trigger'::regtype
+  loop
+    execute format('revoke all on function %s from public, anon, authenticated, service_role', v_function);
+  end loop;
+end
+$$;
+
+revoke create on schema audit from audit_writer;
+revoke audit_writer from current_user;

@@ -1,0 +1,65 @@
+-- What every pgTAP file starts from: two organisations, one person in each role, and a way to act as them.
+
+grant usage on schema tap to public;
+
+create function tap.acme() returns uuid language sql immutable return '0a000000-0000-4000-8000-000000000001'::uuid;
+create function tap.globex() returns uuid language sql immutable return '0b000000-0000-4000-8000-000000000002'::uuid;
+
+-- Admin, member, viewer and auditors belong to Acme; the stranger is Globex's admin.
+create function tap.person(name text) returns uuid language sql immutable
+return case name
+  when 'admin' then '10000000-0000-4000-8000-000000000001'
+  when 'member' then '20000000-0000-4000-8000-000000000002'
+  when 'viewer' then '30000000-0000-4000-8000-000000000003'
+  when 'auditor' then '40000000-0000-4000-8000-000000000004'
+  when 'seeing_auditor' then '50000000-0000-4000-8000-000000000005'
+  when 'expired_auditor' then '60000000-0000-4000-8000-000000000006'
+  when 'stranger' then '70000000-0000-4000-8000-000000000007'
+end::uuid;
+
+-- As PostgREST would, for the rest of the transaction: select act_as('admin'), act_as('anon'), act_as('service_role').
+create function tap.act_as(name text) returns void language plpgsql as $$
+declare
+  v_role text := case when name in ('anon', 'service_role') then name else 'authenticated' end;
+begin
+  perform set_config('role', 'none', true);
+  perform set_config('request.jwt.claims', json_build_object(
+    'role', v_role, 'sub', tap.person(name), 'email', case when v_role = 'authenticated' then name || '@example.com' end
+  )::text, true);
+  perform set_config('request.headers', '{"x-forwarded-for": "203.0.113.7", "user-agent": "pgTAP", "x-request-id": "req-1"}', true);
+  perform set_config('role', v_role, true);
+end
+$$;
+
+-- Back to postgres, without a request.
+create function tap.act_as_owner() returns void language plpgsql as $$
+begin
+  perform set_config('role', 'none', true);
+  perform set_config('request.jwt.claims', '', true);
+  perform set_config('request.headers', '', true);
+end
+$$;
+
+insert into public.organizations (id, name) values (tap.acme(), 'Acme'), (tap.globex(), 'Globex');
+insert into public.organization_members (organization_id, user_id, role) values
+  (tap.acme(), tap.person('admin'), 'admin'),
+  (tap.acme(), tap.person('member'), 'member'),
+  (tap.acme(), tap.person('viewer'), 'viewer'),
+  (tap.globex(), tap.person('stranger'), 'admin');
+
+-- Two auditors whose time is not over, one whose is.
+select audit.grant_auditor(tap.acme(), tap.person('auditor'), now() + interval '1 day');
+select audit.grant_auditor(tap.acme(), tap.person('seeing_auditor'), now() + interval '1 day', true);
+insert into audit.auditors (organization_id, user_id, expires_at, sees_identities)
+values (tap.acme(), tap.person('expired_auditor'), now() - interval '1 second', true);
+
+-- What each did: the admin and the member something at Acme, the stranger at Globex.
+select audit.track('public.organization_members', '{"personal": ["role"]}');
+select tap.act_as('admin');
+insert into public.budgets (id, organization_id) values ('b0000000-0000-4000-8000-000000000001', tap.acme());
+insert into public.organization_members (organization_id, user_id) values (tap.acme(), gen_random_uuid());
+select tap.act_as('member');
+insert into public.api_keys (id, organization_id) values ('b0000000-0000-4000-8000-000000000002', tap.acme());
+select tap.act_as('stranger');
+insert into public.budgets (id, organization_id) values ('b0000000-0000-4000-8000-000000000003', tap.globex());
+select tap.act_as_owner();

@@ -1,0 +1,102 @@
+// The bench's statistics: what it says of runs that it did not have to make.
+import { describe, expect, test } from "vitest";
+import { Measured, type Run } from "../../scripts/bench/results.ts";
+import { median, pairedMedian, percentile, verdict } from "../../scripts/bench/statistics.ts";
+import { CAPTURE_TARGETS, judge } from "../../scripts/bench/targets.ts";
+
+describe("median and percentile", () => {
+  test("take the middle, or the mean of the two in the middle, in any order", () => {
+    expect(median([3, 1, 2])).toBe(2);
+    expect(median([4, 1, 3, 2])).toBe(2.5);
+    expect(median([7])).toBe(7);
+  });
+
+  test("interpolate between neighbours", () => {
+    expect(percentile([0, 10, 20, 30, 40], 0.95)).toBeCloseTo(38);
+    expect(percentile([0, 10, 20], 0)).toBe(0);
+    expect(percentile([0, 10, 20], 1)).toBe(20);
+  });
+
+  test("are no number of no values", () => {
+    expect(median([])).toBeNaN();
+  });
+
+  test("leave the values as they were", () => {
+    const values = [3, 1, 2];
+    median(values);
+    expect(values).toEqual([3, 1, 2]);
+  });
+});
+
+describe("paired median", () => {
+  test("compares round by round, so a slow spell of the machine cancels out", () => {
+    expect(pairedMedian([100, 50, 100], [200, 100, 200], (ours, theirs) => ours / theirs)).toBe(0.5);
+  });
+
+  test("refuses rounds without a partner", () => {
+    expect(() => pairedMedian([1, 2], [1], (ours, theirs) => ours / theirs)).toThrow("same number of rounds");
+  });
+});
+
+describe("verdict", () => {
+  const more = { atLeast: 2, aim: 2.6 };
+  const less = { atLeast: 0.1, aim: 0, lessIsBetter: true };
+
+  test.each([[2.6, "aim"], [2.59, "at least"], [2, "at least"], [1.99, "below"]])(
+    "more is better: %d",
+    (value, expected) => {
+      expect(verdict(value, more)).toBe(expected);
+    },
+  );
+
+  test.each([[0, "aim"], [0.1, "at least"], [0.11, "below"]])("less is better: %d", (value, expected) => {
+    expect(verdict(value, less)).toBe(expected);
+  });
+
+  test("what is no number reaches nothing", () => {
+    expect(verdict(NaN, more)).toBe("below");
+    expect(verdict(NaN, less)).toBe("below");
+  });
+
+  test("what was not measured has none", () => {
+    expect(judge({ title: "", ...more }, undefined).verdict).toBeUndefined();
+  });
+});
+
+describe("runs", () => {
+  const run = (variant: Run["variant"], round: number, metrics: Run["metrics"]): Run => ({
+    commit: "1ms",
+    scenario: "bulk-10000",
+    variant,
+    round,
+    metrics,
+  });
+  const runs = [
+    ...[10, 30, 12].map((us_per_row, round) => run("unaudited", round, { us_per_row })),
+    ...[30, 70, 32].map((us_per_row, round) => run("ours", round, { us_per_row })),
+  ];
+  const target = (title: string) => CAPTURE_TARGETS.find((each) => each.title === title)!;
+
+  test("give medians, totals, ratios and what is added", () => {
+    const measured = new Measured(runs, "1ms", "bulk-10000");
+    expect(measured.median("ours", "us_per_row")).toBe(32);
+    expect(measured.total("ours", "us_per_row")).toBe(132);
+    expect(measured.ratio("us_per_row", "ours", "unaudited")).toBeCloseTo(32 / 12);
+    expect(measured.added("us_per_row", "ours")).toBe(20);
+    expect(measured.ratio("us_per_row", "ours", "supa_audit")).toBeUndefined();
+  });
+
+  test("are judged by their targets; another cost of a commit is another matter", () => {
+    const added = target("10,000 rows in one INSERT: added per row");
+    expect(judge(added, added.value(new Measured(runs, "1ms", "bulk-10000"))).verdict).toBe("aim");
+    expect(added.value(new Measured(runs, "disk", "bulk-10000"))).toBeUndefined();
+  });
+
+  test("count failures as a share of all transactions", () => {
+    const serializable = target("SERIALIZABLE: transactions that capture makes fail");
+    const some = run("ours", 0, { transactions: 998, deadlocks: 0, serialization_failures: 2 });
+    const value = serializable.value(new Measured([{ ...some, scenario: "serializable" }], "1ms", "serializable"));
+    expect(value).toBeCloseTo(0.2);
+    expect(judge(serializable, value).verdict).toBe("below");
+  });
+});
