@@ -87,11 +87,11 @@ create or replace function audit.context()
   set search_path = ''
 as $$
 declare
-  v_sources text := concat_ws(
-    '|', pg_backend_pid(), current_setting('request.jwt.claims', true), current_setting('request.headers', true),
-    current_setting('audit.actor', true), current_setting('audit.actor_type', true),
-    current_setting('audit.actor_email', true), current_setting('audit.request_id', true), current_setting('role', true),
-    session_user
+  v_sources text := concat(
+    pg_backend_pid(), E'\x1e', session_user, E'\x1e', current_setting('role', true), E'\x1e',
+    current_setting('request.jwt.claims', true), E'\x1e', current_setting('request.headers', true), E'\x1e',
+    current_setting('audit.actor', true), E'\x1e', current_setting('audit.actor_type', true), E'\x1e',
+    current_setting('audit.actor_email', true), E'\x1e', current_setting('audit.request_id', true)
   );
   v_context audit.statement_context;
   v_claims jsonb;
@@ -101,7 +101,11 @@ begin
   -- Parsing claims and headers is the dearest part of a write, and most connections write more than once from the same
   -- sources. Who can forge this setting can forge its sources just as well.
   if current_setting('audit.context_sources', true) = v_sources then
-    return current_setting('audit.context', true)::audit.statement_context;
+    begin
+      return current_setting('audit.context', true)::audit.statement_context;
+    exception when others then
+      null; -- somebody wrote nonsense there: read the sources again
+    end;
   end if;
 
   -- Malformed claims or headers must not cost the application its change: the entry says that they were malformed.

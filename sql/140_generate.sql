@@ -13,13 +13,13 @@ as $$
       when type = 'timestamptz'::regtype then 'audit.utc(%1$I.%2$I)'
       when type = 'json'::regtype then 'audit.json_value(%1$I.%2$I)'
       when type = 'bytea'::regtype then 'audit.digest_of(%1$I.%2$I)'
-      else 'to_jsonb(%1$I.%2$I)'
+      else '%1$I.%2$I' -- jsonb_build_object() renders it as to_jsonb() does
     end,
     alias, name
   )
 $$;
 
-comment on function audit.column_json(text, text, oid) is 'The expression that renders a column for an entry''s details.';
+comment on function audit.column_json(text, text, oid) is 'The expression that renders a column inside jsonb_build_object().';
 
 create or replace function audit.utc(value timestamptz)
   returns jsonb
@@ -178,7 +178,7 @@ begin
   rendered as (
     select col.name, col.type, col.n, r.alias,
       case col.treatment
-        when 'mask' then format('case when %I.%I is not null then to_jsonb(''***''::text) end', r.alias, col.name)
+        when 'mask' then format('case when %I.%I is not null then ''***''::text end', r.alias, col.name)
         when 'personal' then format(
           'audit.commit_personal(%s, %s, %L, %s, %L, %I.%I::text)', v_organization_sql, v_subject_sql, plan ->> 'resource', v_id_sql, col.name, r.alias, col.name
         )
@@ -241,26 +241,41 @@ begin
   into v_details_sql
   from whole, changed;
 
-  -- What the writer must look at more closely: values long enough to hold a secret or to outgrow the entry. Only text
-  -- can; a JSON object of the same text has 20 bytes more. A cost may have 131,072 digits. Many columns may add up.
-  select case
-    when count(*) filter (where plan -> 'columns' ->> c.name in ('record', 'content', 'mask')) > 60 then 'true'
-    else coalesce(string_agg(
-      format('pg_column_size(%I.%I) > %s', r.alias, c.name,
-        audit.shortest_secret() + case when c.type in ('json'::regtype, 'jsonb'::regtype) then 20 else 0 end),
-      ' or '
-    ) filter (
-      where plan -> 'columns' ->> c.name in ('record', 'content')
-        and not (c.type in (
-          'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'bool'::regtype, 'uuid'::regtype, 'timestamptz'::regtype,
-          'timestamp'::regtype, 'date'::regtype, 'float4'::regtype, 'float8'::regtype, 'bytea'::regtype
-        ))
-    ), 'false')
-  end
-  into v_suspect_sql
-  from audit.columns_of(draft_expression.table_name) c
-  cross join (values ('o'), ('n')) r (alias)
-  where r.alias = v_row or operation = 'update';
+  -- What the writer must look at more closely: a value that may hold a secret (only text can, and only if it is long
+  -- enough; a JSON object of the same text has 20 bytes more), a name that is too long, a number of very many digits.
+  -- Large details it sees by itself.
+  with col as (
+    select format('%I.%I', r.alias, c.name) as sql, c.name, c.type, c.category,
+      plan -> 'columns' ->> c.name in ('record', 'content') and not (c.type in (
+        'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'bool'::regtype, 'uuid'::regtype, 'timestamptz'::regtype,
+        'timestamp'::regtype, 'date'::regtype, 'float4'::regtype, 'float8'::regtype, 'bytea'::regtype, 'numeric'::regtype
+      )) as is_text
+    from audit.columns_of(draft_expression.table_name) c
+    cross join (values ('o'), ('n')) r (alias)
+    where r.alias = v_row or operation = 'update'
+  ),
+  chunk as (
+    -- Functions take 100 arguments.
+    select string_agg(
+      format('pg_column_size(%s)%s', t.sql, case when t.type in ('json'::regtype, 'jsonb'::regtype) then ' - 20' end), ', ' order by t.sql
+    ) as sizes, string_agg(t.sql, ', ' order by t.sql) as texts
+    from (select col.*, (row_number() over (order by col.sql) - 1) / 90 as part from col where col.is_text) t
+    group by t.part
+  )
+  select concat_ws(' or ',
+    (select string_agg(
+      format('(greatest(%s) > %s and audit.may_hold_secret(concat(%s)))', chunk.sizes, audit.shortest_secret(), chunk.texts), ' or '
+      order by chunk.texts
+    ) from chunk),
+    (select string_agg(format('octet_length(%s) > 200', col.sql), ' or ' order by col.sql)
+      from col
+      where col.category = 'S' and (plan -> 'id' ? col.name or plan #>> '{provider,column}' = col.name and not plan -> 'provider' ? 'table')),
+    (select string_agg(format('abs(%1$s) >= 1e30 or scale(%1$s) > 40', col.sql), ' or ' order by col.sql)
+      from col
+      where col.type = 'numeric'::regtype and plan -> 'columns' ->> col.name = 'record'),
+    'false'
+  )
+  into v_suspect_sql;
   -- A provider or cost behind a foreign key is not among the columns above.
   if plan -> 'provider' ? 'table' or plan -> 'cost' ? 'table' then
     v_suspect_sql := 'true';
@@ -317,7 +332,7 @@ declare
   v_differs text;
   v_position text := 'position in the statement';
 begin
-  select string_agg(audit.differs_expression(c.name, c.type), ' or ')
+  select string_agg(audit.differs_expression(c.name, c.type), ' or ' order by c.name)
   into v_differs
   from audit.columns_of(capture_source.table_name) c
   where plan -> 'columns' ->> c.name in ('record', 'mask', 'personal')

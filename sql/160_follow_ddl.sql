@@ -48,9 +48,10 @@ create or replace function audit.on_sql_drop()
 as $$
 declare
   v_dropped record;
+  v_table regclass;
 begin
   for v_dropped in
-    select d.objid, d.object_type, d.object_identity
+    select d.objid, d.object_type, d.object_identity, d.address_names
     from pg_catalog.pg_event_trigger_dropped_objects() d
     where d.object_type = 'table' and exists (select from audit.tracked_tables t where t.table_name = d.objid)
       or d.object_type = 'trigger' and d.object_identity ~ '^(audit_(insert|update|delete|truncate)|refuse_(update_delete|truncate)) on '
@@ -58,14 +59,26 @@ begin
   loop
     if v_dropped.object_type = 'table' then
       delete from audit.tracked_tables t where t.table_name = v_dropped.objid;
+      perform audit.record(null, 'capture.untracked', 'table', v_dropped.object_identity, '{"dropped": true}');
+    else
+      perform audit.record(null, 'capture.changed', 'trigger', v_dropped.object_identity, '{"dropped": true}');
+      -- A tracked table gets its trigger back; untrack() is the way to stop capture.
+      select t.table_name into v_table
+      from audit.tracked_tables t
+      where to_regclass(format('%I.%I', v_dropped.address_names[1], v_dropped.address_names[2])) in (
+        select m.member from audit.with_children(t.table_name) m (member)
+      );
+      if found then
+        perform audit.track(v_table::text);
+      end if;
     end if;
-    perform audit.record(null, 'capture.untracked', v_dropped.object_type, v_dropped.object_identity, '{"dropped": true}');
   end loop;
 end
 $$;
 
 comment on function audit.on_sql_drop() is
-  'Event trigger function: leaves an entry when a tracked table or one of the product''s triggers is dropped.';
+  'Event trigger function: leaves an entry when a tracked table or one of the product''s triggers is dropped, and makes
+the trigger anew.';
 
 -- Hosted Supabase lets postgres create event triggers; plain Postgres only superusers. Without them everything still
 -- works: audit.coverage reports what they would have done, and audit.track_known_tables() does it.

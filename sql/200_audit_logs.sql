@@ -47,10 +47,10 @@ comment on column public.audit_logs.hash is 'SHA-256 of the entry text with a 0x
 -- What happened lately in my organisation?
 create index if not exists audit_logs_timeline_idx on public.audit_logs (organization_id, created_at);
 -- What did this person do?
-create index if not exists audit_logs_actor_idx on public.audit_logs (created_by, created_at) where created_by is not null;
+create index if not exists audit_logs_actor_idx on public.audit_logs (created_by, created_at);
 -- What happened to this thing? Not led by the organisation: capture finds by it the organisation of a row whose parent
 -- is already deleted (130_track.sql).
-create index if not exists audit_logs_resource_idx on public.audit_logs (resource_id, created_at) where resource_id is not null;
+create index if not exists audit_logs_resource_idx on public.audit_logs (resource_id, created_at);
 
 -- Immutability. Privileges already refuse; the triggers also stop the owner's slips, and fire under
 -- session_replication_role = replica.

@@ -70,36 +70,14 @@ create or replace function audit.identity_text(
   language sql
   stable
   parallel safe
-  return concat(
-    '{"v":1,"organization_id":"', organization_id,
-    '","user_id":', coalesce('"' || user_id || '"', 'null'),
-    ',"email":', coalesce(to_json(email)::text, 'null'),
-    ',"ip_address":', coalesce(to_json(ip_address)::text, 'null'),
-    ',"user_agent":', coalesce(to_json(user_agent)::text, 'null'), '}'
+  return format(
+    '{"v":1,"organization_id":"%s","user_id":%s,"email":%s,"ip_address":%s,"user_agent":%s}',
+    organization_id, coalesce(to_json(user_id), 'null'), coalesce(to_json(email), 'null'),
+    coalesce(to_json(ip_address), 'null'), coalesce(to_json(user_agent), 'null')
   );
 
 comment on function audit.identity_text(uuid, uuid, text, text, text) is
   'The one line of JSON that an identity''s hash commits to (sql/FORMAT.md, "Identities").';
-
--- Unsalted, so never leaves the table that holds the values themselves and goes with them.
-create or replace function audit.identity_lookup(
-  organization_id uuid,
-  user_id uuid,
-  email text,
-  ip_address text,
-  user_agent text
-)
-  returns bytea
-  language sql
-  stable
-  parallel safe
-  return case
-    when coalesce(email, ip_address, user_agent) is not null
-      then sha256(convert_to(audit.identity_text(organization_id, user_id, email, ip_address, user_agent), 'UTF8'))
-  end;
-
-comment on function audit.identity_lookup(uuid, uuid, text, text, text) is
-  'By what an identity is found again; null where there is no personal data (the user id stands in the entry itself).';
 
 create or replace function audit.random_salt()
   returns bytea
@@ -186,14 +164,15 @@ as $$
 #variable_conflict use_column
 declare
   v_ip text := audit.permitted_ip(identify.organization_id, identify.ip_address);
-  v_lookup bytea := audit.identity_lookup(
+  -- Unsalted, so it never leaves the table that holds the values themselves and goes with them.
+  v_lookup bytea := sha256(convert_to(row(
     identify.organization_id, identify.user_id, identify.email, v_ip, identify.user_agent
-  );
+  )::text, 'UTF8'));
   v_hash bytea;
   v_salt bytea;
 begin
-  if v_lookup is null then
-    return null;
+  if identify.email is null and v_ip is null and identify.user_agent is null then
+    return null; -- the user id alone stands in the entry itself
   end if;
 
   -- At SERIALIZABLE a look-up that finds nothing is a predicate lock on the index page that every new identity is

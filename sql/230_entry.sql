@@ -2,9 +2,15 @@
 -- functions/_shared/entry.ts is its twin. A change of a single byte is a new version, never an edit here.
 --
 -- These are SQL-standard bodies: bound when created, so no search_path can change them, and inlined into the
--- statements that use them. `stable`, because convert_to() and to_json() are; nothing here depends on a session setting.
+-- statements that use them. `stable`, because convert_to() and to_json() are; nothing here depends on a session setting:
+-- every field is text, a number, a UUID or jsonb. (One format() costs 7 µs; the same by concat() 9, by to_json() of a
+-- composite type 9.)
 
-create or replace function audit.entry_body(
+create or replace function audit.entry_text(
+  organization_id uuid,
+  chain int,
+  seq bigint,
+  created_at timestamptz,
   action text,
   outcome text,
   resource_type text,
@@ -15,52 +21,41 @@ create or replace function audit.entry_body(
   provider text,
   cost numeric,
   request_id text,
-  details jsonb
+  details jsonb,
+  prev_hash bytea
 )
   returns text
   language sql
   stable
   parallel safe
-  return concat(
-    ',"action":', to_json(action),
-    ',"outcome":', to_json(outcome),
-    ',"resource_type":', coalesce(to_json(resource_type), 'null'),
-    ',"resource_id":', coalesce(to_json(resource_id), 'null'),
-    ',"created_by":', coalesce(to_json(created_by), 'null'),
-    ',"actor_type":', to_json(actor_type),
-    ',"identity_hash":', coalesce(to_json(encode(identity_hash, 'hex')), 'null'),
-    ',"provider":', coalesce(to_json(provider), 'null'),
-    ',"cost":', coalesce(to_json(cost::text), 'null'),
-    ',"request_id":', coalesce(to_json(request_id), 'null'),
-    ',"details":', details
+  return format(
+    '{"v":1,"organization_id":"%s","chain":%s,"seq":%s,"created_at":%s,"action":%s,"outcome":%s,"resource_type":%s,'
+      '"resource_id":%s,"created_by":%s,"actor_type":%s,"identity_hash":%s,"provider":%s,"cost":%s,"request_id":%s,'
+      '"details":%s,"prev_hash":%s}',
+    organization_id, chain, seq, (extract(epoch from created_at) * 1000000)::bigint, to_json(action), to_json(outcome),
+    coalesce(to_json(resource_type), 'null'), coalesce(to_json(resource_id), 'null'),
+    coalesce(to_json(created_by), 'null'), to_json(actor_type), coalesce(to_json(encode(identity_hash, 'hex')), 'null'),
+    coalesce(to_json(provider), 'null'), coalesce(to_json(cost::text), 'null'), coalesce(to_json(request_id), 'null'),
+    details, coalesce(to_json(encode(prev_hash, 'hex')), 'null')
   );
 
-comment on function audit.entry_body(text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb) is
-  'The part of the entry text that does not depend on the entry''s place in a chain.';
+comment on function audit.entry_text(
+  uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
+) is 'The entry text of format version 1: one line of JSON with its fields in a fixed order.';
 
-create or replace function audit.entry_head(organization_id uuid, chain int, seq bigint, created_at timestamptz)
+create or replace function audit.entry_text(entry public.audit_logs)
   returns text
   language sql
   stable
   parallel safe
-  return concat(
-    '{"v":1,"organization_id":"', organization_id,
-    '","chain":', chain,
-    ',"seq":', seq,
-    ',"created_at":', (extract(epoch from created_at) * 1000000)::bigint
+  return audit.entry_text(
+    (entry).organization_id, (entry).chain, (entry).seq, (entry).created_at, (entry).action, (entry).outcome,
+    (entry).resource_type, (entry).resource_id, (entry).created_by, (entry).actor_type, (entry).identity_hash,
+    (entry).provider, (entry).cost, (entry).request_id, (entry).details, (entry).prev_hash
   );
 
-comment on function audit.entry_head(uuid, int, bigint, timestamptz) is
-  'The beginning of the entry text: version, place and time (microseconds since 1970).';
-
-create or replace function audit.entry_tail(prev_hash bytea)
-  returns text
-  language sql
-  immutable
-  parallel safe
-  return ',"prev_hash":"' || encode(prev_hash, 'hex') || '"}';
-
-comment on function audit.entry_tail(bytea) is 'The end of the entry text; last, so that a chain of many only appends.';
+comment on function audit.entry_text(public.audit_logs) is
+  'The exact text that an entry''s hash is over: select audit.entry_text(a) from public.audit_logs a.';
 
 create or replace function audit.hash_of(entry_text text)
   returns bytea
@@ -72,6 +67,21 @@ create or replace function audit.hash_of(entry_text text)
 comment on function audit.hash_of(text) is
   'SHA-256 of 0x00 and the entry text in UTF-8: the entry''s hash, and its leaf hash by RFC 6962.';
 
+-- In a chain written at once only prev_hash, which stands last, waits for the entry before: the text is made with null
+-- in its place, and gets its end when that hash is known. As bytes: cutting text counts its characters, at 13 µs a text.
+create or replace function audit.linked_hash(unlinked_text bytea, prev_hash bytea)
+  returns bytea
+  language sql
+  stable
+  parallel safe
+  return sha256(
+    '\x00'::bytea || substring(unlinked_text from 1 for octet_length(unlinked_text) - 5)
+      || convert_to('"' || encode(prev_hash, 'hex') || '"}', 'UTF8')
+  );
+
+comment on function audit.linked_hash(bytea, bytea) is
+  'The hash of an entry whose text, in UTF-8, was made with null as prev_hash, linked to the entry before it.';
+
 create or replace function audit.first_prev_hash(organization_id uuid, chain int)
   returns bytea
   language sql
@@ -80,23 +90,6 @@ create or replace function audit.first_prev_hash(organization_id uuid, chain int
   return sha256(convert_to(concat('supabase-audit-logs chain v1', E'\n', organization_id, E'\n', chain, E'\n'), 'UTF8'));
 
 comment on function audit.first_prev_hash(uuid, int) is 'What entry 1 of a chain has as prev_hash; no two chains share it.';
-
-create or replace function audit.entry_text(entry public.audit_logs)
-  returns text
-  language sql
-  stable
-  parallel safe
-  return concat(
-    audit.entry_head((entry).organization_id, (entry).chain, (entry).seq, (entry).created_at),
-    audit.entry_body(
-      (entry).action, (entry).outcome, (entry).resource_type, (entry).resource_id, (entry).created_by,
-      (entry).actor_type, (entry).identity_hash, (entry).provider, (entry).cost, (entry).request_id, (entry).details
-    ),
-    audit.entry_tail((entry).prev_hash)
-  );
-
-comment on function audit.entry_text(public.audit_logs) is
-  'The exact text that an entry''s hash is over: select audit.entry_text(a) from public.audit_logs a.';
 
 -- Not inlined (unlike entry_text), so that its cost is seen and large verifications run in parallel.
 create or replace function audit.recomputed_hash(entry public.audit_logs)

@@ -42,7 +42,7 @@ create or replace function audit.append(
   provider text,
   cost numeric,
   details jsonb,
-  suspect boolean, -- some value is long enough to hold a secret, or for an entry to outgrow its bounds
+  suspect boolean, -- some value may hold a secret, or may outgrow the entry
   out chain int,
   out seq bigint,
   out hash bytea
@@ -58,13 +58,14 @@ as $$
 declare
   v_now timestamptz := clock_timestamp();
   v_context audit.statement_context := audit.context();
-  v_lookup bytea;
   v_identity bytea;
   v_hint text;
   v_place text;
+  v_at timestamptz;
+  v_prev bytea;
 begin
-  -- Each expression costs a new transaction 1 to 3 µs and each statement 10 and more, so the usual way through is one
-  -- statement, and what is rare stands behind a condition.
+  -- Each expression costs a new transaction 1 to 3 µs and each statement 10 and more, so the usual way through is
+  -- short, and what is rare stands behind a condition.
   chain := v_context.chain;
   if chain is null then
     chain := audit.transaction_chain();
@@ -75,77 +76,42 @@ begin
   if v_context.extra is not null then
     details := details || v_context.extra;
   end if;
-  if suspect then
+  if suspect or pg_column_size(details) > 800 then
     if length(cost::text) > 100 then
       details := details || jsonb_build_object('cost', audit.digest_of(cost::text));
       cost := null;
     end if;
-    if pg_column_size(details) > 800 or length(resource_id) > 500 or length(provider) > 200
-      or audit.may_hold_secret(concat_ws(' ', resource_id, provider, details))
-    then
-      resource_id := audit.masked_text(audit.bounded(resource_id, 500));
-      provider := audit.masked_text(audit.bounded(provider, 200));
-      details := audit.fitted(audit.masked(details), audit.details_limit());
-    end if;
+    resource_id := audit.masked_text(audit.bounded(resource_id, 500));
+    provider := audit.masked_text(audit.bounded(provider, 200));
+    details := audit.fitted(audit.masked(details), audit.details_limit());
   end if;
-  v_lookup := audit.identity_lookup(
-    organization_id, v_context.created_by, v_context.email, audit.permitted_ip(organization_id, v_context.ip_address),
-    v_context.user_agent
-  );
+  if v_context.email is not null or v_context.ip_address is not null or v_context.user_agent is not null then
+    v_identity := audit.identify(
+      organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
+    );
+  end if;
 
   v_hint := 'audit.head_' || left(organization_id::text, 2);
   v_place := current_setting(v_hint, true);
   loop
     -- The head is addressed by where its last version lies: through its index, a transaction of tens of thousands of
-    -- statements would walk all its own dead versions each time. A stale or forged place finds no such head. The
-    -- identity is looked up on the way (not at SERIALIZABLE: see audit.identify()). If either is not found, nothing is
-    -- written, both are made, and it is tried again.
+    -- statements would walk all its own dead versions each time. A stale or forged place finds no such head.
     if translate(v_place, '0123456789', '') = '(,)' then
-      with identity as materialized (
-        select coalesce(v_identity, (
-          select i.identity_hash
-          from audit.identities i
-          where i.lookup = v_lookup and current_setting('transaction_isolation') <> 'serializable'
-          limit 1
-        )) as identity_hash
-      ),
-      head as (
-        update audit.heads h set
-          seq = h.seq + 1,
-          last_at = greatest(h.last_at, v_now),
-          prev_hash = h.hash,
-          hash = audit.hash_of(
-            audit.entry_head(append.organization_id, append.chain, h.seq + 1, greatest(h.last_at, v_now))
-              || audit.entry_body(
-                append.action, append.outcome, append.resource_type, append.resource_id,
-                coalesce(v_context.created_by, append.created_by), v_context.actor_type, i.identity_hash,
-                append.provider, append.cost, v_context.request_id, append.details
-              )
-              || audit.entry_tail(h.hash)
-          )
-        from identity i
-        where h.ctid = v_place::tid and h.organization_id = append.organization_id and h.chain = append.chain
-          and (v_lookup is null or i.identity_hash is not null)
-        returning h.ctid, h.seq, h.last_at, h.prev_hash, h.hash, i.identity_hash
-      ),
-      entry as (
-        insert into public.audit_logs (
-          organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
-          identity_hash, provider, cost, request_id, details, prev_hash, hash
-        )
-        select append.organization_id, append.chain, h.seq, h.last_at, append.action, append.outcome,
+      update audit.heads h set
+        seq = h.seq + 1,
+        last_at = greatest(h.last_at, v_now),
+        prev_hash = h.hash,
+        hash = audit.hash_of(audit.entry_text(
+          append.organization_id, append.chain, h.seq + 1, greatest(h.last_at, v_now), append.action, append.outcome,
           append.resource_type, append.resource_id, coalesce(v_context.created_by, append.created_by),
-          v_context.actor_type, h.identity_hash, append.provider, append.cost, v_context.request_id, append.details,
-          h.prev_hash, h.hash
-        from head h
-      )
-      select set_config(v_hint, h.ctid::text, false), h.seq, h.hash into v_place, append.seq, append.hash from head h;
+          v_context.actor_type, v_identity, append.provider, append.cost, v_context.request_id, append.details, h.hash
+        ))
+      where h.ctid = v_place::tid and h.organization_id = append.organization_id and h.chain = append.chain
+      returning set_config(v_hint, h.ctid::text, false), h.seq, h.last_at, h.prev_hash, h.hash
+      into v_place, append.seq, v_at, v_prev, append.hash;
       exit when found;
     end if;
-    v_identity := audit.identify(
-      organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
-    );
-    -- An upsert finds the head without the predicate lock that a select would take at SERIALIZABLE.
+    -- An upsert makes the head or finds it, without the predicate lock that a select would take at SERIALIZABLE.
     insert into audit.heads as h (organization_id, chain, seq, last_at, prev_hash, hash)
     values (
       append.organization_id, append.chain, 0, '-infinity', ''::bytea,
@@ -154,6 +120,16 @@ begin
     on conflict on constraint heads_pkey do update set seq = h.seq
     returning h.ctid::text into v_place;
   end loop;
+
+  insert into public.audit_logs (
+    organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
+    identity_hash, provider, cost, request_id, details, prev_hash, hash
+  )
+  values (
+    append.organization_id, append.chain, append.seq, v_at, append.action, append.outcome, append.resource_type,
+    append.resource_id, coalesce(v_context.created_by, append.created_by), v_context.actor_type, v_identity,
+    append.provider, append.cost, v_context.request_id, append.details, v_prev, append.hash
+  );
 end
 $$;
 
@@ -161,7 +137,7 @@ comment on function audit.append(uuid, text, text, text, text, uuid, text, numer
   'Appends one entry to the organisation''s chain of this connection and returns its place and hash.';
 
 -- The state is the hash before and the hash of an entry, 64 bytes, so that no second window has to look back.
-create or replace function audit.chain_step(state bytea, first_prev bytea, entry_text text)
+create or replace function audit.chain_step(state bytea, first_prev bytea, unlinked_text bytea)
   returns bytea
   language plpgsql
   stable
@@ -169,22 +145,21 @@ create or replace function audit.chain_step(state bytea, first_prev bytea, entry
   set search_path = ''
 as $$
 begin
-  if state is not null then
-    first_prev := substring(state from 33);
-  end if;
-  return first_prev || audit.hash_of(entry_text || audit.entry_tail(first_prev));
+  return coalesce(substring(state from 33), first_prev)
+    || audit.linked_hash(unlinked_text, coalesce(substring(state from 33), first_prev));
 end
 $$;
 
-comment on function audit.chain_step(bytea, bytea, text) is 'Step of audit.chained(): the hashes of the entry before and of the entry.';
+comment on function audit.chain_step(bytea, bytea, bytea) is
+  'Step of audit.chained(): the hashes of the entry before and of the entry.';
 
-create or replace aggregate audit.chained(first_prev bytea, entry_text text) (
+create or replace aggregate audit.chained(first_prev bytea, unlinked_text bytea) (
   sfunc = audit.chain_step,
   stype = bytea
 );
 
-comment on aggregate audit.chained(bytea, text) is
-  'As a window function over entry texts without their tail, in order of seq: each entry''s prev_hash and hash, joined.';
+comment on aggregate audit.chained(bytea, bytea) is
+  'As a window function over entry texts whose prev_hash is null, in order of seq: each entry''s prev_hash and hash, joined.';
 
 create or replace function audit.append_all(drafts audit.draft[])
   returns void
@@ -231,11 +206,11 @@ begin
       row_number() over (partition by h.organization_id order by d.n) as n,
       count(*) over (partition by h.organization_id) as total,
       d.action, d.outcome, d.resource_type, coalesce(v_context.created_by, d.created_by) as created_by,
-      case when d.rare then audit.masked_text(audit.bounded(d.resource_id, 500)) else d.resource_id end as resource_id,
-      case when d.rare then audit.masked_text(audit.bounded(d.provider, 200)) else d.provider end as provider,
-      case when d.rare and length(d.cost::text) > 100 then null else d.cost end as cost,
+      case when d.suspect then audit.masked_text(audit.bounded(d.resource_id, 500)) else d.resource_id end as resource_id,
+      case when d.suspect then audit.masked_text(audit.bounded(d.provider, 200)) else d.provider end as provider,
+      case when d.suspect and length(d.cost::text) > 100 then null else d.cost end as cost,
       case
-        when d.rare then audit.fitted(
+        when d.suspect then audit.fitted(
           audit.masked(d.details || coalesce(v_context.extra, '{}') || case
             when length(d.cost::text) > 100 then jsonb_build_object('cost', audit.digest_of(d.cost::text)) else '{}'
           end), audit.details_limit()
@@ -244,13 +219,10 @@ begin
         else d.details || v_context.extra
       end as details
     from (
-      select u.*, u.suspect and (
-        pg_column_size(u.details) > 800 or length(u.resource_id) > 500 or length(u.provider) > 200
-        or length(u.cost::text) > 100 or audit.may_hold_secret(concat_ws(' ', u.resource_id, u.provider, u.details))
-      ) as rare
-      from unnest(append_all.drafts) with ordinality as u (
-        organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, n
-      )
+      select u.organization_id, u.action, u.outcome, u.resource_type, u.resource_id, u.created_by, u.provider, u.cost,
+        u.details, u.n, u.suspect or pg_column_size(u.details) > 800 as suspect
+      from unnest(append_all.drafts) with ordinality
+        as u (organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, n)
     ) d
     join head h on h.organization_id = coalesce(d.organization_id, audit.system_organization())
   ),
@@ -258,11 +230,11 @@ begin
     select d.*,
       audit.chained(
         d.head_hash,
-        audit.entry_head(d.organization_id, v_chain, d.head_seq + d.n, d.created_at)
-          || audit.entry_body(
-            d.action, d.outcome, d.resource_type, d.resource_id, d.created_by, v_context.actor_type, d.identity_hash,
-            d.provider, d.cost, v_context.request_id, d.details
-          )
+        convert_to(audit.entry_text(
+          d.organization_id, v_chain, d.head_seq + d.n, d.created_at, d.action, d.outcome, d.resource_type,
+          d.resource_id, d.created_by, v_context.actor_type, d.identity_hash, d.provider, d.cost, v_context.request_id,
+          d.details, null
+        ), 'UTF8')
       ) over (partition by d.organization_id order by d.n rows unbounded preceding) as hashes
     from draft d
   ),

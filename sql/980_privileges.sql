@@ -16,9 +16,9 @@ grant execute on function
   audit.grant_auditor(uuid, uuid, timestamptz, boolean),
   audit.revoke_auditor(uuid, uuid),
   audit.entry_text(public.audit_logs),
-  audit.entry_head(uuid, int, bigint, timestamptz),
-  audit.entry_body(text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb),
-  audit.entry_tail(bytea),
+  audit.entry_text(
+    uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
+  ),
   audit.hash_of(text)
 to authenticated;
 
@@ -59,22 +59,22 @@ grant execute on function
   audit.as_uuid(text),
   audit.bounded(text, int),
   audit.caller(),
-  audit.chain_step(bytea, bytea, text),
-  audit.chained(bytea, text),
+  audit.chain_step(bytea, bytea, bytea),
+  audit.chained(bytea, bytea),
   audit.connection_chain(),
   audit.context(),
   audit.details_limit(),
   audit.digest_of(bytea),
   audit.digest_of(text),
-  audit.entry_body(text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb),
-  audit.entry_head(uuid, int, bigint, timestamptz),
-  audit.entry_tail(bytea),
+  audit.entry_text(
+    uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
+  ),
   audit.first_prev_hash(uuid, int),
   audit.fitted(jsonb, int),
   audit.hash_of(text),
   audit.identify(uuid, uuid, text, text, text),
-  audit.identity_lookup(uuid, uuid, text, text, text),
   audit.identity_text(uuid, uuid, text, text, text),
+  audit.linked_hash(bytea, bytea),
   audit.masked(jsonb),
   audit.masked_text(text),
   audit.may_hold_secret(text),

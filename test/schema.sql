@@ -406,8 +406,8 @@ column request_id text
 column details jsonb not null
 column prev_hash bytea not null
 column hash bytea not null
-CREATE INDEX audit_logs_actor_idx ON ONLY public.audit_logs USING btree (created_by, created_at) WHERE (created_by IS NOT NULL)
-CREATE INDEX audit_logs_resource_idx ON ONLY public.audit_logs USING btree (resource_id, created_at) WHERE (resource_id IS NOT NULL)
+CREATE INDEX audit_logs_actor_idx ON ONLY public.audit_logs USING btree (created_by, created_at)
+CREATE INDEX audit_logs_resource_idx ON ONLY public.audit_logs USING btree (resource_id, created_at)
 CREATE INDEX audit_logs_timeline_idx ON ONLY public.audit_logs USING btree (organization_id, created_at)
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON public.audit_logs FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change() (enabled A)
 CREATE TRIGGER refuse_update_delete BEFORE DELETE OR UPDATE ON public.audit_logs FOR EACH ROW EXECUTE FUNCTION audit.refuse_change() (enabled A)
@@ -458,9 +458,9 @@ column request_id text
 column details jsonb not null
 column prev_hash bytea not null
 column hash bytea not null
-CREATE INDEX audit_logs_<month>_created_by_created_at_idx ON public.audit_logs_<month> USING btree (created_by, created_at) WHERE (created_by IS NOT NULL)
+CREATE INDEX audit_logs_<month>_created_by_created_at_idx ON public.audit_logs_<month> USING btree (created_by, created_at)
 CREATE INDEX audit_logs_<month>_organization_id_created_at_idx ON public.audit_logs_<month> USING btree (organization_id, created_at)
-CREATE INDEX audit_logs_<month>_resource_id_created_at_idx ON public.audit_logs_<month> USING btree (resource_id, created_at) WHERE (resource_id IS NOT NULL)
+CREATE INDEX audit_logs_<month>_resource_id_created_at_idx ON public.audit_logs_<month> USING btree (resource_id, created_at)
 CREATE UNIQUE INDEX audit_logs_<month>_name_idx ON public.audit_logs_<month> USING btree (organization_id, chain, seq)
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON public.audit_logs_<month> FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change() (enabled A)
 CREATE TRIGGER refuse_update_delete BEFORE DELETE OR UPDATE ON public.audit_logs_<month> FOR EACH ROW EXECUTE FUNCTION audit.refuse_change() (enabled A)
@@ -487,9 +487,9 @@ column request_id text
 column details jsonb not null
 column prev_hash bytea not null
 column hash bytea not null
-CREATE INDEX audit_logs_default_created_by_created_at_idx ON public.audit_logs_default USING btree (created_by, created_at) WHERE (created_by IS NOT NULL)
+CREATE INDEX audit_logs_default_created_by_created_at_idx ON public.audit_logs_default USING btree (created_by, created_at)
 CREATE INDEX audit_logs_default_organization_id_created_at_idx ON public.audit_logs_default USING btree (organization_id, created_at)
-CREATE INDEX audit_logs_default_resource_id_created_at_idx ON public.audit_logs_default USING btree (resource_id, created_at) WHERE (resource_id IS NOT NULL)
+CREATE INDEX audit_logs_default_resource_id_created_at_idx ON public.audit_logs_default USING btree (resource_id, created_at)
 CREATE UNIQUE INDEX audit_logs_default_name_idx ON public.audit_logs_default USING btree (organization_id, chain, seq)
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON public.audit_logs_default FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change() (enabled A)
 CREATE TRIGGER refuse_update_delete BEFORE DELETE OR UPDATE ON public.audit_logs_default FOR EACH ROW EXECUTE FUNCTION audit.refuse_change() (enabled A)
@@ -542,13 +542,14 @@ AS $function$
 declare
   v_now timestamptz := clock_timestamp();
   v_context audit.statement_context := audit.context();
-  v_lookup bytea;
   v_identity bytea;
   v_hint text;
   v_place text;
+  v_at timestamptz;
+  v_prev bytea;
 begin
-  -- Each expression costs a new transaction 1 to 3 µs and each statement 10 and more, so the usual way through is one
-  -- statement, and what is rare stands behind a condition.
+  -- Each expression costs a new transaction 1 to 3 µs and each statement 10 and more, so the usual way through is
+  -- short, and what is rare stands behind a condition.
   chain := v_context.chain;
   if chain is null then
     chain := audit.transaction_chain();
@@ -559,77 +560,42 @@ begin
   if v_context.extra is not null then
     details := details || v_context.extra;
   end if;
-  if suspect then
+  if suspect or pg_column_size(details) > 800 then
     if length(cost::text) > 100 then
       details := details || jsonb_build_object('cost', audit.digest_of(cost::text));
       cost := null;
     end if;
-    if pg_column_size(details) > 800 or length(resource_id) > 500 or length(provider) > 200
-      or audit.may_hold_secret(concat_ws(' ', resource_id, provider, details))
-    then
-      resource_id := audit.masked_text(audit.bounded(resource_id, 500));
-      provider := audit.masked_text(audit.bounded(provider, 200));
-      details := audit.fitted(audit.masked(details), audit.details_limit());
-    end if;
+    resource_id := audit.masked_text(audit.bounded(resource_id, 500));
+    provider := audit.masked_text(audit.bounded(provider, 200));
+    details := audit.fitted(audit.masked(details), audit.details_limit());
   end if;
-  v_lookup := audit.identity_lookup(
-    organization_id, v_context.created_by, v_context.email, audit.permitted_ip(organization_id, v_context.ip_address),
-    v_context.user_agent
-  );
+  if v_context.email is not null or v_context.ip_address is not null or v_context.user_agent is not null then
+    v_identity := audit.identify(
+      organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
+    );
+  end if;
 
   v_hint := 'audit.head_' || left(organization_id::text, 2);
   v_place := current_setting(v_hint, true);
   loop
     -- The head is addressed by where its last version lies: through its index, a transaction of tens of thousands of
-    -- statements would walk all its own dead versions each time. A stale or forged place finds no such head. The
-    -- identity is looked up on the way (not at SERIALIZABLE: see audit.identify()). If either is not found, nothing is
-    -- written, both are made, and it is tried again.
+    -- statements would walk all its own dead versions each time. A stale or forged place finds no such head.
     if translate(v_place, '0123456789', '') = '(,)' then
-      with identity as materialized (
-        select coalesce(v_identity, (
-          select i.identity_hash
-          from audit.identities i
-          where i.lookup = v_lookup and current_setting('transaction_isolation') <> 'serializable'
-          limit 1
-        )) as identity_hash
-      ),
-      head as (
-        update audit.heads h set
-          seq = h.seq + 1,
-          last_at = greatest(h.last_at, v_now),
-          prev_hash = h.hash,
-          hash = audit.hash_of(
-            audit.entry_head(append.organization_id, append.chain, h.seq + 1, greatest(h.last_at, v_now))
-              || audit.entry_body(
-                append.action, append.outcome, append.resource_type, append.resource_id,
-                coalesce(v_context.created_by, append.created_by), v_context.actor_type, i.identity_hash,
-                append.provider, append.cost, v_context.request_id, append.details
-              )
-              || audit.entry_tail(h.hash)
-          )
-        from identity i
-        where h.ctid = v_place::tid and h.organization_id = append.organization_id and h.chain = append.chain
-          and (v_lookup is null or i.identity_hash is not null)
-        returning h.ctid, h.seq, h.last_at, h.prev_hash, h.hash, i.identity_hash
-      ),
-      entry as (
-        insert into public.audit_logs (
-          organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
-          identity_hash, provider, cost, request_id, details, prev_hash, hash
-        )
-        select append.organization_id, append.chain, h.seq, h.last_at, append.action, append.outcome,
+      update audit.heads h set
+        seq = h.seq + 1,
+        last_at = greatest(h.last_at, v_now),
+        prev_hash = h.hash,
+        hash = audit.hash_of(audit.entry_text(
+          append.organization_id, append.chain, h.seq + 1, greatest(h.last_at, v_now), append.action, append.outcome,
           append.resource_type, append.resource_id, coalesce(v_context.created_by, append.created_by),
-          v_context.actor_type, h.identity_hash, append.provider, append.cost, v_context.request_id, append.details,
-          h.prev_hash, h.hash
-        from head h
-      )
-      select set_config(v_hint, h.ctid::text, false), h.seq, h.hash into v_place, append.seq, append.hash from head h;
+          v_context.actor_type, v_identity, append.provider, append.cost, v_context.request_id, append.details, h.hash
+        ))
+      where h.ctid = v_place::tid and h.organization_id = append.organization_id and h.chain = append.chain
+      returning set_config(v_hint, h.ctid::text, false), h.seq, h.last_at, h.prev_hash, h.hash
+      into v_place, append.seq, v_at, v_prev, append.hash;
       exit when found;
     end if;
-    v_identity := audit.identify(
-      organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
-    );
-    -- An upsert finds the head without the predicate lock that a select would take at SERIALIZABLE.
+    -- An upsert makes the head or finds it, without the predicate lock that a select would take at SERIALIZABLE.
     insert into audit.heads as h (organization_id, chain, seq, last_at, prev_hash, hash)
     values (
       append.organization_id, append.chain, 0, '-infinity', ''::bytea,
@@ -638,6 +604,16 @@ begin
     on conflict on constraint heads_pkey do update set seq = h.seq
     returning h.ctid::text into v_place;
   end loop;
+
+  insert into public.audit_logs (
+    organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
+    identity_hash, provider, cost, request_id, details, prev_hash, hash
+  )
+  values (
+    append.organization_id, append.chain, append.seq, v_at, append.action, append.outcome, append.resource_type,
+    append.resource_id, coalesce(v_context.created_by, append.created_by), v_context.actor_type, v_identity,
+    append.provider, append.cost, v_context.request_id, append.details, v_prev, append.hash
+  );
 end
 $function$
 
@@ -689,11 +665,11 @@ begin
       row_number() over (partition by h.organization_id order by d.n) as n,
       count(*) over (partition by h.organization_id) as total,
       d.action, d.outcome, d.resource_type, coalesce(v_context.created_by, d.created_by) as created_by,
-      case when d.rare then audit.masked_text(audit.bounded(d.resource_id, 500)) else d.resource_id end as resource_id,
-      case when d.rare then audit.masked_text(audit.bounded(d.provider, 200)) else d.provider end as provider,
-      case when d.rare and length(d.cost::text) > 100 then null else d.cost end as cost,
+      case when d.suspect then audit.masked_text(audit.bounded(d.resource_id, 500)) else d.resource_id end as resource_id,
+      case when d.suspect then audit.masked_text(audit.bounded(d.provider, 200)) else d.provider end as provider,
+      case when d.suspect and length(d.cost::text) > 100 then null else d.cost end as cost,
       case
-        when d.rare then audit.fitted(
+        when d.suspect then audit.fitted(
           audit.masked(d.details || coalesce(v_context.extra, '{}') || case
             when length(d.cost::text) > 100 then jsonb_build_object('cost', audit.digest_of(d.cost::text)) else '{}'
           end), audit.details_limit()
@@ -702,13 +678,10 @@ begin
         else d.details || v_context.extra
       end as details
     from (
-      select u.*, u.suspect and (
-        pg_column_size(u.details) > 800 or length(u.resource_id) > 500 or length(u.provider) > 200
-        or length(u.cost::text) > 100 or audit.may_hold_secret(concat_ws(' ', u.resource_id, u.provider, u.details))
-      ) as rare
-      from unnest(append_all.drafts) with ordinality as u (
-        organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, n
-      )
+      select u.organization_id, u.action, u.outcome, u.resource_type, u.resource_id, u.created_by, u.provider, u.cost,
+        u.details, u.n, u.suspect or pg_column_size(u.details) > 800 as suspect
+      from unnest(append_all.drafts) with ordinality
+        as u (organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, n)
     ) d
     join head h on h.organization_id = coalesce(d.organization_id, audit.system_organization())
   ),
@@ -716,11 +689,11 @@ begin
     select d.*,
       audit.chained(
         d.head_hash,
-        audit.entry_head(d.organization_id, v_chain, d.head_seq + d.n, d.created_at)
-          || audit.entry_body(
-            d.action, d.outcome, d.resource_type, d.resource_id, d.created_by, v_context.actor_type, d.identity_hash,
-            d.provider, d.cost, v_context.request_id, d.details
-          )
+        convert_to(audit.entry_text(
+          d.organization_id, v_chain, d.head_seq + d.n, d.created_at, d.action, d.outcome, d.resource_type,
+          d.resource_id, d.created_by, v_context.actor_type, d.identity_hash, d.provider, d.cost, v_context.request_id,
+          d.details, null
+        ), 'UTF8')
       ) over (partition by d.organization_id order by d.n rows unbounded preceding) as hashes
     from draft d
   ),
@@ -1008,7 +981,7 @@ declare
   v_differs text;
   v_position text := 'position in the statement';
 begin
-  select string_agg(audit.differs_expression(c.name, c.type), ' or ')
+  select string_agg(audit.differs_expression(c.name, c.type), ' or ' order by c.name)
   into v_differs
   from audit.columns_of(capture_source.table_name) c
   where plan -> 'columns' ->> c.name in ('record', 'mask', 'personal')
@@ -1172,18 +1145,16 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The body of the trigger function that audit.track() creates for a table. Changes nothing.
 
--- function audit.chain_step(bytea,bytea,text)
-CREATE OR REPLACE FUNCTION audit.chain_step(state bytea, first_prev bytea, entry_text text)
+-- function audit.chain_step(bytea,bytea,bytea)
+CREATE OR REPLACE FUNCTION audit.chain_step(state bytea, first_prev bytea, unlinked_text bytea)
  RETURNS bytea
  LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO ''
 AS $function$
 begin
-  if state is not null then
-    first_prev := substring(state from 33);
-  end if;
-  return first_prev || audit.hash_of(entry_text || audit.entry_tail(first_prev));
+  return coalesce(substring(state from 33), first_prev)
+    || audit.linked_hash(unlinked_text, coalesce(substring(state from 33), first_prev));
 end
 $function$
 
@@ -1193,13 +1164,13 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Step of audit.chained(): the hashes of the entry before and of the entry.
 
--- function audit.chained(bytea,text)
-aggregate chained(first_prev bytea, entry_text text), step audit.chain_step, state bytea, start null
+-- function audit.chained(bytea,bytea)
+aggregate chained(first_prev bytea, unlinked_text bytea), step audit.chain_step, state bytea, start null
 owner postgres
 grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: As a window function over entry texts without their tail, in order of seq: each entry's prev_hash and hash, joined.
+comment: As a window function over entry texts whose prev_hash is null, in order of seq: each entry's prev_hash and hash, joined.
 
 -- function audit.column_json(text,text,oid)
 CREATE OR REPLACE FUNCTION audit.column_json(alias text, name text, type oid)
@@ -1214,7 +1185,7 @@ AS $function$
       when type = 'timestamptz'::regtype then 'audit.utc(%1$I.%2$I)'
       when type = 'json'::regtype then 'audit.json_value(%1$I.%2$I)'
       when type = 'bytea'::regtype then 'audit.digest_of(%1$I.%2$I)'
-      else 'to_jsonb(%1$I.%2$I)'
+      else '%1$I.%2$I' -- jsonb_build_object() renders it as to_jsonb() does
     end,
     alias, name
   )
@@ -1223,7 +1194,7 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: The expression that renders a column for an entry's details.
+comment: The expression that renders a column inside jsonb_build_object().
 
 -- function audit.column_treatment(text,text,oid,text)
 CREATE OR REPLACE FUNCTION audit.column_treatment(table_name text, column_name text, type oid, category text)
@@ -1430,11 +1401,11 @@ CREATE OR REPLACE FUNCTION audit.context()
  SET search_path TO ''
 AS $function$
 declare
-  v_sources text := concat_ws(
-    '|', pg_backend_pid(), current_setting('request.jwt.claims', true), current_setting('request.headers', true),
-    current_setting('audit.actor', true), current_setting('audit.actor_type', true),
-    current_setting('audit.actor_email', true), current_setting('audit.request_id', true), current_setting('role', true),
-    session_user
+  v_sources text := concat(
+    pg_backend_pid(), E'\x1e', session_user, E'\x1e', current_setting('role', true), E'\x1e',
+    current_setting('request.jwt.claims', true), E'\x1e', current_setting('request.headers', true), E'\x1e',
+    current_setting('audit.actor', true), E'\x1e', current_setting('audit.actor_type', true), E'\x1e',
+    current_setting('audit.actor_email', true), E'\x1e', current_setting('audit.request_id', true)
   );
   v_context audit.statement_context;
   v_claims jsonb;
@@ -1444,7 +1415,11 @@ begin
   -- Parsing claims and headers is the dearest part of a write, and most connections write more than once from the same
   -- sources. Who can forge this setting can forge its sources just as well.
   if current_setting('audit.context_sources', true) = v_sources then
-    return current_setting('audit.context', true)::audit.statement_context;
+    begin
+      return current_setting('audit.context', true)::audit.statement_context;
+    exception when others then
+      null; -- somebody wrote nonsense there: read the sources again
+    end;
   end if;
 
   -- Malformed claims or headers must not cost the application its change: the entry says that they were malformed.
@@ -1668,7 +1643,7 @@ begin
   rendered as (
     select col.name, col.type, col.n, r.alias,
       case col.treatment
-        when 'mask' then format('case when %I.%I is not null then to_jsonb(''***''::text) end', r.alias, col.name)
+        when 'mask' then format('case when %I.%I is not null then ''***''::text end', r.alias, col.name)
         when 'personal' then format(
           'audit.commit_personal(%s, %s, %L, %s, %L, %I.%I::text)', v_organization_sql, v_subject_sql, plan ->> 'resource', v_id_sql, col.name, r.alias, col.name
         )
@@ -1731,26 +1706,41 @@ begin
   into v_details_sql
   from whole, changed;
 
-  -- What the writer must look at more closely: values long enough to hold a secret or to outgrow the entry. Only text
-  -- can; a JSON object of the same text has 20 bytes more. A cost may have 131,072 digits. Many columns may add up.
-  select case
-    when count(*) filter (where plan -> 'columns' ->> c.name in ('record', 'content', 'mask')) > 60 then 'true'
-    else coalesce(string_agg(
-      format('pg_column_size(%I.%I) > %s', r.alias, c.name,
-        audit.shortest_secret() + case when c.type in ('json'::regtype, 'jsonb'::regtype) then 20 else 0 end),
-      ' or '
-    ) filter (
-      where plan -> 'columns' ->> c.name in ('record', 'content')
-        and not (c.type in (
-          'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'bool'::regtype, 'uuid'::regtype, 'timestamptz'::regtype,
-          'timestamp'::regtype, 'date'::regtype, 'float4'::regtype, 'float8'::regtype, 'bytea'::regtype
-        ))
-    ), 'false')
-  end
-  into v_suspect_sql
-  from audit.columns_of(draft_expression.table_name) c
-  cross join (values ('o'), ('n')) r (alias)
-  where r.alias = v_row or operation = 'update';
+  -- What the writer must look at more closely: a value that may hold a secret (only text can, and only if it is long
+  -- enough; a JSON object of the same text has 20 bytes more), a name that is too long, a number of very many digits.
+  -- Large details it sees by itself.
+  with col as (
+    select format('%I.%I', r.alias, c.name) as sql, c.name, c.type, c.category,
+      plan -> 'columns' ->> c.name in ('record', 'content') and not (c.type in (
+        'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'bool'::regtype, 'uuid'::regtype, 'timestamptz'::regtype,
+        'timestamp'::regtype, 'date'::regtype, 'float4'::regtype, 'float8'::regtype, 'bytea'::regtype, 'numeric'::regtype
+      )) as is_text
+    from audit.columns_of(draft_expression.table_name) c
+    cross join (values ('o'), ('n')) r (alias)
+    where r.alias = v_row or operation = 'update'
+  ),
+  chunk as (
+    -- Functions take 100 arguments.
+    select string_agg(
+      format('pg_column_size(%s)%s', t.sql, case when t.type in ('json'::regtype, 'jsonb'::regtype) then ' - 20' end), ', ' order by t.sql
+    ) as sizes, string_agg(t.sql, ', ' order by t.sql) as texts
+    from (select col.*, (row_number() over (order by col.sql) - 1) / 90 as part from col where col.is_text) t
+    group by t.part
+  )
+  select concat_ws(' or ',
+    (select string_agg(
+      format('(greatest(%s) > %s and audit.may_hold_secret(concat(%s)))', chunk.sizes, audit.shortest_secret(), chunk.texts), ' or '
+      order by chunk.texts
+    ) from chunk),
+    (select string_agg(format('octet_length(%s) > 200', col.sql), ' or ' order by col.sql)
+      from col
+      where col.category = 'S' and (plan -> 'id' ? col.name or plan #>> '{provider,column}' = col.name and not plan -> 'provider' ? 'table')),
+    (select string_agg(format('abs(%1$s) >= 1e30 or scale(%1$s) > 40', col.sql), ' or ' order by col.sql)
+      from col
+      where col.type = 'numeric'::regtype and plan -> 'columns' ->> col.name = 'record'),
+    'false'
+  )
+  into v_suspect_sql;
   -- A provider or cost behind a foreign key is not among the columns above.
   if plan -> 'provider' ? 'table' or plan -> 'cost' ? 'table' then
     v_suspect_sql := 'true';
@@ -1852,60 +1842,32 @@ owner postgres
 grant postgres: EXECUTE
 comment: Makes the log's partitions for this month and the given number of months ahead; returns how many were missing.
 
--- function audit.entry_body(text,text,text,text,uuid,text,bytea,text,numeric,text,jsonb)
-CREATE OR REPLACE FUNCTION audit.entry_body(action text, outcome text, resource_type text, resource_id text, created_by uuid, actor_type text, identity_hash bytea, provider text, cost numeric, request_id text, details jsonb)
- RETURNS text
- LANGUAGE sql
- STABLE PARALLEL SAFE
-RETURN concat(',"action":', to_json(action), ',"outcome":', to_json(outcome), ',"resource_type":', COALESCE(to_json(resource_type), 'null'::json), ',"resource_id":', COALESCE(to_json(resource_id), 'null'::json), ',"created_by":', COALESCE(to_json(created_by), 'null'::json), ',"actor_type":', to_json(actor_type), ',"identity_hash":', COALESCE(to_json(encode(identity_hash, 'hex'::text)), 'null'::json), ',"provider":', COALESCE(to_json(provider), 'null'::json), ',"cost":', COALESCE(to_json((cost)::text), 'null'::json), ',"request_id":', COALESCE(to_json(request_id), 'null'::json), ',"details":', details)
-
-owner postgres
-grant audit_writer: EXECUTE
-grant authenticated: EXECUTE
-grant postgres: EXECUTE
-grant service_role: EXECUTE
-comment: The part of the entry text that does not depend on the entry's place in a chain.
-
--- function audit.entry_head(uuid,integer,bigint,timestamp with time zone)
-CREATE OR REPLACE FUNCTION audit.entry_head(organization_id uuid, chain integer, seq bigint, created_at timestamp with time zone)
- RETURNS text
- LANGUAGE sql
- STABLE PARALLEL SAFE
-RETURN concat('{"v":1,"organization_id":"', organization_id, '","chain":', chain, ',"seq":', seq, ',"created_at":', ((EXTRACT(epoch FROM created_at) * (1000000)::numeric))::bigint)
-
-owner postgres
-grant audit_writer: EXECUTE
-grant authenticated: EXECUTE
-grant postgres: EXECUTE
-grant service_role: EXECUTE
-comment: The beginning of the entry text: version, place and time (microseconds since 1970).
-
--- function audit.entry_tail(bytea)
-CREATE OR REPLACE FUNCTION audit.entry_tail(prev_hash bytea)
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-RETURN ((',"prev_hash":"'::text || encode(prev_hash, 'hex'::text)) || '"}'::text)
-
-owner postgres
-grant audit_writer: EXECUTE
-grant authenticated: EXECUTE
-grant postgres: EXECUTE
-grant service_role: EXECUTE
-comment: The end of the entry text; last, so that a chain of many only appends.
-
 -- function audit.entry_text(public.audit_logs)
 CREATE OR REPLACE FUNCTION audit.entry_text(entry public.audit_logs)
  RETURNS text
  LANGUAGE sql
  STABLE PARALLEL SAFE
-RETURN concat(audit.entry_head((entry).organization_id, (entry).chain, (entry).seq, (entry).created_at), audit.entry_body((entry).action, (entry).outcome, (entry).resource_type, (entry).resource_id, (entry).created_by, (entry).actor_type, (entry).identity_hash, (entry).provider, (entry).cost, (entry).request_id, (entry).details), audit.entry_tail((entry).prev_hash))
+RETURN audit.entry_text((entry).organization_id, (entry).chain, (entry).seq, (entry).created_at, (entry).action, (entry).outcome, (entry).resource_type, (entry).resource_id, (entry).created_by, (entry).actor_type, (entry).identity_hash, (entry).provider, (entry).cost, (entry).request_id, (entry).details, (entry).prev_hash)
 
 owner postgres
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The exact text that an entry's hash is over: select audit.entry_text(a) from public.audit_logs a.
+
+-- function audit.entry_text(uuid,integer,bigint,timestamp with time zone,text,text,text,text,uuid,text,bytea,text,numeric,text,jsonb,bytea)
+CREATE OR REPLACE FUNCTION audit.entry_text(organization_id uuid, chain integer, seq bigint, created_at timestamp with time zone, action text, outcome text, resource_type text, resource_id text, created_by uuid, actor_type text, identity_hash bytea, provider text, cost numeric, request_id text, details jsonb, prev_hash bytea)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN format('{"v":1,"organization_id":"%s","chain":%s,"seq":%s,"created_at":%s,"action":%s,"outcome":%s,"resource_type":%s,"resource_id":%s,"created_by":%s,"actor_type":%s,"identity_hash":%s,"provider":%s,"cost":%s,"request_id":%s,"details":%s,"prev_hash":%s}'::text, organization_id, chain, seq, ((EXTRACT(epoch FROM created_at) * (1000000)::numeric))::bigint, to_json(action), to_json(outcome), COALESCE(to_json(resource_type), 'null'::json), COALESCE(to_json(resource_id), 'null'::json), COALESCE(to_json(created_by), 'null'::json), to_json(actor_type), COALESCE(to_json(encode(identity_hash, 'hex'::text)), 'null'::json), COALESCE(to_json(provider), 'null'::json), COALESCE(to_json((cost)::text), 'null'::json), COALESCE(to_json(request_id), 'null'::json), details, COALESCE(to_json(encode(prev_hash, 'hex'::text)), 'null'::json))
+
+owner postgres
+grant audit_writer: EXECUTE
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The entry text of format version 1: one line of JSON with its fields in a fixed order.
 
 -- function audit.exact_number(numeric)
 CREATE OR REPLACE FUNCTION audit.exact_number(value numeric)
@@ -2122,14 +2084,15 @@ AS $function$
 #variable_conflict use_column
 declare
   v_ip text := audit.permitted_ip(identify.organization_id, identify.ip_address);
-  v_lookup bytea := audit.identity_lookup(
+  -- Unsalted, so it never leaves the table that holds the values themselves and goes with them.
+  v_lookup bytea := sha256(convert_to(row(
     identify.organization_id, identify.user_id, identify.email, v_ip, identify.user_agent
-  );
+  )::text, 'UTF8'));
   v_hash bytea;
   v_salt bytea;
 begin
-  if v_lookup is null then
-    return null;
+  if identify.email is null and v_ip is null and identify.user_agent is null then
+    return null; -- the user id alone stands in the entry itself
   end if;
 
   -- At SERIALIZABLE a look-up that finds nothing is a predicate lock on the index page that every new identity is
@@ -2157,25 +2120,12 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 comment: Keeps an actor's personal data once per context and returns the commitment for the entry; null if there is none.
 
--- function audit.identity_lookup(uuid,uuid,text,text,text)
-CREATE OR REPLACE FUNCTION audit.identity_lookup(organization_id uuid, user_id uuid, email text, ip_address text, user_agent text)
- RETURNS bytea
- LANGUAGE sql
- STABLE PARALLEL SAFE
-RETURN CASE WHEN (COALESCE(email, ip_address, user_agent) IS NOT NULL) THEN sha256(convert_to(audit.identity_text(organization_id, user_id, email, ip_address, user_agent), 'UTF8'::name)) ELSE NULL::bytea END
-
-owner postgres
-grant audit_writer: EXECUTE
-grant postgres: EXECUTE
-grant service_role: EXECUTE
-comment: By what an identity is found again; null where there is no personal data (the user id stands in the entry itself).
-
 -- function audit.identity_text(uuid,uuid,text,text,text)
 CREATE OR REPLACE FUNCTION audit.identity_text(organization_id uuid, user_id uuid, email text, ip_address text, user_agent text)
  RETURNS text
  LANGUAGE sql
  STABLE PARALLEL SAFE
-RETURN concat('{"v":1,"organization_id":"', organization_id, '","user_id":', COALESCE((('"'::text || user_id) || '"'::text), 'null'::text), ',"email":', COALESCE((to_json(email))::text, 'null'::text), ',"ip_address":', COALESCE((to_json(ip_address))::text, 'null'::text), ',"user_agent":', COALESCE((to_json(user_agent))::text, 'null'::text), '}')
+RETURN format('{"v":1,"organization_id":"%s","user_id":%s,"email":%s,"ip_address":%s,"user_agent":%s}'::text, organization_id, COALESCE(to_json(user_id), 'null'::json), COALESCE(to_json(email), 'null'::json), COALESCE(to_json(ip_address), 'null'::json), COALESCE(to_json(user_agent), 'null'::json))
 
 owner postgres
 grant audit_writer: EXECUTE
@@ -2227,6 +2177,19 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The tables of an LLM application that are tracked by themselves when they stand in schema public, with their options.
+
+-- function audit.linked_hash(bytea,bytea)
+CREATE OR REPLACE FUNCTION audit.linked_hash(unlinked_text bytea, prev_hash bytea)
+ RETURNS bytea
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN sha256((('\x00'::bytea || SUBSTRING(unlinked_text FROM 1 FOR (octet_length(unlinked_text) - 5))) || convert_to((('"'::text || encode(prev_hash, 'hex'::text)) || '"}'::text), 'UTF8'::name)))
+
+owner postgres
+grant audit_writer: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The hash of an entry whose text, in UTF-8, was made with null as prev_hash, linked to the entry before it.
 
 -- function audit.mapped_expression(jsonb,text)
 CREATE OR REPLACE FUNCTION audit.mapped_expression(mapping jsonb, alias text)
@@ -2280,7 +2243,7 @@ CREATE OR REPLACE FUNCTION audit.may_hold_secret(value text)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN (value ~ 'sk-|pplx-|AIza|AKIA|gh[pousr]_|github_pat_|xox|sb_secret_|sbp_|[rs]k_|whsec_|hf_|eyJ|-----BEGIN'::text)
+RETURN (value ~ 'sk-|k_|pplx-|AIza|AKIA|gh|xox|sb|whsec|hf_|eyJ|-----BEGIN'::text)
 
 owner postgres
 grant audit_writer: EXECUTE
@@ -2423,9 +2386,10 @@ CREATE OR REPLACE FUNCTION audit.on_sql_drop()
 AS $function$
 declare
   v_dropped record;
+  v_table regclass;
 begin
   for v_dropped in
-    select d.objid, d.object_type, d.object_identity
+    select d.objid, d.object_type, d.object_identity, d.address_names
     from pg_catalog.pg_event_trigger_dropped_objects() d
     where d.object_type = 'table' and exists (select from audit.tracked_tables t where t.table_name = d.objid)
       or d.object_type = 'trigger' and d.object_identity ~ '^(audit_(insert|update|delete|truncate)|refuse_(update_delete|truncate)) on '
@@ -2433,15 +2397,27 @@ begin
   loop
     if v_dropped.object_type = 'table' then
       delete from audit.tracked_tables t where t.table_name = v_dropped.objid;
+      perform audit.record(null, 'capture.untracked', 'table', v_dropped.object_identity, '{"dropped": true}');
+    else
+      perform audit.record(null, 'capture.changed', 'trigger', v_dropped.object_identity, '{"dropped": true}');
+      -- A tracked table gets its trigger back; untrack() is the way to stop capture.
+      select t.table_name into v_table
+      from audit.tracked_tables t
+      where to_regclass(format('%I.%I', v_dropped.address_names[1], v_dropped.address_names[2])) in (
+        select m.member from audit.with_children(t.table_name) m (member)
+      );
+      if found then
+        perform audit.track(v_table::text);
+      end if;
     end if;
-    perform audit.record(null, 'capture.untracked', v_dropped.object_type, v_dropped.object_identity, '{"dropped": true}');
   end loop;
 end
 $function$
 
 owner postgres
 grant postgres: EXECUTE
-comment: Event trigger function: leaves an entry when a tracked table or one of the product's triggers is dropped.
+comment: Event trigger function: leaves an entry when a tracked table or one of the product's triggers is dropped, and makes
+the trigger anew.
 
 -- function audit.organization_of(text,text)
 CREATE OR REPLACE FUNCTION audit.organization_of(resource_type text, resource_id text)

@@ -496,11 +496,11 @@ create or replace function audit.context()
   set search_path = ''
 as $$
 declare
-  v_sources text := concat_ws(
-    '|', pg_backend_pid(), current_setting('request.jwt.claims', true), current_setting('request.headers', true),
-    current_setting('audit.actor', true), current_setting('audit.actor_type', true),
-    current_setting('audit.actor_email', true), current_setting('audit.request_id', true), current_setting('role', true),
-    session_user
+  v_sources text := concat(
+    pg_backend_pid(), E'\x1e', session_user, E'\x1e', current_setting('role', true), E'\x1e',
+    current_setting('request.jwt.claims', true), E'\x1e', current_setting('request.headers', true), E'\x1e',
+    current_setting('audit.actor', true), E'\x1e', current_setting('audit.actor_type', true), E'\x1e',
+    current_setting('audit.actor_email', true), E'\x1e', current_setting('audit.request_id', true)
   );
   v_context audit.statement_context;
   v_claims jsonb;
@@ -510,7 +510,11 @@ begin
   -- Parsing claims and headers is the dearest part of a write, and most connections write more than once from the same
   -- sources. Who can forge this setting can forge its sources just as well.
   if current_setting('audit.context_sources', true) = v_sources then
-    return current_setting('audit.context', true)::audit.statement_context;
+    begin
+      return current_setting('audit.context', true)::audit.statement_context;
+    exception when others then
+      null; -- somebody wrote nonsense there: read the sources again
+    end;
   end if;
 
   -- Malformed claims or headers must not cost the application its change: the entry says that they were malformed.
@@ -606,7 +610,7 @@ create or replace function audit.may_hold_secret(value text)
   language sql
   immutable
   parallel safe
-  return value ~ 'sk-|pplx-|AIza|AKIA|gh[pousr]_|github_pat_|xox|sb_secret_|sbp_|[rs]k_|whsec_|hf_|eyJ|-----BEGIN';
+  return value ~ 'sk-|k_|pplx-|AIza|AKIA|gh|xox|sb|whsec|hf_|eyJ|-----BEGIN';
 
 comment on function audit.may_hold_secret(text) is
   'Whether the text has the beginning of anything that audit.masked() replaces: one cheap scan, where that is a dear one.';
@@ -1154,13 +1158,13 @@ as $$
       when type = 'timestamptz'::regtype then 'audit.utc(%1$I.%2$I)'
       when type = 'json'::regtype then 'audit.json_value(%1$I.%2$I)'
       when type = 'bytea'::regtype then 'audit.digest_of(%1$I.%2$I)'
-      else 'to_jsonb(%1$I.%2$I)'
+      else '%1$I.%2$I' -- jsonb_build_object() renders it as to_jsonb() does
     end,
     alias, name
   )
 $$;
 
-comment on function audit.column_json(text, text, oid) is 'The expression that renders a column for an entry''s details.';
+comment on function audit.column_json(text, text, oid) is 'The expression that renders a column inside jsonb_build_object().';
 
 create or replace function audit.utc(value timestamptz)
   returns jsonb
@@ -1319,7 +1323,7 @@ begin
   rendered as (
     select col.name, col.type, col.n, r.alias,
       case col.treatment
-        when 'mask' then format('case when %I.%I is not null then to_jsonb(''***''::text) end', r.alias, col.name)
+        when 'mask' then format('case when %I.%I is not null then ''***''::text end', r.alias, col.name)
         when 'personal' then format(
           'audit.commit_personal(%s, %s, %L, %s, %L, %I.%I::text)', v_organization_sql, v_subject_sql, plan ->> 'resource', v_id_sql, col.name, r.alias, col.name
         )
@@ -1382,26 +1386,41 @@ begin
   into v_details_sql
   from whole, changed;
 
-  -- What the writer must look at more closely: values long enough to hold a secret or to outgrow the entry. Only text
-  -- can; a JSON object of the same text has 20 bytes more. A cost may have 131,072 digits. Many columns may add up.
-  select case
-    when count(*) filter (where plan -> 'columns' ->> c.name in ('record', 'content', 'mask')) > 60 then 'true'
-    else coalesce(string_agg(
-      format('pg_column_size(%I.%I) > %s', r.alias, c.name,
-        audit.shortest_secret() + case when c.type in ('json'::regtype, 'jsonb'::regtype) then 20 else 0 end),
-      ' or '
-    ) filter (
-      where plan -> 'columns' ->> c.name in ('record', 'content')
-        and not (c.type in (
-          'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'bool'::regtype, 'uuid'::regtype, 'timestamptz'::regtype,
-          'timestamp'::regtype, 'date'::regtype, 'float4'::regtype, 'float8'::regtype, 'bytea'::regtype
-        ))
-    ), 'false')
-  end
-  into v_suspect_sql
-  from audit.columns_of(draft_expression.table_name) c
-  cross join (values ('o'), ('n')) r (alias)
-  where r.alias = v_row or operation = 'update';
+  -- What the writer must look at more closely: a value that may hold a secret (only text can, and only if it is long
+  -- enough; a JSON object of the same text has 20 bytes more), a name that is too long, a number of very many digits.
+  -- Large details it sees by itself.
+  with col as (
+    select format('%I.%I', r.alias, c.name) as sql, c.name, c.type, c.category,
+      plan -> 'columns' ->> c.name in ('record', 'content') and not (c.type in (
+        'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'bool'::regtype, 'uuid'::regtype, 'timestamptz'::regtype,
+        'timestamp'::regtype, 'date'::regtype, 'float4'::regtype, 'float8'::regtype, 'bytea'::regtype, 'numeric'::regtype
+      )) as is_text
+    from audit.columns_of(draft_expression.table_name) c
+    cross join (values ('o'), ('n')) r (alias)
+    where r.alias = v_row or operation = 'update'
+  ),
+  chunk as (
+    -- Functions take 100 arguments.
+    select string_agg(
+      format('pg_column_size(%s)%s', t.sql, case when t.type in ('json'::regtype, 'jsonb'::regtype) then ' - 20' end), ', ' order by t.sql
+    ) as sizes, string_agg(t.sql, ', ' order by t.sql) as texts
+    from (select col.*, (row_number() over (order by col.sql) - 1) / 90 as part from col where col.is_text) t
+    group by t.part
+  )
+  select concat_ws(' or ',
+    (select string_agg(
+      format('(greatest(%s) > %s and audit.may_hold_secret(concat(%s)))', chunk.sizes, audit.shortest_secret(), chunk.texts), ' or '
+      order by chunk.texts
+    ) from chunk),
+    (select string_agg(format('octet_length(%s) > 200', col.sql), ' or ' order by col.sql)
+      from col
+      where col.category = 'S' and (plan -> 'id' ? col.name or plan #>> '{provider,column}' = col.name and not plan -> 'provider' ? 'table')),
+    (select string_agg(format('abs(%1$s) >= 1e30 or scale(%1$s) > 40', col.sql), ' or ' order by col.sql)
+      from col
+      where col.type = 'numeric'::regtype and plan -> 'columns' ->> col.name = 'record'),
+    'false'
+  )
+  into v_suspect_sql;
   -- A provider or cost behind a foreign key is not among the columns above.
   if plan -> 'provider' ? 'table' or plan -> 'cost' ? 'table' then
     v_suspect_sql := 'true';
@@ -1458,7 +1477,7 @@ declare
   v_differs text;
   v_position text := 'position in the statement';
 begin
-  select string_agg(audit.differs_expression(c.name, c.type), ' or ')
+  select string_agg(audit.differs_expression(c.name, c.type), ' or ' order by c.name)
   into v_differs
   from audit.columns_of(capture_source.table_name) c
   where plan -> 'columns' ->> c.name in ('record', 'mask', 'personal')
@@ -1937,9 +1956,10 @@ create or replace function audit.on_sql_drop()
 as $$
 declare
   v_dropped record;
+  v_table regclass;
 begin
   for v_dropped in
-    select d.objid, d.object_type, d.object_identity
+    select d.objid, d.object_type, d.object_identity, d.address_names
     from pg_catalog.pg_event_trigger_dropped_objects() d
     where d.object_type = 'table' and exists (select from audit.tracked_tables t where t.table_name = d.objid)
       or d.object_type = 'trigger' and d.object_identity ~ '^(audit_(insert|update|delete|truncate)|refuse_(update_delete|truncate)) on '
@@ -1947,14 +1967,26 @@ begin
   loop
     if v_dropped.object_type = 'table' then
       delete from audit.tracked_tables t where t.table_name = v_dropped.objid;
+      perform audit.record(null, 'capture.untracked', 'table', v_dropped.object_identity, '{"dropped": true}');
+    else
+      perform audit.record(null, 'capture.changed', 'trigger', v_dropped.object_identity, '{"dropped": true}');
+      -- A tracked table gets its trigger back; untrack() is the way to stop capture.
+      select t.table_name into v_table
+      from audit.tracked_tables t
+      where to_regclass(format('%I.%I', v_dropped.address_names[1], v_dropped.address_names[2])) in (
+        select m.member from audit.with_children(t.table_name) m (member)
+      );
+      if found then
+        perform audit.track(v_table::text);
+      end if;
     end if;
-    perform audit.record(null, 'capture.untracked', v_dropped.object_type, v_dropped.object_identity, '{"dropped": true}');
   end loop;
 end
 $$;
 
 comment on function audit.on_sql_drop() is
-  'Event trigger function: leaves an entry when a tracked table or one of the product''s triggers is dropped.';
+  'Event trigger function: leaves an entry when a tracked table or one of the product''s triggers is dropped, and makes
+the trigger anew.';
 
 -- Hosted Supabase lets postgres create event triggers; plain Postgres only superusers. Without them everything still
 -- works: audit.coverage reports what they would have done, and audit.track_known_tables() does it.
@@ -2022,10 +2054,10 @@ comment on column public.audit_logs.hash is 'SHA-256 of the entry text with a 0x
 -- What happened lately in my organisation?
 create index if not exists audit_logs_timeline_idx on public.audit_logs (organization_id, created_at);
 -- What did this person do?
-create index if not exists audit_logs_actor_idx on public.audit_logs (created_by, created_at) where created_by is not null;
+create index if not exists audit_logs_actor_idx on public.audit_logs (created_by, created_at);
 -- What happened to this thing? Not led by the organisation: capture finds by it the organisation of a row whose parent
 -- is already deleted (130_track.sql).
-create index if not exists audit_logs_resource_idx on public.audit_logs (resource_id, created_at) where resource_id is not null;
+create index if not exists audit_logs_resource_idx on public.audit_logs (resource_id, created_at);
 
 -- Immutability. Privileges already refuse; the triggers also stop the owner's slips, and fire under
 -- session_replication_role = replica.
@@ -2297,36 +2329,14 @@ create or replace function audit.identity_text(
   language sql
   stable
   parallel safe
-  return concat(
-    '{"v":1,"organization_id":"', organization_id,
-    '","user_id":', coalesce('"' || user_id || '"', 'null'),
-    ',"email":', coalesce(to_json(email)::text, 'null'),
-    ',"ip_address":', coalesce(to_json(ip_address)::text, 'null'),
-    ',"user_agent":', coalesce(to_json(user_agent)::text, 'null'), '}'
+  return format(
+    '{"v":1,"organization_id":"%s","user_id":%s,"email":%s,"ip_address":%s,"user_agent":%s}',
+    organization_id, coalesce(to_json(user_id), 'null'), coalesce(to_json(email), 'null'),
+    coalesce(to_json(ip_address), 'null'), coalesce(to_json(user_agent), 'null')
   );
 
 comment on function audit.identity_text(uuid, uuid, text, text, text) is
   'The one line of JSON that an identity''s hash commits to (sql/FORMAT.md, "Identities").';
-
--- Unsalted, so never leaves the table that holds the values themselves and goes with them.
-create or replace function audit.identity_lookup(
-  organization_id uuid,
-  user_id uuid,
-  email text,
-  ip_address text,
-  user_agent text
-)
-  returns bytea
-  language sql
-  stable
-  parallel safe
-  return case
-    when coalesce(email, ip_address, user_agent) is not null
-      then sha256(convert_to(audit.identity_text(organization_id, user_id, email, ip_address, user_agent), 'UTF8'))
-  end;
-
-comment on function audit.identity_lookup(uuid, uuid, text, text, text) is
-  'By what an identity is found again; null where there is no personal data (the user id stands in the entry itself).';
 
 create or replace function audit.random_salt()
   returns bytea
@@ -2413,14 +2423,15 @@ as $$
 #variable_conflict use_column
 declare
   v_ip text := audit.permitted_ip(identify.organization_id, identify.ip_address);
-  v_lookup bytea := audit.identity_lookup(
+  -- Unsalted, so it never leaves the table that holds the values themselves and goes with them.
+  v_lookup bytea := sha256(convert_to(row(
     identify.organization_id, identify.user_id, identify.email, v_ip, identify.user_agent
-  );
+  )::text, 'UTF8'));
   v_hash bytea;
   v_salt bytea;
 begin
-  if v_lookup is null then
-    return null;
+  if identify.email is null and v_ip is null and identify.user_agent is null then
+    return null; -- the user id alone stands in the entry itself
   end if;
 
   -- At SERIALIZABLE a look-up that finds nothing is a predicate lock on the index page that every new identity is
@@ -2537,9 +2548,15 @@ comment on function audit.commit_personal(uuid, uuid, text, text, text, text) is
 -- functions/_shared/entry.ts is its twin. A change of a single byte is a new version, never an edit here.
 --
 -- These are SQL-standard bodies: bound when created, so no search_path can change them, and inlined into the
--- statements that use them. `stable`, because convert_to() and to_json() are; nothing here depends on a session setting.
+-- statements that use them. `stable`, because convert_to() and to_json() are; nothing here depends on a session setting:
+-- every field is text, a number, a UUID or jsonb. (One format() costs 7 µs; the same by concat() 9, by to_json() of a
+-- composite type 9.)
 
-create or replace function audit.entry_body(
+create or replace function audit.entry_text(
+  organization_id uuid,
+  chain int,
+  seq bigint,
+  created_at timestamptz,
   action text,
   outcome text,
   resource_type text,
@@ -2550,52 +2567,41 @@ create or replace function audit.entry_body(
   provider text,
   cost numeric,
   request_id text,
-  details jsonb
+  details jsonb,
+  prev_hash bytea
 )
   returns text
   language sql
   stable
   parallel safe
-  return concat(
-    ',"action":', to_json(action),
-    ',"outcome":', to_json(outcome),
-    ',"resource_type":', coalesce(to_json(resource_type), 'null'),
-    ',"resource_id":', coalesce(to_json(resource_id), 'null'),
-    ',"created_by":', coalesce(to_json(created_by), 'null'),
-    ',"actor_type":', to_json(actor_type),
-    ',"identity_hash":', coalesce(to_json(encode(identity_hash, 'hex')), 'null'),
-    ',"provider":', coalesce(to_json(provider), 'null'),
-    ',"cost":', coalesce(to_json(cost::text), 'null'),
-    ',"request_id":', coalesce(to_json(request_id), 'null'),
-    ',"details":', details
+  return format(
+    '{"v":1,"organization_id":"%s","chain":%s,"seq":%s,"created_at":%s,"action":%s,"outcome":%s,"resource_type":%s,'
+      '"resource_id":%s,"created_by":%s,"actor_type":%s,"identity_hash":%s,"provider":%s,"cost":%s,"request_id":%s,'
+      '"details":%s,"prev_hash":%s}',
+    organization_id, chain, seq, (extract(epoch from created_at) * 1000000)::bigint, to_json(action), to_json(outcome),
+    coalesce(to_json(resource_type), 'null'), coalesce(to_json(resource_id), 'null'),
+    coalesce(to_json(created_by), 'null'), to_json(actor_type), coalesce(to_json(encode(identity_hash, 'hex')), 'null'),
+    coalesce(to_json(provider), 'null'), coalesce(to_json(cost::text), 'null'), coalesce(to_json(request_id), 'null'),
+    details, coalesce(to_json(encode(prev_hash, 'hex')), 'null')
   );
 
-comment on function audit.entry_body(text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb) is
-  'The part of the entry text that does not depend on the entry''s place in a chain.';
+comment on function audit.entry_text(
+  uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
+) is 'The entry text of format version 1: one line of JSON with its fields in a fixed order.';
 
-create or replace function audit.entry_head(organization_id uuid, chain int, seq bigint, created_at timestamptz)
+create or replace function audit.entry_text(entry public.audit_logs)
   returns text
   language sql
   stable
   parallel safe
-  return concat(
-    '{"v":1,"organization_id":"', organization_id,
-    '","chain":', chain,
-    ',"seq":', seq,
-    ',"created_at":', (extract(epoch from created_at) * 1000000)::bigint
+  return audit.entry_text(
+    (entry).organization_id, (entry).chain, (entry).seq, (entry).created_at, (entry).action, (entry).outcome,
+    (entry).resource_type, (entry).resource_id, (entry).created_by, (entry).actor_type, (entry).identity_hash,
+    (entry).provider, (entry).cost, (entry).request_id, (entry).details, (entry).prev_hash
   );
 
-comment on function audit.entry_head(uuid, int, bigint, timestamptz) is
-  'The beginning of the entry text: version, place and time (microseconds since 1970).';
-
-create or replace function audit.entry_tail(prev_hash bytea)
-  returns text
-  language sql
-  immutable
-  parallel safe
-  return ',"prev_hash":"' || encode(prev_hash, 'hex') || '"}';
-
-comment on function audit.entry_tail(bytea) is 'The end of the entry text; last, so that a chain of many only appends.';
+comment on function audit.entry_text(public.audit_logs) is
+  'The exact text that an entry''s hash is over: select audit.entry_text(a) from public.audit_logs a.';
 
 create or replace function audit.hash_of(entry_text text)
   returns bytea
@@ -2607,6 +2613,21 @@ create or replace function audit.hash_of(entry_text text)
 comment on function audit.hash_of(text) is
   'SHA-256 of 0x00 and the entry text in UTF-8: the entry''s hash, and its leaf hash by RFC 6962.';
 
+-- In a chain written at once only prev_hash, which stands last, waits for the entry before: the text is made with null
+-- in its place, and gets its end when that hash is known. As bytes: cutting text counts its characters, at 13 µs a text.
+create or replace function audit.linked_hash(unlinked_text bytea, prev_hash bytea)
+  returns bytea
+  language sql
+  stable
+  parallel safe
+  return sha256(
+    '\x00'::bytea || substring(unlinked_text from 1 for octet_length(unlinked_text) - 5)
+      || convert_to('"' || encode(prev_hash, 'hex') || '"}', 'UTF8')
+  );
+
+comment on function audit.linked_hash(bytea, bytea) is
+  'The hash of an entry whose text, in UTF-8, was made with null as prev_hash, linked to the entry before it.';
+
 create or replace function audit.first_prev_hash(organization_id uuid, chain int)
   returns bytea
   language sql
@@ -2615,23 +2636,6 @@ create or replace function audit.first_prev_hash(organization_id uuid, chain int
   return sha256(convert_to(concat('supabase-audit-logs chain v1', E'\n', organization_id, E'\n', chain, E'\n'), 'UTF8'));
 
 comment on function audit.first_prev_hash(uuid, int) is 'What entry 1 of a chain has as prev_hash; no two chains share it.';
-
-create or replace function audit.entry_text(entry public.audit_logs)
-  returns text
-  language sql
-  stable
-  parallel safe
-  return concat(
-    audit.entry_head((entry).organization_id, (entry).chain, (entry).seq, (entry).created_at),
-    audit.entry_body(
-      (entry).action, (entry).outcome, (entry).resource_type, (entry).resource_id, (entry).created_by,
-      (entry).actor_type, (entry).identity_hash, (entry).provider, (entry).cost, (entry).request_id, (entry).details
-    ),
-    audit.entry_tail((entry).prev_hash)
-  );
-
-comment on function audit.entry_text(public.audit_logs) is
-  'The exact text that an entry''s hash is over: select audit.entry_text(a) from public.audit_logs a.';
 
 -- Not inlined (unlike entry_text), so that its cost is seen and large verifications run in parallel.
 create or replace function audit.recomputed_hash(entry public.audit_logs)
@@ -2785,7 +2789,7 @@ create or replace function audit.append(
   provider text,
   cost numeric,
   details jsonb,
-  suspect boolean, -- some value is long enough to hold a secret, or for an entry to outgrow its bounds
+  suspect boolean, -- some value may hold a secret, or may outgrow the entry
   out chain int,
   out seq bigint,
   out hash bytea
@@ -2801,13 +2805,14 @@ as $$
 declare
   v_now timestamptz := clock_timestamp();
   v_context audit.statement_context := audit.context();
-  v_lookup bytea;
   v_identity bytea;
   v_hint text;
   v_place text;
+  v_at timestamptz;
+  v_prev bytea;
 begin
-  -- Each expression costs a new transaction 1 to 3 µs and each statement 10 and more, so the usual way through is one
-  -- statement, and what is rare stands behind a condition.
+  -- Each expression costs a new transaction 1 to 3 µs and each statement 10 and more, so the usual way through is
+  -- short, and what is rare stands behind a condition.
   chain := v_context.chain;
   if chain is null then
     chain := audit.transaction_chain();
@@ -2818,77 +2823,42 @@ begin
   if v_context.extra is not null then
     details := details || v_context.extra;
   end if;
-  if suspect then
+  if suspect or pg_column_size(details) > 800 then
     if length(cost::text) > 100 then
       details := details || jsonb_build_object('cost', audit.digest_of(cost::text));
       cost := null;
     end if;
-    if pg_column_size(details) > 800 or length(resource_id) > 500 or length(provider) > 200
-      or audit.may_hold_secret(concat_ws(' ', resource_id, provider, details))
-    then
-      resource_id := audit.masked_text(audit.bounded(resource_id, 500));
-      provider := audit.masked_text(audit.bounded(provider, 200));
-      details := audit.fitted(audit.masked(details), audit.details_limit());
-    end if;
+    resource_id := audit.masked_text(audit.bounded(resource_id, 500));
+    provider := audit.masked_text(audit.bounded(provider, 200));
+    details := audit.fitted(audit.masked(details), audit.details_limit());
   end if;
-  v_lookup := audit.identity_lookup(
-    organization_id, v_context.created_by, v_context.email, audit.permitted_ip(organization_id, v_context.ip_address),
-    v_context.user_agent
-  );
+  if v_context.email is not null or v_context.ip_address is not null or v_context.user_agent is not null then
+    v_identity := audit.identify(
+      organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
+    );
+  end if;
 
   v_hint := 'audit.head_' || left(organization_id::text, 2);
   v_place := current_setting(v_hint, true);
   loop
     -- The head is addressed by where its last version lies: through its index, a transaction of tens of thousands of
-    -- statements would walk all its own dead versions each time. A stale or forged place finds no such head. The
-    -- identity is looked up on the way (not at SERIALIZABLE: see audit.identify()). If either is not found, nothing is
-    -- written, both are made, and it is tried again.
+    -- statements would walk all its own dead versions each time. A stale or forged place finds no such head.
     if translate(v_place, '0123456789', '') = '(,)' then
-      with identity as materialized (
-        select coalesce(v_identity, (
-          select i.identity_hash
-          from audit.identities i
-          where i.lookup = v_lookup and current_setting('transaction_isolation') <> 'serializable'
-          limit 1
-        )) as identity_hash
-      ),
-      head as (
-        update audit.heads h set
-          seq = h.seq + 1,
-          last_at = greatest(h.last_at, v_now),
-          prev_hash = h.hash,
-          hash = audit.hash_of(
-            audit.entry_head(append.organization_id, append.chain, h.seq + 1, greatest(h.last_at, v_now))
-              || audit.entry_body(
-                append.action, append.outcome, append.resource_type, append.resource_id,
-                coalesce(v_context.created_by, append.created_by), v_context.actor_type, i.identity_hash,
-                append.provider, append.cost, v_context.request_id, append.details
-              )
-              || audit.entry_tail(h.hash)
-          )
-        from identity i
-        where h.ctid = v_place::tid and h.organization_id = append.organization_id and h.chain = append.chain
-          and (v_lookup is null or i.identity_hash is not null)
-        returning h.ctid, h.seq, h.last_at, h.prev_hash, h.hash, i.identity_hash
-      ),
-      entry as (
-        insert into public.audit_logs (
-          organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
-          identity_hash, provider, cost, request_id, details, prev_hash, hash
-        )
-        select append.organization_id, append.chain, h.seq, h.last_at, append.action, append.outcome,
+      update audit.heads h set
+        seq = h.seq + 1,
+        last_at = greatest(h.last_at, v_now),
+        prev_hash = h.hash,
+        hash = audit.hash_of(audit.entry_text(
+          append.organization_id, append.chain, h.seq + 1, greatest(h.last_at, v_now), append.action, append.outcome,
           append.resource_type, append.resource_id, coalesce(v_context.created_by, append.created_by),
-          v_context.actor_type, h.identity_hash, append.provider, append.cost, v_context.request_id, append.details,
-          h.prev_hash, h.hash
-        from head h
-      )
-      select set_config(v_hint, h.ctid::text, false), h.seq, h.hash into v_place, append.seq, append.hash from head h;
+          v_context.actor_type, v_identity, append.provider, append.cost, v_context.request_id, append.details, h.hash
+        ))
+      where h.ctid = v_place::tid and h.organization_id = append.organization_id and h.chain = append.chain
+      returning set_config(v_hint, h.ctid::text, false), h.seq, h.last_at, h.prev_hash, h.hash
+      into v_place, append.seq, v_at, v_prev, append.hash;
       exit when found;
     end if;
-    v_identity := audit.identify(
-      organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
-    );
-    -- An upsert finds the head without the predicate lock that a select would take at SERIALIZABLE.
+    -- An upsert makes the head or finds it, without the predicate lock that a select would take at SERIALIZABLE.
     insert into audit.heads as h (organization_id, chain, seq, last_at, prev_hash, hash)
     values (
       append.organization_id, append.chain, 0, '-infinity', ''::bytea,
@@ -2897,6 +2867,16 @@ begin
     on conflict on constraint heads_pkey do update set seq = h.seq
     returning h.ctid::text into v_place;
   end loop;
+
+  insert into public.audit_logs (
+    organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
+    identity_hash, provider, cost, request_id, details, prev_hash, hash
+  )
+  values (
+    append.organization_id, append.chain, append.seq, v_at, append.action, append.outcome, append.resource_type,
+    append.resource_id, coalesce(v_context.created_by, append.created_by), v_context.actor_type, v_identity,
+    append.provider, append.cost, v_context.request_id, append.details, v_prev, append.hash
+  );
 end
 $$;
 
@@ -2904,7 +2884,7 @@ comment on function audit.append(uuid, text, text, text, text, uuid, text, numer
   'Appends one entry to the organisation''s chain of this connection and returns its place and hash.';
 
 -- The state is the hash before and the hash of an entry, 64 bytes, so that no second window has to look back.
-create or replace function audit.chain_step(state bytea, first_prev bytea, entry_text text)
+create or replace function audit.chain_step(state bytea, first_prev bytea, unlinked_text bytea)
   returns bytea
   language plpgsql
   stable
@@ -2912,22 +2892,21 @@ create or replace function audit.chain_step(state bytea, first_prev bytea, entry
   set search_path = ''
 as $$
 begin
-  if state is not null then
-    first_prev := substring(state from 33);
-  end if;
-  return first_prev || audit.hash_of(entry_text || audit.entry_tail(first_prev));
+  return coalesce(substring(state from 33), first_prev)
+    || audit.linked_hash(unlinked_text, coalesce(substring(state from 33), first_prev));
 end
 $$;
 
-comment on function audit.chain_step(bytea, bytea, text) is 'Step of audit.chained(): the hashes of the entry before and of the entry.';
+comment on function audit.chain_step(bytea, bytea, bytea) is
+  'Step of audit.chained(): the hashes of the entry before and of the entry.';
 
-create or replace aggregate audit.chained(first_prev bytea, entry_text text) (
+create or replace aggregate audit.chained(first_prev bytea, unlinked_text bytea) (
   sfunc = audit.chain_step,
   stype = bytea
 );
 
-comment on aggregate audit.chained(bytea, text) is
-  'As a window function over entry texts without their tail, in order of seq: each entry''s prev_hash and hash, joined.';
+comment on aggregate audit.chained(bytea, bytea) is
+  'As a window function over entry texts whose prev_hash is null, in order of seq: each entry''s prev_hash and hash, joined.';
 
 create or replace function audit.append_all(drafts audit.draft[])
   returns void
@@ -2974,11 +2953,11 @@ begin
       row_number() over (partition by h.organization_id order by d.n) as n,
       count(*) over (partition by h.organization_id) as total,
       d.action, d.outcome, d.resource_type, coalesce(v_context.created_by, d.created_by) as created_by,
-      case when d.rare then audit.masked_text(audit.bounded(d.resource_id, 500)) else d.resource_id end as resource_id,
-      case when d.rare then audit.masked_text(audit.bounded(d.provider, 200)) else d.provider end as provider,
-      case when d.rare and length(d.cost::text) > 100 then null else d.cost end as cost,
+      case when d.suspect then audit.masked_text(audit.bounded(d.resource_id, 500)) else d.resource_id end as resource_id,
+      case when d.suspect then audit.masked_text(audit.bounded(d.provider, 200)) else d.provider end as provider,
+      case when d.suspect and length(d.cost::text) > 100 then null else d.cost end as cost,
       case
-        when d.rare then audit.fitted(
+        when d.suspect then audit.fitted(
           audit.masked(d.details || coalesce(v_context.extra, '{}') || case
             when length(d.cost::text) > 100 then jsonb_build_object('cost', audit.digest_of(d.cost::text)) else '{}'
           end), audit.details_limit()
@@ -2987,13 +2966,10 @@ begin
         else d.details || v_context.extra
       end as details
     from (
-      select u.*, u.suspect and (
-        pg_column_size(u.details) > 800 or length(u.resource_id) > 500 or length(u.provider) > 200
-        or length(u.cost::text) > 100 or audit.may_hold_secret(concat_ws(' ', u.resource_id, u.provider, u.details))
-      ) as rare
-      from unnest(append_all.drafts) with ordinality as u (
-        organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, n
-      )
+      select u.organization_id, u.action, u.outcome, u.resource_type, u.resource_id, u.created_by, u.provider, u.cost,
+        u.details, u.n, u.suspect or pg_column_size(u.details) > 800 as suspect
+      from unnest(append_all.drafts) with ordinality
+        as u (organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, n)
     ) d
     join head h on h.organization_id = coalesce(d.organization_id, audit.system_organization())
   ),
@@ -3001,11 +2977,11 @@ begin
     select d.*,
       audit.chained(
         d.head_hash,
-        audit.entry_head(d.organization_id, v_chain, d.head_seq + d.n, d.created_at)
-          || audit.entry_body(
-            d.action, d.outcome, d.resource_type, d.resource_id, d.created_by, v_context.actor_type, d.identity_hash,
-            d.provider, d.cost, v_context.request_id, d.details
-          )
+        convert_to(audit.entry_text(
+          d.organization_id, v_chain, d.head_seq + d.n, d.created_at, d.action, d.outcome, d.resource_type,
+          d.resource_id, d.created_by, v_context.actor_type, d.identity_hash, d.provider, d.cost, v_context.request_id,
+          d.details, null
+        ), 'UTF8')
       ) over (partition by d.organization_id order by d.n rows unbounded preceding) as hashes
     from draft d
   ),
@@ -3409,9 +3385,9 @@ grant execute on function
   audit.grant_auditor(uuid, uuid, timestamptz, boolean),
   audit.revoke_auditor(uuid, uuid),
   audit.entry_text(public.audit_logs),
-  audit.entry_head(uuid, int, bigint, timestamptz),
-  audit.entry_body(text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb),
-  audit.entry_tail(bytea),
+  audit.entry_text(
+    uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
+  ),
   audit.hash_of(text)
 to authenticated;
 
@@ -3452,22 +3428,22 @@ grant execute on function
   audit.as_uuid(text),
   audit.bounded(text, int),
   audit.caller(),
-  audit.chain_step(bytea, bytea, text),
-  audit.chained(bytea, text),
+  audit.chain_step(bytea, bytea, bytea),
+  audit.chained(bytea, bytea),
   audit.connection_chain(),
   audit.context(),
   audit.details_limit(),
   audit.digest_of(bytea),
   audit.digest_of(text),
-  audit.entry_body(text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb),
-  audit.entry_head(uuid, int, bigint, timestamptz),
-  audit.entry_tail(bytea),
+  audit.entry_text(
+    uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
+  ),
   audit.first_prev_hash(uuid, int),
   audit.fitted(jsonb, int),
   audit.hash_of(text),
   audit.identify(uuid, uuid, text, text, text),
-  audit.identity_lookup(uuid, uuid, text, text, text),
   audit.identity_text(uuid, uuid, text, text, text),
+  audit.linked_hash(bytea, bytea),
   audit.masked(jsonb),
   audit.masked_text(text),
   audit.may_hold_secret(text),

@@ -109,7 +109,7 @@ create temporary view executable as
 select is_empty($$ select name from executable where role = 'anon' $$, 'anon executes nothing');
 select set_eq(
   $$ select name from executable where role = 'authenticated' $$,
-  array['caller', 'admin_organizations', 'member_organizations', 'auditor_organizations', 'grant_auditor', 'revoke_auditor', 'entry_text', 'entry_head', 'entry_body', 'entry_tail', 'hash_of'],
+  array['caller', 'admin_organizations', 'member_organizations', 'auditor_organizations', 'grant_auditor', 'revoke_auditor', 'entry_text', 'entry_text', 'hash_of'],
   'signed-in users execute exactly these'
 );
 select is_empty(
