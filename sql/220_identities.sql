@@ -72,7 +72,7 @@ create or replace function audit.identity_text(
   parallel safe
   return format(
     '{"v":1,"organization_id":"%s","user_id":%s,"email":%s,"ip_address":%s,"user_agent":%s}',
-    organization_id, coalesce(to_json(user_id), 'null'), coalesce(to_json(email), 'null'),
+    organization_id, coalesce('"' || user_id || '"', 'null'), coalesce(to_json(email), 'null'),
     coalesce(to_json(ip_address), 'null'), coalesce(to_json(user_agent), 'null')
   );
 

@@ -1860,7 +1860,7 @@ CREATE OR REPLACE FUNCTION audit.entry_text(organization_id uuid, chain integer,
  RETURNS text
  LANGUAGE sql
  STABLE PARALLEL SAFE
-RETURN format('{"v":1,"organization_id":"%s","chain":%s,"seq":%s,"created_at":%s,"action":%s,"outcome":%s,"resource_type":%s,"resource_id":%s,"created_by":%s,"actor_type":%s,"identity_hash":%s,"provider":%s,"cost":%s,"request_id":%s,"details":%s,"prev_hash":%s}'::text, organization_id, chain, seq, ((EXTRACT(epoch FROM created_at) * (1000000)::numeric))::bigint, to_json(action), to_json(outcome), COALESCE(to_json(resource_type), 'null'::json), COALESCE(to_json(resource_id), 'null'::json), COALESCE(to_json(created_by), 'null'::json), to_json(actor_type), COALESCE(to_json(encode(identity_hash, 'hex'::text)), 'null'::json), COALESCE(to_json(provider), 'null'::json), COALESCE(to_json((cost)::text), 'null'::json), COALESCE(to_json(request_id), 'null'::json), details, COALESCE(to_json(encode(prev_hash, 'hex'::text)), 'null'::json))
+RETURN format('{"v":1,"organization_id":"%s","chain":%s,"seq":%s,"created_at":%s,"action":%s,"outcome":"%s","resource_type":%s,"resource_id":%s,"created_by":%s,"actor_type":"%s","identity_hash":%s,"provider":%s,"cost":%s,"request_id":%s,"details":%s,"prev_hash":%s}'::text, organization_id, chain, seq, ((EXTRACT(epoch FROM created_at) * (1000000)::numeric))::bigint, to_json(action), outcome, COALESCE(to_json(resource_type), 'null'::json), COALESCE(to_json(resource_id), 'null'::json), COALESCE((('"'::text || created_by) || '"'::text), 'null'::text), actor_type, COALESCE((('"'::text || encode(identity_hash, 'hex'::text)) || '"'::text), 'null'::text), COALESCE(to_json(provider), 'null'::json), COALESCE((('"'::text || cost) || '"'::text), 'null'::text), COALESCE(to_json(request_id), 'null'::json), details, COALESCE((('"'::text || encode(prev_hash, 'hex'::text)) || '"'::text), 'null'::text))
 
 owner postgres
 grant audit_writer: EXECUTE
@@ -2125,7 +2125,7 @@ CREATE OR REPLACE FUNCTION audit.identity_text(organization_id uuid, user_id uui
  RETURNS text
  LANGUAGE sql
  STABLE PARALLEL SAFE
-RETURN format('{"v":1,"organization_id":"%s","user_id":%s,"email":%s,"ip_address":%s,"user_agent":%s}'::text, organization_id, COALESCE(to_json(user_id), 'null'::json), COALESCE(to_json(email), 'null'::json), COALESCE(to_json(ip_address), 'null'::json), COALESCE(to_json(user_agent), 'null'::json))
+RETURN format('{"v":1,"organization_id":"%s","user_id":%s,"email":%s,"ip_address":%s,"user_agent":%s}'::text, organization_id, COALESCE((('"'::text || user_id) || '"'::text), 'null'::text), COALESCE(to_json(email), 'null'::json), COALESCE(to_json(ip_address), 'null'::json), COALESCE(to_json(user_agent), 'null'::json))
 
 owner postgres
 grant audit_writer: EXECUTE
@@ -2498,27 +2498,6 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: 16 bytes from the server's strong random source.
-
--- function audit.recomputed_hash(public.audit_logs)
-CREATE OR REPLACE FUNCTION audit.recomputed_hash(entry public.audit_logs)
- RETURNS bytea
- LANGUAGE plpgsql
- STABLE PARALLEL SAFE COST 1000
- SET search_path TO ''
-AS $function$
-begin
-  -- A time that the writer cannot have written (tampering) has no entry text; the answer is "no hash", not an error.
-  if entry.created_at between '0001-01-01 00:00:00+00' and '9999-12-31 23:59:59.999999+00' then
-    return audit.hash_of(audit.entry_text(entry));
-  end if;
-  return null;
-end
-$function$
-
-owner postgres
-grant postgres: EXECUTE
-grant service_role: EXECUTE
-comment: The hash that an entry should have by its columns; verification compares it with the stored one.
 
 -- function audit.record(uuid,text,text,text,jsonb,text,text,numeric)
 CREATE OR REPLACE FUNCTION audit.record(organization_id uuid, action text, resource_type text DEFAULT NULL::text, resource_id text DEFAULT NULL::text, details jsonb DEFAULT '{}'::jsonb, outcome text DEFAULT 'success'::text, provider text DEFAULT NULL::text, cost numeric DEFAULT NULL::numeric, OUT chain integer, OUT seq bigint, OUT hash bytea)
@@ -3106,6 +3085,8 @@ CREATE OR REPLACE FUNCTION audit.verify(organization uuid DEFAULT NULL::uuid, ma
  STABLE PARALLEL SAFE
  SET search_path TO ''
  SET work_mem TO '64MB'
+ SET parallel_tuple_cost TO '0'
+ SET parallel_setup_cost TO '0'
 AS $function$
 #variable_conflict use_column
 declare
@@ -3129,7 +3110,15 @@ begin
 
   return query
   with bounded as (
-    select a.organization_id, a.chain, a.seq, a.created_at, a.prev_hash, a.hash, audit.recomputed_hash(a) as computed
+    select a.organization_id, a.chain, a.seq, a.created_at, a.prev_hash, a.hash,
+      -- A time that the writer cannot have written (tampering) has no entry text: no match, rather than an error.
+      case
+        when a.created_at between '0001-01-01 00:00:00+00' and '9999-12-31 23:59:59.999999+00'
+          then a.hash = audit.hash_of(audit.entry_text(
+            a.organization_id, a.chain, a.seq, a.created_at, a.action, a.outcome, a.resource_type, a.resource_id,
+            a.created_by, a.actor_type, a.identity_hash, a.provider, a.cost, a.request_id, a.details, a.prev_hash
+          ))
+      end is true as is_as_written
     from public.audit_logs a
     where (verify.organization is null or a.organization_id = verify.organization)
       and (verify.resume_from is null or (a.organization_id, a.chain, a.seq) >= (v_from_organization, v_from_chain, v_from_seq))
@@ -3139,7 +3128,7 @@ begin
   linked as (
     select b.organization_id, b.chain, b.seq, b.hash, b.prev_hash, b.created_at,
       case
-        when b.hash is distinct from b.computed then 'hash_mismatch'
+        when not b.is_as_written then 'hash_mismatch'
         when lag(b.seq) over in_chain = b.seq then 'duplicate'
         when b.seq <> coalesce(lag(b.seq) over in_chain + 1, case when verify.resume_from is null then 1 else b.seq end)
           then 'gap'

@@ -42,9 +42,10 @@ select is((select count(*) from public.audit_logs where action = 'budget.created
 
 drop trigger audit_insert on public.api_keys;
 select is(
-  (select resource_id from public.audit_logs where action = 'capture.untracked' and resource_type = 'trigger'),
+  (select resource_id from public.audit_logs where action = 'capture.changed' and resource_type = 'trigger'),
   'audit_insert on public.api_keys', 'dropping one of the triggers leaves an entry'
 );
+select is_empty($$ select finding from audit.coverage where table_name = 'public.api_keys' and finding is not null $$, 'and the trigger is made anew');
 
 -- Never in the way of the application's own DDL
 set local client_min_messages = error;
