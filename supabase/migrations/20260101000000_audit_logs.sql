@@ -1391,7 +1391,9 @@ begin
   -- Large details it sees by itself.
   with col as (
     select format('%I.%I', r.alias, c.name) as sql, c.name, c.type, c.category,
-      plan -> 'columns' ->> c.name in ('record', 'content') and not (c.type in (
+      (plan -> 'columns' ->> c.name = 'record'
+        or plan -> 'columns' ->> c.name = 'content' and (audit.setting('query_text') = 'true' or v_on is not null)
+      ) and not (c.type in (
         'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'bool'::regtype, 'uuid'::regtype, 'timestamptz'::regtype,
         'timestamp'::regtype, 'date'::regtype, 'float4'::regtype, 'float8'::regtype, 'bytea'::regtype, 'numeric'::regtype
       )) as is_text
