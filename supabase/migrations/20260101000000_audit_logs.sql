@@ -3073,6 +3073,9 @@ declare
   v_from_organization uuid;
   v_from_chain int;
   v_from_seq bigint;
+  v_to_organization uuid;
+  v_to_chain int;
+  v_to_seq bigint;
 begin
   if verify.max_entries < 1 then
     perform audit.fail('AUARG', 'max_entries is a positive number, or null for all.');
@@ -3086,6 +3089,17 @@ begin
       perform audit.fail('AUARG', format('%L is no position to resume from.', verify.resume_from), null,
         'Pass the value of column resume of an earlier run.');
     end;
+  end if;
+
+  -- The bound as a place, not as a limit: under a limit the planner would sort whole entries before it hashes them.
+  if verify.max_entries is not null then
+    select a.organization_id, a.chain, a.seq into v_to_organization, v_to_chain, v_to_seq
+    from public.audit_logs a
+    where (verify.organization is null or a.organization_id = verify.organization)
+      and (verify.resume_from is null or (a.organization_id, a.chain, a.seq) >= (v_from_organization, v_from_chain, v_from_seq))
+    order by a.organization_id, a.chain, a.seq
+    offset verify.max_entries - 1
+    limit 1;
   end if;
 
   return query
@@ -3102,8 +3116,8 @@ begin
     from public.audit_logs a
     where (verify.organization is null or a.organization_id = verify.organization)
       and (verify.resume_from is null or (a.organization_id, a.chain, a.seq) >= (v_from_organization, v_from_chain, v_from_seq))
-    order by a.organization_id, a.chain, a.seq
-    limit verify.max_entries
+      and (v_to_seq is null or (a.organization_id, a.chain, a.seq) <= (v_to_organization, v_to_chain, v_to_seq))
+    offset 0 -- keeps the hashing down here, where it runs in parallel
   ),
   linked as (
     select b.organization_id, b.chain, b.seq, b.hash, b.prev_hash, b.created_at,
@@ -3134,9 +3148,7 @@ begin
   cut as (
     select c.organization_id, c.chain, c.to_seq
     from chains c
-    where verify.max_entries is not null and (select sum(k.entries) from chains k) >= verify.max_entries
-    order by c.organization_id desc, c.chain desc
-    limit 1
+    where c.organization_id = v_to_organization and c.chain = v_to_chain
   ),
   judged as (
     select coalesce(c.organization_id, h.organization_id) as organization_id, coalesce(c.chain, h.chain) as chain,
