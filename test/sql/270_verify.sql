@@ -90,3 +90,15 @@ select isnt_empty(
 insert into public.audit_logs
 select (jsonb_populate_record(a, jsonb_build_object('organization_id', gen_random_uuid()))).* from public.audit_logs a where action = 'a.one' limit 1;
 select is((select count(*) from audit.verify() where status = 'broken' and finding in ('hash_mismatch', 'gap')), 1::bigint, 'an entry replayed into another organisation is found');
+
+-- Identities: each commitment is opened.
+
+select set_config('request.headers', '{"user-agent": "identity-test"}', true);
+insert into public.budgets (organization_id) values (acme());
+create temporary table opened as
+  select a.identity_hash from public.audit_logs a join audit.identities i using (identity_hash) where i.user_agent = 'identity-test';
+select is((select v.state from audit.verify_identities(acme()) v join opened using (identity_hash)), 'verified', 'an identity as it was written is verified');
+update audit.identities set user_agent = 'somebody else' where identity_hash in (select identity_hash from opened);
+select is((select v.state from audit.verify_identities(acme()) v join opened using (identity_hash)), 'mismatched', 'an altered one is mismatched');
+delete from audit.identities where identity_hash in (select identity_hash from opened);
+select is((select v.state from audit.verify_identities(acme()) v join opened using (identity_hash)), 'missing', 'a deleted one is missing');
