@@ -31,7 +31,7 @@ create or replace function audit.may_hold_secret(value text)
   language sql
   immutable
   parallel safe
-  return value ~ 'sk-|k_|pplx-|AIza|AKIA|gh|xox|sb|whsec|hf_|eyJ|-----BEGIN';
+  return value ~ 'sk-|k_|pplx-|AIza|AKIA|gh|github|xox|sb|whsec|hf_|eyJ|-----BEGIN';
 
 comment on function audit.may_hold_secret(text) is
   'Whether the text has the beginning of anything that audit.masked() replaces: one cheap scan, where that is a dear one.';

@@ -242,7 +242,7 @@ begin
   from whole, changed;
 
   -- What the writer must look at more closely: a value that may hold a secret (only text can, and only if it is long
-  -- enough; a JSON object of the same text has 20 bytes more), a name that is too long, a number of very many digits.
+  -- enough; the least jsonb around the same text has 9 bytes more), a name that is too long, a number of very many digits.
   -- Large details it sees by itself.
   with col as (
     select format('%I.%I', r.alias, c.name) as sql, c.name, c.type, c.category,
@@ -259,7 +259,7 @@ begin
   chunk as (
     -- Functions take 100 arguments.
     select string_agg(
-      format('pg_column_size(%s)%s', t.sql, case when t.type in ('json'::regtype, 'jsonb'::regtype) then ' - 20' end), ', ' order by t.sql
+      format('pg_column_size(%s)%s', t.sql, case when t.type = 'jsonb'::regtype then ' - 9' end), ', ' order by t.sql
     ) as sizes, string_agg(t.sql, ', ' order by t.sql) as texts
     from (select col.*, (row_number() over (order by col.sql) - 1) / 90 as part from col where col.is_text) t
     group by t.part

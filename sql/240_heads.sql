@@ -33,6 +33,25 @@ revoke insert, update, delete, truncate on audit.heads from current_user;
 grant select on audit.heads to service_role;
 grant select, insert, update on audit.heads to audit_writer;
 
+create or replace function audit.connection_slot()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  -- The first half of a virtual transaction id is the connection's slot; unlike pg_stat_get_backend_idset(), which
+  -- renumbers on PG 15, it stays the same for the connection's life on every version.
+  return (
+    select split_part(l.virtualtransaction, '/', 1)::int
+    from pg_catalog.pg_locks l
+    where l.pid = pg_backend_pid() and l.locktype = 'virtualxid' and l.granted
+    limit 1
+  );
+end
+$$;
+
+comment on function audit.connection_slot() is 'The place of this connection in the server; no two live ones share it.';
+
 create or replace function audit.connection_chain()
   returns int
   language plpgsql
@@ -42,14 +61,7 @@ begin
   if current_setting('max_prepared_transactions') <> '0' then
     return null; -- decided anew in each transaction, by audit.transaction_chain()
   end if;
-  -- The first half of a virtual transaction id is the connection's slot; unlike pg_stat_get_backend_idset(), which
-  -- renumbers on PG 15, it stays the same for the connection's life on every version.
-  return (
-    select split_part(l.virtualtransaction, '/', 1)::int
-    from pg_catalog.pg_locks l
-    where l.pid = pg_backend_pid() and l.locktype = 'virtualxid' and l.granted
-    limit 1
-  );
+  return audit.connection_slot();
 end
 $$;
 
@@ -64,12 +76,7 @@ create or replace function audit.transaction_chain()
   set search_path = ''
 as $$
 declare
-  v_chain int := (
-    select split_part(l.virtualtransaction, '/', 1)::int
-    from pg_catalog.pg_locks l
-    where l.pid = pg_backend_pid() and l.locktype = 'virtualxid' and l.granted
-    limit 1
-  );
+  v_chain int := audit.connection_slot();
 begin
   while not pg_try_advisory_xact_lock(1096110404, v_chain) loop
     v_chain := v_chain + 100000;

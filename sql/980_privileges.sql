@@ -62,6 +62,7 @@ grant execute on function
   audit.chain_step(bytea, bytea, bytea),
   audit.chained(bytea, bytea),
   audit.connection_chain(),
+  audit.connection_slot(),
   audit.context(),
   audit.details_limit(),
   audit.digest_of(bytea),

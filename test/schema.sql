@@ -1377,6 +1377,23 @@ begin
   if current_setting('max_prepared_transactions') <> '0' then
     return null; -- decided anew in each transaction, by audit.transaction_chain()
   end if;
+  return audit.connection_slot();
+end
+$function$
+
+owner postgres
+grant audit_writer: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The number of the chain that this connection writes: its slot in the server; null where transactions can be prepared.
+
+-- function audit.connection_slot()
+CREATE OR REPLACE FUNCTION audit.connection_slot()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
   -- The first half of a virtual transaction id is the connection's slot; unlike pg_stat_get_backend_idset(), which
   -- renumbers on PG 15, it stays the same for the connection's life on every version.
   return (
@@ -1392,7 +1409,7 @@ owner postgres
 grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: The number of the chain that this connection writes: its slot in the server; null where transactions can be prepared.
+comment: The place of this connection in the server; no two live ones share it.
 
 -- function audit.context()
 CREATE OR REPLACE FUNCTION audit.context()
@@ -1707,7 +1724,7 @@ begin
   from whole, changed;
 
   -- What the writer must look at more closely: a value that may hold a secret (only text can, and only if it is long
-  -- enough; a JSON object of the same text has 20 bytes more), a name that is too long, a number of very many digits.
+  -- enough; the least jsonb around the same text has 9 bytes more), a name that is too long, a number of very many digits.
   -- Large details it sees by itself.
   with col as (
     select format('%I.%I', r.alias, c.name) as sql, c.name, c.type, c.category,
@@ -1724,7 +1741,7 @@ begin
   chunk as (
     -- Functions take 100 arguments.
     select string_agg(
-      format('pg_column_size(%s)%s', t.sql, case when t.type in ('json'::regtype, 'jsonb'::regtype) then ' - 20' end), ', ' order by t.sql
+      format('pg_column_size(%s)%s', t.sql, case when t.type = 'jsonb'::regtype then ' - 9' end), ', ' order by t.sql
     ) as sizes, string_agg(t.sql, ', ' order by t.sql) as texts
     from (select col.*, (row_number() over (order by col.sql) - 1) / 90 as part from col where col.is_text) t
     group by t.part
@@ -2245,7 +2262,7 @@ CREATE OR REPLACE FUNCTION audit.may_hold_secret(value text)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN (value ~ 'sk-|k_|pplx-|AIza|AKIA|gh|xox|sb|whsec|hf_|eyJ|-----BEGIN'::text)
+RETURN (value ~ 'sk-|k_|pplx-|AIza|AKIA|gh|github|xox|sb|whsec|hf_|eyJ|-----BEGIN'::text)
 
 owner postgres
 grant audit_writer: EXECUTE
@@ -2947,12 +2964,7 @@ CREATE OR REPLACE FUNCTION audit.transaction_chain()
  SET search_path TO ''
 AS $function$
 declare
-  v_chain int := (
-    select split_part(l.virtualtransaction, '/', 1)::int
-    from pg_catalog.pg_locks l
-    where l.pid = pg_backend_pid() and l.locktype = 'virtualxid' and l.granted
-    limit 1
-  );
+  v_chain int := audit.connection_slot();
 begin
   while not pg_try_advisory_xact_lock(1096110404, v_chain) loop
     v_chain := v_chain + 100000;

@@ -610,7 +610,7 @@ create or replace function audit.may_hold_secret(value text)
   language sql
   immutable
   parallel safe
-  return value ~ 'sk-|k_|pplx-|AIza|AKIA|gh|xox|sb|whsec|hf_|eyJ|-----BEGIN';
+  return value ~ 'sk-|k_|pplx-|AIza|AKIA|gh|github|xox|sb|whsec|hf_|eyJ|-----BEGIN';
 
 comment on function audit.may_hold_secret(text) is
   'Whether the text has the beginning of anything that audit.masked() replaces: one cheap scan, where that is a dear one.';
@@ -1387,7 +1387,7 @@ begin
   from whole, changed;
 
   -- What the writer must look at more closely: a value that may hold a secret (only text can, and only if it is long
-  -- enough; a JSON object of the same text has 20 bytes more), a name that is too long, a number of very many digits.
+  -- enough; the least jsonb around the same text has 9 bytes more), a name that is too long, a number of very many digits.
   -- Large details it sees by itself.
   with col as (
     select format('%I.%I', r.alias, c.name) as sql, c.name, c.type, c.category,
@@ -1404,7 +1404,7 @@ begin
   chunk as (
     -- Functions take 100 arguments.
     select string_agg(
-      format('pg_column_size(%s)%s', t.sql, case when t.type in ('json'::regtype, 'jsonb'::regtype) then ' - 20' end), ', ' order by t.sql
+      format('pg_column_size(%s)%s', t.sql, case when t.type = 'jsonb'::regtype then ' - 9' end), ', ' order by t.sql
     ) as sizes, string_agg(t.sql, ', ' order by t.sql) as texts
     from (select col.*, (row_number() over (order by col.sql) - 1) / 90 as part from col where col.is_text) t
     group by t.part
@@ -2678,6 +2678,25 @@ revoke insert, update, delete, truncate on audit.heads from current_user;
 grant select on audit.heads to service_role;
 grant select, insert, update on audit.heads to audit_writer;
 
+create or replace function audit.connection_slot()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  -- The first half of a virtual transaction id is the connection's slot; unlike pg_stat_get_backend_idset(), which
+  -- renumbers on PG 15, it stays the same for the connection's life on every version.
+  return (
+    select split_part(l.virtualtransaction, '/', 1)::int
+    from pg_catalog.pg_locks l
+    where l.pid = pg_backend_pid() and l.locktype = 'virtualxid' and l.granted
+    limit 1
+  );
+end
+$$;
+
+comment on function audit.connection_slot() is 'The place of this connection in the server; no two live ones share it.';
+
 create or replace function audit.connection_chain()
   returns int
   language plpgsql
@@ -2687,14 +2706,7 @@ begin
   if current_setting('max_prepared_transactions') <> '0' then
     return null; -- decided anew in each transaction, by audit.transaction_chain()
   end if;
-  -- The first half of a virtual transaction id is the connection's slot; unlike pg_stat_get_backend_idset(), which
-  -- renumbers on PG 15, it stays the same for the connection's life on every version.
-  return (
-    select split_part(l.virtualtransaction, '/', 1)::int
-    from pg_catalog.pg_locks l
-    where l.pid = pg_backend_pid() and l.locktype = 'virtualxid' and l.granted
-    limit 1
-  );
+  return audit.connection_slot();
 end
 $$;
 
@@ -2709,12 +2721,7 @@ create or replace function audit.transaction_chain()
   set search_path = ''
 as $$
 declare
-  v_chain int := (
-    select split_part(l.virtualtransaction, '/', 1)::int
-    from pg_catalog.pg_locks l
-    where l.pid = pg_backend_pid() and l.locktype = 'virtualxid' and l.granted
-    limit 1
-  );
+  v_chain int := audit.connection_slot();
 begin
   while not pg_try_advisory_xact_lock(1096110404, v_chain) loop
     v_chain := v_chain + 100000;
@@ -3452,6 +3459,7 @@ grant execute on function
   audit.chain_step(bytea, bytea, bytea),
   audit.chained(bytea, bytea),
   audit.connection_chain(),
+  audit.connection_slot(),
   audit.context(),
   audit.details_limit(),
   audit.digest_of(bytea),

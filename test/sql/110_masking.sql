@@ -68,3 +68,38 @@ select is(audit.exact_number(value)::text, kept, format('exact_number(%s)', valu
 select is(audit.json_value('{"a": [1, "x"]}'), '{"a": [1, "x"]}', 'json_value() keeps JSON');
 select is(audit.json_value('{"a": "\u0000"}'), to_jsonb('{"a": "\u0000"}'::text), 'json_value() keeps as text what jsonb cannot hold');
 select is(audit.json_value(null), null, 'json_value() of null is null');
+
+-- The cheap look must not miss what the dear one would replace: the shortest secret of each kind.
+create temporary table shortest (kind text, secret text);
+insert into shortest values
+  ('openai', 'sk-' || repeat('a', 16)), ('perplexity', 'pplx-' || repeat('a', 16)), ('google', 'AIza' || repeat('a', 30)),
+  ('aws', 'AKIA' || repeat('A', 16)), ('github', 'ghp_' || repeat('a', 20)), ('github fine-grained', 'github_pat_' || repeat('a', 20)),
+  ('slack', 'xoxb-' || repeat('a', 14)), ('supabase secret', 'sb_secret_' || repeat('a', 10)), ('supabase access', 'sbp_' || repeat('a', 20)),
+  ('stripe', 'sk_live_' || repeat('a', 16)), ('stripe restricted', 'rk_test_' || repeat('a', 16)), ('webhook', 'whsec_' || repeat('a', 16)),
+  ('hugging face', 'hf_' || repeat('a', 20)), ('jwt', 'eyJaaaaaaaa.eyJaaaaaaaa.'), ('private key', '-----BEGIN PRIVATE KEY-----');
+select is(audit.masked_text(secret), '***', kind || ': the shortest is masked') from shortest;
+select cmp_ok(min(length(secret)), '>=', audit.shortest_secret(), 'none is shorter than shortest_secret() says') from shortest;
+
+create table public.secretive (id int primary key, organization_id uuid, plain text, document jsonb, scalar jsonb, list jsonb, raw json);
+select audit.track('public.secretive');
+insert into public.secretive
+select row_number() over (), acme(), c.plain, c.document, c.scalar, c.list, c.raw
+from shortest s
+cross join lateral (values
+  (s.secret, null::jsonb, null::jsonb, null::jsonb, null::json), (null, jsonb_build_object('k', s.secret), null, null, null),
+  (null, null, to_jsonb(s.secret), null, null), (null, null, null, jsonb_build_array(s.secret), null), (null, null, null, null, to_json(s.secret))
+) c (plain, document, scalar, list, raw);
+do $$
+declare
+  r record;
+begin
+  for r in select * from public.secretive loop -- and one row at a time, the other way through the writer
+    insert into public.secretive values (r.id + 1000, r.organization_id, r.plain, r.document, r.scalar, r.list, r.raw);
+  end loop;
+end
+$$;
+select is((select count(*) from public.audit_logs where resource_type = 'secretive'), 150::bigint, 'each has its entry');
+select is_empty(
+  $$ select s.kind, a.details from public.audit_logs a join shortest s on strpos(a.details::text, s.secret) > 0 where a.resource_type = 'secretive' $$,
+  'no secret enters the log in a text, an object, a list, a scalar or a json column'
+);
