@@ -31,6 +31,9 @@ create or replace view audit.error_codes as
     ('AUORG', 422, 'no_organization', 'The organisation of a row could not be determined.'),
     ('AUOPT', 422, 'invalid_option', 'An option is unknown, of the wrong type or names no column.'),
     ('AUARG', 422, 'invalid_argument', 'An argument is missing or out of range.'),
+    ('AUQRY', 400, 'invalid_query', 'A query could not be read; the detail says where.'),
+    ('AUCUR', 400, 'invalid_cursor', 'A cursor was edited, or belongs to another search.'),
+    ('AUNOT', 404, 'not_found', 'There is no such thing that the caller may read.'),
     ('AUDEN', 403, 'access_denied', 'The caller may not do this.'),
     ('AUSTL', 409, 'capture_stale', 'The table was altered after it was tracked; track it again.'),
     ('AUROW', 409, 'rows_unpaired', 'An update''s old and new rows could not be paired.')

@@ -18,6 +18,20 @@ grant service_role: USAGE
 -- role audit_writer
 login f, inherit f, superuser f, bypass row level security f, create roles f, create databases f, replication f
 
+-- type audit."position"
+c, owner postgres
+cost numeric
+created_at timestamp with time zone
+chain integer
+seq bigint
+
+-- type audit.compiled_query
+c, owner postgres
+condition text
+term_groups jsonb
+from_time timestamp with time zone
+to_time timestamp with time zone
+
 -- type audit.draft
 c, owner postgres
 organization_id uuid
@@ -30,6 +44,35 @@ provider text
 cost numeric
 details jsonb
 suspect boolean
+
+-- type audit.exported_entry
+c, owner postgres
+name text
+organization_id uuid
+chain integer
+seq bigint
+created_at text
+action text
+outcome text
+resource_type text
+resource_id text
+created_by uuid
+actor_type text
+email text
+ip_address text
+user_agent text
+provider text
+cost text
+request_id text
+details jsonb
+prev_hash text
+hash text
+
+-- type audit.query_token
+c, owner postgres
+kind text
+node jsonb
+at integer
 
 -- type audit.statement_context
 c, owner postgres
@@ -199,7 +242,74 @@ as
     http_status,
     name,
     meaning
-   FROM ( VALUES ('AUIMM'::text,409,'log_immutable'::text,'Entries of the log are never changed or deleted.'::text), ('AUTBL'::text,404,'table_not_found'::text,'There is no table of that name.'::text), ('AUKND'::text,422,'table_kind_unsupported'::text,'Only ordinary and partitioned tables can be tracked.'::text), ('AUPRT'::text,422,'table_is_partition'::text,'A partition is captured through its parent.'::text), ('AULOG'::text,422,'table_is_the_log'::text,'The product''s own tables are not tracked.'::text), ('AUNPK'::text,422,'no_primary_key'::text,'A tracked table needs a primary key, or option "id".'::text), ('AUORG'::text,422,'no_organization'::text,'The organisation of a row could not be determined.'::text), ('AUOPT'::text,422,'invalid_option'::text,'An option is unknown, of the wrong type or names no column.'::text), ('AUARG'::text,422,'invalid_argument'::text,'An argument is missing or out of range.'::text), ('AUDEN'::text,403,'access_denied'::text,'The caller may not do this.'::text), ('AUSTL'::text,409,'capture_stale'::text,'The table was altered after it was tracked; track it again.'::text), ('AUROW'::text,409,'rows_unpaired'::text,'An update''s old and new rows could not be paired.'::text)) registry(code, http_status, name, meaning);
+   FROM ( VALUES ('AUIMM'::text,409,'log_immutable'::text,'Entries of the log are never changed or deleted.'::text), ('AUTBL'::text,404,'table_not_found'::text,'There is no table of that name.'::text), ('AUKND'::text,422,'table_kind_unsupported'::text,'Only ordinary and partitioned tables can be tracked.'::text), ('AUPRT'::text,422,'table_is_partition'::text,'A partition is captured through its parent.'::text), ('AULOG'::text,422,'table_is_the_log'::text,'The product''s own tables are not tracked.'::text), ('AUNPK'::text,422,'no_primary_key'::text,'A tracked table needs a primary key, or option "id".'::text), ('AUORG'::text,422,'no_organization'::text,'The organisation of a row could not be determined.'::text), ('AUOPT'::text,422,'invalid_option'::text,'An option is unknown, of the wrong type or names no column.'::text), ('AUARG'::text,422,'invalid_argument'::text,'An argument is missing or out of range.'::text), ('AUQRY'::text,400,'invalid_query'::text,'A query could not be read; the detail says where.'::text), ('AUCUR'::text,400,'invalid_cursor'::text,'A cursor was edited, or belongs to another search.'::text), ('AUNOT'::text,404,'not_found'::text,'There is no such thing that the caller may read.'::text), ('AUDEN'::text,403,'access_denied'::text,'The caller may not do this.'::text), ('AUSTL'::text,409,'capture_stale'::text,'The table was altered after it was tracked; track it again.'::text), ('AUROW'::text,409,'rows_unpaired'::text,'An update''s old and new rows could not be paired.'::text)) registry(code, http_status, name, meaning);
+
+-- relation audit.export_parts
+kind r, owner postgres, persistence p
+no row level security
+column export uuid not null
+column part integer not null
+column entries bigint not null
+column first text
+column last text
+column next text
+column bytes bigint
+column sha256 text
+column complete boolean not null default false
+column path text
+constraint export_parts_export_fkey FOREIGN KEY (export) REFERENCES audit.exports(id) ON DELETE CASCADE
+constraint export_parts_pkey PRIMARY KEY (export, part)
+CREATE UNIQUE INDEX export_parts_pkey ON audit.export_parts USING btree (export, part)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: The parts of exports, with what is needed to check a file against the log.
+comment on column export: The export.
+comment on column part: From 1.
+comment on column entries: How many entries it has.
+comment on column first: Name of its first entry, chain-seq.
+comment on column last: Name of its last entry.
+comment on column next: Cursor of the part after it; null if it is the last.
+comment on column bytes: Its length before compression; null until it is closed.
+comment on column sha256: SHA-256 of its bytes before compression, in hex.
+comment on column complete: Whether all of it was sent or stored.
+comment on column path: Where it lies in Storage, in bucket audit-exports.
+
+-- relation audit.exports
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column requested_by uuid
+column requested_at timestamp with time zone not null default clock_timestamp()
+column format text not null
+column gzip boolean not null default false
+column filter jsonb not null
+column until timestamp with time zone not null default clock_timestamp()
+column state text not null
+column next text
+column lease_until timestamp with time zone
+column attempts integer not null default 0
+column error text
+constraint exports_format_known CHECK ((format = ANY (ARRAY['csv'::text, 'json'::text, 'ndjson'::text, 'ocsf'::text, 'pdf'::text])))
+constraint exports_pkey PRIMARY KEY (id)
+constraint exports_state_known CHECK ((state = ANY (ARRAY['streaming'::text, 'queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
+CREATE INDEX exports_requested_by_idx ON audit.exports USING btree (requested_by, requested_at)
+CREATE INDEX exports_waiting_idx ON audit.exports USING btree (requested_at) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]))
+CREATE UNIQUE INDEX exports_pkey ON audit.exports USING btree (id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Exports of the log: who asked for what, and how far it has come.
+comment on column id: Names the export.
+comment on column organization_id: Whose log.
+comment on column requested_by: Who asked; every part is made with this user's rights of the moment.
+comment on column requested_at: When.
+comment on column format: csv, json, ndjson, ocsf or pdf.
+comment on column gzip: Whether the parts in Storage are compressed.
+comment on column filter: The query tree.
+comment on column until: Entries that are written later are not part of it, so it comes to an end.
+comment on column state: streaming to a client; queued, running, done or failed in the background; cancelled.
+comment on column next: Cursor of the next part; null before the first and after the last.
+comment on column lease_until: Until when a worker has it.
+comment on column attempts: How often a worker has taken it up for the part that is next.
+comment on column error: Why it failed.
 
 -- relation audit.heads
 kind r, owner postgres, persistence p, with fillfactor=20, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000
@@ -289,6 +399,40 @@ comment on column value: The value.
 comment on column salt: 16 random bytes; without them the commitment says nothing.
 comment on column value_hash: SHA-256(0x02, salt, value); its hex stands in the entry's details.
 comment on column created_at: When it was recorded.
+
+-- relation audit.search_index
+kind r, owner postgres, persistence p
+no row level security
+column organization_id uuid not null
+column created_at timestamp with time zone not null
+column chain integer not null
+column seq bigint not null
+column terms integer[] not null
+CREATE INDEX search_index_terms_idx ON audit.search_index USING gin (terms)
+CREATE INDEX search_index_timeline_idx ON audit.search_index USING btree (organization_id, created_at, chain, seq)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: What each entry can be found by. Derived from the log, and disposable.
+comment on column organization_id: The organisation of the entry.
+comment on column created_at: The entry's time.
+comment on column chain: The entry's chain.
+comment on column seq: The entry's position in its chain.
+comment on column terms: Hashes of its words, paths and values, salted with organisation and month.
+
+-- relation audit.search_positions
+kind r, owner postgres, persistence p, with fillfactor=50
+no row level security
+column organization_id uuid not null
+column chain integer not null
+column seq bigint not null
+column last_at timestamp with time zone not null
+constraint search_positions_pkey PRIMARY KEY (organization_id, chain)
+CREATE UNIQUE INDEX search_positions_pkey ON audit.search_positions USING btree (organization_id, chain)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: How far the search index has come; written by audit.index_entries() only.
+comment on column organization_id: Whose chain.
+comment on column chain: The chain.
+comment on column seq: The last entry that is indexed.
+comment on column last_at: Its time; no later entry of the chain is earlier.
 
 -- relation audit.settings
 kind r, owner postgres, persistence p
@@ -514,6 +658,34 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A json value as jsonb, or as a string where jsonb cannot hold it.
 
+-- function audit.access_page()
+CREATE OR REPLACE FUNCTION audit.access_page()
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object('user_id', auth.uid(), 'organizations', coalesce(jsonb_agg(o.access order by o.organization_id), '[]'))
+  from (
+    select m.organization_id, jsonb_build_object(
+      'organization_id', m.organization_id,
+      'access', case when m.organization_id in (select audit.admin_organizations()) then 'all' else 'own' end,
+      'as', case when m.organization_id in (select audit.admin_organizations()) then 'admin' else 'member' end
+    ) as access
+    from audit.member_organizations() m (organization_id)
+    union all
+    select a.organization_id, jsonb_build_object('organization_id', a.organization_id, 'access', 'all', 'as', 'auditor')
+    from audit.auditor_organizations() a (organization_id)
+    where a.organization_id not in (select audit.admin_organizations())
+  ) o
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whose logs the caller reads, and how much of them.
+
 -- function audit.admin_organizations()
 CREATE OR REPLACE FUNCTION audit.admin_organizations()
  RETURNS SETOF uuid
@@ -728,6 +900,7 @@ RETURN CASE WHEN ((value ~~ '________-____-____-____-____________'::text) AND (t
 
 owner postgres
 grant audit_writer: EXECUTE
+grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The UUID, or null where the text is none; never an error.
@@ -765,6 +938,39 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The text, or where it is longer than `most` characters its beginning followed by "…sha256:" and the digest of all.
 
+-- function audit.call_jobs(text)
+CREATE OR REPLACE FUNCTION audit.call_jobs(job text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_url text;
+  v_secret text;
+  v_request bigint;
+begin
+  if to_regclass('vault.decrypted_secrets') is null or to_regproc('net.http_post') is null then
+    return null;
+  end if;
+  -- Dynamic: these schemas need not exist when this function is made.
+  execute $q$
+    select max(s.decrypted_secret) filter (where s.name = 'audit_jobs_url'), max(s.decrypted_secret) filter (where s.name = 'audit_jobs_secret')
+    from vault.decrypted_secrets s where s.name in ('audit_jobs_url', 'audit_jobs_secret')
+  $q$ into v_url, v_secret;
+  if v_url is null or v_secret is null then
+    return null;
+  end if;
+  execute 'select net.http_post(url := $1, headers := $2, timeout_milliseconds := 60000)'
+    into v_request
+    using v_url || '/' || call_jobs.job, jsonb_build_object('authorization', 'Bearer ' || v_secret, 'content-type', 'application/json');
+  return v_request;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Asks the function audit-jobs to do a job; null where the Vault has no audit_jobs_url and audit_jobs_secret.
+
 -- function audit.caller()
 CREATE OR REPLACE FUNCTION audit.caller()
  RETURNS text
@@ -778,6 +984,165 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The database role that asked, also inside security definer functions: authenticated, service_role, postgres, …
+
+-- function audit.cancel_export(jsonb)
+CREATE OR REPLACE FUNCTION audit.cancel_export(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_export audit.exports;
+begin
+  perform audit.check_request(request, array['export']);
+  v_export := audit.find_export(audit.requested_export(request));
+  update audit.exports x set state = 'cancelled', lease_until = null
+  where x.id = v_export.id and x.state in ('streaming', 'queued', 'running');
+  return audit.export_status(request);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Stops an export; parts that are already made stay.
+
+-- function audit.canonical_node(jsonb,text,integer,boolean)
+CREATE OR REPLACE FUNCTION audit.canonical_node(tree jsonb, path text, depth integer, positioned boolean)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  -- The reader of the string form leaves in "at" where a term stood.
+  v_place jsonb := case when positioned and tree ? 'at' then jsonb_build_object('position', tree -> 'at') else jsonb_build_object('path', path) end;
+  v_keys text[];
+  v_word text;
+  v_part jsonb;
+  v_parts jsonb := '[]';
+  v_words text[];
+begin
+  if jsonb_typeof(tree) is distinct from 'object' then
+    perform audit.fail_query('A query is a JSON object: {"and": […]}, {"or": […]}, {"not": …}, {"field", "op", "value"} or {"text"}.',
+      jsonb_build_object('path', path));
+  end if;
+  if depth > 30 then
+    perform audit.fail_query('A query is nested at most 30 deep.', v_place);
+  end if;
+  if positioned then
+    tree := tree - 'at';
+  end if;
+  v_keys := array(select k from jsonb_object_keys(tree) k order by k);
+
+  if v_keys in (array['and'], array['or']) then
+    v_word := v_keys[1];
+    if jsonb_typeof(tree -> v_word) is distinct from 'array' then
+      perform audit.fail_query(format('"%s" holds an array of queries.', v_word), v_place);
+    elsif v_word = 'or' and jsonb_array_length(tree -> v_word) = 0 then
+      perform audit.fail_query('"or" holds at least one query.', v_place);
+    end if;
+    for i in 0 .. jsonb_array_length(tree -> v_word) - 1 loop
+      v_part := audit.canonical_node(tree -> v_word -> i, format('%s/%s/%s', path, v_word, i), depth + 1, positioned);
+      -- An "and" in an "and" says nothing; nor does an empty one.
+      v_parts := v_parts || case when v_part ? v_word then v_part -> v_word else jsonb_build_array(v_part) end;
+    end loop;
+    return case
+      when jsonb_array_length(v_parts) = 1 then v_parts -> 0
+      -- Everything, in the words of the string form: every entry has an action.
+      when v_parts = '[]' and depth > 0 then '{"field": "action", "op": "exists"}'
+      else jsonb_build_object(v_word, v_parts)
+    end;
+  elsif v_keys = array['not'] then
+    v_part := audit.canonical_node(tree -> 'not', path || '/not', depth + 1, positioned);
+    return case when v_part ? 'not' then v_part -> 'not' else jsonb_build_object('not', v_part) end;
+  elsif v_keys <@ array['prefix', 'text'] and 'text' = any (v_keys) then
+    if jsonb_typeof(tree -> 'text') is distinct from 'string'
+      or coalesce(jsonb_typeof(tree -> 'prefix'), 'boolean') <> 'boolean'
+    then
+      perform audit.fail_query('"text" is a string and "prefix" true or false.', v_place);
+    end if;
+    if length(tree ->> 'text') > 2000 then
+      perform audit.fail_query('A text has at most 2,000 characters.', v_place);
+    end if;
+    v_words := audit.search_words(tree ->> 'text');
+    if cardinality(v_words) = 0 then
+      perform audit.fail_query('There is no word to search for.', v_place, 'Words are runs of letters and digits.');
+    elsif (tree -> 'prefix') = 'true' and length(v_words[cardinality(v_words)]) < 3 then
+      perform audit.fail_query('The beginning of a word has at least 3 characters.', v_place);
+    end if;
+    return jsonb_build_object('text', tree -> 'text') || case when (tree -> 'prefix') = 'true' then '{"prefix": true}' else '{}'::jsonb end;
+  elsif v_keys <@ array['field', 'op', 'value'] and 'field' = any (v_keys) then
+    return audit.query_leaf(tree, v_place);
+  end if;
+  perform audit.fail_query(
+    format('A query has no %s here.', (select string_agg(format('"%s"', left(k, 50)), ', ') from unnest(v_keys) k)),
+    v_place, 'It is {"and": […]}, {"or": […]}, {"not": …}, {"field", "op", "value"} or {"text", "prefix"}.'
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A part of a query tree in canonical form; positioned where the reader of the string form made it.
+
+-- function audit.canonical_pattern(text)
+CREATE OR REPLACE FUNCTION audit.canonical_pattern(pattern text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select coalesce(string_agg(
+    case
+      when m.part[1] like '*%' then '*'
+      when m.part[1] in ('\*', '\\') then m.part[1]
+      when m.part[1] = '\' then '\\'
+      when m.part[1] like '\\_' then substr(m.part[1], 2)
+      else m.part[1]
+    end, '' order by m.n
+  ), '')
+  from regexp_matches(pattern, '\*+|\\.|[^*\\]+|\\$', 'g') with ordinality m (part, n)
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The one way to write a pattern: \ only before * and \, one * where several stand.
+
+-- function audit.canonical_query(jsonb,boolean)
+CREATE OR REPLACE FUNCTION audit.canonical_query(tree jsonb, positioned boolean DEFAULT false)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_text text := tree::text;
+  v_texts int := (length(v_text) - length(replace(v_text, '"text"', ''))) / 6;
+  v_fields int := (length(v_text) - length(replace(v_text, '"field"', ''))) / 7;
+  v_place jsonb := case when positioned then '{"position": 1}'::jsonb else '{"path": ""}' end;
+begin
+  -- Counted before anything is walked, so that no size of a tree takes long to refuse.
+  if length(v_text) > 100000 or v_fields > 500 then
+    perform audit.fail_query('A query has at most 500 comparisons and 100,000 characters.', v_place);
+  elsif v_texts > 20 then
+    perform audit.fail_query('A query has at most 20 texts.', v_place, 'Words that stand together are one text in quotes.');
+  end if;
+  return audit.canonical_node(tree, '', 0, positioned);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A query tree, checked, in the one form that says the same: nothing nested that need not be, values as strings.
 
 -- function audit.capture_function_name(regclass)
 CREATE OR REPLACE FUNCTION audit.capture_function_name(table_name regclass)
@@ -1172,6 +1537,120 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: As a window function over entry texts whose prev_hash is null, in order of seq: each entry's prev_hash and hash, joined.
 
+-- function audit.check_request(jsonb,text[])
+CREATE OR REPLACE FUNCTION audit.check_request(request jsonb, known text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_unknown text;
+begin
+  if jsonb_typeof(request) is distinct from 'object' then
+    perform audit.fail('AUARG', 'A request is a JSON object.');
+  end if;
+  select string_agg(format('"%s"', left(k, 50)), ', ') into v_unknown from jsonb_object_keys(request) k where k <> all (known);
+  if v_unknown is not null then
+    perform audit.fail('AUARG', format('The request has no %s.', v_unknown), null, 'It has ' || array_to_string(known, ', ') || '.');
+  end if;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Refuses fields that a request does not have.
+
+-- function audit.claim_export(interval)
+CREATE OR REPLACE FUNCTION audit.claim_export(lease interval DEFAULT '00:05:00'::interval)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_export audit.exports;
+begin
+  update audit.exports x set state = 'failed', error = 'Three attempts at one part ended without an answer.', lease_until = null
+  where x.state = 'running' and x.lease_until < clock_timestamp() and x.attempts >= 3;
+  update audit.exports x set state = 'running', lease_until = clock_timestamp() + claim_export.lease, attempts = x.attempts + 1
+  where x.id = (
+    select w.id from audit.exports w
+    where w.state = 'queued' or w.state = 'running' and w.lease_until < clock_timestamp()
+    order by w.requested_at
+    limit 1
+    for update skip locked
+  )
+  returning x.* into v_export;
+  if v_export.id is null then
+    return null;
+  end if;
+  return jsonb_build_object(
+    'id', v_export.id, 'organization_id', v_export.organization_id, 'requested_by', v_export.requested_by,
+    'format', v_export.format, 'gzip', v_export.gzip, 'cursor', v_export.next
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes an export from the queue for a while; null if none waits. For audit-jobs.
+
+-- function audit.close_export_part(jsonb)
+CREATE OR REPLACE FUNCTION audit.close_export_part(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_export audit.exports;
+  v_part audit.export_parts;
+begin
+  perform audit.check_request(request, array['export', 'part', 'entries', 'bytes', 'sha256', 'complete', 'path']);
+  if coalesce(request ->> 'part', '') !~ '^\d{1,9}$' or coalesce(request ->> 'bytes', '0') !~ '^\d{1,18}$'
+    or coalesce(request ->> 'entries', '0') !~ '^\d{1,18}$' or coalesce(request ->> 'complete', 'false') not in ('true', 'false')
+  then
+    perform audit.fail('AUARG', 'A part is closed by its number, entries and bytes, and complete is true or false.');
+  end if;
+  v_export := audit.find_export(audit.requested_export(request));
+  if not exists (select from audit.export_parts p where p.export = v_export.id and p.part = (request ->> 'part')::int) then
+    perform audit.fail('AUNOT', 'The export has no such part.');
+  end if;
+  if audit.caller() = 'authenticated' and (
+    v_export.requested_by is distinct from auth.uid() or v_export.state in ('queued', 'running') or request ->> 'path' is not null
+  ) then
+    perform audit.fail('AUDEN', 'Parts in Storage are closed by the jobs, others by who asked for them.');
+  end if;
+  update audit.export_parts p set
+    bytes = (request ->> 'bytes')::bigint, sha256 = request ->> 'sha256', complete = coalesce((request ->> 'complete')::boolean, false),
+    path = request ->> 'path', entries = coalesce((request ->> 'entries')::bigint, p.entries)
+  where p.export = v_export.id and p.part = (request ->> 'part')::int and not p.complete
+  returning p.* into v_part;
+  if v_part.part is not null and v_part.complete then
+    update audit.exports x set
+      state = case
+        when v_part.next is null and not exists (
+          select from audit.export_parts p where p.export = x.id and not p.complete
+        ) then 'done'
+        when x.state in ('queued', 'running') then 'queued'
+        else x.state
+      end,
+      next = v_part.next, lease_until = null, attempts = 0
+    where x.id = v_export.id and x.state in ('streaming', 'queued', 'running');
+  end if;
+  return audit.export_status(jsonb_build_object('export', v_export.id));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Notes size and digest of a part that was sent or stored.
+
 -- function audit.column_json(text,text,oid)
 CREATE OR REPLACE FUNCTION audit.column_json(alias text, name text, type oid)
  RETURNS text
@@ -1291,6 +1770,100 @@ owner postgres
 grant postgres: EXECUTE
 comment: Keeps a personal value apart from the log and returns what stands in the entry: {"personal": "<hash>"}.
 
+-- function audit.compile_cost(text,text[])
+CREATE OR REPLACE FUNCTION audit.compile_cost(op text, term_values text[])
+ RETURNS audit.compiled_query
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_numbers numeric[] := array(select t.value::numeric from unnest(term_values) t (value));
+  v_from numeric := case
+    when op in ('gt', 'gte', 'between') then v_numbers[1]
+    when op in ('eq', 'in') then (select min(n) from unnest(v_numbers) n)
+  end;
+  v_to numeric := case op when 'between' then v_numbers[2] when 'eq' then v_numbers[1] when 'in' then (select max(n) from unnest(v_numbers) n) end;
+begin
+  return audit.compiled(
+    case op
+      when 'eq' then format('e.cost = %s', v_numbers[1])
+      when 'in' then format('e.cost = any (%L::numeric[])', v_numbers)
+      when 'between' then format('e.cost between %s and %s', v_numbers[1], v_numbers[2])
+      else format('e.cost %s %s', case op when 'gt' then '>' when 'gte' then '>=' when 'lt' then '<' else '<=' end, v_numbers[1])
+    end,
+    case
+      when v_from > 0 and coalesce(v_to, v_from) >= v_from then audit.term_group('cost=', array(
+        select b::text from generate_series(audit.cost_bucket(v_from), coalesce(audit.cost_bucket(v_to), 40)) b
+      ))
+      else '[]'
+    end
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The condition of a comparison of cost.
+
+-- function audit.compile_identity(uuid,text,text,text[])
+CREATE OR REPLACE FUNCTION audit.compile_identity(organization_id uuid, field text, op text, term_values text[])
+ RETURNS audit.compiled_query
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_column text := case field when 'ip' then 'ip_address' when 'user_agent' then 'user_agent' else 'email' end;
+  v_test text;
+  v_hashes bytea[];
+  v_users uuid[];
+  v_found int;
+  v_condition text;
+  v_most constant int := 1000;
+begin
+  v_test := format('i.organization_id = %L and ', compile_identity.organization_id) || case
+    when op = 'exists' then format('i.%I is not null', v_column)
+    when op = 'like' then format('lower(i.%I) like lower(%L)', v_column, audit.pattern_like(term_values[1]))
+    else format('lower(i.%I) = any (%L::text[])', v_column, (select array_agg(lower(v)) from unnest(term_values) v))
+  end;
+  execute format(
+    'select count(*), coalesce(array_agg(distinct i.identity_hash), ''{}''),'
+      || ' coalesce(array_agg(distinct i.user_id) filter (where i.user_id is not null), ''{}'')'
+      || ' from (select distinct i.identity_hash, i.user_id from audit.identities i where %s limit %s) i', v_test, v_most + 1
+  ) into v_found, v_hashes, v_users;
+  if v_found = 0 then
+    return audit.compiled('false');
+  elsif v_found > v_most then
+    return audit.compiled(
+      format('e.identity_hash in (select i.identity_hash from audit.identities i where %s)', v_test)
+        || case when field = 'actor' then format(' or e.created_by in (select i.user_id from audit.identities i where %s)', v_test) else '' end
+    );
+  end if;
+
+  v_condition := format('e.identity_hash = any (%L::bytea[])', v_hashes);
+  if field = 'actor' then
+    -- Who has the address is found also where an entry has no identity: a job that acts for a user.
+    v_condition := format('(%s or e.created_by = any (%L::uuid[]))', v_condition, v_users);
+  end if;
+  return audit.compiled(v_condition, jsonb_build_array(
+    audit.term_group('identity=', array(select encode(h, 'hex') from unnest(v_hashes) h)) -> 0
+      || case
+        when field = 'actor' and v_users <> '{}' then audit.term_group('actor=', array(select u::text from unnest(v_users) u)) -> 0
+        else '[]'
+      end
+  ));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The condition that an entry's actor has an e-mail address, IP address or user agent.
+
 -- function audit.compile_ip_setting()
 CREATE OR REPLACE FUNCTION audit.compile_ip_setting()
  RETURNS void
@@ -1330,6 +1903,324 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Generates audit.permitted_ip() from the setting ip_addresses.
+
+-- function audit.compile_leaf(uuid,jsonb)
+CREATE OR REPLACE FUNCTION audit.compile_leaf(organization_id uuid, leaf jsonb)
+ RETURNS audit.compiled_query
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_field text := leaf ->> 'field';
+  v_op text := leaf ->> 'op';
+  v_values text[] := case jsonb_typeof(leaf -> 'value')
+    when 'array' then array(select v.value from jsonb_array_elements_text(leaf -> 'value') with ordinality v (value, n) order by v.n)
+    when 'string' then array[leaf ->> 'value']
+  end;
+  v_kind text := (select f.kind from audit.query_fields() f where f.field = v_field);
+  v_users uuid[];
+  v_addresses text[];
+  v_by_id audit.compiled_query;
+  v_by_address audit.compiled_query;
+  v_text text;
+begin
+  if leaf ? 'text' then
+    v_text := ' ' || array_to_string(audit.search_words(leaf ->> 'text'), ' ') || case when leaf ? 'prefix' then '' else ' ' end;
+    return audit.compiled(
+      format('strpos('' '' || array_to_string(audit.search_words(audit.search_text(e)), '' '') || '' '', %L) > 0', v_text),
+      audit.word_groups(leaf ->> 'text', leaf ? 'prefix')
+    );
+  elsif v_kind is null then
+    return audit.compile_path(v_field, v_op, v_values);
+  elsif v_field = 'actor' and v_op = 'exists' then
+    return audit.compiled('e.created_by is not null');
+  elsif v_field = 'actor' and v_op in ('eq', 'in') then
+    -- Users by their ids, and by their addresses.
+    select array_agg(audit.as_uuid(v)) filter (where audit.as_uuid(v) is not null), array_agg(v) filter (where audit.as_uuid(v) is null)
+    into v_users, v_addresses
+    from unnest(v_values) v;
+    v_by_id := audit.compiled(
+      format('e.created_by = any (%L::uuid[])', v_users), audit.term_group('actor=', array(select u::text from unnest(v_users) u))
+    );
+    if v_addresses is null then
+      return v_by_id;
+    end if;
+    v_by_address := audit.compile_identity(organization_id, v_field, 'in', v_addresses);
+    if v_users is null then
+      return v_by_address;
+    end if;
+    return audit.either(array[v_by_id, v_by_address]);
+  elsif v_kind in ('person', 'identity') then
+    return audit.compile_identity(organization_id, v_field, v_op, v_values);
+  elsif v_kind = 'resource' then
+    return audit.compile_resource(v_op, v_values);
+  elsif v_kind = 'word' then
+    return audit.compile_word(v_field, v_op, v_values);
+  elsif v_op = 'exists' then
+    return audit.compiled(format('e.%I is not null', case v_field when 'created' then 'created_at' else v_field end));
+  elsif v_kind = 'time' then
+    return audit.compile_time(v_op, v_values);
+  elsif v_kind = 'number' then
+    return audit.compile_cost(v_op, v_values);
+  end if;
+  return audit.compiled(case v_op
+    when 'eq' then format('e.%I = %s', v_field, v_values[1])
+    when 'in' then format('e.%I = any (%L::bigint[])', v_field, v_values)
+    when 'between' then format('e.%I between %s and %s', v_field, v_values[1], v_values[2])
+    else format('e.%I %s %s', v_field, case v_op when 'gt' then '>' when 'gte' then '>=' when 'lt' then '<' else '<=' end, v_values[1])
+  end);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The condition of one comparison or text of a canonical query tree.
+
+-- function audit.compile_path(text,text,text[])
+CREATE OR REPLACE FUNCTION audit.compile_path(field text, op text, term_values text[])
+ RETURNS audit.compiled_query
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_path text[] := audit.query_path(field);
+  v_jsonpath text := 'lax $' || (select string_agg('.' || to_json(s.step), '' order by s.n) from unnest(v_path) with ordinality s (step, n));
+  v_sign text := case op when 'gt' then '>' when 'gte' then '>=' when 'lt' then '<' else '<=' end;
+  -- The steps are words of the details, too.
+  v_groups jsonb := audit.word_groups(array_to_string(v_path, ' '));
+  v_equal text;
+begin
+  -- Text and number are both meant by 1000; lax mode looks into arrays, and a comparison of different types is no match.
+  v_equal := (
+    select string_agg(format('@ == %s%s', to_json(v.value), case
+      when audit.number_value(v.value) is not null then ' || @ == ' || audit.number_value(v.value)
+      when v.value in ('true', 'false') then ' || @ == ' || v.value
+    end), ' || ')
+    from unnest(term_values) v (value)
+  );
+  v_jsonpath := v_jsonpath || case op
+    when 'exists' then ''
+    when 'like' then format(' ? (@ like_regex %s flag "s")', to_json(audit.pattern_regex(term_values[1])))
+    when 'between' then format(' ? (%s)', audit.path_order('>=', term_values[1], '<=', term_values[2]))
+    when 'eq' then format(' ? (%s)', v_equal)
+    when 'in' then format(' ? (%s)', v_equal)
+    else format(' ? (%s)', audit.path_order(v_sign, term_values[1]))
+  end;
+  if op = 'eq' and term_values[1] not in ('true', 'false') then
+    -- What stands in details as a number may be written otherwise: 1000.0.
+    v_groups := case when audit.number_value(term_values[1]) is null then audit.word_groups(term_values[1]) else '[]' end || v_groups;
+  end if;
+  return audit.compiled(format('e.details @? %L::jsonpath', v_jsonpath), v_groups);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The condition of a comparison of a path into details.
+
+-- function audit.compile_query(uuid,jsonb)
+CREATE OR REPLACE FUNCTION audit.compile_query(organization_id uuid, tree jsonb)
+ RETURNS audit.compiled_query
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_all audit.compiled_query := audit.compiled('true');
+  v_part audit.compiled_query;
+  v_conditions text[] := '{}';
+  v_child jsonb;
+begin
+  if tree ? 'and' then
+    for v_child in select e.value from jsonb_array_elements(tree -> 'and') with ordinality e (value, n) order by e.n loop
+      v_part := audit.compile_query(organization_id, v_child);
+      v_conditions := v_conditions || ('(' || v_part.condition || ')');
+      v_all.term_groups := v_all.term_groups || v_part.term_groups;
+      v_all.from_time := greatest(v_all.from_time, v_part.from_time);
+      v_all.to_time := least(v_all.to_time, v_part.to_time);
+    end loop;
+    if v_conditions <> '{}' then
+      v_all.condition := array_to_string(v_conditions, ' and ');
+    end if;
+    return v_all;
+  elsif tree ? 'or' then
+    return audit.either(array(
+      select audit.compile_query(compile_query.organization_id, e.value)
+      from jsonb_array_elements(tree -> 'or') with ordinality e (value, n)
+      order by e.n
+    ));
+  elsif tree ? 'not' then
+    v_part := audit.compile_query(organization_id, tree -> 'not');
+    return audit.compiled('(' || v_part.condition || ') is not true');
+  end if;
+  return audit.compile_leaf(organization_id, tree);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The SQL of a canonical query tree for one organisation, as the caller may look at it.
+
+-- function audit.compile_resource(text,text[])
+CREATE OR REPLACE FUNCTION audit.compile_resource(op text, term_values text[])
+ RETURNS audit.compiled_query
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_type text := split_part(term_values[1], '/', 1);
+  v_id text := nullif(substr(term_values[1], length(v_type) + 2), '');
+  v_compiled audit.compiled_query;
+  v_of_id audit.compiled_query;
+begin
+  if op = 'in' then
+    return audit.compiled((
+      select string_agg('(' || (audit.compile_resource('eq', array[v])).condition || ')', ' or ')
+      from unnest(term_values) v
+    ));
+  elsif op <> 'eq' then
+    return audit.compile_word('resource_type', op, term_values);
+  end if;
+  v_compiled := audit.compile_word('resource_type', 'eq', array[v_type]);
+  if v_id is not null then
+    v_of_id := audit.compile_word('resource_id', 'eq', array[v_id]);
+    v_compiled.condition := v_compiled.condition || ' and ' || v_of_id.condition;
+    v_compiled.term_groups := v_of_id.term_groups || v_compiled.term_groups;
+  end if;
+  return v_compiled;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The condition of resource:type or resource:type/id.
+
+-- function audit.compile_time(text,text[])
+CREATE OR REPLACE FUNCTION audit.compile_time(op text, term_values text[])
+ RETURNS audit.compiled_query
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_first tstzrange := audit.query_instants(term_values[1]);
+  v_last tstzrange := audit.query_instants(term_values[2]);
+  v_from timestamptz;
+  v_to timestamptz; -- not included
+  v_conditions text[] := '{}';
+  v_compiled audit.compiled_query;
+begin
+  if op = 'in' then
+    return audit.compiled((
+      select string_agg('(' || (audit.compile_time('eq', array[t.value])).condition || ')', ' or ') from unnest(term_values) t (value)
+    ));
+  end if;
+  -- An instant has no length, so "up to and including" it ends a microsecond later, the grain of created_at.
+  v_from := case
+    when op in ('eq', 'gte', 'between') then lower(v_first)
+    when op = 'gt' then case
+      when upper_inf(v_first) then lower(v_first)
+      when upper_inc(v_first) then upper(v_first) + interval '1 microsecond'
+      else upper(v_first)
+    end
+  end;
+  v_to := case op
+    when 'lt' then lower(v_first)
+    when 'gte' then null
+    when 'gt' then null
+    else case
+      when op = 'lte' and upper_inf(v_first) then lower(v_first)
+      when op = 'between' and upper_inf(v_last) then lower(v_last)
+      when upper_inc(coalesce(v_last, v_first)) then upper(coalesce(v_last, v_first)) + interval '1 microsecond'
+      else upper(coalesce(v_last, v_first))
+    end
+  end;
+  if v_from is not null then
+    v_conditions := v_conditions || format('e.created_at >= %L::timestamptz', v_from);
+  end if;
+  if v_to is not null then
+    v_conditions := v_conditions || format('e.created_at < %L::timestamptz', v_to);
+  end if;
+  v_compiled := audit.compiled(array_to_string(v_conditions, ' and '));
+  v_compiled.from_time := v_from;
+  v_compiled.to_time := v_to;
+  return v_compiled;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The condition of a comparison of created.
+
+-- function audit.compile_word(text,text,text[])
+CREATE OR REPLACE FUNCTION audit.compile_word(field text, op text, term_values text[])
+ RETURNS audit.compiled_query
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  -- Indexed whole; its parts are words of every other entry. Other columns are found by their words.
+  v_whole boolean := field in ('action', 'resource_type');
+  v_pattern text := case when op = 'like' then term_values[1] end;
+  v_groups jsonb := '[]';
+begin
+  if op in ('eq', 'in') and v_whole then
+    v_groups := audit.term_group(field || '=', term_values);
+  elsif op = 'eq' then
+    v_groups := audit.word_groups(term_values[1]);
+  elsif op = 'in' and not exists (select from unnest(term_values) v where audit.word_groups(v) = '[]') then
+    -- One word of each value, the longest.
+    v_groups := jsonb_build_array((select jsonb_agg(distinct audit.word_groups(v) -> 0 -> 0) from unnest(term_values) v));
+  elsif field = 'action' and v_pattern ~ '^[a-z0-9_]+\.\*$' then
+    v_groups := audit.term_group('action^', array[left(v_pattern, -2)]);
+  elsif field = 'action' and v_pattern ~ '^\*\.[a-z0-9_]+$' then
+    v_groups := audit.word_groups(substr(v_pattern, 3));
+  end if;
+
+  return audit.compiled(
+    case op
+      when 'exists' then format('e.%I is not null', field)
+      when 'like' then format('e.%I like %L', field, audit.pattern_like(v_pattern))
+      when 'in' then format('e.%I = any (%L::text[])', field, term_values)
+      else format('e.%I = %L', field, term_values[1])
+    end,
+    v_groups
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The condition of a comparison of a column that holds text.
+
+-- function audit.compiled(text,jsonb)
+CREATE OR REPLACE FUNCTION audit.compiled(condition text, term_groups jsonb DEFAULT '[]'::jsonb)
+ RETURNS audit.compiled_query
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ROW(condition, term_groups, NULL::timestamp with time zone, NULL::timestamp with time zone)::audit.compiled_query
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A condition without bounds in time.
 
 -- function audit.configure(text,jsonb,uuid)
 CREATE OR REPLACE FUNCTION audit.configure(name text, value jsonb, organization_id uuid DEFAULT audit.system_organization())
@@ -1499,6 +2390,233 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The actor and request of the current statement: user id, kind of actor, e-mail, IP address,
 user agent, request id, and the chain that the connection writes.
+
+-- function audit.continue_exports()
+CREATE OR REPLACE FUNCTION audit.continue_exports()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if exists (
+    select from audit.exports x
+    where x.state = 'queued' or x.state = 'running' and x.lease_until < clock_timestamp()
+  ) then
+    return audit.call_jobs('exports');
+  end if;
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has exports that wait in the queue made; does nothing where none waits.
+
+-- function audit.convert_query(jsonb)
+CREATE OR REPLACE FUNCTION audit.convert_query(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_tree jsonb;
+begin
+  perform audit.check_request(request, array['query', 'filter']);
+  if (request ? 'query') = (request ? 'filter') then
+    perform audit.fail('AUARG', 'Pass either a query or a filter.');
+  end if;
+  v_tree := audit.requested_tree(request);
+  return jsonb_build_object('query', audit.format_node(v_tree), 'filter', v_tree);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The string form of a query tree, and the tree of a string: {"query"} or {"filter"} in, both out.
+
+-- function audit.cost_bucket(numeric)
+CREATE OR REPLACE FUNCTION audit.cost_bucket(cost numeric)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (floor((ln((GREATEST(LEAST(cost, '1000000000000'::numeric), 0.000000000001))::double precision) / ln((2)::double precision))))::integer
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The power of two below a positive cost, from -40 to 39.
+
+-- function audit.cost_groups(text[])
+CREATE OR REPLACE FUNCTION audit.cost_groups(groups text[])
+ RETURNS text[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if cardinality(groups) is null or cardinality(groups) not between 1 and 3
+    or not groups <@ array['user', 'provider', 'model', 'organization', 'day']
+  then
+    perform audit.fail('AUARG', 'Costs are grouped by one to three of user, provider, model, organization and day.');
+  end if;
+  return groups;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: By what costs are grouped, checked.
+
+-- function audit.costs(text,text,uuid)
+CREATE OR REPLACE FUNCTION audit.costs(by text DEFAULT 'user'::text, query text DEFAULT ''::text, organization_id uuid DEFAULT NULL::uuid)
+ RETURNS TABLE("user" uuid, email text, provider text, model text, organization uuid, day date, cost numeric, entries bigint)
+ LANGUAGE plpgsql
+ ROWS 100
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_organization uuid := audit.readable_organization(costs.organization_id);
+  v_groups text[] := audit.cost_groups(regexp_split_to_array(costs."by", '\s*,\s*'));
+  v_tree jsonb := audit.parse_query(coalesce(costs.query, ''));
+begin
+  return query select * from audit.costs_of(v_organization, audit.compile_query(v_organization, v_tree), v_groups);
+  perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
+    'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups
+  ));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What was spent: select * from audit.costs('user,day', 'created:30d provider:openai', organization_id).
+By one to three of user, provider, model, organization and day. Leaves a log.searched entry.
+
+-- function audit.costs_of(uuid,audit.compiled_query,text[])
+CREATE OR REPLACE FUNCTION audit.costs_of(organization_id uuid, compiled audit.compiled_query, groups text[])
+ RETURNS TABLE("user" uuid, email text, provider text, model text, organization uuid, day date, cost numeric, entries bigint)
+ LANGUAGE plpgsql
+ STABLE ROWS 100
+ SET search_path TO ''
+AS $function$
+begin
+  return query execute format(
+    $q$
+    select g."user", (
+        select i.email from audit.identities i
+        where i.user_id = g."user" and i.organization_id = %1$L and i.email is not null order by i.created_at desc limit 1
+      ),
+      g.provider, g.model, g.organization, g.day, g.cost, g.entries
+    from (
+      select %2$s as "user", %3$s as provider, %4$s as model, %5$s as organization, %6$s as day, sum(e.cost) as cost, count(*) as entries
+      %7$s and e.cost < 'Infinity' and e.cost > '-Infinity'
+      group by 1, 2, 3, 4, 5
+    ) g
+    order by g.day, g.cost desc, g."user", g.provider, g.model
+    $q$,
+    organization_id,
+    case when 'user' = any (groups) then 'e.created_by' else 'null::uuid' end,
+    case when 'provider' = any (groups) then 'e.provider' else 'null::text' end,
+    -- A response does not name its model; its query, an earlier entry of the same resource, does.
+    case when 'model' = any (groups) then
+      'coalesce(e.details #>> ''{new,model}'', e.details ->> ''model'', ('
+        || 'select q.details #>> ''{new,model}'' from public.audit_logs q where q.organization_id = e.organization_id'
+        || ' and q.resource_id = e.resource_id and q.resource_type = e.resource_type and q.action = ''query.executed'''
+        || ' and q.created_at <= e.created_at limit 1))'
+      else 'null::text' end,
+    case when 'organization' = any (groups) then 'e.organization_id' else 'null::uuid' end,
+    case when 'day' = any (groups) then '(e.created_at at time zone ''utc'')::date' else 'null::date' end,
+    audit.matching_sql(organization_id, compiled)
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Costs of an organisation's matching entries, grouped by user, provider, model, organization and day as asked.
+
+-- function audit.costs_page(jsonb)
+CREATE OR REPLACE FUNCTION audit.costs_page(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_organizations uuid[];
+  v_groups text[];
+  v_tree jsonb;
+  v_rows jsonb;
+  v_total jsonb;
+  v_each uuid;
+begin
+  perform audit.check_request(request, array['organization_id', 'by', 'query', 'filter']);
+  if jsonb_typeof(request -> 'by') is distinct from 'array' then
+    perform audit.fail('AUARG', 'by is a list.', null, 'For example {"by": ["user", "day"]}.');
+  end if;
+  v_groups := audit.cost_groups(array(select jsonb_array_elements_text(request -> 'by')));
+  v_tree := audit.requested_tree(request);
+  -- Several organisations only where they are told apart.
+  if 'organization' = any (v_groups) and request ->> 'organization_id' is null then
+    v_organizations := array(
+      select o.id from (select audit.member_organizations() union select audit.auditor_organizations()) o (id) order by o.id
+    );
+    if cardinality(v_organizations) = 0 then
+      v_organizations := array[audit.requested_organization(request)];
+    end if;
+  else
+    v_organizations := array[audit.requested_organization(request)];
+  end if;
+  select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+      'user', c."user", 'email', c.email, 'provider', c.provider, 'model', c.model, 'organization', c.organization,
+      'day', c.day, 'cost', c.cost::text, 'entries', c.entries
+    )) order by c.n, c.row), '[]'),
+    jsonb_build_object('cost', coalesce(sum(c.cost), 0)::text, 'entries', coalesce(sum(c.entries), 0))
+  into v_rows, v_total
+  from (
+    select o.n, c.*
+    from unnest(v_organizations) with ordinality o (id, n)
+    cross join lateral audit.costs_of(o.id, audit.compile_query(o.id, v_tree), v_groups) with ordinality as c (
+      "user", email, provider, model, organization, day, cost, entries, row
+    )
+  ) c;
+  foreach v_each in array v_organizations loop
+    perform audit.record_reading(v_each, 'log.searched', jsonb_build_object(
+      'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups, 'entries', v_total -> 'entries'
+    ));
+  end loop;
+  return jsonb_build_object('by', v_groups, 'query', audit.format_node(v_tree), 'filter', v_tree, 'rows', v_rows, 'total', v_total);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Costs as JSON, for the function "audit". Leaves a log.searched entry.
+
+-- function audit.csv_text(text)
+CREATE OR REPLACE FUNCTION audit.csv_text(value text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN ((ascii(value) = ANY (ARRAY[9, 10, 13, 39, 43, 45, 61, 64, 65291, 65293, 65309, 65312])) OR ((ascii(value) = 32) AND (ascii(ltrim(value, ' '::text)) = ANY (ARRAY[43, 45, 61, 64])))) THEN (''''::text || value) ELSE value END
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A text for a CSV cell that no spreadsheet takes for a formula: an apostrophe stands before it. Without loss: what begins
+with an apostrophe in the file has one more than in the log.
 
 -- function audit.details_limit()
 CREATE OR REPLACE FUNCTION audit.details_limit()
@@ -1785,6 +2903,34 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The list of expressions that map a row (n, o) to an audit.draft for an insert, update or delete.
 
+-- function audit.either(audit.compiled_query[])
+CREATE OR REPLACE FUNCTION audit.either(sides audit.compiled_query[])
+ RETURNS audit.compiled_query
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select audit.compiled(
+    string_agg('(' || s.condition || ')', ' or ' order by s.n),
+    -- One group for all, unless a side has none: then a match need not have any. A side that nothing meets says nothing.
+    case
+      when bool_or(s.condition <> 'false' and s.term_groups = '[]') or bool_and(s.condition = 'false') then '[]'
+      else jsonb_build_array((
+        select jsonb_agg(distinct t.term)
+        from unnest(sides) g
+        cross join lateral jsonb_array_elements(g.term_groups -> 0) t (term)
+      ))
+    end
+  )
+  from unnest(sides) with ordinality s (condition, term_groups, from_time, to_time, n)
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The query that one of several is met.
+
 -- function audit.ensure_partitions(integer)
 CREATE OR REPLACE FUNCTION audit.ensure_partitions(ahead integer DEFAULT 3)
  RETURNS integer
@@ -1861,6 +3007,82 @@ owner postgres
 grant postgres: EXECUTE
 comment: Makes the log's partitions for this month and the given number of months ahead; returns how many were missing.
 
+-- function audit.entries_before(uuid,integer)
+CREATE OR REPLACE FUNCTION audit.entries_before(export uuid, part integer)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select coalesce(sum(p.entries), 0) from audit.export_parts p where p.export = entries_before.export and p.part < entries_before.part
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How many entries the earlier parts of an export have.
+
+-- function audit.entries_by_name(uuid,audit."position"[])
+CREATE OR REPLACE FUNCTION audit.entries_by_name(organization_id uuid, names audit."position"[])
+ RETURNS SETOF public.audit_logs
+ LANGUAGE plpgsql
+ STABLE ROWS 100
+ SET search_path TO ''
+AS $function$
+begin
+  return query
+    select e.*
+    from unnest(names) n
+    cross join lateral (
+      select a.* from public.audit_logs a
+      where a.organization_id = entries_by_name.organization_id and a.created_at = n.created_at and a.chain = n.chain and a.seq = n.seq
+      offset 0
+    ) e;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The entries at these positions, as far as the caller may see them.
+
+-- function audit.entries_json(public.audit_logs[])
+CREATE OR REPLACE FUNCTION audit.entries_json(entries public.audit_logs[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(audit.entry_json(u.entry, i.email, i.ip_address, i.user_agent) order by n), '[]')
+  from generate_subscripts(entries, 1) n
+  cross join lateral (select entries[n] as entry) u
+  left join lateral (
+    -- A commitment that stands twice is the same identity twice.
+    select i.email, i.ip_address, i.user_agent from audit.identities i where i.identity_hash = (u.entry).identity_hash limit 1
+  ) i on true
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Entries as the API shows them, in order, with the identities that the caller may see.
+
+-- function audit.entry_json(public.audit_logs,text,text,text)
+CREATE OR REPLACE FUNCTION audit.entry_json(entry public.audit_logs, email text, ip_address text, user_agent text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN jsonb_build_object('name', (((entry).chain || '-'::text) || (entry).seq), 'organization_id', (entry).organization_id, 'chain', (entry).chain, 'seq', (entry).seq, 'created_at', audit.instant_text((entry).created_at), 'action', (entry).action, 'outcome', (entry).outcome, 'resource_type', (entry).resource_type, 'resource_id', (entry).resource_id, 'created_by', (entry).created_by, 'actor_type', (entry).actor_type, 'email', email, 'ip_address', ip_address, 'user_agent', user_agent, 'provider', (entry).provider, 'cost', ((entry).cost)::text, 'request_id', (entry).request_id, 'details', (entry).details, 'prev_hash', encode((entry).prev_hash, 'hex'::text), 'hash', encode((entry).hash, 'hex'::text))
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: An entry as the API shows it.
+
 -- function audit.entry_text(public.audit_logs)
 CREATE OR REPLACE FUNCTION audit.entry_text(entry public.audit_logs)
  RETURNS text
@@ -1919,6 +3141,93 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The triggers that a tracked table carries.
 
+-- function audit.export_columns(text)
+CREATE OR REPLACE FUNCTION audit.export_columns(format text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select case export_columns.format
+    when 'csv' then
+      'e.chain || ''-'' || e.seq as name, e.organization_id, e.chain, e.seq, audit.instant_text(e.created_at) as created_at,'
+        || ' audit.csv_text(e.action) as action, e.outcome,'
+        || ' audit.csv_text(e.resource_type) as resource_type, audit.csv_text(e.resource_id) as resource_id, e.created_by, e.actor_type,'
+        || ' audit.csv_text(i.email) as email, audit.csv_text(i.ip_address) as ip_address, audit.csv_text(i.user_agent) as user_agent,'
+        || ' audit.csv_text(e.provider) as provider, e.cost, audit.csv_text(e.request_id) as request_id, e.details,'
+        || ' encode(e.prev_hash, ''hex'') as prev_hash, encode(e.hash, ''hex'') as hash'
+    when 'json' then
+      ''','' || row_to_json(row(e.chain || ''-'' || e.seq, e.organization_id, e.chain, e.seq, audit.instant_text(e.created_at), e.action, e.outcome,'
+        || ' e.resource_type, e.resource_id, e.created_by, e.actor_type, i.email, i.ip_address, i.user_agent, e.provider,'
+        || ' e.cost::text, e.request_id, e.details, encode(e.prev_hash, ''hex''), encode(e.hash, ''hex''))::audit.exported_entry)'
+    when 'ndjson' then
+      'concat(''{"hash":"'', encode(e.hash, ''hex''), ''","email":'', coalesce(to_json(i.email), ''null''), '',"ip_address":'','
+        || ' coalesce(to_json(i.ip_address), ''null''), '',"user_agent":'', coalesce(to_json(i.user_agent), ''null''),'
+        || ' '',"entry":'', audit.entry_text(e), ''}'')'
+    when 'ocsf' then 'audit.ocsf_line(e, i.email, i.ip_address, i.user_agent)'
+    when 'pdf' then 'audit.entry_json(e, i.email, i.ip_address, i.user_agent)'
+  end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What a select has of an entry e and its identity i in an export.
+
+-- function audit.export_status(jsonb)
+CREATE OR REPLACE FUNCTION audit.export_status(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_export audit.exports;
+  v_parts jsonb;
+begin
+  perform audit.check_request(request, array['export']);
+  v_export := audit.find_export(audit.requested_export(request));
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'part', p.part, 'entries', p.entries, 'bytes', p.bytes, 'sha256', p.sha256, 'first', p.first, 'last', p.last,
+    'complete', p.complete, 'path', p.path
+  ) order by p.part), '[]')
+  into v_parts
+  from audit.export_parts p
+  where p.export = v_export.id;
+  return jsonb_build_object(
+    'id', v_export.id, 'organization_id', v_export.organization_id, 'format', v_export.format, 'gzip', v_export.gzip,
+    'query', audit.format_node(v_export.filter), 'filter', v_export.filter, 'state', v_export.state,
+    'requested_by', v_export.requested_by, 'requested_at', audit.instant_text(v_export.requested_at), 'error', v_export.error,
+    'entries_done', (
+      select coalesce(sum((p.value ->> 'entries')::bigint), 0)
+      from jsonb_array_elements(v_parts) p
+      where (p.value ->> 'complete')::boolean
+    ),
+    'parts', v_parts,
+    'manifest', jsonb_build_object(
+      'version', 1, 'export', v_export.id, 'organization_id', v_export.organization_id, 'format', v_export.format,
+      'query', audit.format_node(v_export.filter), 'filter', v_export.filter,
+      'until', audit.instant_text(v_export.until), 'complete', v_export.state = 'done',
+      'entries', (select coalesce(sum((p.value ->> 'entries')::bigint), 0) from jsonb_array_elements(v_parts) p),
+      'first', v_parts -> 0 -> 'first', 'last', v_parts -> -1 -> 'last',
+      'parts', (
+        select coalesce(jsonb_agg(p.value - 'path' - 'complete' order by p.n), '[]')
+        from jsonb_array_elements(v_parts) with ordinality p (value, n)
+      ),
+      'checkpoint', null, 'signature', null,
+      'signature_note', 'Unsigned: this project does not sign checkpoints yet.'
+    )
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How far an export has come, its parts, and its manifest.
+
 -- function audit.fail(text,text,text,text)
 CREATE OR REPLACE FUNCTION audit.fail(code text, message text, detail text DEFAULT NULL::text, hint text DEFAULT NULL::text)
  RETURNS void
@@ -1936,9 +3245,75 @@ end
 $function$
 
 owner postgres
+grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Raises an error with one of the codes of audit.error_codes: the message names the cause, the hint the way out.
+
+-- function audit.fail_export(jsonb)
+CREATE OR REPLACE FUNCTION audit.fail_export(request jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.check_request(request, array['export', 'error', 'retry']);
+  update audit.exports x set
+    state = case when (request ->> 'retry')::boolean and x.attempts < 3 then 'queued' else 'failed' end,
+    error = left(request ->> 'error', 500), lease_until = null
+  where x.id = audit.requested_export(request) and x.state = 'running';
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes why an export failed, or puts it back to be tried again. For audit-jobs.
+
+-- function audit.fail_query(text,jsonb,text)
+CREATE OR REPLACE FUNCTION audit.fail_query(message text, place jsonb, hint text DEFAULT NULL::text)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.fail('AUQRY', fail_query.message, fail_query.place::text, fail_query.hint);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Raises AUQRY; its detail says where: {"position": 17} in the string, or {"path": "/and/1"} in the tree.
+
+-- function audit.find_export(uuid)
+CREATE OR REPLACE FUNCTION audit.find_export(id uuid)
+ RETURNS audit.exports
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_export audit.exports;
+begin
+  select x.* into v_export from audit.exports x where x.id = find_export.id;
+  if v_export.id is null or not (
+    audit.caller() = 'service_role' or pg_catalog.pg_has_role(audit.caller()::name, 'postgres', 'usage')
+    or v_export.requested_by = auth.uid() and audit.reach(v_export.organization_id) is not null
+    or v_export.organization_id in (select audit.admin_organizations())
+  ) then
+    perform audit.fail('AUNOT', 'There is no such export of yours.');
+  end if;
+  return v_export;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: An export that the caller may see; raises AUNOT else.
 
 -- function audit.first_prev_hash(uuid,integer)
 CREATE OR REPLACE FUNCTION audit.first_prev_hash(organization_id uuid, chain integer)
@@ -2007,6 +3382,77 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The details within `most` bytes: the largest values replaced by {"cut": {"bytes": …, "sha256": …}}, never silently.
+
+-- function audit.format_node(jsonb,text)
+CREATE OR REPLACE FUNCTION audit.format_node(node jsonb, inside text DEFAULT NULL::text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_field text := node ->> 'field';
+  v_value text := node ->> 'value';
+  v_text text;
+begin
+  if node ? 'and' then
+    if node -> 'and' = '[]' then
+      return '';
+    end if;
+    select string_agg(audit.format_node(e.value, 'and'), ' ' order by e.n) into v_text
+    from jsonb_array_elements(node -> 'and') with ordinality e (value, n);
+    return case when inside in ('not') then '(' || v_text || ')' else v_text end;
+  elsif node ? 'or' then
+    select string_agg(audit.format_node(e.value, 'or'), ' or ' order by e.n) into v_text
+    from jsonb_array_elements(node -> 'or') with ordinality e (value, n);
+    return case when inside is null then v_text else '(' || v_text || ')' end;
+  elsif node ? 'not' then
+    return '-' || audit.format_node(node -> 'not', 'not');
+  elsif node ? 'text' then
+    v_text := node ->> 'text';
+    -- Bare text must not read as a field, a sign or a wildcard.
+    v_text := case when v_text ~ '^[[:alnum:]_@/+.~][[:alnum:]_@/+.~-]*$' and v_text !~* '^(or|and|not)$' then v_text
+      else '"' || regexp_replace(v_text, '(["\\])', '\\\1', 'g') || '"' end;
+    return v_text || case when node ? 'prefix' then '*' else '' end;
+  end if;
+  return v_field || ':' || case node ->> 'op'
+    when 'exists' then '*'
+    when 'like' then audit.query_pattern(v_value)
+    when 'gt' then '>' || audit.query_word(v_value)
+    when 'gte' then '>=' || audit.query_word(v_value)
+    when 'lt' then '<' || audit.query_word(v_value)
+    when 'lte' then '<=' || audit.query_word(v_value)
+    when 'between' then audit.query_word(node -> 'value' ->> 0) || '..' || audit.query_word(node -> 'value' ->> 1)
+    when 'in' then (
+      select '(' || string_agg(audit.query_word(e.value), ' or ' order by e.n) || ')'
+      from jsonb_array_elements_text(node -> 'value') with ordinality e (value, n)
+    )
+    else audit.query_word(v_value)
+  end;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A part of a query tree in its string form.
+
+-- function audit.format_query(jsonb)
+CREATE OR REPLACE FUNCTION audit.format_query(tree jsonb)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.format_node(audit.canonical_query(format_query.tree))
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The string form of a query tree; audit.parse_query() reads it back as the same tree.
 
 -- function audit.found_column(regclass,text[])
 CREATE OR REPLACE FUNCTION audit.found_column(table_name regclass, candidates text[])
@@ -2094,6 +3540,28 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: SHA-256 of 0x00 and the entry text in UTF-8: the entry's hash, and its leaf hash by RFC 6962.
 
+-- function audit.history(text,text,uuid,integer)
+CREATE OR REPLACE FUNCTION audit.history(resource_type text, resource_id text, organization_id uuid DEFAULT NULL::uuid, at_most integer DEFAULT 1000)
+ RETURNS SETOF public.audit_events
+ LANGUAGE sql
+ ROWS 100
+ SET search_path TO ''
+AS $function$
+  select * from audit.search(
+    audit.format_query(jsonb_build_object('and', jsonb_build_array(
+      jsonb_build_object('field', 'resource_type', 'op', 'eq', 'value', history.resource_type),
+      jsonb_build_object('field', 'resource_id', 'op', 'eq', 'value', history.resource_id)
+    ))),
+    history.organization_id, 'created_at', history.at_most
+  )
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Everything that happened to one thing, oldest first: select * from audit.history('api_key', '3f2a…').
+
 -- function audit.identify(uuid,uuid,text,text,text)
 CREATE OR REPLACE FUNCTION audit.identify(organization_id uuid, user_id uuid, email text, ip_address text, user_agent text)
  RETURNS bytea
@@ -2151,6 +3619,72 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The one line of JSON that an identity's hash commits to (sql/FORMAT.md, "Identities").
+
+-- function audit.index_entries(integer)
+CREATE OR REPLACE FUNCTION audit.index_entries(at_most integer DEFAULT 10000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_indexed int;
+begin
+  -- One at a time; who comes second has nothing to do.
+  if not pg_try_advisory_xact_lock(hashtext('audit.index_entries')) then
+    return 0;
+  end if;
+
+  -- A chain's entries become visible in order and without gaps, so everything up to its head is there.
+  with waiting as (
+    select h.organization_id, h.chain, coalesce(p.seq, 0) as after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - coalesce(p.seq, 0)) over (order by h.last_at, h.organization_id, h.chain) as running
+    from audit.heads h
+    left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+    where h.seq > coalesce(p.seq, 0)
+  ),
+  taken as materialized (
+    select w.organization_id, w.chain, w.after, w.last_at,
+      least(w.seq, w.seq - (w.running - index_entries.at_most)) as upto
+    from waiting w
+    where w.running - (w.seq - w.after) < index_entries.at_most
+  ),
+  fresh as (
+    insert into audit.search_index (organization_id, created_at, chain, seq, terms)
+    select a.organization_id, a.created_at, a.chain, a.seq, audit.search_terms(a)
+    from taken t
+    join public.audit_logs a
+      on a.organization_id = t.organization_id and a.chain = t.chain and a.seq > t.after and a.seq <= t.upto
+        and a.created_at >= t.last_at
+    returning organization_id, chain, seq, created_at
+  ),
+  moved as (
+    insert into audit.search_positions as p (organization_id, chain, seq, last_at)
+    select f.organization_id, f.chain, max(f.seq), max(f.created_at) from fresh f group by f.organization_id, f.chain
+    on conflict on constraint search_positions_pkey do update set seq = excluded.seq, last_at = excluded.last_at
+  )
+  select count(*) into v_indexed from fresh;
+  -- What waits in the index's pending list is read from end to end by every search.
+  perform gin_clean_pending_list('audit.search_index_terms_idx');
+  return v_indexed;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Brings the search index up to date, by at most so many entries at once; returns how many. pg_cron runs it.
+
+-- function audit.instant_text(timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.instant_text(at timestamp with time zone)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN to_char((at AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text)
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A time as in the API: ISO 8601, UTC, microseconds.
 
 -- function audit.known_tables()
 CREATE OR REPLACE FUNCTION audit.known_tables()
@@ -2210,6 +3744,58 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The hash of an entry whose text, in UTF-8, was made with null as prev_hash, linked to the entry before it.
 
+-- function audit.list_exports(jsonb)
+CREATE OR REPLACE FUNCTION audit.list_exports(request jsonb DEFAULT '{}'::jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  return jsonb_build_object('organization_id', v_organization, 'exports', coalesce((
+    select jsonb_agg(audit.export_status(jsonb_build_object('export', x.id)) - 'manifest' order by x.requested_at desc)
+    from (
+      select x.id, x.requested_at
+      from audit.exports x
+      where x.organization_id = v_organization
+        and (x.requested_by = auth.uid() or v_organization in (select audit.admin_organizations()))
+      order by x.requested_at desc
+      limit 100
+    ) x
+  ), '[]'));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The newest exports of an organisation: one's own, or all for admins.
+
+-- function audit.make_cursor(uuid,text,audit."position")
+CREATE OR REPLACE FUNCTION audit.make_cursor(organization_id uuid, scope text, place audit."position")
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select translate(encode(convert_to(p.payload || left(encode(sha256(convert_to(p.payload, 'UTF8')), 'hex'), 8), 'UTF8'), 'base64'), E'+/=\n', '-_')
+  from concat_ws(
+    '|', make_cursor.organization_id, left(encode(sha256(convert_to(make_cursor.scope, 'UTF8')), 'hex'), 16),
+    (extract(epoch from (place).created_at) * 1000000)::bigint, (place).chain, (place).seq, (place).cost, ''
+  ) p (payload)
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Where a list goes on, as an opaque text that holds for one organisation and one query.
+
 -- function audit.mapped_expression(jsonb,text)
 CREATE OR REPLACE FUNCTION audit.mapped_expression(mapping jsonb, alias text)
  RETURNS text
@@ -2257,6 +3843,116 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The text with everything that looks like a secret replaced by ***.
 
+-- function audit.matching(uuid,audit.compiled_query,text,audit."position",integer)
+CREATE OR REPLACE FUNCTION audit.matching(organization_id uuid, compiled audit.compiled_query, sort text, after audit."position", at_most integer)
+ RETURNS SETOF public.audit_logs
+ LANGUAGE plpgsql
+ STABLE ROWS 50
+ SET search_path TO ''
+AS $function$
+declare
+  v_descending boolean := sort like '-%';
+  v_sign text := case when v_descending then '<' else '>' end;
+  v_order text := case when v_descending then 'order by e.created_at desc, e.chain desc, e.seq desc'
+    else 'order by e.created_at, e.chain, e.seq' end;
+  v_after text := case when after is null then 'true' else audit.position_condition('e', v_sign, after) end;
+  v_rows public.audit_logs[] := '{}';
+  v_more public.audit_logs[];
+  v_names audit.position[];
+  v_from audit.position := after;
+  v_batch int := at_most + 20;
+  v_found int;
+begin
+  if sort in ('cost', '-cost') then
+    -- Everything that matches is sorted; an entry without a cost comes last either way.
+    return query execute format(
+      'select e.* %s and (%s) order by e.cost %s nulls last, e.created_at desc, e.chain desc, e.seq desc limit %s',
+      audit.matching_sql(organization_id, compiled),
+      case
+        when after is null then 'true'
+        when (after).cost is null then 'e.cost is null and ' || audit.position_condition('e', '<', after)
+        else format(
+          'e.cost %1$s %2$L or e.cost is null or (e.cost = %2$L and %3$s)', v_sign, (after).cost, audit.position_condition('e', '<', after)
+        )
+      end,
+      case when v_descending then 'desc' else 'asc' end, at_most
+    );
+    return;
+  elsif (compiled).term_groups = '[]' and audit.reach(organization_id) = 'all' then
+    -- Most conditions that name no term are met near at hand; else the planner sees the whole.
+    return query execute format('select e.* from audit.timeline($1, $2, $3, $4, $5, $6) e where (%s) %s limit $7', (compiled).condition, v_order)
+      using organization_id, (compiled).from_time, (compiled).to_time, v_descending, after,
+        case (compiled).condition when 'true' then at_most else 4 * at_most end, at_most;
+    get diagnostics v_found = row_count;
+    if v_found < at_most and (compiled).condition <> 'true' then
+      return query execute format('select e.* %s and %s %s offset %s limit %s',
+        audit.matching_sql(organization_id, compiled), v_after, v_order, v_found, at_most - v_found);
+    end if;
+    return;
+  end if;
+
+  -- Candidates by the batch, until the page is full. Their order is the page's.
+  loop
+    select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
+    from audit.search_candidates(
+      organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, v_descending, v_from, v_batch
+    ) c;
+    exit when v_names is null;
+    execute format(
+      'select array_agg(row(e.*)::public.audit_logs) from (select e.* from audit.entries_by_name($1, $2) e where (%s) %s limit $3) e',
+      (compiled).condition, v_order
+    ) into v_more using organization_id, v_names, at_most - cardinality(v_rows);
+    v_rows := v_rows || v_more;
+    exit when cardinality(v_rows) >= at_most or cardinality(v_names) < v_batch;
+    v_from := v_names[cardinality(v_names)];
+    v_batch := least(4 * v_batch, 5000);
+  end loop;
+
+  -- And what the index does not have yet.
+  execute format(
+    'select array_agg(row(e.*)::public.audit_logs) from (select e.* from audit.waiting_entries(%L) e where (%s) and %s %s limit %s) e',
+    organization_id, (compiled).condition, v_after, v_order, at_most
+  ) into v_more;
+  if v_more is null then
+    return query select e.* from unnest(v_rows) e;
+  else
+    return query execute format('select e.* from unnest($1) e %s limit %s', v_order, at_most) using v_rows || v_more;
+  end if;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The next entries that match, in order, after a position.
+
+-- function audit.matching_sql(uuid,audit.compiled_query,text)
+CREATE OR REPLACE FUNCTION audit.matching_sql(organization_id uuid, compiled audit.compiled_query, joined text DEFAULT ''::text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case
+    when (compiled).term_groups = '[]' and audit.reach(matching_sql.organization_id) = 'all' then format(
+      'from public.audit_logs e %s where e.organization_id = %L and (%s)', joined, matching_sql.organization_id, (compiled).condition
+    )
+    else format(
+      'from (select a.* from audit.search_candidates(%1$L, %2$L, %3$L, %4$L) n cross join lateral (select a.* from public.audit_logs a'
+        || ' where a.organization_id = %1$L and a.created_at = n.created_at and a.chain = n.chain and a.seq = n.seq offset 0) a'
+        || ' union all select w.* from audit.waiting_entries(%1$L) w) e %6$s where (%5$s)',
+      matching_sql.organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, (compiled).condition, joined
+    )
+  end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: From and where of a query for all entries e that match, for use in one statement, with more joins if given.
+
 -- function audit.may_hold_secret(text)
 CREATE OR REPLACE FUNCTION audit.may_hold_secret(value text)
  RETURNS boolean
@@ -2298,6 +3994,18 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The organisations of a user and the role there (admin, member or viewer); generated by audit.use_membership().
+
+-- function audit.month_condition(timestamp without time zone)
+CREATE OR REPLACE FUNCTION audit.month_condition(month timestamp without time zone)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN format('s.created_at >= %L and s.created_at < %L'::text, (month AT TIME ZONE 'utc'::text), ((month + '1 mon'::interval) AT TIME ZONE 'utc'::text))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The condition that a row s of the search index lies in a month (UTC).
 
 -- function audit.network_of(text)
 CREATE OR REPLACE FUNCTION audit.network_of(ip_address text)
@@ -2354,6 +4062,242 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The client address of an x-forwarded-for value in its usual spelling; what is no address is kept, cut to 64 characters.
+
+-- function audit.number_value(text)
+CREATE OR REPLACE FUNCTION audit.number_value(value text)
+ RETURNS numeric
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (value ~ '^[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})$'::text) THEN (value)::numeric ELSE NULL::numeric END
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A decimal number as written in a query; null for what is none.
+
+-- function audit.ocsf(public.audit_logs,text,text,text)
+CREATE OR REPLACE FUNCTION audit.ocsf(entry public.audit_logs, email text DEFAULT NULL::text, ip_address text DEFAULT NULL::text, user_agent text DEFAULT NULL::text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (audit.ocsf_line(entry, email, ip_address, user_agent))::jsonb
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: An entry as an OCSF 1.8.0 event: select audit.ocsf(a) from public.audit_logs a. For many, use audit.ocsf_line().
+
+-- function audit.ocsf_ai_operation(text,text,jsonb)
+CREATE OR REPLACE FUNCTION audit.ocsf_ai_operation(action text, provider text, details jsonb)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN ((((COALESCE(((((',"ai_model":{"ai_provider":'::text || to_json(provider)) || ',"name":'::text) || to_json(((details -> 'new'::text) ->> 'model'::text))) || '}'::text), ''::text) || ',"message_context":{"service":{"name":'::text) || to_json(provider)) || '}'::text) || CASE action WHEN 'query.executed'::text THEN ',"ai_role_id":1,"ai_role":"User"}'::text ELSE (((',"ai_role_id":2,"ai_role":"Assistant"'::text || COALESCE((',"prompt_tokens":'::text || audit.ocsf_count(((details -> 'new'::text) -> 'prompt_tokens'::text))), ''::text)) || COALESCE((',"completion_tokens":'::text || audit.ocsf_count(((details -> 'new'::text) -> 'completion_tokens'::text))), ''::text)) || '}'::text) END)
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Model and tokens of a query: the members of OCSF's profile ai_operation.
+
+-- function audit.ocsf_caption(integer,text,text,text)
+CREATE OR REPLACE FUNCTION audit.ocsf_caption(type_uid integer, category_name text, class_name text, activity_name text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (format('"category_uid":%s,"category_name":"%s","class_uid":%s,"class_name":"%s","type_uid":%s,"type_name":"%s: %s","activity_id":%s,"activity_name":'::text, (type_uid / 100000), category_name, (type_uid / 100), class_name, type_uid, class_name, activity_name, (type_uid % 100)) || CASE (type_uid % 100) WHEN 99 THEN ''::text ELSE (('"'::text || activity_name) || '"'::text) END)
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The members of an OCSF event that say what it is, in numbers and in words; where OCSF has no word, up to the word.
+
+-- function audit.ocsf_classification(integer,text)
+CREATE OR REPLACE FUNCTION audit.ocsf_classification(type_uid integer, action text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE type_uid WHEN 600301 THEN audit.ocsf_caption(600301, 'Application Activity'::text, 'API Activity'::text, 'Create'::text) WHEN 600399 THEN (((audit.ocsf_caption(600399, 'Application Activity'::text, 'API Activity'::text, 'Other'::text) || '"'::text) || action) || '"'::text) WHEN 600501 THEN audit.ocsf_caption(600501, 'Application Activity'::text, 'Datastore Activity'::text, 'Read'::text) WHEN 600502 THEN audit.ocsf_caption(600502, 'Application Activity'::text, 'Datastore Activity'::text, 'Update'::text) WHEN 600504 THEN audit.ocsf_caption(600504, 'Application Activity'::text, 'Datastore Activity'::text, 'Query'::text) WHEN 600505 THEN audit.ocsf_caption(600505, 'Application Activity'::text, 'Datastore Activity'::text, 'Write'::text) WHEN 600507 THEN audit.ocsf_caption(600507, 'Application Activity'::text, 'Datastore Activity'::text, 'Delete'::text) WHEN 600101 THEN audit.ocsf_caption(600101, 'Application Activity'::text, 'Web Resources Activity'::text, 'Create'::text) WHEN 600106 THEN audit.ocsf_caption(600106, 'Application Activity'::text, 'Web Resources Activity'::text, 'Import'::text) WHEN 600107 THEN audit.ocsf_caption(600107, 'Application Activity'::text, 'Web Resources Activity'::text, 'Export'::text) WHEN 600108 THEN audit.ocsf_caption(600108, 'Application Activity'::text, 'Web Resources Activity'::text, 'Share'::text) WHEN 300101 THEN audit.ocsf_caption(300101, 'Identity & Access Management'::text, 'Account Change'::text, 'Create'::text) WHEN 300103 THEN audit.ocsf_caption(300103, 'Identity & Access Management'::text, 'Account Change'::text, 'Password Change'::text) WHEN 300104 THEN audit.ocsf_caption(300104, 'Identity & Access Management'::text, 'Account Change'::text, 'Password Reset'::text) WHEN 300106 THEN audit.ocsf_caption(300106, 'Identity & Access Management'::text, 'Account Change'::text, 'Delete'::text) WHEN 300110 THEN audit.ocsf_caption(300110, 'Identity & Access Management'::text, 'Account Change'::text, 'MFA Factor Enable'::text) WHEN 300111 THEN audit.ocsf_caption(300111, 'Identity & Access Management'::text, 'Account Change'::text, 'MFA Factor Disable'::text) WHEN 300201 THEN audit.ocsf_caption(300201, 'Identity & Access Management'::text, 'Authentication'::text, 'Logon'::text) WHEN 300202 THEN audit.ocsf_caption(300202, 'Identity & Access Management'::text, 'Authentication'::text, 'Logoff'::text) WHEN 300401 THEN audit.ocsf_caption(300401, 'Identity & Access Management'::text, 'Entity Management'::text, 'Create'::text) WHEN 300403 THEN audit.ocsf_caption(300403, 'Identity & Access Management'::text, 'Entity Management'::text, 'Update'::text) WHEN 300404 THEN audit.ocsf_caption(300404, 'Identity & Access Management'::text, 'Entity Management'::text, 'Delete'::text) WHEN 300501 THEN audit.ocsf_caption(300501, 'Identity & Access Management'::text, 'User Access Management'::text, 'Assign Privileges'::text) WHEN 300502 THEN audit.ocsf_caption(300502, 'Identity & Access Management'::text, 'User Access Management'::text, 'Revoke Privileges'::text) WHEN 300603 THEN audit.ocsf_caption(300603, 'Identity & Access Management'::text, 'Group Management'::text, 'Add User'::text) WHEN 300604 THEN audit.ocsf_caption(300604, 'Identity & Access Management'::text, 'Group Management'::text, 'Remove User'::text) WHEN 200401 THEN audit.ocsf_caption(200401, 'Findings'::text, 'Detection Finding'::text, 'Create'::text) WHEN 200402 THEN audit.ocsf_caption(200402, 'Findings'::text, 'Detection Finding'::text, 'Update'::text) WHEN 200403 THEN audit.ocsf_caption(200403, 'Findings'::text, 'Detection Finding'::text, 'Close'::text) WHEN 100802 THEN audit.ocsf_caption(100802, 'System Activity'::text, 'Event Log Activity'::text, 'Delete'::text) WHEN 100806 THEN audit.ocsf_caption(100806, 'System Activity'::text, 'Event Log Activity'::text, 'Start'::text) WHEN 100809 THEN audit.ocsf_caption(100809, 'System Activity'::text, 'Event Log Activity'::text, 'Enable'::text) WHEN 100810 THEN audit.ocsf_caption(100810, 'System Activity'::text, 'Event Log Activity'::text, 'Disable'::text) WHEN 100899 THEN (((audit.ocsf_caption(100899, 'System Activity'::text, 'Event Log Activity'::text, 'Other'::text) || '"'::text) || action) || '"'::text) ELSE NULL::text END
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What OCSF 1.8.0 calls an event: category, class, activity and type, for each that audit.ocsf_type_uid() returns.
+
+-- function audit.ocsf_count(jsonb)
+CREATE OR REPLACE FUNCTION audit.ocsf_count(value jsonb)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (jsonb_typeof(value) = 'number'::text) THEN (trunc((value)::numeric))::text ELSE NULL::text END
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A JSON number as the integer that OCSF asks for; null where it is none.
+
+-- function audit.ocsf_endpoint(text,text)
+CREATE OR REPLACE FUNCTION audit.ocsf_endpoint(ip_address text, actor_type text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN CASE WHEN ((ip_address IS NULL) AND (actor_type = ANY (ARRAY['database'::text, 'system'::text]))) THEN '{"name":"database-internal"}'::text WHEN (ip_address IS NULL) THEN '{"name":"not-recorded"}'::text WHEN ((ip_address ~ '^((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)$'::text) OR (ip_address ~ '^([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}$'::text) OR (ip_address ~ '^(?!(.*:){8})([0-9a-f]{1,4}(:[0-9a-f]{1,4})*)?::([0-9a-f]{1,4}(:[0-9a-f]{1,4})*)?$'::text)) THEN (('{"ip":"'::text || ip_address) || '"}'::text) ELSE (('{"name":'::text || to_json(ip_address)) || '}'::text) END
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: From where it was done, as an OCSF endpoint; it is required.
+
+-- function audit.ocsf_line(public.audit_logs,text,text,text)
+CREATE OR REPLACE FUNCTION audit.ocsf_line(entry public.audit_logs, email text, ip_address text, user_agent text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN ((((((((((('{"time":'::text || (((EXTRACT(epoch FROM (entry).created_at) * (1000000)::numeric))::bigint / 1000)) || ',"timezone_offset":0,"message":"'::text) || (entry).action) || '",'::text) || audit.ocsf_severity((entry).action, (entry).outcome, (entry).details)) || ','::text) || audit.ocsf_status((entry).action, (entry).outcome)) || ','::text) || audit.ocsf_classification(audit.ocsf_type_uid((entry).action, (entry).details), (entry).action)) || audit.ocsf_members(audit.ocsf_type_uid((entry).action, (entry).details), entry, email, ip_address, user_agent)) || ((((((((((((((((((('"chain":'::text || (entry).chain) || ',"seq":'::text) || (entry).seq) || ',"outcome":"'::text) || (entry).outcome) || '","actor_type":"'::text) || (entry).actor_type) || COALESCE((('","resource_type":'::text || to_json((entry).resource_type)) || ',"'::text), '","'::text)) || COALESCE((('resource_id":'::text || to_json((entry).resource_id)) || ',"'::text), ''::text)) || COALESCE((('provider":'::text || to_json((entry).provider)) || ',"'::text), ''::text)) || COALESCE((('cost":"'::text || (entry).cost) || '","'::text), ''::text)) || COALESCE((('identity_hash":"'::text || encode((entry).identity_hash, 'hex'::text)) || '","'::text), ''::text)) || 'prev_hash":"'::text) || encode((entry).prev_hash, 'hex'::text)) || '","hash":"'::text) || encode((entry).hash, 'hex'::text)) || '","details":'::text) || ((entry).details)::text) || '}}'::text))
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: An entry as one line of JSON, an OCSF 1.8.0 event; with e-mail, IP address and user agent where they may be shown:
+select audit.ocsf_line(a, null, null, null) from public.audit_logs a.
+
+-- function audit.ocsf_members(integer,public.audit_logs,text,text,text)
+CREATE OR REPLACE FUNCTION audit.ocsf_members(type_uid integer, entry public.audit_logs, email text, ip_address text, user_agent text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN CASE (type_uid / 100) WHEN 6003 THEN ((((((audit.ocsf_origin(entry, email, ip_address, user_agent) || ',"api":{"operation":"'::text) || (entry).action) || '"},"resources":[{'::text) || audit.ocsf_resource(entry)) || '}]'::text) || CASE WHEN (((entry).provider IS NOT NULL) AND ((entry).action = ANY (ARRAY['query.executed'::text, 'query.completed'::text, 'query.failed'::text]))) THEN (audit.ocsf_ai_operation((entry).action, (entry).provider, (entry).details) || audit.ocsf_metadata(entry, 'ai_operation'::text)) ELSE audit.ocsf_metadata(entry, NULL::text) END) WHEN 6005 THEN (((((audit.ocsf_origin(entry, email, ip_address, user_agent) || ',"type_id":3,"type":"Table","table":{"name":'::text) || to_json(CASE WHEN ((entry).action ~~ 'log.%'::text) THEN 'audit_logs'::text ELSE COALESCE((entry).resource_type, split_part((entry).action, '.'::text, 1)) END)) || '}'::text) || CASE (entry).action WHEN 'log.searched'::text THEN COALESCE(((',"query_info":{"name":"search","query_string":'::text || to_json(((entry).details ->> 'query'::text))) || '}'::text), ''::text) ELSE ''::text END) || audit.ocsf_metadata(entry, NULL::text)) WHEN 6001 THEN ((((audit.ocsf_origin(entry, email, ip_address, user_agent) || ',"web_resources":[{'::text) || audit.ocsf_resource(entry)) || '}]'::text) || audit.ocsf_metadata(entry, 'host'::text)) WHEN 3001 THEN (((audit.ocsf_origin(entry, email, ip_address, user_agent) || ',"user":'::text) || audit.ocsf_target(entry, audit.ocsf_target_id((entry).resource_type, (entry).resource_id, (entry).details), email, true)) || audit.ocsf_metadata(entry, NULL::text)) WHEN 3002 THEN ((((((audit.ocsf_origin(entry, email, ip_address, user_agent) || ',"user":'::text) || audit.ocsf_target(entry, audit.ocsf_target_id((entry).resource_type, (entry).resource_id, (entry).details), email, true)) || ',"service":{"name":"Supabase Auth"}'::text) || CASE (entry).action WHEN 'user.mfa_failed'::text THEN ',"is_mfa":true'::text ELSE ''::text END) || CASE (entry).resource_type WHEN 'session'::text THEN COALESCE(((',"session":{"uid":'::text || to_json((entry).resource_id)) || '}'::text), ''::text) ELSE ''::text END) || audit.ocsf_metadata(entry, NULL::text)) WHEN 3004 THEN ((((audit.ocsf_origin(entry, email, ip_address, user_agent) || ',"entity":{'::text) || CASE WHEN ((entry).resource_type = 'organization'::text) THEN (COALESCE(('"uid":'::text || to_json((entry).resource_id)), '"name":"organization"'::text) || ',"type_id":4,"type":"Organization"'::text) ELSE (audit.ocsf_resource(entry) || ',"type_id":99'::text) END) || '}'::text) || audit.ocsf_metadata(entry, NULL::text)) WHEN 3005 THEN ((((((audit.ocsf_origin(entry, email, ip_address, user_agent) || ',"user":'::text) || audit.ocsf_target(entry, audit.ocsf_target_id((entry).resource_type, (entry).resource_id, (entry).details), email, false)) || ',"privileges":['::text) || to_json(COALESCE(((((entry).details -> 'changes'::text) -> 'role'::text) ->> 'new'::text), (((entry).details -> 'new'::text) ->> 'role'::text), (((entry).details -> 'old'::text) ->> 'role'::text), ((entry).details ->> 'role'::text), ((entry).details ->> 'permission'::text), CASE WHEN ((entry).action ~~ 'auditor.%'::text) THEN 'auditor'::text ELSE 'unspecified'::text END))) || ']'::text) || audit.ocsf_metadata(entry, NULL::text)) WHEN 3006 THEN ((((((audit.ocsf_origin(entry, email, ip_address, user_agent) || ',"user":'::text) || audit.ocsf_target(entry, audit.ocsf_target_id((entry).resource_type, (entry).resource_id, (entry).details), email, false)) || ',"group":{"uid":"'::text) || (entry).organization_id) || '","type":"organization"}'::text) || audit.ocsf_metadata(entry, NULL::text)) WHEN 2004 THEN (((((((((',"actor":{"user":'::text || audit.ocsf_user((entry).created_by, (entry).actor_type, email, (entry).details)) || '},"finding_info":{"uid":'::text) || COALESCE(to_json((entry).resource_id), to_json((((((entry).organization_id || '/'::text) || (entry).chain) || '-'::text) || (entry).seq)))) || ',"title":'::text) || to_json(COALESCE(((entry).details ->> 'title'::text), ((entry).details ->> 'rule'::text), (entry).action))) || '}'::text) || audit.ocsf_metadata(entry, 'host'::text)) || COALESCE((('"ip_address":'::text || to_json(ip_address)) || ','::text), ''::text)) || COALESCE((('"user_agent":'::text || to_json(user_agent)) || ','::text), ''::text)) ELSE (((audit.ocsf_origin(entry, email, ip_address, NULL::text) || ',"log_provider":"supabase-audit-logs","log_name":"public.audit_logs","log_type_id":2,"log_type":"Application"'::text) || audit.ocsf_metadata(entry, NULL::text)) || COALESCE((('"user_agent":'::text || to_json(user_agent)) || ','::text), ''::text)) END
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The members of an OCSF event that its class asks for, its metadata, and the beginning of what is unmapped.
+
+-- function audit.ocsf_metadata(public.audit_logs,text)
+CREATE OR REPLACE FUNCTION audit.ocsf_metadata(entry public.audit_logs, profile text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (((((((((((((((CASE (entry).outcome WHEN 'denied'::text THEN (((',"action_id":2,"action":"Denied","disposition_id":2,"disposition":"Blocked"'::text || ',"metadata":{"profiles":["security_control"'::text) || COALESCE(((',"'::text || profile) || '"'::text), ''::text)) || '],'::text) ELSE (',"metadata":{'::text || COALESCE((('"profiles":["'::text || profile) || '"],'::text), ''::text)) END || '"version":"1.8.0","product":{"name":"Audit logs for Supabase","vendor_name":"supabase-audit-logs"},"uid":"'::text) || (entry).organization_id) || '/'::text) || (entry).chain) || '-'::text) || (entry).seq) || '","event_code":"'::text) || (entry).action) || '","tenant_uid":"'::text) || (entry).organization_id) || '"'::text) || COALESCE((',"correlation_uid":'::text || to_json((entry).request_id)), ''::text)) || ',"original_time":"'::text) || ((EXTRACT(epoch FROM (entry).created_at) * (1000000)::numeric))::bigint) || '","log_name":"public.audit_logs","log_version":"1"},"unmapped":{'::text)
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The metadata of an OCSF event, which name the entry, and the beginning of what is unmapped; before them the denial.
+
+-- function audit.ocsf_origin(public.audit_logs,text,text,text)
+CREATE OR REPLACE FUNCTION audit.ocsf_origin(entry public.audit_logs, email text, ip_address text, user_agent text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN ((((',"actor":{"user":'::text || audit.ocsf_user((entry).created_by, (entry).actor_type, email, (entry).details)) || '},"src_endpoint":'::text) || audit.ocsf_endpoint(ip_address, (entry).actor_type)) || COALESCE(((',"http_request":{"user_agent":'::text || to_json(user_agent)) || '}'::text), ''::text))
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The members of an OCSF event that say who did it, from where and with which program.
+
+-- function audit.ocsf_resource(public.audit_logs)
+CREATE OR REPLACE FUNCTION audit.ocsf_resource(entry public.audit_logs)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN ((COALESCE(('"uid":'::text || to_json((entry).resource_id)), ('"name":'::text || to_json(COALESCE((entry).resource_type, (entry).action)))) || ',"type":'::text) || to_json(COALESCE((entry).resource_type, split_part((entry).action, '.'::text, 1))))
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What it was done to: the members of an OCSF resource.
+
+-- function audit.ocsf_severity(text,text,jsonb)
+CREATE OR REPLACE FUNCTION audit.ocsf_severity(action text, outcome text, details jsonb)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (action = 'verification.failed'::text) THEN '"severity_id":5,"severity":"Critical"'::text WHEN (action ~~ 'alert.%'::text) THEN CASE lower((details ->> 'severity'::text)) WHEN 'info'::text THEN '"severity_id":1,"severity":"Informational"'::text WHEN 'low'::text THEN '"severity_id":2,"severity":"Low"'::text WHEN 'high'::text THEN '"severity_id":4,"severity":"High"'::text WHEN 'critical'::text THEN '"severity_id":5,"severity":"Critical"'::text ELSE '"severity_id":3,"severity":"Medium"'::text END WHEN ((action = 'capture.untracked'::text) OR (outcome = 'denied'::text)) THEN '"severity_id":3,"severity":"Medium"'::text WHEN (outcome = 'failure'::text) THEN '"severity_id":2,"severity":"Low"'::text ELSE '"severity_id":1,"severity":"Informational"'::text END
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How grave an event is: a broken chain is critical, an alert as grave as its rule says, a denial or the end of a
+capture medium, a failure low, all else informational.
+
+-- function audit.ocsf_status(text,text)
+CREATE OR REPLACE FUNCTION audit.ocsf_status(action text, outcome text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (action = ANY (ARRAY['alert.opened'::text, 'verification.failed'::text])) THEN (('"status_id":1,"status":"New","is_alert":true,"status_code":"'::text || outcome) || '"'::text) WHEN (action = 'alert.acknowledged'::text) THEN (('"status_id":2,"status":"In Progress","is_alert":false,"status_code":"'::text || outcome) || '"'::text) WHEN (action = 'alert.resolved'::text) THEN (('"status_id":4,"status":"Resolved","is_alert":false,"status_code":"'::text || outcome) || '"'::text) WHEN (outcome = 'success'::text) THEN '"status_id":1,"status":"Success","status_code":"success"'::text ELSE (('"status_id":2,"status":"Failure","status_code":"'::text || outcome) || '"'::text) END
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The status of an OCSF event: success or failure, or a finding's.
+
+-- function audit.ocsf_target(public.audit_logs,text,text,boolean)
+CREATE OR REPLACE FUNCTION audit.ocsf_target(entry public.audit_logs, target_id text, email text, own_account boolean)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN CASE WHEN ((target_id = ((entry).created_by)::text) OR ((target_id IS NULL) AND own_account)) THEN audit.ocsf_user((entry).created_by, (entry).actor_type, email, (entry).details) ELSE COALESCE((('{"uid":'::text || to_json(target_id)) || '}'::text), '{"name":"unknown"}'::text) END
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: To whom it was done, as an OCSF user: who is named, else the actor where such events concern the own account.
+
+-- function audit.ocsf_target_id(text,text,jsonb)
+CREATE OR REPLACE FUNCTION audit.ocsf_target_id(resource_type text, resource_id text, details jsonb)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (resource_type = ANY (ARRAY['user'::text, 'member'::text])) THEN resource_id ELSE (details ->> 'user_id'::text) END
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The user whom an event names as the one it was done to.
+
+-- function audit.ocsf_type_uid(text,jsonb)
+CREATE OR REPLACE FUNCTION audit.ocsf_type_uid(action text, details jsonb)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE action WHEN 'query.executed'::text THEN 600301 WHEN 'query.completed'::text THEN 600301 WHEN 'query.failed'::text THEN 600301 WHEN 'query.response_changed'::text THEN 600502 WHEN 'query.response_deleted'::text THEN 600507 WHEN 'user.login'::text THEN 300201 WHEN 'user.login_failed'::text THEN 300201 WHEN 'user.mfa_failed'::text THEN 300201 WHEN 'user.logout'::text THEN 300202 WHEN 'user.signed_up'::text THEN 300101 WHEN 'user.created'::text THEN 300101 WHEN 'user.password_changed'::text THEN 300103 WHEN 'user.password_reset_requested'::text THEN 300104 WHEN 'user.deleted'::text THEN 300106 WHEN 'user.mfa_enabled'::text THEN 300110 WHEN 'user.mfa_disabled'::text THEN 300111 WHEN 'permission.granted'::text THEN 300501 WHEN 'permission.revoked'::text THEN 300502 WHEN 'member.role_changed'::text THEN 300501 WHEN 'auditor.granted'::text THEN 300501 WHEN 'auditor.revoked'::text THEN 300502 WHEN 'member.added'::text THEN 300603 WHEN 'member.removed'::text THEN 300604 WHEN 'organization.created'::text THEN 300401 WHEN 'organization.updated'::text THEN 300403 WHEN 'organization.deleted'::text THEN 300404 WHEN 'api_key.added'::text THEN 300401 WHEN 'api_key.updated'::text THEN 300403 WHEN 'api_key.deleted'::text THEN 300404 WHEN 'api_token.created'::text THEN 300401 WHEN 'api_token.revoked'::text THEN 300404 WHEN 'budget.created'::text THEN 300401 WHEN 'budget.changed'::text THEN 300403 WHEN 'budget.deleted'::text THEN 300404 WHEN 'integration.configured'::text THEN CASE WHEN (details ? 'new'::text) THEN 300401 ELSE 300403 END WHEN 'integration.removed'::text THEN 300404 WHEN 'retention.changed'::text THEN 300403 WHEN 'hold.placed'::text THEN 300401 WHEN 'hold.released'::text THEN 300404 WHEN 'rule.changed'::text THEN 300403 WHEN 'access.denied'::text THEN 600399 WHEN 'api.accessed'::text THEN 600399 WHEN 'settings.viewed'::text THEN 600501 WHEN 'log.viewed'::text THEN 600501 WHEN 'log.searched'::text THEN 600504 WHEN 'subject.accessed'::text THEN 600501 WHEN 'subject.erased'::text THEN 600507 WHEN 'report.generated'::text THEN 600101 WHEN 'data.exported'::text THEN 600107 WHEN 'log.exported'::text THEN 600107 WHEN 'log.purged'::text THEN 100802 WHEN 'log.opened'::text THEN 100806 WHEN 'log.heartbeat'::text THEN 100899 WHEN 'capture.tracked'::text THEN 100809 WHEN 'capture.untracked'::text THEN 100810 WHEN 'capture.changed'::text THEN 100899 WHEN 'alert.opened'::text THEN 200401 WHEN 'alert.acknowledged'::text THEN 200402 WHEN 'alert.resolved'::text THEN 200403 WHEN 'verification.failed'::text THEN 200401 ELSE CASE split_part(action, '.'::text, '-1'::integer) WHEN 'created'::text THEN 600505 WHEN 'added'::text THEN 600505 WHEN 'updated'::text THEN 600502 WHEN 'changed'::text THEN 600502 WHEN 'deleted'::text THEN 600507 WHEN 'removed'::text THEN 600507 WHEN 'viewed'::text THEN 600501 WHEN 'searched'::text THEN 600504 WHEN 'generated'::text THEN 600101 WHEN 'imported'::text THEN 600106 WHEN 'exported'::text THEN 600107 WHEN 'shared'::text THEN 600108 ELSE 600399 END END
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Which OCSF 1.8.0 event an action is: type_uid, which is class_uid * 100 + activity_id.
+
+-- function audit.ocsf_user(uuid,text,text,jsonb)
+CREATE OR REPLACE FUNCTION audit.ocsf_user(created_by uuid, actor_type text, email text, details jsonb)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN ((('{'::text || COALESCE((('"uid":"'::text || created_by) || '",'::text), ''::text)) || CASE WHEN (email ~ '^[a-zA-Z0-9!#$%&''*+/=?^_`{|}~.-]+@[a-zA-Z0-9-]+\.[a-zA-Z0-9.-]+$'::text) THEN (((('"name":"'::text || email) || '","email_addr":"'::text) || email) || '",'::text) WHEN (email IS NOT NULL) THEN (('"name":'::text || to_json(email)) || ','::text) WHEN (created_by IS NULL) THEN (('"name":'::text || to_json(COALESCE((details ->> 'subject'::text), (details ->> 'database_role'::text), actor_type))) || ','::text) ELSE ''::text END) || CASE actor_type WHEN 'user'::text THEN '"type_id":1,"type":"User"}'::text WHEN 'service'::text THEN '"type_id":4,"type":"Service"}'::text WHEN 'api_key'::text THEN '"type_id":99,"type":"API Key"}'::text ELSE '"type_id":3,"type":"System"}'::text END)
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Who acted, as an OCSF user.
 
 -- function audit.on_ddl_command_end()
 CREATE OR REPLACE FUNCTION audit.on_ddl_command_end()
@@ -2438,6 +4382,171 @@ grant postgres: EXECUTE
 comment: Event trigger function: leaves an entry when a tracked table or one of the product's triggers is dropped, and makes
 the trigger anew.
 
+-- function audit.open_export(jsonb)
+CREATE OR REPLACE FUNCTION audit.open_export(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_export audit.exports;
+  v_part int := 1;
+  v_compiled audit.compiled_query;
+  v_scope text;
+  v_after audit.position;
+  v_source text;
+  v_limit int;
+  v_entries bigint;
+  v_before bigint;
+  v_total bigint;
+  v_first audit.position;
+  v_last audit.position;
+  v_next text;
+  v_select text;
+begin
+  perform audit.check_request(request, array['organization_id', 'query', 'filter', 'format', 'limit', 'cursor', 'export', 'gzip']);
+  if coalesce(request ->> 'gzip', 'false') not in ('true', 'false') then
+    perform audit.fail('AUARG', 'gzip is true or false.');
+  end if;
+  if coalesce(request ->> 'limit', '1000000') !~ '^\d{1,7}$' or coalesce((request ->> 'limit')::int, 1) not between 1 and 1000000 then
+    perform audit.fail('AUARG', 'limit is a whole number from 1 to 1,000,000: so many entries are in a part.');
+  end if;
+  v_limit := coalesce((request ->> 'limit')::int, 1000000);
+  if nullif(request -> 'export', 'null') is null then
+    if coalesce(request ->> 'format', '') not in ('csv', 'json', 'ndjson', 'ocsf', 'pdf') then
+      perform audit.fail('AUARG', format('There is no format "%s".', left(request ->> 'format', 50)), null,
+        'Formats are csv, json, ndjson, ocsf and pdf.');
+    elsif request ->> 'cursor' is not null then
+      perform audit.fail('AUCUR', 'A cursor goes on with an export.', null, 'Pass export and cursor as the part before gave them.');
+    end if;
+    v_export.id := gen_random_uuid();
+    v_export.organization_id := audit.requested_organization(request);
+    v_export.requested_by := auth.uid();
+    v_export.format := request ->> 'format';
+    v_export.gzip := coalesce((request ->> 'gzip')::boolean, false);
+    v_export.filter := audit.requested_tree(request);
+    v_export.until := clock_timestamp();
+  else
+    v_export := audit.find_export(audit.requested_export(request));
+    if audit.reach(v_export.organization_id) is null then
+      perform audit.fail('AUDEN', 'You no longer read the log of this organisation.');
+    elsif v_export.state in ('cancelled', 'failed') then
+      perform audit.fail('AUARG', 'The export was cancelled or given up.', null, 'Begin a new one.');
+    end if;
+    v_part := audit.part_after(v_export.id, request ->> 'cursor');
+  end if;
+
+  perform set_config('audit.query_now', v_export.until::text, true);
+  v_scope := 'export ' || v_export.id;
+  v_after := audit.read_cursor(v_export.organization_id, v_scope, request ->> 'cursor');
+  v_compiled := audit.compile_query(v_export.organization_id, v_export.filter);
+  v_source := format('%s and e.created_at <= %L', audit.matching_sql(v_export.organization_id, v_compiled), v_export.until)
+    || case when v_after is null then '' else ' and ' || audit.position_condition('e', '>', v_after) end;
+
+  -- A report says of how many entries it shows some; of other formats only one more than the part has is counted.
+  execute format(
+    'select count(*) from (select %s order by e.created_at limit %s) n',
+    v_source, case v_export.format when 'pdf' then 'all' else (v_limit + 1)::text end
+  ) into v_entries;
+  v_before := audit.entries_before(v_export.id, v_part);
+  v_total := case v_export.format when 'pdf' then v_before + v_entries end;
+  execute format(
+    'select null, e.created_at, e.chain, e.seq %s order by e.created_at, e.chain, e.seq limit 1', v_source
+  ) into v_first;
+  if v_entries > v_limit then
+    v_entries := v_limit;
+    execute format(
+      'select null, e.created_at, e.chain, e.seq %s order by e.created_at, e.chain, e.seq offset %s limit 1', v_source, v_limit - 1
+    ) into v_last;
+    v_next := audit.make_cursor(v_export.organization_id, v_scope, v_last);
+  else
+    execute format(
+      'select null, e.created_at, e.chain, e.seq %s order by e.created_at desc, e.chain desc, e.seq desc limit 1', v_source
+    ) into v_last;
+  end if;
+
+  v_select := format(
+    'select %s %s and e.created_at <= %L and %s and %s order by e.created_at, e.chain, e.seq',
+    audit.export_columns(v_export.format),
+    audit.matching_sql(v_export.organization_id, v_compiled, format(
+      -- A commitment that stands twice is the same identity twice.
+      'left join (select distinct on (i.identity_hash) i.identity_hash, i.email, i.ip_address, i.user_agent'
+        || ' from audit.identities i where i.organization_id = %L) i on i.identity_hash = e.identity_hash',
+      v_export.organization_id
+    )),
+    v_export.until,
+    case when v_after is null then 'true' else audit.position_condition('e', '>', v_after) end,
+    case when v_last is null then 'false' else audit.position_condition('e', '<=', v_last) end
+  );
+  perform audit.open_part(
+    v_export, v_part, v_entries, (v_first).chain || '-' || (v_first).seq, (v_last).chain || '-' || (v_last).seq, v_next
+  );
+  perform audit.record_reading(v_export.organization_id, 'log.exported', jsonb_build_object(
+    'export', v_export.id, 'part', v_part, 'format', v_export.format, 'query', left(audit.format_node(v_export.filter), 4000),
+    'entries', v_entries
+  ), 'export', v_export.id::text);
+  return jsonb_build_object(
+    'id', v_export.id, 'part', v_part, 'entries', v_entries, 'before', v_before, 'total', v_total, 'next', v_next,
+    'organization_id', v_export.organization_id,
+    'query', audit.format_node(v_export.filter), 'filter', v_export.filter, 'format', v_export.format, 'gzip', v_export.gzip,
+    'first', (v_first).chain || '-' || (v_first).seq, 'last', (v_last).chain || '-' || (v_last).seq,
+    'rows', case when v_export.format = 'pdf' then v_select end,
+    'copy', case v_export.format
+      when 'pdf' then null
+      when 'csv' then format('copy (%s) to stdout with (format csv, header)', v_select)
+      -- Lines as they are: plain text would double backslashes.
+      else format('copy (%s) to stdout with (format csv, quote E''\x01'', delimiter E''\x02'')', v_select)
+    end
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Begins a part of an export: counts it, leaves its log.exported entry, and says which statement writes it.
+
+-- function audit.open_part(audit.exports,integer,bigint,text,text,text)
+CREATE OR REPLACE FUNCTION audit.open_part(export audit.exports, part integer, entries bigint, first text, last text, next text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  if (open_part.export).requested_by is distinct from auth.uid() or audit.reach((open_part.export).organization_id) is null then
+    perform audit.fail('AUDEN', 'An export belongs to who asked for it.');
+  end if;
+  insert into audit.exports as x (id, organization_id, requested_by, format, gzip, filter, until, state)
+  values (
+    (open_part.export).id, (open_part.export).organization_id, (open_part.export).requested_by, (open_part.export).format,
+    (open_part.export).gzip, (open_part.export).filter, (open_part.export).until, 'streaming'
+  )
+  on conflict on constraint exports_pkey do nothing;
+  -- What is stored counts, not what the caller says of it.
+  if not exists (
+    select from audit.exports x
+    where x.id = (open_part.export).id and x.requested_by is not distinct from auth.uid()
+      and x.organization_id = (open_part.export).organization_id
+  ) then
+    perform audit.fail('AUDEN', 'An export belongs to who asked for it.');
+  end if;
+  insert into audit.export_parts as p (export, part, entries, first, last, next)
+  values ((open_part.export).id, open_part.part, open_part.entries, open_part.first, open_part.last, open_part.next)
+  on conflict on constraint export_parts_pkey do update
+    set entries = excluded.entries, first = excluded.first, last = excluded.last, next = excluded.next, bytes = null, sha256 = null
+    where not p.complete; -- whoever asks for a part again gets it again, and changes nothing
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Notes a part of an export that is about to be made.
+
 -- function audit.organization_of(text,text)
 CREATE OR REPLACE FUNCTION audit.organization_of(resource_type text, resource_id text)
  RETURNS uuid
@@ -2456,6 +4565,140 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The organisation under which the log last knew a resource; for rows whose parent was deleted in the same cascade.
+
+-- function audit.parse_any(audit.query_token[],integer,integer)
+CREATE OR REPLACE FUNCTION audit.parse_any(tokens audit.query_token[], INOUT n integer, depth integer, OUT node jsonb)
+ RETURNS record
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_any jsonb := '[]';
+  v_all jsonb := '[]';
+  v_inner record;
+  v_term jsonb;
+  v_negated boolean;
+  v_token audit.query_token;
+begin
+  if depth > 30 then
+    perform audit.fail_query('A query is nested at most 30 deep.', jsonb_build_object('position', (tokens[n]).at));
+  end if;
+  loop
+    v_token := tokens[n];
+    if v_token.kind is null or v_token.kind in ('or', ')') then
+      if jsonb_array_length(v_all) = 0 then
+        perform audit.fail_query(
+          case
+            when v_token.kind is null then 'The query ends where a term should stand.'
+            else format('A term is missing before "%s".', v_token.kind)
+          end,
+          jsonb_build_object('position', coalesce(v_token.at, (tokens[cardinality(tokens)]).at))
+        );
+      end if;
+      v_any := v_any || case jsonb_array_length(v_all) when 1 then v_all else jsonb_build_array(jsonb_build_object('and', v_all)) end;
+      exit when v_token.kind is distinct from 'or';
+      v_all := '[]';
+      n := n + 1;
+      continue;
+    end if;
+    if v_token.kind = 'and' then
+      if jsonb_array_length(v_all) = 0 or (tokens[n + 1]).kind is null or (tokens[n + 1]).kind in ('and', 'or', ')') then
+        perform audit.fail_query('"and" stands between two terms.', jsonb_build_object('position', v_token.at));
+      end if;
+      n := n + 1;
+      continue;
+    end if;
+
+    v_negated := false;
+    while (tokens[n]).kind = 'not' loop
+      v_negated := not v_negated;
+      n := n + 1;
+    end loop;
+    v_token := tokens[n];
+    v_term := v_token.node;
+    if v_token.kind = '(' then
+      v_inner := audit.parse_any(tokens, n + 1, depth + 1);
+      v_term := v_inner.node;
+      n := v_inner.n;
+      if (tokens[n]).kind is distinct from ')' then
+        perform audit.fail_query('A parenthesis is not closed.', jsonb_build_object('position', v_token.at));
+      end if;
+    elsif v_term is null then
+      perform audit.fail_query('"not" stands before a term.', jsonb_build_object('position', (tokens[n - 1]).at));
+    end if;
+    v_all := v_all || jsonb_build_array(case when v_negated then jsonb_build_object('not', v_term) else v_term end);
+    n := n + 1;
+  end loop;
+  node := case jsonb_array_length(v_any) when 1 then v_any -> 0 else jsonb_build_object('or', v_any) end;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Reads terms joined by "or" and "and", up to the end or to ")".
+
+-- function audit.parse_query(text)
+CREATE OR REPLACE FUNCTION audit.parse_query(query text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_tokens audit.query_token[];
+  v_parsed record;
+begin
+  if length(query) > 4000 then
+    perform audit.fail_query('A query has at most 4,000 characters.', '{"position": 4001}');
+  end if;
+  v_tokens := audit.query_tokens(coalesce(query, ''));
+  if cardinality(v_tokens) = 0 then
+    return '{"and": []}';
+  end if;
+  v_parsed := audit.parse_any(v_tokens, 1, 0);
+  if v_parsed.n <= cardinality(v_tokens) then
+    perform audit.fail_query('A parenthesis is closed that was not opened.', jsonb_build_object('position', (v_tokens[v_parsed.n]).at));
+  end if;
+  return audit.canonical_query(v_parsed.node, true);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The tree of a query in its string form: select audit.parse_query('action:api_key.* -provider:openai cost:>0.5').
+An empty query is {"and": []}, which every entry matches.
+
+-- function audit.part_after(uuid,text)
+CREATE OR REPLACE FUNCTION audit.part_after(export uuid, cursor text)
+ RETURNS integer
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_part int;
+begin
+  if part_after.cursor is null then
+    return 1;
+  end if;
+  select p.part + 1 into v_part from audit.export_parts p where p.export = part_after.export and p.next = part_after.cursor;
+  if v_part is null then
+    perform audit.fail('AUCUR', 'The cursor belongs to another export.', null, 'Pass "next" of the part before, unchanged.');
+  end if;
+  return v_part;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Which part of an export a cursor begins.
 
 -- function audit.partition_ranges()
 CREATE OR REPLACE FUNCTION audit.partition_ranges()
@@ -2478,6 +4721,65 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The log's partitions with the times they hold, the default one left out.
 
+-- function audit.path_order(text,text,text,text)
+CREATE OR REPLACE FUNCTION audit.path_order(sign text, value text, other_sign text DEFAULT NULL::text, other text DEFAULT NULL::text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN ((audit.number_value(value) IS NOT NULL) AND ((other IS NULL) OR (audit.number_value(other) IS NOT NULL))) THEN concat('@ ', sign, ' ', audit.number_value(value), (((' && @ '::text || other_sign) || ' '::text) || audit.number_value(other))) ELSE concat('@ ', sign, ' ', to_json(value), (((' && @ '::text || other_sign) || ' '::text) || to_json(other))) END
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A comparison by order in a jsonpath: numbers with numbers, all else as text, which ISO dates are.
+
+-- function audit.pattern_like(text)
+CREATE OR REPLACE FUNCTION audit.pattern_like(pattern text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select coalesce(string_agg(
+    case
+      when m.part[1] = '*' then '%'
+      when m.part[1] like '\\_' then regexp_replace(substr(m.part[1], 2), '([\\%_])', '\\\1')
+      else regexp_replace(m.part[1], '([\\%_])', '\\\1', 'g')
+    end, '' order by m.n
+  ), '')
+  from regexp_matches(pattern, '\*|\\.|[^*\\]+|\\$', 'g') with ordinality m (part, n)
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The LIKE pattern of a pattern with * as wildcard.
+
+-- function audit.pattern_regex(text)
+CREATE OR REPLACE FUNCTION audit.pattern_regex(pattern text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select '^' || coalesce(string_agg(
+    case
+      when m.part[1] = '*' then '.*'
+      when m.part[1] like '\\_' then regexp_replace(substr(m.part[1], 2), '([^[:alnum:]])', '\\\1')
+      else regexp_replace(m.part[1], '([^[:alnum:][:space:]])', '\\\1', 'g')
+    end, '' order by m.n
+  ), '') || '$'
+  from regexp_matches(pattern, '\*|\\.|[^*\\]+|\\$', 'g') with ordinality m (part, n)
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The regular expression of a pattern with * as wildcard.
+
 -- function audit.permitted_ip(uuid,text)
 CREATE OR REPLACE FUNCTION audit.permitted_ip(organization_id uuid, ip_address text)
  RETURNS text
@@ -2490,6 +4792,19 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The address as the organisation's setting ip_addresses lets it be kept: whole, its network, or not at all. Generated.
+
+-- function audit.position_condition(text,text,audit."position")
+CREATE OR REPLACE FUNCTION audit.position_condition(alias text, sign text, place audit."position")
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN format('(%1$s.created_at, %1$s.chain, %1$s.seq) %2$s (%3$L::timestamptz, %4$s, %5$s)'::text, alias, sign, (place).created_at, (place).chain, (place).seq)
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The condition that an entry stands before or after a position in time.
 
 -- function audit.qualified_name(regclass)
 CREATE OR REPLACE FUNCTION audit.qualified_name(relation regclass)
@@ -2506,6 +4821,329 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The relation's name with its schema, whatever the reader's search_path.
 
+-- function audit.query_fields()
+CREATE OR REPLACE FUNCTION audit.query_fields()
+ RETURNS TABLE(field text, kind text)
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  values
+    ('action', 'word'), ('outcome', 'word'), ('actor', 'person'), ('actor_type', 'word'), ('email', 'identity'),
+    ('ip', 'identity'), ('user_agent', 'identity'), ('resource', 'resource'), ('resource_type', 'word'),
+    ('resource_id', 'word'), ('provider', 'word'), ('cost', 'number'), ('request_id', 'word'), ('created', 'time'),
+    ('chain', 'integer'), ('seq', 'integer')
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The fields of the query language; beside them paths into details: new.…, old.…, changes.…, details.….
+
+-- function audit.query_instants(text)
+CREATE OR REPLACE FUNCTION audit.query_instants(value text)
+ RETURNS tstzrange
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_parts text[];
+  v_from timestamp;
+  v_step interval;
+begin
+  v_parts := regexp_match(value, '^(\d{1,6})(m|h|d|w|mo|y)$');
+  if v_parts is not null then
+    -- Ages count back from now: the transaction's time, or that of the export's first part, so that one thing is meant from
+    -- end to end.
+    v_from := coalesce(nullif(current_setting('audit.query_now', true), '')::timestamptz, now()) at time zone 'utc';
+    v_from := v_from - v_parts[1]::int * case v_parts[2]
+      when 'm' then interval '1 minute' when 'h' then interval '1 hour' when 'd' then interval '1 day'
+      when 'w' then interval '7 days' when 'mo' then interval '1 month' else interval '1 year'
+    end;
+    return tstzrange(v_from at time zone 'utc', null);
+  end if;
+
+  v_parts := regexp_match(value, '^(\d{4})(?:-(\d\d)(?:-(\d\d))?)?$');
+  if v_parts is not null then
+    v_from := make_date(v_parts[1]::int, coalesce(v_parts[2], '1')::int, coalesce(v_parts[3], '1')::int)::timestamp;
+    v_step := case
+      when v_parts[3] is not null then interval '1 day'
+      when v_parts[2] is not null then interval '1 month'
+      else interval '1 year'
+    end;
+    return tstzrange(v_from at time zone 'utc', (v_from + v_step) at time zone 'utc');
+  end if;
+
+  if value ~ '^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d(:?\d\d)?)?$' then
+    if value ~ '([Zz]|[+-]\d\d(:?\d\d)?)$' and value ~ '[Tt ].*([Zz]|[+-])' then
+      return tstzrange(value::timestamptz, value::timestamptz, '[]');
+    end if;
+    return tstzrange(value::timestamp at time zone 'utc', value::timestamp at time zone 'utc', '[]');
+  end if;
+  return null;
+exception when data_exception then
+  return null; -- no such day, hour or time zone
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What a date means: 2026, 2026-03, 2026-03-14 a whole year, month or day (UTC), a timestamp an instant, 7d everything
+since seven days ago (m, h, d, w, mo, y); null for what is no date.
+
+-- function audit.query_leaf(jsonb,jsonb)
+CREATE OR REPLACE FUNCTION audit.query_leaf(leaf jsonb, place jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_field text := leaf ->> 'field';
+  v_op text := leaf ->> 'op';
+  v_value jsonb := leaf -> 'value';
+  v_kind text;
+  v_each text;
+  v_values text[];
+begin
+  if jsonb_typeof(leaf -> 'field') is distinct from 'string' then
+    perform audit.fail_query('A field is named by a string.', place);
+  end if;
+  select f.kind into v_kind from audit.query_fields() f where f.field = v_field;
+  if v_kind is null then
+    if length(v_field) > 500 or cardinality(audit.query_path(v_field)) > 20 then
+      perform audit.fail_query('A path has at most 20 steps and 500 characters.', place);
+    elsif audit.query_path(v_field) is null then
+      perform audit.fail_query(
+        format('There is no field %s.', left(v_field, 100)), place,
+        format('Fields are %s, and paths: new.…, old.…, changes.…, details.…. Text with a colon in it is searched for in quotes.',
+          (select string_agg(f.field, ', ') from audit.query_fields() f))
+      );
+    end if;
+    v_kind := 'path';
+  end if;
+
+  if v_op is null or v_op not in ('eq', 'like', 'lt', 'lte', 'gt', 'gte', 'between', 'in', 'exists') then
+    perform audit.fail_query('There is no such comparison.', place,
+      'Comparisons are eq, like, lt, lte, gt, gte, between, in and exists.');
+  end if;
+  if v_op = 'exists' then
+    if v_value is not null then
+      perform audit.fail_query('exists takes no value.', place);
+    end if;
+    return jsonb_build_object('field', v_field, 'op', v_op);
+  end if;
+
+  if v_op in ('between', 'in') then
+    if jsonb_typeof(v_value) is distinct from 'array' then
+      perform audit.fail_query(format('%s takes an array of values.', v_op), place);
+    end if;
+    if v_op = 'between' and jsonb_array_length(v_value) <> 2 then
+      perform audit.fail_query('A range has two ends.', place);
+    elsif v_op = 'in' and jsonb_array_length(v_value) not between 1 and 200 then
+      perform audit.fail_query('A list has 1 to 200 values.', place);
+    end if;
+  else
+    v_value := jsonb_build_array(v_value);
+  end if;
+  if exists (select from jsonb_array_elements(v_value) e where jsonb_typeof(e) not in ('string', 'number', 'boolean')) then
+    perform audit.fail_query('A value is a string, a number or a boolean.', place);
+  end if;
+  v_values := array(select e.value from jsonb_array_elements_text(v_value) with ordinality e (value, n) order by e.n);
+
+  if v_op in ('lt', 'lte', 'gt', 'gte', 'between') and v_kind not in ('number', 'time', 'integer', 'path') then
+    perform audit.fail_query(format('%s is not compared by order.', v_field), place,
+      'Use field:value, field:* or a wildcard. cost, created, chain, seq and paths have an order.');
+  elsif v_op = 'like' and v_kind in ('number', 'time', 'integer') then
+    perform audit.fail_query(format('%s takes no wildcard.', v_field), place);
+  end if;
+  foreach v_each in array v_values loop
+    if length(v_each) > 2000 then
+      perform audit.fail_query('A value has at most 2,000 characters.', place);
+    elsif v_each = '' and v_kind <> 'path' then
+      perform audit.fail_query(format('A value is missing after %s.', v_field), place);
+    elsif v_kind = 'number' and audit.number_value(v_each) is null then
+      perform audit.fail_query(format('%s is compared with a number, not with "%s".', v_field, left(v_each, 100)), place);
+    elsif v_kind = 'integer' and (v_each !~ '^\d{1,18}$') then
+      perform audit.fail_query(format('%s is compared with a whole number, not with "%s".', v_field, left(v_each, 100)), place);
+    elsif v_kind = 'time' and audit.query_instants(v_each) is null then
+      perform audit.fail_query(
+        format('"%s" is no date.', left(v_each, 100)), place,
+        'Dates are 2026, 2026-03, 2026-03-14, 2026-03-14T15:09:26Z, or an age: 30m, 24h, 7d, 2w, 3mo, 1y.'
+      );
+    elsif v_field = 'outcome' and v_op <> 'like' and v_each not in ('success', 'failure', 'denied') then
+      perform audit.fail_query(format('"%s" is no outcome.', left(v_each, 100)), place, 'Outcomes are success, failure and denied.');
+    elsif v_field = 'actor_type' and v_op <> 'like' and v_each not in ('user', 'api_key', 'service', 'database', 'system') then
+      perform audit.fail_query(format('"%s" is no type of actor.', left(v_each, 100)), place,
+        'Types are user, api_key, service, database and system.');
+    end if;
+  end loop;
+  if v_op = 'like' then
+    v_values[1] := audit.canonical_pattern(v_values[1]);
+    if length(v_values[1]) - length(replace(v_values[1], '*', '')) > 20 then
+      perform audit.fail_query('A pattern has at most 20 wildcards.', place);
+    elsif v_values[1] = '*' then
+      return jsonb_build_object('field', v_field, 'op', 'exists');
+    elsif regexp_replace(v_values[1], '\\.', '', 'g') not like '%*%' then
+      return jsonb_build_object('field', v_field, 'op', 'eq', 'value', regexp_replace(v_values[1], '\\(.)', '\1', 'g'));
+    end if;
+  end if;
+  return jsonb_build_object(
+    'field', v_field, 'op', v_op,
+    'value', case when v_op in ('between', 'in') then to_jsonb(v_values) else to_jsonb(v_values[1]) end
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A comparison of a query tree, checked, with its values as strings.
+
+-- function audit.query_path(text)
+CREATE OR REPLACE FUNCTION audit.query_path(field text)
+ RETURNS text[]
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+declare
+  v_path text[];
+begin
+  if field !~ '^(new|old|changes|details)(\.([[:alnum:]_-]+|"([^"\\]|\\.)+"))+$' then
+    return null;
+  end if;
+  select array_agg(
+    case when m.part[1] like '"%' then regexp_replace(substr(m.part[1], 2, length(m.part[1]) - 2), '\\(.)', '\1', 'g') else m.part[1] end
+    order by m.n
+  )
+  into v_path
+  from regexp_matches(field, '[[:alnum:]_-]+|"(?:[^"\\]|\\.)+"', 'g') with ordinality m (part, n);
+  return case when v_path[1] = 'details' then v_path[2:] else v_path end;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The steps into details that a field of the query language names (changes.limit.new); null for what is no path.
+
+-- function audit.query_pattern(text)
+CREATE OR REPLACE FUNCTION audit.query_pattern(pattern text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select string_agg(
+    case when p.part[1] = '*' then '*' else audit.query_quoted(regexp_replace(p.part[1], '\\(.)', '\1', 'g')) end,
+    '' order by p.n
+  )
+  from regexp_matches(pattern, '\*|(?:[^*\\]|\\.|\\$)+', 'g') with ordinality p (part, n)
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A pattern as it stands in a query, with what is literal quoted where it must be.
+
+-- function audit.query_quoted(text)
+CREATE OR REPLACE FUNCTION audit.query_quoted(value text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN ((value ~ '^[[:alnum:]_@/+.:~-]+$'::text) AND (value !~ '\.\.'::text)) THEN value ELSE (('"'::text || regexp_replace(value, '(["\\])'::text, '\\\1'::text, 'g'::text)) || '"'::text) END
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A part of a value as it stands in a query: bare where that says the same, else quoted.
+
+-- function audit.query_tokens(text)
+CREATE OR REPLACE FUNCTION audit.query_tokens(query text)
+ RETURNS audit.query_token[]
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_tokens audit.query_token[] := '{}';
+  v_at int := 1;
+  v_rest text;
+  v_field text;
+  v_word record;
+  v_value record;
+begin
+  loop
+    v_at := v_at + length(substring(substr(query, v_at) from '^\s*'));
+    v_rest := substr(query, v_at);
+    exit when v_rest = '';
+    if cardinality(v_tokens) >= 1000 then
+      perform audit.fail_query('A query has at most 1,000 terms.', jsonb_build_object('position', v_at));
+    end if;
+    if left(v_rest, 1) in ('(', ')') then
+      v_tokens := v_tokens || row(left(v_rest, 1), null, v_at)::audit.query_token;
+      v_at := v_at + 1;
+    elsif v_rest ~* '^(or|and|not)(?=[\s()]|$)' then
+      v_tokens := v_tokens || row(lower(substring(v_rest from '^\w+')), null, v_at)::audit.query_token;
+      v_at := v_at + length(substring(v_rest from '^\w+'));
+    elsif v_rest ~ '^-' then
+      v_tokens := v_tokens || row('not', null, v_at)::audit.query_token;
+      v_at := v_at + 1;
+      if substr(query, v_at, 1) ~ '^\s?$' then
+        perform audit.fail_query('"-" stands before what is left out.', jsonb_build_object('position', v_at - 1), 'For example -provider:openai.');
+      end if;
+    else
+      v_field := (regexp_match(v_rest, '^([[:alpha:]_](?:[^\s():"]|"(?:[^"\\]|\\.)*")*):'))[1];
+      if v_field is not null then
+        v_value := audit.read_query_value(query, v_field, v_at, v_at + length(v_field) + 1);
+        v_tokens := v_tokens || row('term', v_value.node, v_at)::audit.query_token;
+        v_at := v_value.at;
+      else
+        v_word := audit.read_query_word(query, v_at);
+        if v_word.wild and v_word.pattern !~ '^([^*\\]|\\.)+\*$' then
+          perform audit.fail_query('In text a wildcard stands only at the end of a word.', jsonb_build_object('position', v_at),
+            'For example quart*.');
+        end if;
+        v_tokens := v_tokens || row('term', jsonb_build_object(
+            'text', case when v_word.wild then left(v_word.literal, -1) else v_word.literal end, 'at', v_at
+          )
+          || case when v_word.wild then '{"prefix": true}' else '{}'::jsonb end, v_at)::audit.query_token;
+        v_at := v_word.at;
+      end if;
+    end if;
+  end loop;
+  return v_tokens;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The tokens of a query in its string form.
+
+-- function audit.query_word(text)
+CREATE OR REPLACE FUNCTION audit.query_word(value text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN ((value ~ '^\.|\.$'::text) OR (value ~* '^(or|and|not)$'::text)) THEN (('"'::text || regexp_replace(value, '(["\\])'::text, '\\\1'::text, 'g'::text)) || '"'::text) ELSE audit.query_quoted(value) END
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A value as it stands in a query.
+
 -- function audit.random_salt()
 CREATE OR REPLACE FUNCTION audit.random_salt()
  RETURNS bytea
@@ -2517,6 +5155,245 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: 16 bytes from the server's strong random source.
+
+-- function audit.reach(uuid)
+CREATE OR REPLACE FUNCTION audit.reach(organization_id uuid)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case
+    when audit.caller() = 'service_role' or pg_catalog.pg_has_role(audit.caller()::name, 'postgres', 'usage') then 'all'
+    when reach.organization_id in (select audit.admin_organizations()) then 'all'
+    when reach.organization_id in (select audit.auditor_organizations()) then 'all'
+    when reach.organization_id in (select audit.member_organizations()) then 'own'
+  end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How much of an organisation's log the caller reads: all, own (activity), or null for nothing.
+
+-- function audit.read_cursor(uuid,text,text)
+CREATE OR REPLACE FUNCTION audit.read_cursor(organization_id uuid, scope text, cursor text)
+ RETURNS audit."position"
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_text text;
+  v_parts text[];
+begin
+  if cursor is null then
+    return null;
+  end if;
+  begin
+    v_text := convert_from(decode(rpad(translate(cursor, '-_', '+/'), (length(cursor) + 3) / 4 * 4, '='), 'base64'), 'UTF8');
+  exception when others then
+    v_text := null; -- not base64, or not text
+  end;
+  if length(cursor) <= 1000 and right(v_text, 8) = left(encode(sha256(convert_to(left(v_text, -8), 'UTF8')), 'hex'), 8) then
+    v_parts := string_to_array(v_text, '|');
+    if v_parts[1] is distinct from organization_id::text or v_parts[2] <> left(encode(sha256(convert_to(scope, 'UTF8')), 'hex'), 16) then
+      perform audit.fail('AUCUR', 'The cursor belongs to another search.', null,
+        'A cursor goes with the organisation, query, filter and sort of the request that gave it.');
+    end if;
+    return row(
+      case when cardinality(v_parts) = 7 then v_parts[6]::numeric end,
+      timestamptz 'epoch' + v_parts[3]::bigint * interval '1 microsecond', v_parts[4]::int, v_parts[5]::bigint
+    );
+  end if;
+  perform audit.fail('AUCUR', 'This is no cursor.', null, 'Pass "next" of the page before, unchanged.');
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The position that a cursor names; raises AUCUR for what is none.
+
+-- function audit.read_query_value(text,text,integer,integer)
+CREATE OR REPLACE FUNCTION audit.read_query_value(query text, field text, start integer, INOUT at integer, OUT node jsonb)
+ RETURNS record
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_op text;
+  v_word record;
+  v_end record;
+  v_values jsonb := '[]';
+  v_first text;
+begin
+  node := jsonb_build_object('field', field, 'at', start);
+  if substr(query, at, 1) = '(' then
+    at := at + 1;
+    loop
+      at := at + length(substring(substr(query, at) from '^\s*'));
+      v_word := audit.read_query_word(query, at);
+      if v_word.at = at then
+        perform audit.fail_query(format('A value is missing in the list after %s.', field), jsonb_build_object('position', at),
+          'A list is written field:(a or b).');
+      elsif v_word.wild then
+        perform audit.fail_query('A list holds no wildcards.', jsonb_build_object('position', at),
+          format('Write (%s:a* or %s:b*).', field, field));
+      end if;
+      v_values := v_values || to_jsonb(v_word.literal);
+      at := v_word.at + length(substring(substr(query, v_word.at) from '^\s*'));
+      if substr(query, at, 1) = ')' then
+        at := at + 1;
+        node := node || jsonb_build_object('op', 'in', 'value', v_values);
+        return;
+      elsif substr(query, at) !~* '^or\s' then
+        perform audit.fail_query(format('The list after %s goes on with "or" or ends with ")".', field), jsonb_build_object('position', at));
+      end if;
+      at := at + 2;
+    end loop;
+  end if;
+
+  v_op := substring(substr(query, at) from '^(>=|<=|>|<)');
+  at := at + coalesce(length(v_op), 0);
+  -- Two dots in bare text make a range; in quotes they are text.
+  v_first := substring(substr(query, at) from '^((?:[^\s()".]|\.(?!\.)|"(?:[^"\\]|\\.)*")+)\.\.');
+  if v_op is null and v_first is not null then
+    v_word := audit.read_query_word(v_first, 1);
+    v_end := audit.read_query_word(query, at + length(v_first) + 2);
+    if v_end.at = at + length(v_first) + 2 then
+      perform audit.fail_query('A range has two ends.', jsonb_build_object('position', at),
+        format('Write %s:a..b, or %s:>=a for an open end.', field, field));
+    end if;
+    at := v_end.at;
+    node := node || jsonb_build_object('op', 'between', 'value', jsonb_build_array(v_word.literal, v_end.literal));
+    return;
+  end if;
+
+  v_word := audit.read_query_word(query, at);
+  if v_word.at = at then
+    perform audit.fail_query(format('A value is missing after %s.', field), jsonb_build_object('position', at),
+      format('Write %s:value, %s:"a value", or %s:* for any.', field, field, field));
+  end if;
+  at := v_word.at;
+  if v_op is not null then
+    node := node || jsonb_build_object(
+      'op', case v_op when '>' then 'gt' when '>=' then 'gte' when '<' then 'lt' else 'lte' end, 'value', v_word.literal
+    );
+  elsif v_word.wild and v_word.pattern = '*' then
+    node := node || '{"op": "exists"}';
+  elsif v_word.wild then
+    node := node || jsonb_build_object('op', 'like', 'value', v_word.pattern);
+  else
+    node := node || jsonb_build_object('op', 'eq', 'value', v_word.literal);
+  end if;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Reads what stands after "field:", and makes the comparison.
+
+-- function audit.read_query_word(text,integer)
+CREATE OR REPLACE FUNCTION audit.read_query_word(query text, INOUT at integer, OUT literal text, OUT pattern text, OUT wild boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_start int := at;
+  v_part text;
+  v_text text;
+begin
+  literal := '';
+  pattern := '';
+  wild := false;
+  loop
+    v_part := substring(substr(query, at) from '^"(?:[^"\\]|\\.)*"');
+    if v_part is not null then
+      v_text := regexp_replace(substr(v_part, 2, length(v_part) - 2), '\\(.)', '\1', 'g');
+      literal := literal || v_text;
+      pattern := pattern || regexp_replace(v_text, '([*\\])', '\\\1', 'g');
+    elsif substr(query, at, 1) = '"' then
+      perform audit.fail_query('A quotation mark is not closed.', jsonb_build_object('position', at),
+        'Write \" for a quotation mark inside quotes.');
+    else
+      v_part := substring(substr(query, at) from '^[^\s()"]+');
+      exit when v_part is null;
+      literal := literal || v_part;
+      pattern := pattern || replace(v_part, '\', '\\');
+      wild := wild or v_part like '%*%';
+    end if;
+    at := at + length(v_part);
+  end loop;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Reads a word of a query, bare or quoted, from a position on.
+
+-- function audit.readable_organization(uuid)
+CREATE OR REPLACE FUNCTION audit.readable_organization(organization_id uuid DEFAULT NULL::uuid)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_organizations uuid[];
+begin
+  if readable_organization.organization_id is not null then
+    if audit.reach(readable_organization.organization_id) is null then
+      perform audit.fail('AUDEN', 'You do not read the log of this organisation.', null,
+        'Admins and auditors read all of it, members their own activity.');
+    end if;
+    return readable_organization.organization_id;
+  end if;
+  v_organizations := array(
+    select audit.member_organizations() union select audit.auditor_organizations()
+  );
+  if cardinality(v_organizations) = 1 then
+    return v_organizations[1];
+  elsif cardinality(v_organizations) > 1 then
+    perform audit.fail('AUARG', 'Name the organisation: you read the logs of several.', null,
+      'Pass organization_id, one of: ' || array_to_string(v_organizations, ', ') || '.');
+  elsif audit.reach(audit.system_organization()) = 'all' then
+    perform audit.fail('AUARG', 'Name the organisation whose log is meant.', null, 'Pass organization_id.');
+  end if;
+  perform audit.fail('AUDEN', 'You read no organisation''s log.', null,
+    'Admins and auditors read all of it, members their own activity, viewers nothing.');
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The organisation named, or the only one whose log the caller reads; raises AUDEN or AUARG where there is none.
+
+-- function audit.rebuild_search_index()
+CREATE OR REPLACE FUNCTION audit.rebuild_search_index()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  truncate audit.search_index, audit.search_positions;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Empties the search index; audit.index_entries() fills it again. Searches stay right meanwhile, but slower.
 
 -- function audit.record(uuid,text,text,text,jsonb,text,text,numeric)
 CREATE OR REPLACE FUNCTION audit.record(organization_id uuid, action text, resource_type text DEFAULT NULL::text, resource_id text DEFAULT NULL::text, details jsonb DEFAULT '{}'::jsonb, outcome text DEFAULT 'success'::text, provider text DEFAULT NULL::text, cost numeric DEFAULT NULL::numeric, OUT chain integer, OUT seq bigint, OUT hash bytea)
@@ -2549,6 +5426,36 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Records what no table shows: select * from audit.record(organization_id, 'report.generated', 'report', '2026-01').
 Returns the entry's chain, seq and hash as acknowledgement. organization_id null: the system organisation.
+
+-- function audit.record_reading(uuid,text,jsonb,text,text)
+CREATE OR REPLACE FUNCTION audit.record_reading(organization_id uuid, action text, details jsonb, resource_type text DEFAULT 'audit_log'::text, resource_id text DEFAULT NULL::text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  if record_reading.action not in ('log.searched', 'log.viewed', 'log.exported')
+    or audit.reach(record_reading.organization_id) is null
+  then
+    perform audit.fail('AUDEN', 'Only reading of a log that you may read is recorded here.');
+  end if;
+  if current_setting('transaction_read_only') = 'on' then
+    perform audit.fail('AUARG', 'Reading the log leaves an entry, and this transaction is read-only.', null,
+      'Use a connection that can write, or select from public.audit_logs.');
+  end if;
+  perform audit.record(
+    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id,
+    record_reading.details
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Leaves the entry that says the log was searched, viewed or exported.
 
 -- function audit.refresh_capture()
 CREATE OR REPLACE FUNCTION audit.refresh_capture()
@@ -2607,6 +5514,108 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether a type's JSON is the same under every TimeZone, DateStyle, IntervalStyle, extra_float_digits, bytea_output.
+
+-- function audit.request_export(jsonb)
+CREATE OR REPLACE FUNCTION audit.request_export(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_id uuid := gen_random_uuid();
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id', 'query', 'filter', 'format', 'gzip']);
+  v_organization := audit.requested_organization(request);
+  if coalesce(request ->> 'gzip', 'false') not in ('true', 'false') then
+    perform audit.fail('AUARG', 'gzip is true or false.');
+  end if;
+  if auth.uid() is null then
+    perform audit.fail('AUDEN', 'An export in the background is made with the rights of a user, and there is none.');
+  end if;
+  if coalesce(request ->> 'format', '') not in ('csv', 'json', 'ndjson', 'ocsf', 'pdf') then
+    perform audit.fail('AUARG', format('There is no format "%s".', left(request ->> 'format', 50)), null,
+      'Formats are csv, json, ndjson, ocsf and pdf.');
+  end if;
+  insert into audit.exports (id, organization_id, requested_by, format, gzip, filter, state)
+  values (
+    v_id, v_organization, auth.uid(), request ->> 'format', coalesce((request ->> 'gzip')::boolean, false),
+    audit.requested_tree(request), 'queued'
+  );
+  return audit.export_status(jsonb_build_object('export', v_id));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Puts an export in the queue; audit-jobs makes it, part by part, into Storage.
+
+-- function audit.requested_export(jsonb)
+CREATE OR REPLACE FUNCTION audit.requested_export(request jsonb)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if audit.as_uuid(request ->> 'export') is null then
+    perform audit.fail('AUARG', 'export is the UUID of an export.');
+  end if;
+  return (request ->> 'export')::uuid;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The id of the export that a request is about.
+
+-- function audit.requested_organization(jsonb)
+CREATE OR REPLACE FUNCTION audit.requested_organization(request jsonb)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if request ->> 'organization_id' is not null and audit.as_uuid(request ->> 'organization_id') is null then
+    perform audit.fail('AUARG', 'organization_id is a UUID.');
+  end if;
+  return audit.readable_organization((request ->> 'organization_id')::uuid);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The organisation of a request, if the caller reads its log.
+
+-- function audit.requested_tree(jsonb)
+CREATE OR REPLACE FUNCTION audit.requested_tree(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_query jsonb := audit.parse_query(coalesce(request ->> 'query', ''));
+  v_filter jsonb := audit.canonical_query(coalesce(nullif(request -> 'filter', 'null'), '{"and": []}'));
+  v_both jsonb := coalesce(v_filter -> 'and', jsonb_build_array(v_filter)) || coalesce(v_query -> 'and', jsonb_build_array(v_query));
+begin
+  return case jsonb_array_length(v_both) when 1 then v_both -> 0 else jsonb_build_object('and', v_both) end;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The canonical tree of a request's query and filter together.
 
 -- function audit.require_admin(uuid)
 CREATE OR REPLACE FUNCTION audit.require_admin(organization_id uuid)
@@ -2700,6 +5709,435 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Ends an auditor's access at once and leaves an entry; false if there was none. For admins of the organisation.
+
+-- function audit.sample_matching(uuid,audit.compiled_query,integer)
+CREATE OR REPLACE FUNCTION audit.sample_matching(organization_id uuid, compiled audit.compiled_query, at_most integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_names audit.position[];
+  v_source text;
+  v_sample jsonb;
+  v_first timestamptz;
+begin
+  if (compiled).term_groups = '[]' and audit.reach(organization_id) = 'all' then
+    v_source := audit.matching_sql(organization_id, compiled);
+  else
+    select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
+    from (
+      select c.created_at, c.chain, c.seq
+      from audit.search_candidates(organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, true, null, at_most) c
+      union all
+      select w.created_at, w.chain, w.seq from audit.waiting_entries(organization_id) w
+    ) c;
+    v_source := format(
+      'from audit.entries_by_name(%L, $1) e where (%s)', organization_id, (compiled).condition
+    );
+  end if;
+  execute format(
+    $q$
+    with sample as materialized (
+      select e.action, e.created_by, e.provider, (e.created_at at time zone 'utc')::date as day, e.created_at
+      %s order by e.created_at desc, e.chain desc, e.seq desc limit %s
+    ),
+    counted as (
+      select grouping(s.action, s.created_by, s.provider, s.day) as what, s.action, s.created_by, s.provider, s.day, count(*) as n
+      from sample s
+      group by grouping sets ((s.action), (s.created_by), (s.provider), (s.day), ())
+    )
+    select jsonb_build_object(
+      'of', (select count(*) from sample),
+      'newest', (select max(created_at) from sample),
+      'oldest', (select min(created_at) from sample),
+      'action', (
+        select coalesce(jsonb_agg(jsonb_build_object('value', action, 'count', n) order by n desc, action), '[]')
+        from counted where what = 7
+      ),
+      'actor', (
+        select coalesce(jsonb_agg(jsonb_build_object('value', c.created_by, 'email', i.email, 'count', c.n) order by c.n desc, c.created_by), '[]')
+        from (select * from counted where what = 11 and created_by is not null order by n desc, created_by limit 50) c
+        left join lateral (
+          select i.email from audit.identities i
+          where i.user_id = c.created_by and i.organization_id = %L and i.email is not null
+          order by i.created_at desc limit 1
+        ) i on true
+      ),
+      'provider', (
+        select coalesce(jsonb_agg(jsonb_build_object('value', provider, 'count', n) order by n desc, provider), '[]')
+        from counted where what = 13 and provider is not null
+      ),
+      'day', (select coalesce(jsonb_agg(jsonb_build_object('value', day, 'count', n) order by day), '[]') from counted where what = 14)
+    )
+    $q$,
+    v_source, at_most, organization_id
+  ) into v_sample using v_names;
+
+  if (v_sample ->> 'of')::int < at_most and coalesce(cardinality(v_names), 0) < at_most then
+    return v_sample || '{"complete": true}';
+  end if;
+  -- Older matches are supposed to come as thick as those counted.
+  select least(min(s.created_at), (v_sample ->> 'oldest')::timestamptz) into v_first
+  from (
+    select a.created_at from public.audit_logs a
+    where a.organization_id = sample_matching.organization_id order by a.created_at limit 1
+  ) s;
+  v_first := greatest(v_first, (compiled).from_time);
+  return v_sample || jsonb_build_object('complete', false, 'estimate', greatest((v_sample ->> 'of')::bigint, round(
+    (v_sample ->> 'of')::numeric * extract(epoch from (v_sample ->> 'newest')::timestamptz - v_first)
+      / nullif(extract(epoch from (v_sample ->> 'newest')::timestamptz - (v_sample ->> 'oldest')::timestamptz), 0)
+  )::bigint));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Counts of the newest matches by action, actor, provider and day, and how many matches there may be in all.
+
+-- function audit.search(text,uuid,text,integer)
+CREATE OR REPLACE FUNCTION audit.search(query text DEFAULT ''::text, organization_id uuid DEFAULT NULL::uuid, sort text DEFAULT '-created_at'::text, at_most integer DEFAULT 100)
+ RETURNS SETOF public.audit_events
+ LANGUAGE plpgsql
+ ROWS 100
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_organization uuid := audit.readable_organization(search.organization_id);
+  v_tree jsonb := audit.parse_query(coalesce(search.query, ''));
+  v_compiled audit.compiled_query := audit.compile_query(v_organization, v_tree);
+  v_found int;
+begin
+  if search.sort is null or search.sort not in ('-created_at', 'created_at', '-cost', 'cost') then
+    perform audit.fail('AUARG', format('There is no sort "%s".', left(search.sort, 50)), null, 'Sort by created_at, -created_at, cost or -cost.');
+  elsif search.at_most is null or search.at_most not between 1 and 10000 then
+    perform audit.fail('AUARG', 'at_most is from 1 to 10,000.', null, 'For more, export.');
+  end if;
+  return query
+    select m.organization_id, m.chain, m.seq, m.created_at, m.action, m.outcome, m.resource_type, m.resource_id,
+      m.created_by, m.actor_type, i.email, i.ip_address, i.user_agent, m.provider, m.cost, m.request_id, m.details
+    from audit.matching(v_organization, v_compiled, search.sort, null, search.at_most) with ordinality as m (
+      organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
+      identity_hash, provider, cost, request_id, details, prev_hash, hash, n
+    )
+    left join lateral (
+      select i.email, i.ip_address, i.user_agent from audit.identities i where i.identity_hash = m.identity_hash limit 1
+    ) i on true
+    order by m.n;
+  get diagnostics v_found = row_count;
+  perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
+    'query', left(audit.format_node(v_tree), 4000), 'sort', search.sort, 'entries', v_found, 'continued', false
+  ));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Searches the log: select * from audit.search('action:api_key.* created:7d "production"', organization_id).
+Leaves a log.searched entry. sql/README.md has the query language.
+
+-- function audit.search_candidates(uuid,jsonb,timestamp with time zone,timestamp with time zone,boolean,audit."position",integer)
+CREATE OR REPLACE FUNCTION audit.search_candidates(organization_id uuid, term_groups jsonb, from_time timestamp with time zone, to_time timestamp with time zone, descending boolean DEFAULT true, after audit."position" DEFAULT NULL::audit."position", at_most integer DEFAULT NULL::integer)
+ RETURNS TABLE(created_at timestamp with time zone, chain integer, seq bigint)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 100
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_groups jsonb := term_groups;
+  v_comparison text := case when descending then '<' else '>' end;
+  v_order text := case when descending then 'order by s.created_at desc, s.chain desc, s.seq desc'
+    else 'order by s.created_at, s.chain, s.seq' end;
+  v_base text;
+  v_first timestamptz;
+  v_last timestamptz;
+  v_months timestamp[];
+  v_month timestamp;
+  v_done int := 0;
+  v_step int := 1;
+  v_terms text;
+  v_names audit.position[];
+  v_count int := 0;
+  v_more int;
+begin
+  case audit.reach(search_candidates.organization_id)
+    when 'all' then null;
+    when 'own' then v_groups := audit.term_group('actor=', array[auth.uid()::text]) || v_groups;
+    else return;
+  end case;
+  v_base := concat_ws(' and ',
+    format('s.organization_id = %L', organization_id),
+    case when from_time is not null then format('s.created_at >= %L', from_time) end,
+    case when to_time is not null then format('s.created_at < %L', to_time) end,
+    case when not (after is null) then audit.position_condition('s', v_comparison, after) end
+  );
+  execute format(
+    'select min(s.created_at), max(s.created_at) from audit.search_index s where %s', v_base
+  ) into v_first, v_last;
+  if v_first is null then
+    return;
+  end if;
+
+  -- What is frequent stands near at hand: a stretch of the timeline is walked first. It lies in one month, or the
+  -- months after that are asked in any case.
+  if at_most is not null then
+    v_month := date_trunc('month', case when descending then v_last else v_first end at time zone 'utc');
+    execute format(
+      'select array_agg(row(null, n.created_at, n.chain, n.seq)::audit.position) from ('
+        || 'select s.* from (select s.created_at, s.chain, s.seq, s.terms from audit.search_index s where %s and %s %s limit 1000) s'
+        || ' where %s %s limit %s) n',
+      v_base, audit.month_condition(v_month), v_order,
+      audit.term_condition(organization_id, v_groups, v_month at time zone 'utc'), v_order, at_most
+    ) into v_names;
+    if cardinality(v_names) = at_most then
+      return query select n.created_at, n.chain, n.seq from unnest(v_names) n;
+      return;
+    end if;
+  end if;
+
+  -- Then by the terms: one month, three, twelve, …, so that what is found early ends it early, and what is nowhere takes
+  -- few statements.
+  v_months := array(
+    select m
+    from generate_series(
+      date_trunc('month', v_first at time zone 'utc'), date_trunc('month', v_last at time zone 'utc'), interval '1 month'
+    ) m
+    order by case when descending then m end desc, m
+  );
+  while v_done < cardinality(v_months) loop
+    select string_agg(
+      format('(%s and %s)', audit.month_condition(m), audit.term_condition(organization_id, v_groups, m at time zone 'utc')), ' or '
+    )
+    into v_terms
+    from unnest(v_months[v_done + 1:v_done + v_step]) m;
+    return query execute format(
+      'with s as materialized (select s.created_at, s.chain, s.seq from audit.search_index s where %s and (%s))'
+        || ' select s.created_at, s.chain, s.seq from s %s limit %s',
+      v_base, v_terms, v_order, coalesce((at_most - v_count)::text, 'all')
+    );
+    get diagnostics v_more = row_count;
+    v_count := v_count + v_more;
+    exit when v_count >= at_most;
+    v_done := v_done + v_step;
+    v_step := 4 * v_step;
+  end loop;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Names of indexed entries that have a term of each group, in order; of an organisation the caller reads, and of the
+caller's own activity where that is all the caller reads.
+
+-- function audit.search_page(jsonb)
+CREATE OR REPLACE FUNCTION audit.search_page(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+  v_tree jsonb;
+  v_query text;
+  v_sort text := coalesce(request ->> 'sort', '-created_at');
+  v_limit int := 50;
+  v_compiled audit.compiled_query;
+  v_entries public.audit_logs[];
+  v_last public.audit_logs;
+  v_page jsonb;
+  v_sample jsonb;
+begin
+  perform audit.check_request(request, array['organization_id', 'query', 'filter', 'sort', 'limit', 'cursor', 'include']);
+  v_organization := audit.requested_organization(request);
+  if v_sort not in ('-created_at', 'created_at', '-cost', 'cost') then
+    perform audit.fail('AUARG', format('There is no sort "%s".', left(v_sort, 50)), null, 'Sort by created_at, -created_at, cost or -cost.');
+  end if;
+  if request ? 'limit' then
+    if coalesce(request ->> 'limit', '') !~ '^\d{1,4}$' or (request ->> 'limit')::int not between 1 and 200 then
+      perform audit.fail('AUARG', 'limit is a whole number from 1 to 200.');
+    end if;
+    v_limit := (request ->> 'limit')::int;
+  end if;
+  if jsonb_typeof(coalesce(request -> 'include', '[]')) <> 'array'
+    or not coalesce(request -> 'include', '[]') <@ '["total", "facets"]'
+  then
+    perform audit.fail('AUARG', 'include holds "total" and "facets".');
+  end if;
+  v_tree := audit.requested_tree(request);
+  v_query := audit.format_node(v_tree);
+  v_compiled := audit.compile_query(v_organization, v_tree);
+  v_entries := array(
+    select m from audit.matching(
+      v_organization, v_compiled, v_sort, audit.read_cursor(v_organization, v_sort || ' ' || v_tree, request ->> 'cursor'), v_limit + 1
+    ) m
+  );
+  if cardinality(v_entries) > v_limit then
+    v_entries := v_entries[:v_limit];
+    v_last := v_entries[v_limit];
+  end if;
+  v_page := jsonb_build_object(
+    'organization_id', v_organization, 'query', v_query, 'filter', v_tree, 'sort', v_sort,
+    'entries', audit.entries_json(v_entries),
+    'next', case when v_last.seq is not null then audit.make_cursor(
+      v_organization, v_sort || ' ' || v_tree,
+      row(case when v_sort like '%cost' then v_last.cost end, v_last.created_at, v_last.chain, v_last.seq)::audit.position
+    ) end
+  );
+  if request -> 'include' ?| array['total', 'facets'] then
+    v_sample := audit.sample_matching(v_organization, v_compiled, 10000);
+    if request -> 'include' ? 'total' then
+      v_page := v_page || jsonb_build_object('total', jsonb_build_object(
+        'value', coalesce(v_sample -> 'estimate', v_sample -> 'of'), 'exact', v_sample -> 'complete'
+      ));
+    end if;
+    if request -> 'include' ? 'facets' then
+      v_page := v_page || jsonb_build_object('facets', v_sample - 'estimate' - 'newest' - 'oldest');
+    end if;
+  end if;
+
+  perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
+    'query', left(v_query, 4000), 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
+  ));
+  return v_page;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A page of a search as JSON, for the function "audit"; sql/README.md lists the fields. Leaves a log.searched entry.
+
+-- function audit.search_seed(uuid,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.search_seed(organization_id uuid, created_at timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN hashint8extended((((EXTRACT(year FROM (created_at AT TIME ZONE 'utc'::text)) * (12)::numeric) + EXTRACT(month FROM (created_at AT TIME ZONE 'utc'::text))))::bigint, uuid_hash_extended(organization_id, (0)::bigint))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: With what the terms of an organisation's month are salted.
+
+-- function audit.search_tail(uuid)
+CREATE OR REPLACE FUNCTION audit.search_tail(organization_id uuid)
+ RETURNS TABLE(chain integer, seq bigint, last_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER ROWS 10
+ SET search_path TO ''
+AS $function$
+  select h.chain, coalesce(p.seq, 0), coalesce(p.last_at, '-infinity')
+  from audit.heads h
+  left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+  where h.organization_id = search_tail.organization_id and h.seq > coalesce(p.seq, 0)
+    and audit.reach(search_tail.organization_id) is not null
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The chains of an organisation that have entries which the search index does not have yet, and after which seq.
+
+-- function audit.search_term(bigint,text)
+CREATE OR REPLACE FUNCTION audit.search_term(seed bigint, term text)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((hashtextextended(term, seed) >> 32))::integer
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The number under which the search index keeps a term.
+
+-- function audit.search_terms(public.audit_logs)
+CREATE OR REPLACE FUNCTION audit.search_terms(entry public.audit_logs)
+ RETURNS integer[]
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+declare
+  v_seed bigint := audit.search_seed(entry.organization_id, entry.created_at);
+  v_words text[] := audit.search_tokens(audit.search_text(entry)) || array_remove(array[
+    'action=' || entry.action,
+    'action^' || split_part(entry.action, '.', 1),
+    'actor=' || entry.created_by,
+    'resource_type=' || entry.resource_type,
+    'identity=' || encode(entry.identity_hash, 'hex'),
+    case when entry.cost > 0 then 'cost=' || audit.cost_bucket(entry.cost) end
+  ], null);
+begin
+  -- Every entry of the log passes here once, so there is no function per word and no set per word.
+  return array(
+    select audit.search_term(v_seed, w.word) from unnest(v_words) w (word)
+    union
+    select audit.search_term(v_seed, 'prefix ' || left(w.word, 3)) from unnest(v_words) w (word) where w.word > ':' collate "C"
+    union
+    select unnest(array[audit.search_term(v_seed, p.part), audit.search_term(v_seed, 'prefix ' || left(p.part, 3))])
+    from (
+      select unnest(string_to_array(w.word, '-')) as part
+      from unnest(v_words) w (word)
+      where w.word like '%-%' and w.word not like '________-____-____-____-____________'
+    ) p
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Everything an entry is found by: its words, the beginnings of those that begin with a letter, and some fields whole.
+
+-- function audit.search_text(public.audit_logs)
+CREATE OR REPLACE FUNCTION audit.search_text(entry public.audit_logs)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN concat_ws(' '::text, (entry).action, (entry).outcome, (entry).resource_type, (entry).resource_id, ((entry).created_by)::text, (entry).actor_type, (entry).provider, ((entry).cost)::text, (entry).request_id, CASE WHEN (strpos(((entry).details)::text, '\'::text) > 0) THEN regexp_replace(((entry).details)::text, '\\(u[0-9a-f]{4}|.)'::text, ' '::text, 'g'::text) ELSE ((entry).details)::text END)
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What free text is looked for in: action, outcome, resource, actor, provider, cost, request and all of the details.
+
+-- function audit.search_tokens(text)
+CREATE OR REPLACE FUNCTION audit.search_tokens(content text)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN regexp_split_to_array(lower((content COLLATE "und-x-icu")), '[^[:alnum:]-]+'::text)
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What stands between spaces and punctuation, in lower case; words joined by hyphens are still one.
+
+-- function audit.search_words(text)
+CREATE OR REPLACE FUNCTION audit.search_words(content text)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ARRAY(SELECT w.word FROM (unnest(audit.search_tokens(search_words.content)) WITH ORDINALITY t(token, n) CROSS JOIN LATERAL unnest(CASE WHEN (t.token ~~ '________-____-____-____-____________'::text) THEN ARRAY[t.token] ELSE string_to_array(t.token, '-'::text) END) WITH ORDINALITY w(word, n)) WHERE (w.word <> ''::text) ORDER BY t.n, w.n)
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The words of a text in order and in lower case: runs of letters and digits of any script; a UUID is one word.
 
 -- function audit.secret_pattern()
 CREATE OR REPLACE FUNCTION audit.secret_pattern()
@@ -2796,9 +6234,85 @@ RETURN '00000000-0000-0000-0000-000000000000'::uuid
 
 owner postgres
 grant audit_writer: EXECUTE
+grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The nil UUID: the organisation of events that belong to no tenant, and of the project's own settings.
+
+-- function audit.term_condition(uuid,jsonb,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.term_condition(organization_id uuid, term_groups jsonb, month timestamp with time zone)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select coalesce(string_agg(
+    format(case when cardinality(g.terms) = 1 then 's.terms @> %L' else 's.terms && %L' end, g.terms), ' and '
+  ), 'true')
+  from (
+    select array(
+      select audit.search_term(audit.search_seed(term_condition.organization_id, term_condition.month), t.term)
+      from jsonb_array_elements_text(e.term_group) t (term)
+    ) as terms
+    from jsonb_array_elements(term_condition.term_groups) e (term_group)
+  ) g
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The condition that a row s of the search index has a term of each group.
+
+-- function audit.term_group(text,text[])
+CREATE OR REPLACE FUNCTION audit.term_group(kind text, term_values text[])
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_array(jsonb_agg(distinct term_group.kind || t.value)) from unnest(term_group.term_values) t (value)
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A list with one group of index terms: some values of one kind.
+
+-- function audit.timeline(uuid,timestamp with time zone,timestamp with time zone,boolean,audit."position",integer)
+CREATE OR REPLACE FUNCTION audit.timeline(organization_id uuid, from_time timestamp with time zone, to_time timestamp with time zone, descending boolean, after audit."position", at_most integer)
+ RETURNS SETOF public.audit_logs
+ LANGUAGE plpgsql
+ STABLE ROWS 100
+ SET search_path TO ''
+AS $function$
+begin
+  if descending then
+    return query
+      select a.* from public.audit_logs a
+      where a.organization_id = timeline.organization_id
+        and a.created_at >= coalesce(from_time, '-infinity') and a.created_at < coalesce(to_time, 'infinity')
+        and (a.created_at, a.chain, a.seq)
+          < (coalesce((after).created_at, 'infinity'), coalesce((after).chain, 2147483647), coalesce((after).seq, 9223372036854775807))
+      order by a.created_at desc, a.chain desc, a.seq desc
+      limit at_most;
+  else
+    return query
+      select a.* from public.audit_logs a
+      where a.organization_id = timeline.organization_id
+        and a.created_at >= coalesce(from_time, '-infinity') and a.created_at < coalesce(to_time, 'infinity')
+        and (a.created_at, a.chain, a.seq) > (coalesce((after).created_at, '-infinity'), coalesce((after).chain, -1), coalesce((after).seq, -1))
+      order by a.created_at, a.chain, a.seq
+      limit at_most;
+  end if;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The next entries of an organisation in time, before or after a position, as far as the caller may see them.
 
 -- function audit.track(text,jsonb)
 CREATE OR REPLACE FUNCTION audit.track(table_name text, options jsonb DEFAULT '{}'::jsonb)
@@ -3278,6 +6792,88 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Opens every commitment to an identity: verified, missing (erased, or removed by somebody), mismatched (tampered).
 
+-- function audit.view_entry(jsonb)
+CREATE OR REPLACE FUNCTION audit.view_entry(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+  v_name int[];
+  v_chain int;
+  v_seq bigint;
+  v_entry public.audit_logs;
+  v_page jsonb;
+begin
+  perform audit.check_request(request, array['organization_id', 'name']);
+  v_organization := audit.requested_organization(request);
+  if coalesce(request ->> 'name', '') !~ '^\d{1,9}-\d{1,18}$' then
+    perform audit.fail('AUARG', 'An entry is named by chain and position: 3-17.');
+  end if;
+  v_chain := split_part(request ->> 'name', '-', 1)::int;
+  v_seq := split_part(request ->> 'name', '-', 2)::bigint;
+  select * into v_entry from public.audit_logs a where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq;
+  if not found then
+    perform audit.fail('AUNOT', format('There is no entry %s that you may read.', request ->> 'name'));
+  end if;
+  v_page := jsonb_build_object(
+    'entry', audit.entries_json(array[v_entry]) -> 0,
+    'entry_text', audit.entry_text(v_entry),
+    'previous', (
+      select audit.entries_json(array[a]) -> 0 from public.audit_logs a
+      where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq - 1 and a.created_at <= v_entry.created_at
+    ),
+    'next', (
+      select audit.entries_json(array[a]) -> 0 from public.audit_logs a
+      where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq + 1 and a.created_at >= v_entry.created_at
+    ),
+    -- One request lasts minutes at most.
+    'request', audit.entries_json(array(
+      select a from public.audit_logs a
+      where a.organization_id = v_organization and a.request_id = v_entry.request_id
+        and a.created_at between v_entry.created_at - interval '10 minutes' and v_entry.created_at + interval '10 minutes'
+      order by a.created_at, a.chain, a.seq
+      limit 50
+    )),
+    'proof', '{"state": "pending"}'::jsonb
+  );
+  perform audit.record_reading(v_organization, 'log.viewed', '{}', 'audit_log', request ->> 'name');
+  return v_page;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: One entry with its exact text, its neighbours in the chain and the other entries of its request. Leaves a log.viewed entry.
+
+-- function audit.waiting_entries(uuid)
+CREATE OR REPLACE FUNCTION audit.waiting_entries(organization_id uuid)
+ RETURNS SETOF public.audit_logs
+ LANGUAGE plpgsql
+ STABLE ROWS 100
+ SET search_path TO ''
+AS $function$
+begin
+  return query
+    select e.*
+    from audit.search_tail(waiting_entries.organization_id) t
+    cross join lateral (
+      select a.* from public.audit_logs a
+      where a.organization_id = waiting_entries.organization_id and a.chain = t.chain and a.seq > t.seq and a.created_at >= t.last_at
+      offset 0
+    ) e;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The entries that the search index does not have yet, as the caller may see them.
+
 -- function audit.with_children(regclass)
 CREATE OR REPLACE FUNCTION audit.with_children(table_name regclass)
  RETURNS SETOF regclass
@@ -3325,6 +6921,34 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The value with each part whose path (a JSON array) is a key of cuts replaced by what stands there.
+
+-- function audit.word_groups(text,boolean)
+CREATE OR REPLACE FUNCTION audit.word_groups(content text, prefix boolean DEFAULT false)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  -- Long words are rare words; four of them narrow enough.
+  select coalesce(jsonb_agg(jsonb_build_array(w.term) order by w.rank desc), '[]')
+  from (
+    select length(w.word) as rank,
+      case when word_groups.prefix and w.n = w.of then 'prefix ' || left(w.word, 3) else w.word end as term
+    from (
+      select w.word, w.n, count(*) over () as of from unnest(audit.search_words(word_groups.content)) with ordinality w (word, n)
+    ) w
+    -- The beginning of a number or an id has no term (500).
+    where not (word_groups.prefix and w.n = w.of and w.word < ':' collate "C")
+    order by 1 desc
+    limit 4
+  ) w
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The index terms of the words of a text, a group each; with prefix, of the beginning of its last word.
 
 -- event trigger audit_on_ddl_command_end
 on ddl_command_end execute audit.on_ddl_command_end() (enabled O)

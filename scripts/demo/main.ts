@@ -61,6 +61,8 @@ async function replayTrace(client: Client, stack: StackInfo): Promise<void> {
 
 function printNextSteps(stack: StackInfo): void {
   const names = new Map(stack.organizations.map(({ id, name }) => [id, name]));
+  const admin = stack.users.find(({ role }) => role === "admin");
+  const password = stack.users[0]?.password ?? "demo-password";
   console.log(`
 What to try next
 
@@ -72,10 +74,21 @@ What to try next
     select created_at, email, ip_address, action, details from audit_events
     where action = 'member.role_changed';
 
+    select created_at, email, action, details
+    from audit.search('action:(api_key.added or member.*) created:7d', '${admin?.organization_id}');
+
     delete from audit_logs;        -- refused
     select * from audit.verify();  -- recomputes every hash
 
-  Sign in (password ${stack.users[0]?.password ?? "demo-password"}):
+  Search and export over HTTP (described at ${stack.api_url}/functions/v1/audit/reference):
+
+    TOKEN=$(curl -s '${stack.api_url}/auth/v1/token?grant_type=password' -H 'content-type: application/json' \\
+      -H 'apikey: ${stack.anon_key}' \\
+      -d '{"email": "${admin?.email}", "password": "${password}"}' | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')
+    curl "${stack.api_url}/functions/v1/audit/logs?q=action:api_key.*&limit=2" -H "authorization: Bearer $TOKEN"
+    curl "${stack.api_url}/functions/v1/audit/export?format=csv" -H "authorization: Bearer $TOKEN" -o audit.csv
+
+  Sign in (password ${password}):
 `);
   console.log(formatTable(
     ["user", "role", "organisation"],

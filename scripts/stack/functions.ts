@@ -17,6 +17,8 @@ export type FunctionsOptions = {
   root: string;
   /** What the functions see; as on hosted, SUPABASE_URL and its like. */
   env: Record<string, string>;
+  /** What single functions see besides. On hosted a project's secrets are seen by all of its functions. */
+  secrets?: Record<string, Record<string, string>>;
   logDir: string;
 };
 
@@ -29,7 +31,7 @@ export type Functions = {
 
 type Worker = { child: ChildProcess; port: number };
 
-export function createFunctions({ root, env, logDir }: FunctionsOptions): Functions {
+export function createFunctions({ root, env, secrets = {}, logDir }: FunctionsOptions): Functions {
   const workers = new Map<string, Promise<Worker>>();
 
   async function names(): Promise<string[]> {
@@ -51,7 +53,7 @@ export function createFunctions({ root, env, logDir }: FunctionsOptions): Functi
     const log = openSync(join(logDir, `function-${name}.log`), "a", 0o600);
     const child = spawn(denoProgram(), args, {
       cwd: root,
-      env: { PATH: process.env.PATH, HOME: process.env.HOME, NO_COLOR: "1", ...env },
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, NO_COLOR: "1", ...env, ...secrets[name] },
       stdio: ["ignore", log, log],
     });
     closeSync(log);
@@ -86,11 +88,11 @@ export function createFunctions({ root, env, logDir }: FunctionsOptions): Functi
       const response = await fetch(`http://127.0.0.1:${port}/${name}${path}${search}`, {
         method: request.method,
         headers,
-        body: request.body,
+        // Whole, as the hosted gateway sends it on.
+        body: request.body === null ? null : await request.arrayBuffer(),
         redirect: "manual",
-        duplex: "half",
         signal: request.signal,
-      } as RequestInit);
+      });
       // fetch has decoded the body already.
       const answer = new Headers(response.headers);
       if (answer.has("content-encoding")) {

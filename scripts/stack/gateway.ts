@@ -69,7 +69,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const path = `/${rest.join("/")}`;
     if (pathname === "/health") return Response.json({ status: "ok" });
     if (version === "v1" && service === "auth") {
-      return path === "/health" ? options.auth(request, path, client) : await guarded(request, path, client);
+      // As on hosted, what everybody may know needs no key.
+      const open = ["/health", "/.well-known/jwks.json"].includes(path);
+      return open ? options.auth(request, path, client) : await guarded(request, path, client);
     }
     if (version === "v1" && service === "storage") return options.storage(request, path);
     if (version === "v1" && service === "functions") return callFunction(request, rest);

@@ -115,9 +115,8 @@ async function startServices(
       SUPABASE_DB_URL: urlFor("postgres"),
       // On hosted the functions verify tokens by the project's JWKS; here there is one shared secret.
       JWT_SECRET: keys.jwt_secret,
-      AUDIT_JOBS_SECRET: keys.jobs_secret,
-      AUDIT_LOG_SEED: keys.log_seed,
     },
+    secrets: { "audit-jobs": { AUDIT_JOBS_SECRET: keys.jobs_secret, AUDIT_LOG_SEED: keys.log_seed } },
   });
   undo.push(functions.stop);
   const auth = createAuth({
@@ -139,11 +138,21 @@ async function startServices(
   });
   undo.push(gateway.stop);
   const adminPool = poolOf(ADMIN);
+  await keepSecrets(adminPool, {
+    audit_jobs_url: `${api}/functions/v1/audit-jobs`,
+    audit_jobs_secret: keys.jobs_secret,
+  });
   const net = startNetWorker(adminPool);
   undo.push(net.stop);
   const clock = startClock({ pool: adminPool, urlFor });
   undo.push(clock.stop);
   return api;
+}
+
+/** In the Vault, where the schedules find what they call. */
+async function keepSecrets(pool: pg.Pool, secrets: Record<string, string>): Promise<void> {
+  await pool.query("delete from vault.secrets where name = any ($1)", [Object.keys(secrets)]);
+  await pool.query("select vault.create_secret(value, key) from jsonb_each_text($1)", [JSON.stringify(secrets)]);
 }
 
 async function describeStack(api: string, keys: Keys, dbUrl: string, adminUrl: string): Promise<StackInfo> {

@@ -69,6 +69,9 @@ create or replace view audit.error_codes as
     ('AUORG', 422, 'no_organization', 'The organisation of a row could not be determined.'),
     ('AUOPT', 422, 'invalid_option', 'An option is unknown, of the wrong type or names no column.'),
     ('AUARG', 422, 'invalid_argument', 'An argument is missing or out of range.'),
+    ('AUQRY', 400, 'invalid_query', 'A query could not be read; the detail says where.'),
+    ('AUCUR', 400, 'invalid_cursor', 'A cursor was edited, or belongs to another search.'),
+    ('AUNOT', 404, 'not_found', 'There is no such thing that the caller may read.'),
     ('AUDEN', 403, 'access_denied', 'The caller may not do this.'),
     ('AUSTL', 409, 'capture_stale', 'The table was altered after it was tracked; track it again.'),
     ('AUROW', 409, 'rows_unpaired', 'An update''s old and new rows could not be paired.')
@@ -3378,10 +3381,3745 @@ create or replace view audit.coverage as
 comment on view audit.coverage is
   'Every table that is or should be captured: whether capture is whole, else what is wrong (a row each) and the way out.';
 
+-- sql/500_search_index.sql
+
+-- The search index: which entries hold which words and values. It is made behind the writers, a few seconds late, by
+-- audit.index_entries(), so it costs a write nothing; entries that it does not have yet are found by reading them
+-- (sql/README.md, "Search", has the measurements).
+--
+-- It only finds candidates: every result is read from the log, by the caller's own rights, and compared exactly. So it
+-- may be lost, late or emptied (audit.rebuild_search_index()) without a single wrong answer.
+
+create table if not exists audit.search_index (
+  organization_id uuid not null,
+  created_at timestamptz not null,
+  chain int not null,
+  seq bigint not null,
+  terms int[] not null
+);
+
+comment on table audit.search_index is 'What each entry can be found by. Derived from the log, and disposable.';
+comment on column audit.search_index.organization_id is 'The organisation of the entry.';
+comment on column audit.search_index.created_at is 'The entry''s time.';
+comment on column audit.search_index.chain is 'The entry''s chain.';
+comment on column audit.search_index.seq is 'The entry''s position in its chain.';
+comment on column audit.search_index.terms is 'Hashes of its words, paths and values, salted with organisation and month.';
+
+create table if not exists audit.search_positions (
+  organization_id uuid not null,
+  chain int not null,
+  seq bigint not null,
+  last_at timestamptz not null,
+  constraint search_positions_pkey primary key (organization_id, chain)
+)
+with (fillfactor = 50);
+
+comment on table audit.search_positions is 'How far the search index has come; written by audit.index_entries() only.';
+comment on column audit.search_positions.organization_id is 'Whose chain.';
+comment on column audit.search_positions.chain is 'The chain.';
+comment on column audit.search_positions.seq is 'The last entry that is indexed.';
+comment on column audit.search_positions.last_at is 'Its time; no later entry of the chain is earlier.';
+
+-- Newest or oldest first, page by page, also among entries of one instant.
+create index if not exists search_index_timeline_idx
+  on audit.search_index (organization_id, created_at, chain, seq);
+-- Which entries have these terms?
+create index if not exists search_index_terms_idx on audit.search_index using gin (terms);
+
+revoke all on audit.search_index, audit.search_positions from public, anon, authenticated, service_role;
+
+-- Terms ---------------------------------------------------------------------------------------------------------------
+
+-- Terms are salted with organisation and month: a word that is frequent elsewhere, or was once, costs nothing here.
+create or replace function audit.search_seed(organization_id uuid, created_at timestamptz)
+  returns bigint
+  language sql
+  immutable
+  parallel safe
+  return hashint8extended(
+    (extract(year from created_at at time zone 'utc') * 12 + extract(month from created_at at time zone 'utc'))::bigint,
+    uuid_hash_extended(organization_id, 0)
+  );
+
+comment on function audit.search_seed(uuid, timestamptz) is 'With what the terms of an organisation''s month are salted.';
+
+create or replace function audit.search_term(seed bigint, term text)
+  returns int
+  language sql
+  immutable
+  parallel safe
+  return (hashtextextended(term, seed) >> 32)::int;
+
+comment on function audit.search_term(bigint, text) is 'The number under which the search index keeps a term.';
+
+create or replace function audit.search_tokens(content text)
+  returns text[]
+  language sql
+  immutable
+  parallel safe
+  return regexp_split_to_array(lower(content collate "und-x-icu"), '[^[:alnum:]-]+');
+
+comment on function audit.search_tokens(text) is
+  'What stands between spaces and punctuation, in lower case; words joined by hyphens are still one.';
+
+-- What has the form of a UUID is one word, else each would be five; everything else with a hyphen is several.
+create or replace function audit.search_words(content text)
+  returns text[]
+  language sql
+  immutable
+  parallel safe
+  return array(
+    select w.word
+    from unnest(audit.search_tokens(content)) with ordinality t (token, n)
+    cross join lateral unnest(
+      case when t.token like '________-____-____-____-____________' then array[t.token] else string_to_array(t.token, '-') end
+    ) with ordinality w (word, n)
+    where w.word <> ''
+    order by t.n, w.n
+  );
+
+comment on function audit.search_words(text) is
+  'The words of a text in order and in lower case: runs of letters and digits of any script; a UUID is one word.';
+
+create or replace function audit.search_text(entry public.audit_logs)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return concat_ws(
+    ' ', (entry).action, (entry).outcome, (entry).resource_type, (entry).resource_id, (entry).created_by::text,
+    (entry).actor_type, (entry).provider, (entry).cost::text, (entry).request_id,
+    -- Escapes of JSON stand for characters that no word has.
+    case
+      when strpos((entry).details::text, '\') > 0 then regexp_replace((entry).details::text, '\\(u[0-9a-f]{4}|.)', ' ', 'g')
+      else (entry).details::text
+    end
+  );
+
+comment on function audit.search_text(public.audit_logs) is
+  'What free text is looked for in: action, outcome, resource, actor, provider, cost, request and all of the details.';
+
+-- Costs are indexed by powers of two, so that "more than" is a choice of terms.
+create or replace function audit.cost_bucket(cost numeric)
+  returns int
+  language sql
+  immutable
+  parallel safe
+  return floor(ln(greatest(least(cost, 1e12), 1e-12)::float8) / ln(2::float8))::int;
+
+comment on function audit.cost_bucket(numeric) is 'The power of two below a positive cost, from -40 to 39.';
+
+create or replace function audit.search_terms(entry public.audit_logs)
+  returns int[]
+  language plpgsql
+  stable
+  parallel safe
+  set search_path = ''
+as $$
+declare
+  v_seed bigint := audit.search_seed(entry.organization_id, entry.created_at);
+  v_words text[] := audit.search_tokens(audit.search_text(entry)) || array_remove(array[
+    'action=' || entry.action,
+    'action^' || split_part(entry.action, '.', 1),
+    'actor=' || entry.created_by,
+    'resource_type=' || entry.resource_type,
+    'identity=' || encode(entry.identity_hash, 'hex'),
+    case when entry.cost > 0 then 'cost=' || audit.cost_bucket(entry.cost) end
+  ], null);
+begin
+  -- Every entry of the log passes here once, so there is no function per word and no set per word.
+  return array(
+    select audit.search_term(v_seed, w.word) from unnest(v_words) w (word)
+    union
+    select audit.search_term(v_seed, 'prefix ' || left(w.word, 3)) from unnest(v_words) w (word) where w.word > ':' collate "C"
+    union
+    select unnest(array[audit.search_term(v_seed, p.part), audit.search_term(v_seed, 'prefix ' || left(p.part, 3))])
+    from (
+      select unnest(string_to_array(w.word, '-')) as part
+      from unnest(v_words) w (word)
+      where w.word like '%-%' and w.word not like '________-____-____-____-____________'
+    ) p
+  );
+end
+$$;
+
+comment on function audit.search_terms(public.audit_logs) is
+  'Everything an entry is found by: its words, the beginnings of those that begin with a letter, and some fields whole.';
+
+-- Indexing ------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.index_entries(at_most int default 10000)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_indexed int;
+begin
+  -- One at a time; who comes second has nothing to do.
+  if not pg_try_advisory_xact_lock(hashtext('audit.index_entries')) then
+    return 0;
+  end if;
+
+  -- A chain's entries become visible in order and without gaps, so everything up to its head is there.
+  with waiting as (
+    select h.organization_id, h.chain, coalesce(p.seq, 0) as after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - coalesce(p.seq, 0)) over (order by h.last_at, h.organization_id, h.chain) as running
+    from audit.heads h
+    left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+    where h.seq > coalesce(p.seq, 0)
+  ),
+  taken as materialized (
+    select w.organization_id, w.chain, w.after, w.last_at,
+      least(w.seq, w.seq - (w.running - index_entries.at_most)) as upto
+    from waiting w
+    where w.running - (w.seq - w.after) < index_entries.at_most
+  ),
+  fresh as (
+    insert into audit.search_index (organization_id, created_at, chain, seq, terms)
+    select a.organization_id, a.created_at, a.chain, a.seq, audit.search_terms(a)
+    from taken t
+    join public.audit_logs a
+      on a.organization_id = t.organization_id and a.chain = t.chain and a.seq > t.after and a.seq <= t.upto
+        and a.created_at >= t.last_at
+    returning organization_id, chain, seq, created_at
+  ),
+  moved as (
+    insert into audit.search_positions as p (organization_id, chain, seq, last_at)
+    select f.organization_id, f.chain, max(f.seq), max(f.created_at) from fresh f group by f.organization_id, f.chain
+    on conflict on constraint search_positions_pkey do update set seq = excluded.seq, last_at = excluded.last_at
+  )
+  select count(*) into v_indexed from fresh;
+  -- What waits in the index's pending list is read from end to end by every search.
+  perform gin_clean_pending_list('audit.search_index_terms_idx');
+  return v_indexed;
+end
+$$;
+
+comment on function audit.index_entries(int) is
+  'Brings the search index up to date, by at most so many entries at once; returns how many. pg_cron runs it.';
+
+create or replace function audit.rebuild_search_index()
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  truncate audit.search_index, audit.search_positions;
+end
+$$;
+
+comment on function audit.rebuild_search_index() is
+  'Empties the search index; audit.index_entries() fills it again. Searches stay right meanwhile, but slower.';
+
+
+-- sql/510_query.sql
+
+-- The query language: one expression in two forms, a string that people type and share, and a JSON tree for programs.
+--
+--   action:api_key.* -provider:openai created:>=2026-01-01 cost:>0.5 changes.limit.new:>1000 "quarterly report"
+--
+-- It is read here, and not in the functions, because searches in the SQL editor and rules (which run in the database)
+-- speak it too; one reader cannot disagree with another. The grammar is small enough for a recursive descent:
+--
+--   any  = all { "or" all }          all  = one { ["and"] one }          one = ["-" | "not"] ( "(" any ")" | term )
+--   term = field ":" value | text    value = "*" | [">" | ">=" | "<" | "<="] word | word ".." word | "(" word { "or" word } ")"
+--   word, text = runs of anything but spaces, quotes and parentheses, and "quoted text", side by side; * is a wildcard
+
+create or replace function audit.query_fields()
+  returns table (field text, kind text)
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  values
+    ('action', 'word'), ('outcome', 'word'), ('actor', 'person'), ('actor_type', 'word'), ('email', 'identity'),
+    ('ip', 'identity'), ('user_agent', 'identity'), ('resource', 'resource'), ('resource_type', 'word'),
+    ('resource_id', 'word'), ('provider', 'word'), ('cost', 'number'), ('request_id', 'word'), ('created', 'time'),
+    ('chain', 'integer'), ('seq', 'integer')
+$$;
+
+comment on function audit.query_fields() is
+  'The fields of the query language; beside them paths into details: new.…, old.…, changes.…, details.….';
+
+create or replace function audit.fail_query(message text, place jsonb, hint text default null)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  perform audit.fail('AUQRY', fail_query.message, fail_query.place::text, fail_query.hint);
+end
+$$;
+
+comment on function audit.fail_query(text, jsonb, text) is
+  'Raises AUQRY; its detail says where: {"position": 17} in the string, or {"path": "/and/1"} in the tree.';
+
+-- Values --------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.query_instants(value text)
+  returns tstzrange
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_parts text[];
+  v_from timestamp;
+  v_step interval;
+begin
+  v_parts := regexp_match(value, '^(\d{1,6})(m|h|d|w|mo|y)$');
+  if v_parts is not null then
+    -- Ages count back from now: the transaction's time, or that of the export's first part, so that one thing is meant from
+    -- end to end.
+    v_from := coalesce(nullif(current_setting('audit.query_now', true), '')::timestamptz, now()) at time zone 'utc';
+    v_from := v_from - v_parts[1]::int * case v_parts[2]
+      when 'm' then interval '1 minute' when 'h' then interval '1 hour' when 'd' then interval '1 day'
+      when 'w' then interval '7 days' when 'mo' then interval '1 month' else interval '1 year'
+    end;
+    return tstzrange(v_from at time zone 'utc', null);
+  end if;
+
+  v_parts := regexp_match(value, '^(\d{4})(?:-(\d\d)(?:-(\d\d))?)?$');
+  if v_parts is not null then
+    v_from := make_date(v_parts[1]::int, coalesce(v_parts[2], '1')::int, coalesce(v_parts[3], '1')::int)::timestamp;
+    v_step := case
+      when v_parts[3] is not null then interval '1 day'
+      when v_parts[2] is not null then interval '1 month'
+      else interval '1 year'
+    end;
+    return tstzrange(v_from at time zone 'utc', (v_from + v_step) at time zone 'utc');
+  end if;
+
+  if value ~ '^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d(:?\d\d)?)?$' then
+    if value ~ '([Zz]|[+-]\d\d(:?\d\d)?)$' and value ~ '[Tt ].*([Zz]|[+-])' then
+      return tstzrange(value::timestamptz, value::timestamptz, '[]');
+    end if;
+    return tstzrange(value::timestamp at time zone 'utc', value::timestamp at time zone 'utc', '[]');
+  end if;
+  return null;
+exception when data_exception then
+  return null; -- no such day, hour or time zone
+end
+$$;
+
+comment on function audit.query_instants(text) is
+  'What a date means: 2026, 2026-03, 2026-03-14 a whole year, month or day (UTC), a timestamp an instant, 7d everything
+since seven days ago (m, h, d, w, mo, y); null for what is no date.';
+
+create or replace function audit.number_value(value text)
+  returns numeric
+  language sql
+  immutable
+  parallel safe
+  return case when value ~ '^[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})$' then value::numeric end;
+
+comment on function audit.number_value(text) is 'A decimal number as written in a query; null for what is none.';
+
+-- A pattern has * for any characters; \* and \\ stand for themselves.
+create or replace function audit.pattern_regex(pattern text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  select '^' || coalesce(string_agg(
+    case
+      when m.part[1] = '*' then '.*'
+      when m.part[1] like '\\_' then regexp_replace(substr(m.part[1], 2), '([^[:alnum:]])', '\\\1')
+      else regexp_replace(m.part[1], '([^[:alnum:][:space:]])', '\\\1', 'g')
+    end, '' order by m.n
+  ), '') || '$'
+  from regexp_matches(pattern, '\*|\\.|[^*\\]+|\\$', 'g') with ordinality m (part, n)
+$$;
+
+comment on function audit.pattern_regex(text) is 'The regular expression of a pattern with * as wildcard.';
+
+create or replace function audit.pattern_like(pattern text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  select coalesce(string_agg(
+    case
+      when m.part[1] = '*' then '%'
+      when m.part[1] like '\\_' then regexp_replace(substr(m.part[1], 2), '([\\%_])', '\\\1')
+      else regexp_replace(m.part[1], '([\\%_])', '\\\1', 'g')
+    end, '' order by m.n
+  ), '')
+  from regexp_matches(pattern, '\*|\\.|[^*\\]+|\\$', 'g') with ordinality m (part, n)
+$$;
+
+comment on function audit.pattern_like(text) is 'The LIKE pattern of a pattern with * as wildcard.';
+
+create or replace function audit.canonical_pattern(pattern text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  select coalesce(string_agg(
+    case
+      when m.part[1] like '*%' then '*'
+      when m.part[1] in ('\*', '\\') then m.part[1]
+      when m.part[1] = '\' then '\\'
+      when m.part[1] like '\\_' then substr(m.part[1], 2)
+      else m.part[1]
+    end, '' order by m.n
+  ), '')
+  from regexp_matches(pattern, '\*+|\\.|[^*\\]+|\\$', 'g') with ordinality m (part, n)
+$$;
+
+comment on function audit.canonical_pattern(text) is
+  'The one way to write a pattern: \ only before * and \, one * where several stand.';
+
+-- Tree ----------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.query_path(field text)
+  returns text[]
+  language plpgsql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+declare
+  v_path text[];
+begin
+  if field !~ '^(new|old|changes|details)(\.([[:alnum:]_-]+|"([^"\\]|\\.)+"))+$' then
+    return null;
+  end if;
+  select array_agg(
+    case when m.part[1] like '"%' then regexp_replace(substr(m.part[1], 2, length(m.part[1]) - 2), '\\(.)', '\1', 'g') else m.part[1] end
+    order by m.n
+  )
+  into v_path
+  from regexp_matches(field, '[[:alnum:]_-]+|"(?:[^"\\]|\\.)+"', 'g') with ordinality m (part, n);
+  return case when v_path[1] = 'details' then v_path[2:] else v_path end;
+end
+$$;
+
+comment on function audit.query_path(text) is
+  'The steps into details that a field of the query language names (changes.limit.new); null for what is no path.';
+
+create or replace function audit.query_leaf(leaf jsonb, place jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_field text := leaf ->> 'field';
+  v_op text := leaf ->> 'op';
+  v_value jsonb := leaf -> 'value';
+  v_kind text;
+  v_each text;
+  v_values text[];
+begin
+  if jsonb_typeof(leaf -> 'field') is distinct from 'string' then
+    perform audit.fail_query('A field is named by a string.', place);
+  end if;
+  select f.kind into v_kind from audit.query_fields() f where f.field = v_field;
+  if v_kind is null then
+    if length(v_field) > 500 or cardinality(audit.query_path(v_field)) > 20 then
+      perform audit.fail_query('A path has at most 20 steps and 500 characters.', place);
+    elsif audit.query_path(v_field) is null then
+      perform audit.fail_query(
+        format('There is no field %s.', left(v_field, 100)), place,
+        format('Fields are %s, and paths: new.…, old.…, changes.…, details.…. Text with a colon in it is searched for in quotes.',
+          (select string_agg(f.field, ', ') from audit.query_fields() f))
+      );
+    end if;
+    v_kind := 'path';
+  end if;
+
+  if v_op is null or v_op not in ('eq', 'like', 'lt', 'lte', 'gt', 'gte', 'between', 'in', 'exists') then
+    perform audit.fail_query('There is no such comparison.', place,
+      'Comparisons are eq, like, lt, lte, gt, gte, between, in and exists.');
+  end if;
+  if v_op = 'exists' then
+    if v_value is not null then
+      perform audit.fail_query('exists takes no value.', place);
+    end if;
+    return jsonb_build_object('field', v_field, 'op', v_op);
+  end if;
+
+  if v_op in ('between', 'in') then
+    if jsonb_typeof(v_value) is distinct from 'array' then
+      perform audit.fail_query(format('%s takes an array of values.', v_op), place);
+    end if;
+    if v_op = 'between' and jsonb_array_length(v_value) <> 2 then
+      perform audit.fail_query('A range has two ends.', place);
+    elsif v_op = 'in' and jsonb_array_length(v_value) not between 1 and 200 then
+      perform audit.fail_query('A list has 1 to 200 values.', place);
+    end if;
+  else
+    v_value := jsonb_build_array(v_value);
+  end if;
+  if exists (select from jsonb_array_elements(v_value) e where jsonb_typeof(e) not in ('string', 'number', 'boolean')) then
+    perform audit.fail_query('A value is a string, a number or a boolean.', place);
+  end if;
+  v_values := array(select e.value from jsonb_array_elements_text(v_value) with ordinality e (value, n) order by e.n);
+
+  if v_op in ('lt', 'lte', 'gt', 'gte', 'between') and v_kind not in ('number', 'time', 'integer', 'path') then
+    perform audit.fail_query(format('%s is not compared by order.', v_field), place,
+      'Use field:value, field:* or a wildcard. cost, created, chain, seq and paths have an order.');
+  elsif v_op = 'like' and v_kind in ('number', 'time', 'integer') then
+    perform audit.fail_query(format('%s takes no wildcard.', v_field), place);
+  end if;
+  foreach v_each in array v_values loop
+    if length(v_each) > 2000 then
+      perform audit.fail_query('A value has at most 2,000 characters.', place);
+    elsif v_each = '' and v_kind <> 'path' then
+      perform audit.fail_query(format('A value is missing after %s.', v_field), place);
+    elsif v_kind = 'number' and audit.number_value(v_each) is null then
+      perform audit.fail_query(format('%s is compared with a number, not with "%s".', v_field, left(v_each, 100)), place);
+    elsif v_kind = 'integer' and (v_each !~ '^\d{1,18}$') then
+      perform audit.fail_query(format('%s is compared with a whole number, not with "%s".', v_field, left(v_each, 100)), place);
+    elsif v_kind = 'time' and audit.query_instants(v_each) is null then
+      perform audit.fail_query(
+        format('"%s" is no date.', left(v_each, 100)), place,
+        'Dates are 2026, 2026-03, 2026-03-14, 2026-03-14T15:09:26Z, or an age: 30m, 24h, 7d, 2w, 3mo, 1y.'
+      );
+    elsif v_field = 'outcome' and v_op <> 'like' and v_each not in ('success', 'failure', 'denied') then
+      perform audit.fail_query(format('"%s" is no outcome.', left(v_each, 100)), place, 'Outcomes are success, failure and denied.');
+    elsif v_field = 'actor_type' and v_op <> 'like' and v_each not in ('user', 'api_key', 'service', 'database', 'system') then
+      perform audit.fail_query(format('"%s" is no type of actor.', left(v_each, 100)), place,
+        'Types are user, api_key, service, database and system.');
+    end if;
+  end loop;
+  if v_op = 'like' then
+    v_values[1] := audit.canonical_pattern(v_values[1]);
+    if length(v_values[1]) - length(replace(v_values[1], '*', '')) > 20 then
+      perform audit.fail_query('A pattern has at most 20 wildcards.', place);
+    elsif v_values[1] = '*' then
+      return jsonb_build_object('field', v_field, 'op', 'exists');
+    elsif regexp_replace(v_values[1], '\\.', '', 'g') not like '%*%' then
+      return jsonb_build_object('field', v_field, 'op', 'eq', 'value', regexp_replace(v_values[1], '\\(.)', '\1', 'g'));
+    end if;
+  end if;
+  return jsonb_build_object(
+    'field', v_field, 'op', v_op,
+    'value', case when v_op in ('between', 'in') then to_jsonb(v_values) else to_jsonb(v_values[1]) end
+  );
+end
+$$;
+
+comment on function audit.query_leaf(jsonb, jsonb) is 'A comparison of a query tree, checked, with its values as strings.';
+
+create or replace function audit.canonical_node(tree jsonb, path text, depth int, positioned boolean)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  -- The reader of the string form leaves in "at" where a term stood.
+  v_place jsonb := case when positioned and tree ? 'at' then jsonb_build_object('position', tree -> 'at') else jsonb_build_object('path', path) end;
+  v_keys text[];
+  v_word text;
+  v_part jsonb;
+  v_parts jsonb := '[]';
+  v_words text[];
+begin
+  if jsonb_typeof(tree) is distinct from 'object' then
+    perform audit.fail_query('A query is a JSON object: {"and": […]}, {"or": […]}, {"not": …}, {"field", "op", "value"} or {"text"}.',
+      jsonb_build_object('path', path));
+  end if;
+  if depth > 30 then
+    perform audit.fail_query('A query is nested at most 30 deep.', v_place);
+  end if;
+  if positioned then
+    tree := tree - 'at';
+  end if;
+  v_keys := array(select k from jsonb_object_keys(tree) k order by k);
+
+  if v_keys in (array['and'], array['or']) then
+    v_word := v_keys[1];
+    if jsonb_typeof(tree -> v_word) is distinct from 'array' then
+      perform audit.fail_query(format('"%s" holds an array of queries.', v_word), v_place);
+    elsif v_word = 'or' and jsonb_array_length(tree -> v_word) = 0 then
+      perform audit.fail_query('"or" holds at least one query.', v_place);
+    end if;
+    for i in 0 .. jsonb_array_length(tree -> v_word) - 1 loop
+      v_part := audit.canonical_node(tree -> v_word -> i, format('%s/%s/%s', path, v_word, i), depth + 1, positioned);
+      -- An "and" in an "and" says nothing; nor does an empty one.
+      v_parts := v_parts || case when v_part ? v_word then v_part -> v_word else jsonb_build_array(v_part) end;
+    end loop;
+    return case
+      when jsonb_array_length(v_parts) = 1 then v_parts -> 0
+      -- Everything, in the words of the string form: every entry has an action.
+      when v_parts = '[]' and depth > 0 then '{"field": "action", "op": "exists"}'
+      else jsonb_build_object(v_word, v_parts)
+    end;
+  elsif v_keys = array['not'] then
+    v_part := audit.canonical_node(tree -> 'not', path || '/not', depth + 1, positioned);
+    return case when v_part ? 'not' then v_part -> 'not' else jsonb_build_object('not', v_part) end;
+  elsif v_keys <@ array['prefix', 'text'] and 'text' = any (v_keys) then
+    if jsonb_typeof(tree -> 'text') is distinct from 'string'
+      or coalesce(jsonb_typeof(tree -> 'prefix'), 'boolean') <> 'boolean'
+    then
+      perform audit.fail_query('"text" is a string and "prefix" true or false.', v_place);
+    end if;
+    if length(tree ->> 'text') > 2000 then
+      perform audit.fail_query('A text has at most 2,000 characters.', v_place);
+    end if;
+    v_words := audit.search_words(tree ->> 'text');
+    if cardinality(v_words) = 0 then
+      perform audit.fail_query('There is no word to search for.', v_place, 'Words are runs of letters and digits.');
+    elsif (tree -> 'prefix') = 'true' and length(v_words[cardinality(v_words)]) < 3 then
+      perform audit.fail_query('The beginning of a word has at least 3 characters.', v_place);
+    end if;
+    return jsonb_build_object('text', tree -> 'text') || case when (tree -> 'prefix') = 'true' then '{"prefix": true}' else '{}'::jsonb end;
+  elsif v_keys <@ array['field', 'op', 'value'] and 'field' = any (v_keys) then
+    return audit.query_leaf(tree, v_place);
+  end if;
+  perform audit.fail_query(
+    format('A query has no %s here.', (select string_agg(format('"%s"', left(k, 50)), ', ') from unnest(v_keys) k)),
+    v_place, 'It is {"and": […]}, {"or": […]}, {"not": …}, {"field", "op", "value"} or {"text", "prefix"}.'
+  );
+end
+$$;
+
+comment on function audit.canonical_node(jsonb, text, int, boolean) is
+  'A part of a query tree in canonical form; positioned where the reader of the string form made it.';
+
+create or replace function audit.canonical_query(tree jsonb, positioned boolean default false)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_text text := tree::text;
+  v_texts int := (length(v_text) - length(replace(v_text, '"text"', ''))) / 6;
+  v_fields int := (length(v_text) - length(replace(v_text, '"field"', ''))) / 7;
+  v_place jsonb := case when positioned then '{"position": 1}'::jsonb else '{"path": ""}' end;
+begin
+  -- Counted before anything is walked, so that no size of a tree takes long to refuse.
+  if length(v_text) > 100000 or v_fields > 500 then
+    perform audit.fail_query('A query has at most 500 comparisons and 100,000 characters.', v_place);
+  elsif v_texts > 20 then
+    perform audit.fail_query('A query has at most 20 texts.', v_place, 'Words that stand together are one text in quotes.');
+  end if;
+  return audit.canonical_node(tree, '', 0, positioned);
+end
+$$;
+
+comment on function audit.canonical_query(jsonb, boolean) is
+  'A query tree, checked, in the one form that says the same: nothing nested that need not be, values as strings.';
+
+-- String to tree ------------------------------------------------------------------------------------------------------
+
+do $$
+begin
+  if to_regtype('audit.query_token') is null then
+    create type audit.query_token as (kind text, node jsonb, at int);
+  end if;
+end
+$$;
+
+comment on type audit.query_token is 'A token of a query: ( ) or, and, not, or a whole term with the tree it stands for.';
+
+-- A word: bare runs and quoted text side by side. The pattern has * for wildcards and \ before what is meant literally.
+create or replace function audit.read_query_word(
+  query text,
+  inout at int,
+  out literal text,
+  out pattern text,
+  out wild boolean
+)
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  v_start int := at;
+  v_part text;
+  v_text text;
+begin
+  literal := '';
+  pattern := '';
+  wild := false;
+  loop
+    v_part := substring(substr(query, at) from '^"(?:[^"\\]|\\.)*"');
+    if v_part is not null then
+      v_text := regexp_replace(substr(v_part, 2, length(v_part) - 2), '\\(.)', '\1', 'g');
+      literal := literal || v_text;
+      pattern := pattern || regexp_replace(v_text, '([*\\])', '\\\1', 'g');
+    elsif substr(query, at, 1) = '"' then
+      perform audit.fail_query('A quotation mark is not closed.', jsonb_build_object('position', at),
+        'Write \" for a quotation mark inside quotes.');
+    else
+      v_part := substring(substr(query, at) from '^[^\s()"]+');
+      exit when v_part is null;
+      literal := literal || v_part;
+      pattern := pattern || replace(v_part, '\', '\\');
+      wild := wild or v_part like '%*%';
+    end if;
+    at := at + length(v_part);
+  end loop;
+end
+$$;
+
+comment on function audit.read_query_word(text, int) is 'Reads a word of a query, bare or quoted, from a position on.';
+
+create or replace function audit.read_query_value(query text, field text, start int, inout at int, out node jsonb)
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  v_op text;
+  v_word record;
+  v_end record;
+  v_values jsonb := '[]';
+  v_first text;
+begin
+  node := jsonb_build_object('field', field, 'at', start);
+  if substr(query, at, 1) = '(' then
+    at := at + 1;
+    loop
+      at := at + length(substring(substr(query, at) from '^\s*'));
+      v_word := audit.read_query_word(query, at);
+      if v_word.at = at then
+        perform audit.fail_query(format('A value is missing in the list after %s.', field), jsonb_build_object('position', at),
+          'A list is written field:(a or b).');
+      elsif v_word.wild then
+        perform audit.fail_query('A list holds no wildcards.', jsonb_build_object('position', at),
+          format('Write (%s:a* or %s:b*).', field, field));
+      end if;
+      v_values := v_values || to_jsonb(v_word.literal);
+      at := v_word.at + length(substring(substr(query, v_word.at) from '^\s*'));
+      if substr(query, at, 1) = ')' then
+        at := at + 1;
+        node := node || jsonb_build_object('op', 'in', 'value', v_values);
+        return;
+      elsif substr(query, at) !~* '^or\s' then
+        perform audit.fail_query(format('The list after %s goes on with "or" or ends with ")".', field), jsonb_build_object('position', at));
+      end if;
+      at := at + 2;
+    end loop;
+  end if;
+
+  v_op := substring(substr(query, at) from '^(>=|<=|>|<)');
+  at := at + coalesce(length(v_op), 0);
+  -- Two dots in bare text make a range; in quotes they are text.
+  v_first := substring(substr(query, at) from '^((?:[^\s()".]|\.(?!\.)|"(?:[^"\\]|\\.)*")+)\.\.');
+  if v_op is null and v_first is not null then
+    v_word := audit.read_query_word(v_first, 1);
+    v_end := audit.read_query_word(query, at + length(v_first) + 2);
+    if v_end.at = at + length(v_first) + 2 then
+      perform audit.fail_query('A range has two ends.', jsonb_build_object('position', at),
+        format('Write %s:a..b, or %s:>=a for an open end.', field, field));
+    end if;
+    at := v_end.at;
+    node := node || jsonb_build_object('op', 'between', 'value', jsonb_build_array(v_word.literal, v_end.literal));
+    return;
+  end if;
+
+  v_word := audit.read_query_word(query, at);
+  if v_word.at = at then
+    perform audit.fail_query(format('A value is missing after %s.', field), jsonb_build_object('position', at),
+      format('Write %s:value, %s:"a value", or %s:* for any.', field, field, field));
+  end if;
+  at := v_word.at;
+  if v_op is not null then
+    node := node || jsonb_build_object(
+      'op', case v_op when '>' then 'gt' when '>=' then 'gte' when '<' then 'lt' else 'lte' end, 'value', v_word.literal
+    );
+  elsif v_word.wild and v_word.pattern = '*' then
+    node := node || '{"op": "exists"}';
+  elsif v_word.wild then
+    node := node || jsonb_build_object('op', 'like', 'value', v_word.pattern);
+  else
+    node := node || jsonb_build_object('op', 'eq', 'value', v_word.literal);
+  end if;
+end
+$$;
+
+comment on function audit.read_query_value(text, text, int, int) is 'Reads what stands after "field:", and makes the comparison.';
+
+create or replace function audit.query_tokens(query text)
+  returns audit.query_token[]
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  v_tokens audit.query_token[] := '{}';
+  v_at int := 1;
+  v_rest text;
+  v_field text;
+  v_word record;
+  v_value record;
+begin
+  loop
+    v_at := v_at + length(substring(substr(query, v_at) from '^\s*'));
+    v_rest := substr(query, v_at);
+    exit when v_rest = '';
+    if cardinality(v_tokens) >= 1000 then
+      perform audit.fail_query('A query has at most 1,000 terms.', jsonb_build_object('position', v_at));
+    end if;
+    if left(v_rest, 1) in ('(', ')') then
+      v_tokens := v_tokens || row(left(v_rest, 1), null, v_at)::audit.query_token;
+      v_at := v_at + 1;
+    elsif v_rest ~* '^(or|and|not)(?=[\s()]|$)' then
+      v_tokens := v_tokens || row(lower(substring(v_rest from '^\w+')), null, v_at)::audit.query_token;
+      v_at := v_at + length(substring(v_rest from '^\w+'));
+    elsif v_rest ~ '^-' then
+      v_tokens := v_tokens || row('not', null, v_at)::audit.query_token;
+      v_at := v_at + 1;
+      if substr(query, v_at, 1) ~ '^\s?$' then
+        perform audit.fail_query('"-" stands before what is left out.', jsonb_build_object('position', v_at - 1), 'For example -provider:openai.');
+      end if;
+    else
+      v_field := (regexp_match(v_rest, '^([[:alpha:]_](?:[^\s():"]|"(?:[^"\\]|\\.)*")*):'))[1];
+      if v_field is not null then
+        v_value := audit.read_query_value(query, v_field, v_at, v_at + length(v_field) + 1);
+        v_tokens := v_tokens || row('term', v_value.node, v_at)::audit.query_token;
+        v_at := v_value.at;
+      else
+        v_word := audit.read_query_word(query, v_at);
+        if v_word.wild and v_word.pattern !~ '^([^*\\]|\\.)+\*$' then
+          perform audit.fail_query('In text a wildcard stands only at the end of a word.', jsonb_build_object('position', v_at),
+            'For example quart*.');
+        end if;
+        v_tokens := v_tokens || row('term', jsonb_build_object(
+            'text', case when v_word.wild then left(v_word.literal, -1) else v_word.literal end, 'at', v_at
+          )
+          || case when v_word.wild then '{"prefix": true}' else '{}'::jsonb end, v_at)::audit.query_token;
+        v_at := v_word.at;
+      end if;
+    end if;
+  end loop;
+  return v_tokens;
+end
+$$;
+
+comment on function audit.query_tokens(text) is 'The tokens of a query in its string form.';
+
+create or replace function audit.parse_any(tokens audit.query_token[], inout n int, depth int, out node jsonb)
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  v_any jsonb := '[]';
+  v_all jsonb := '[]';
+  v_inner record;
+  v_term jsonb;
+  v_negated boolean;
+  v_token audit.query_token;
+begin
+  if depth > 30 then
+    perform audit.fail_query('A query is nested at most 30 deep.', jsonb_build_object('position', (tokens[n]).at));
+  end if;
+  loop
+    v_token := tokens[n];
+    if v_token.kind is null or v_token.kind in ('or', ')') then
+      if jsonb_array_length(v_all) = 0 then
+        perform audit.fail_query(
+          case
+            when v_token.kind is null then 'The query ends where a term should stand.'
+            else format('A term is missing before "%s".', v_token.kind)
+          end,
+          jsonb_build_object('position', coalesce(v_token.at, (tokens[cardinality(tokens)]).at))
+        );
+      end if;
+      v_any := v_any || case jsonb_array_length(v_all) when 1 then v_all else jsonb_build_array(jsonb_build_object('and', v_all)) end;
+      exit when v_token.kind is distinct from 'or';
+      v_all := '[]';
+      n := n + 1;
+      continue;
+    end if;
+    if v_token.kind = 'and' then
+      if jsonb_array_length(v_all) = 0 or (tokens[n + 1]).kind is null or (tokens[n + 1]).kind in ('and', 'or', ')') then
+        perform audit.fail_query('"and" stands between two terms.', jsonb_build_object('position', v_token.at));
+      end if;
+      n := n + 1;
+      continue;
+    end if;
+
+    v_negated := false;
+    while (tokens[n]).kind = 'not' loop
+      v_negated := not v_negated;
+      n := n + 1;
+    end loop;
+    v_token := tokens[n];
+    v_term := v_token.node;
+    if v_token.kind = '(' then
+      v_inner := audit.parse_any(tokens, n + 1, depth + 1);
+      v_term := v_inner.node;
+      n := v_inner.n;
+      if (tokens[n]).kind is distinct from ')' then
+        perform audit.fail_query('A parenthesis is not closed.', jsonb_build_object('position', v_token.at));
+      end if;
+    elsif v_term is null then
+      perform audit.fail_query('"not" stands before a term.', jsonb_build_object('position', (tokens[n - 1]).at));
+    end if;
+    v_all := v_all || jsonb_build_array(case when v_negated then jsonb_build_object('not', v_term) else v_term end);
+    n := n + 1;
+  end loop;
+  node := case jsonb_array_length(v_any) when 1 then v_any -> 0 else jsonb_build_object('or', v_any) end;
+end
+$$;
+
+comment on function audit.parse_any(audit.query_token[], int, int) is 'Reads terms joined by "or" and "and", up to the end or to ")".';
+
+create or replace function audit.parse_query(query text)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_tokens audit.query_token[];
+  v_parsed record;
+begin
+  if length(query) > 4000 then
+    perform audit.fail_query('A query has at most 4,000 characters.', '{"position": 4001}');
+  end if;
+  v_tokens := audit.query_tokens(coalesce(query, ''));
+  if cardinality(v_tokens) = 0 then
+    return '{"and": []}';
+  end if;
+  v_parsed := audit.parse_any(v_tokens, 1, 0);
+  if v_parsed.n <= cardinality(v_tokens) then
+    perform audit.fail_query('A parenthesis is closed that was not opened.', jsonb_build_object('position', (v_tokens[v_parsed.n]).at));
+  end if;
+  return audit.canonical_query(v_parsed.node, true);
+end
+$$;
+
+comment on function audit.parse_query(text) is
+  'The tree of a query in its string form: select audit.parse_query(''action:api_key.* -provider:openai cost:>0.5'').
+An empty query is {"and": []}, which every entry matches.';
+
+-- Tree to string ------------------------------------------------------------------------------------------------------
+
+create or replace function audit.query_quoted(value text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case
+    when value ~ '^[[:alnum:]_@/+.:~-]+$' and value !~ '\.\.' then value
+    else '"' || regexp_replace(value, '(["\\])', '\\\1', 'g') || '"'
+  end;
+
+comment on function audit.query_quoted(text) is 'A part of a value as it stands in a query: bare where that says the same, else quoted.';
+
+create or replace function audit.query_word(value text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case
+    -- Not to be read as a range, or as a word of the language.
+    when value ~ '^\.|\.$' or value ~* '^(or|and|not)$' then '"' || regexp_replace(value, '(["\\])', '\\\1', 'g') || '"'
+    else audit.query_quoted(value)
+  end;
+
+comment on function audit.query_word(text) is 'A value as it stands in a query.';
+
+create or replace function audit.query_pattern(pattern text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  select string_agg(
+    case when p.part[1] = '*' then '*' else audit.query_quoted(regexp_replace(p.part[1], '\\(.)', '\1', 'g')) end,
+    '' order by p.n
+  )
+  from regexp_matches(pattern, '\*|(?:[^*\\]|\\.|\\$)+', 'g') with ordinality p (part, n)
+$$;
+
+comment on function audit.query_pattern(text) is 'A pattern as it stands in a query, with what is literal quoted where it must be.';
+
+create or replace function audit.format_node(node jsonb, inside text default null)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_field text := node ->> 'field';
+  v_value text := node ->> 'value';
+  v_text text;
+begin
+  if node ? 'and' then
+    if node -> 'and' = '[]' then
+      return '';
+    end if;
+    select string_agg(audit.format_node(e.value, 'and'), ' ' order by e.n) into v_text
+    from jsonb_array_elements(node -> 'and') with ordinality e (value, n);
+    return case when inside in ('not') then '(' || v_text || ')' else v_text end;
+  elsif node ? 'or' then
+    select string_agg(audit.format_node(e.value, 'or'), ' or ' order by e.n) into v_text
+    from jsonb_array_elements(node -> 'or') with ordinality e (value, n);
+    return case when inside is null then v_text else '(' || v_text || ')' end;
+  elsif node ? 'not' then
+    return '-' || audit.format_node(node -> 'not', 'not');
+  elsif node ? 'text' then
+    v_text := node ->> 'text';
+    -- Bare text must not read as a field, a sign or a wildcard.
+    v_text := case when v_text ~ '^[[:alnum:]_@/+.~][[:alnum:]_@/+.~-]*$' and v_text !~* '^(or|and|not)$' then v_text
+      else '"' || regexp_replace(v_text, '(["\\])', '\\\1', 'g') || '"' end;
+    return v_text || case when node ? 'prefix' then '*' else '' end;
+  end if;
+  return v_field || ':' || case node ->> 'op'
+    when 'exists' then '*'
+    when 'like' then audit.query_pattern(v_value)
+    when 'gt' then '>' || audit.query_word(v_value)
+    when 'gte' then '>=' || audit.query_word(v_value)
+    when 'lt' then '<' || audit.query_word(v_value)
+    when 'lte' then '<=' || audit.query_word(v_value)
+    when 'between' then audit.query_word(node -> 'value' ->> 0) || '..' || audit.query_word(node -> 'value' ->> 1)
+    when 'in' then (
+      select '(' || string_agg(audit.query_word(e.value), ' or ' order by e.n) || ')'
+      from jsonb_array_elements_text(node -> 'value') with ordinality e (value, n)
+    )
+    else audit.query_word(v_value)
+  end;
+end
+$$;
+
+comment on function audit.format_node(jsonb, text) is 'A part of a query tree in its string form.';
+
+create or replace function audit.format_query(tree jsonb)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.format_node(audit.canonical_query(format_query.tree))
+$$;
+
+comment on function audit.format_query(jsonb) is 'The string form of a query tree; audit.parse_query() reads it back as the same tree.';
+
+-- sql/520_condition.sql
+
+-- From a query tree to SQL: an exact condition on an entry `e` of public.audit_logs, and the terms of the search index
+-- that every match must have. Values enter the SQL as literals quoted by format(), because COPY takes no parameters and
+-- the planner sees what it plans for.
+
+do $$
+begin
+  if to_regtype('audit.compiled_query') is null then
+    create type audit.compiled_query as (
+      condition text,
+      term_groups jsonb,
+      from_time timestamptz,
+      to_time timestamptz
+    );
+  end if;
+end
+$$;
+
+comment on type audit.compiled_query is
+  'A condition on e; lists of index terms, of each of which a match has one; and between which times matches lie.';
+
+create or replace function audit.compiled(condition text, term_groups jsonb default '[]')
+  returns audit.compiled_query
+  language sql
+  immutable
+  parallel safe
+  return row(condition, term_groups, null, null)::audit.compiled_query;
+
+comment on function audit.compiled(text, jsonb) is 'A condition without bounds in time.';
+
+create or replace function audit.term_group(kind text, term_values text[])
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  select jsonb_build_array(jsonb_agg(distinct term_group.kind || t.value)) from unnest(term_group.term_values) t (value)
+$$;
+
+comment on function audit.term_group(text, text[]) is 'A list with one group of index terms: some values of one kind.';
+
+create or replace function audit.word_groups(content text, prefix boolean default false)
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  -- Long words are rare words; four of them narrow enough.
+  select coalesce(jsonb_agg(jsonb_build_array(w.term) order by w.rank desc), '[]')
+  from (
+    select length(w.word) as rank,
+      case when word_groups.prefix and w.n = w.of then 'prefix ' || left(w.word, 3) else w.word end as term
+    from (
+      select w.word, w.n, count(*) over () as of from unnest(audit.search_words(word_groups.content)) with ordinality w (word, n)
+    ) w
+    -- The beginning of a number or an id has no term (500).
+    where not (word_groups.prefix and w.n = w.of and w.word < ':' collate "C")
+    order by 1 desc
+    limit 4
+  ) w
+$$;
+
+comment on function audit.word_groups(text, boolean) is
+  'The index terms of the words of a text, a group each; with prefix, of the beginning of its last word.';
+
+create or replace function audit.compile_time(op text, term_values text[])
+  returns audit.compiled_query
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_first tstzrange := audit.query_instants(term_values[1]);
+  v_last tstzrange := audit.query_instants(term_values[2]);
+  v_from timestamptz;
+  v_to timestamptz; -- not included
+  v_conditions text[] := '{}';
+  v_compiled audit.compiled_query;
+begin
+  if op = 'in' then
+    return audit.compiled((
+      select string_agg('(' || (audit.compile_time('eq', array[t.value])).condition || ')', ' or ') from unnest(term_values) t (value)
+    ));
+  end if;
+  -- An instant has no length, so "up to and including" it ends a microsecond later, the grain of created_at.
+  v_from := case
+    when op in ('eq', 'gte', 'between') then lower(v_first)
+    when op = 'gt' then case
+      when upper_inf(v_first) then lower(v_first)
+      when upper_inc(v_first) then upper(v_first) + interval '1 microsecond'
+      else upper(v_first)
+    end
+  end;
+  v_to := case op
+    when 'lt' then lower(v_first)
+    when 'gte' then null
+    when 'gt' then null
+    else case
+      when op = 'lte' and upper_inf(v_first) then lower(v_first)
+      when op = 'between' and upper_inf(v_last) then lower(v_last)
+      when upper_inc(coalesce(v_last, v_first)) then upper(coalesce(v_last, v_first)) + interval '1 microsecond'
+      else upper(coalesce(v_last, v_first))
+    end
+  end;
+  if v_from is not null then
+    v_conditions := v_conditions || format('e.created_at >= %L::timestamptz', v_from);
+  end if;
+  if v_to is not null then
+    v_conditions := v_conditions || format('e.created_at < %L::timestamptz', v_to);
+  end if;
+  v_compiled := audit.compiled(array_to_string(v_conditions, ' and '));
+  v_compiled.from_time := v_from;
+  v_compiled.to_time := v_to;
+  return v_compiled;
+end
+$$;
+
+comment on function audit.compile_time(text, text[]) is 'The condition of a comparison of created.';
+
+create or replace function audit.compile_cost(op text, term_values text[])
+  returns audit.compiled_query
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_numbers numeric[] := array(select t.value::numeric from unnest(term_values) t (value));
+  v_from numeric := case
+    when op in ('gt', 'gte', 'between') then v_numbers[1]
+    when op in ('eq', 'in') then (select min(n) from unnest(v_numbers) n)
+  end;
+  v_to numeric := case op when 'between' then v_numbers[2] when 'eq' then v_numbers[1] when 'in' then (select max(n) from unnest(v_numbers) n) end;
+begin
+  return audit.compiled(
+    case op
+      when 'eq' then format('e.cost = %s', v_numbers[1])
+      when 'in' then format('e.cost = any (%L::numeric[])', v_numbers)
+      when 'between' then format('e.cost between %s and %s', v_numbers[1], v_numbers[2])
+      else format('e.cost %s %s', case op when 'gt' then '>' when 'gte' then '>=' when 'lt' then '<' else '<=' end, v_numbers[1])
+    end,
+    case
+      when v_from > 0 and coalesce(v_to, v_from) >= v_from then audit.term_group('cost=', array(
+        select b::text from generate_series(audit.cost_bucket(v_from), coalesce(audit.cost_bucket(v_to), 40)) b
+      ))
+      else '[]'
+    end
+  );
+end
+$$;
+
+comment on function audit.compile_cost(text, text[]) is 'The condition of a comparison of cost.';
+
+-- E-mail addresses, IP addresses and user agents stand apart from the log; the caller's own rights decide which are
+-- found. They are looked up now, so that the condition is on the entry alone.
+create or replace function audit.compile_identity(organization_id uuid, field text, op text, term_values text[])
+  returns audit.compiled_query
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_column text := case field when 'ip' then 'ip_address' when 'user_agent' then 'user_agent' else 'email' end;
+  v_test text;
+  v_hashes bytea[];
+  v_users uuid[];
+  v_found int;
+  v_condition text;
+  v_most constant int := 1000;
+begin
+  v_test := format('i.organization_id = %L and ', compile_identity.organization_id) || case
+    when op = 'exists' then format('i.%I is not null', v_column)
+    when op = 'like' then format('lower(i.%I) like lower(%L)', v_column, audit.pattern_like(term_values[1]))
+    else format('lower(i.%I) = any (%L::text[])', v_column, (select array_agg(lower(v)) from unnest(term_values) v))
+  end;
+  execute format(
+    'select count(*), coalesce(array_agg(distinct i.identity_hash), ''{}''),'
+      || ' coalesce(array_agg(distinct i.user_id) filter (where i.user_id is not null), ''{}'')'
+      || ' from (select distinct i.identity_hash, i.user_id from audit.identities i where %s limit %s) i', v_test, v_most + 1
+  ) into v_found, v_hashes, v_users;
+  if v_found = 0 then
+    return audit.compiled('false');
+  elsif v_found > v_most then
+    return audit.compiled(
+      format('e.identity_hash in (select i.identity_hash from audit.identities i where %s)', v_test)
+        || case when field = 'actor' then format(' or e.created_by in (select i.user_id from audit.identities i where %s)', v_test) else '' end
+    );
+  end if;
+
+  v_condition := format('e.identity_hash = any (%L::bytea[])', v_hashes);
+  if field = 'actor' then
+    -- Who has the address is found also where an entry has no identity: a job that acts for a user.
+    v_condition := format('(%s or e.created_by = any (%L::uuid[]))', v_condition, v_users);
+  end if;
+  return audit.compiled(v_condition, jsonb_build_array(
+    audit.term_group('identity=', array(select encode(h, 'hex') from unnest(v_hashes) h)) -> 0
+      || case
+        when field = 'actor' and v_users <> '{}' then audit.term_group('actor=', array(select u::text from unnest(v_users) u)) -> 0
+        else '[]'
+      end
+  ));
+end
+$$;
+
+comment on function audit.compile_identity(uuid, text, text, text[]) is
+  'The condition that an entry''s actor has an e-mail address, IP address or user agent.';
+
+create or replace function audit.compile_word(field text, op text, term_values text[])
+  returns audit.compiled_query
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  -- Indexed whole; its parts are words of every other entry. Other columns are found by their words.
+  v_whole boolean := field in ('action', 'resource_type');
+  v_pattern text := case when op = 'like' then term_values[1] end;
+  v_groups jsonb := '[]';
+begin
+  if op in ('eq', 'in') and v_whole then
+    v_groups := audit.term_group(field || '=', term_values);
+  elsif op = 'eq' then
+    v_groups := audit.word_groups(term_values[1]);
+  elsif op = 'in' and not exists (select from unnest(term_values) v where audit.word_groups(v) = '[]') then
+    -- One word of each value, the longest.
+    v_groups := jsonb_build_array((select jsonb_agg(distinct audit.word_groups(v) -> 0 -> 0) from unnest(term_values) v));
+  elsif field = 'action' and v_pattern ~ '^[a-z0-9_]+\.\*$' then
+    v_groups := audit.term_group('action^', array[left(v_pattern, -2)]);
+  elsif field = 'action' and v_pattern ~ '^\*\.[a-z0-9_]+$' then
+    v_groups := audit.word_groups(substr(v_pattern, 3));
+  end if;
+
+  return audit.compiled(
+    case op
+      when 'exists' then format('e.%I is not null', field)
+      when 'like' then format('e.%I like %L', field, audit.pattern_like(v_pattern))
+      when 'in' then format('e.%I = any (%L::text[])', field, term_values)
+      else format('e.%I = %L', field, term_values[1])
+    end,
+    v_groups
+  );
+end
+$$;
+
+comment on function audit.compile_word(text, text, text[]) is 'The condition of a comparison of a column that holds text.';
+
+create or replace function audit.compile_path(field text, op text, term_values text[])
+  returns audit.compiled_query
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_path text[] := audit.query_path(field);
+  v_jsonpath text := 'lax $' || (select string_agg('.' || to_json(s.step), '' order by s.n) from unnest(v_path) with ordinality s (step, n));
+  v_sign text := case op when 'gt' then '>' when 'gte' then '>=' when 'lt' then '<' else '<=' end;
+  -- The steps are words of the details, too.
+  v_groups jsonb := audit.word_groups(array_to_string(v_path, ' '));
+  v_equal text;
+begin
+  -- Text and number are both meant by 1000; lax mode looks into arrays, and a comparison of different types is no match.
+  v_equal := (
+    select string_agg(format('@ == %s%s', to_json(v.value), case
+      when audit.number_value(v.value) is not null then ' || @ == ' || audit.number_value(v.value)
+      when v.value in ('true', 'false') then ' || @ == ' || v.value
+    end), ' || ')
+    from unnest(term_values) v (value)
+  );
+  v_jsonpath := v_jsonpath || case op
+    when 'exists' then ''
+    when 'like' then format(' ? (@ like_regex %s flag "s")', to_json(audit.pattern_regex(term_values[1])))
+    when 'between' then format(' ? (%s)', audit.path_order('>=', term_values[1], '<=', term_values[2]))
+    when 'eq' then format(' ? (%s)', v_equal)
+    when 'in' then format(' ? (%s)', v_equal)
+    else format(' ? (%s)', audit.path_order(v_sign, term_values[1]))
+  end;
+  if op = 'eq' and term_values[1] not in ('true', 'false') then
+    -- What stands in details as a number may be written otherwise: 1000.0.
+    v_groups := case when audit.number_value(term_values[1]) is null then audit.word_groups(term_values[1]) else '[]' end || v_groups;
+  end if;
+  return audit.compiled(format('e.details @? %L::jsonpath', v_jsonpath), v_groups);
+end
+$$;
+
+comment on function audit.compile_path(text, text, text[]) is 'The condition of a comparison of a path into details.';
+
+create or replace function audit.path_order(sign text, value text, other_sign text default null, other text default null)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case
+    when audit.number_value(value) is not null and (other is null or audit.number_value(other) is not null)
+      then concat('@ ', sign, ' ', audit.number_value(value), ' && @ ' || other_sign || ' ' || audit.number_value(other))
+    else concat('@ ', sign, ' ', to_json(value), ' && @ ' || other_sign || ' ' || to_json(other))
+  end;
+
+comment on function audit.path_order(text, text, text, text) is
+  'A comparison by order in a jsonpath: numbers with numbers, all else as text, which ISO dates are.';
+
+create or replace function audit.compile_resource(op text, term_values text[])
+  returns audit.compiled_query
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_type text := split_part(term_values[1], '/', 1);
+  v_id text := nullif(substr(term_values[1], length(v_type) + 2), '');
+  v_compiled audit.compiled_query;
+  v_of_id audit.compiled_query;
+begin
+  if op = 'in' then
+    return audit.compiled((
+      select string_agg('(' || (audit.compile_resource('eq', array[v])).condition || ')', ' or ')
+      from unnest(term_values) v
+    ));
+  elsif op <> 'eq' then
+    return audit.compile_word('resource_type', op, term_values);
+  end if;
+  v_compiled := audit.compile_word('resource_type', 'eq', array[v_type]);
+  if v_id is not null then
+    v_of_id := audit.compile_word('resource_id', 'eq', array[v_id]);
+    v_compiled.condition := v_compiled.condition || ' and ' || v_of_id.condition;
+    v_compiled.term_groups := v_of_id.term_groups || v_compiled.term_groups;
+  end if;
+  return v_compiled;
+end
+$$;
+
+comment on function audit.compile_resource(text, text[]) is 'The condition of resource:type or resource:type/id.';
+
+create or replace function audit.either(sides audit.compiled_query[])
+  returns audit.compiled_query
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  select audit.compiled(
+    string_agg('(' || s.condition || ')', ' or ' order by s.n),
+    -- One group for all, unless a side has none: then a match need not have any. A side that nothing meets says nothing.
+    case
+      when bool_or(s.condition <> 'false' and s.term_groups = '[]') or bool_and(s.condition = 'false') then '[]'
+      else jsonb_build_array((
+        select jsonb_agg(distinct t.term)
+        from unnest(sides) g
+        cross join lateral jsonb_array_elements(g.term_groups -> 0) t (term)
+      ))
+    end
+  )
+  from unnest(sides) with ordinality s (condition, term_groups, from_time, to_time, n)
+$$;
+
+comment on function audit.either(audit.compiled_query[]) is 'The query that one of several is met.';
+
+create or replace function audit.compile_leaf(organization_id uuid, leaf jsonb)
+  returns audit.compiled_query
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_field text := leaf ->> 'field';
+  v_op text := leaf ->> 'op';
+  v_values text[] := case jsonb_typeof(leaf -> 'value')
+    when 'array' then array(select v.value from jsonb_array_elements_text(leaf -> 'value') with ordinality v (value, n) order by v.n)
+    when 'string' then array[leaf ->> 'value']
+  end;
+  v_kind text := (select f.kind from audit.query_fields() f where f.field = v_field);
+  v_users uuid[];
+  v_addresses text[];
+  v_by_id audit.compiled_query;
+  v_by_address audit.compiled_query;
+  v_text text;
+begin
+  if leaf ? 'text' then
+    v_text := ' ' || array_to_string(audit.search_words(leaf ->> 'text'), ' ') || case when leaf ? 'prefix' then '' else ' ' end;
+    return audit.compiled(
+      format('strpos('' '' || array_to_string(audit.search_words(audit.search_text(e)), '' '') || '' '', %L) > 0', v_text),
+      audit.word_groups(leaf ->> 'text', leaf ? 'prefix')
+    );
+  elsif v_kind is null then
+    return audit.compile_path(v_field, v_op, v_values);
+  elsif v_field = 'actor' and v_op = 'exists' then
+    return audit.compiled('e.created_by is not null');
+  elsif v_field = 'actor' and v_op in ('eq', 'in') then
+    -- Users by their ids, and by their addresses.
+    select array_agg(audit.as_uuid(v)) filter (where audit.as_uuid(v) is not null), array_agg(v) filter (where audit.as_uuid(v) is null)
+    into v_users, v_addresses
+    from unnest(v_values) v;
+    v_by_id := audit.compiled(
+      format('e.created_by = any (%L::uuid[])', v_users), audit.term_group('actor=', array(select u::text from unnest(v_users) u))
+    );
+    if v_addresses is null then
+      return v_by_id;
+    end if;
+    v_by_address := audit.compile_identity(organization_id, v_field, 'in', v_addresses);
+    if v_users is null then
+      return v_by_address;
+    end if;
+    return audit.either(array[v_by_id, v_by_address]);
+  elsif v_kind in ('person', 'identity') then
+    return audit.compile_identity(organization_id, v_field, v_op, v_values);
+  elsif v_kind = 'resource' then
+    return audit.compile_resource(v_op, v_values);
+  elsif v_kind = 'word' then
+    return audit.compile_word(v_field, v_op, v_values);
+  elsif v_op = 'exists' then
+    return audit.compiled(format('e.%I is not null', case v_field when 'created' then 'created_at' else v_field end));
+  elsif v_kind = 'time' then
+    return audit.compile_time(v_op, v_values);
+  elsif v_kind = 'number' then
+    return audit.compile_cost(v_op, v_values);
+  end if;
+  return audit.compiled(case v_op
+    when 'eq' then format('e.%I = %s', v_field, v_values[1])
+    when 'in' then format('e.%I = any (%L::bigint[])', v_field, v_values)
+    when 'between' then format('e.%I between %s and %s', v_field, v_values[1], v_values[2])
+    else format('e.%I %s %s', v_field, case v_op when 'gt' then '>' when 'gte' then '>=' when 'lt' then '<' else '<=' end, v_values[1])
+  end);
+end
+$$;
+
+comment on function audit.compile_leaf(uuid, jsonb) is 'The condition of one comparison or text of a canonical query tree.';
+
+create or replace function audit.compile_query(organization_id uuid, tree jsonb)
+  returns audit.compiled_query
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_all audit.compiled_query := audit.compiled('true');
+  v_part audit.compiled_query;
+  v_conditions text[] := '{}';
+  v_child jsonb;
+begin
+  if tree ? 'and' then
+    for v_child in select e.value from jsonb_array_elements(tree -> 'and') with ordinality e (value, n) order by e.n loop
+      v_part := audit.compile_query(organization_id, v_child);
+      v_conditions := v_conditions || ('(' || v_part.condition || ')');
+      v_all.term_groups := v_all.term_groups || v_part.term_groups;
+      v_all.from_time := greatest(v_all.from_time, v_part.from_time);
+      v_all.to_time := least(v_all.to_time, v_part.to_time);
+    end loop;
+    if v_conditions <> '{}' then
+      v_all.condition := array_to_string(v_conditions, ' and ');
+    end if;
+    return v_all;
+  elsif tree ? 'or' then
+    return audit.either(array(
+      select audit.compile_query(compile_query.organization_id, e.value)
+      from jsonb_array_elements(tree -> 'or') with ordinality e (value, n)
+      order by e.n
+    ));
+  elsif tree ? 'not' then
+    v_part := audit.compile_query(organization_id, tree -> 'not');
+    return audit.compiled('(' || v_part.condition || ') is not true');
+  end if;
+  return audit.compile_leaf(organization_id, tree);
+end
+$$;
+
+comment on function audit.compile_query(uuid, jsonb) is
+  'The SQL of a canonical query tree for one organisation, as the caller may look at it.';
+
+-- sql/530_search.sql
+
+-- Searching the log. What is returned is read from public.audit_logs as the caller, so row level security decides; the
+-- search index only says where to look (500), and audit.search_candidates() asks it on the caller's behalf.
+--
+-- Pages are cut by position: a cursor names the last entry shown, and entries never change or move, so a page is exact
+-- however many entries arrive meanwhile, and page 1,000 costs what page 1 does.
+
+-- Who may look --------------------------------------------------------------------------------------------------------
+
+create or replace function audit.reach(organization_id uuid)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when audit.caller() = 'service_role' or pg_catalog.pg_has_role(audit.caller()::name, 'postgres', 'usage') then 'all'
+    when reach.organization_id in (select audit.admin_organizations()) then 'all'
+    when reach.organization_id in (select audit.auditor_organizations()) then 'all'
+    when reach.organization_id in (select audit.member_organizations()) then 'own'
+  end
+$$;
+
+comment on function audit.reach(uuid) is
+  'How much of an organisation''s log the caller reads: all, own (activity), or null for nothing.';
+
+create or replace function audit.readable_organization(organization_id uuid default null)
+  returns uuid
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_organizations uuid[];
+begin
+  if readable_organization.organization_id is not null then
+    if audit.reach(readable_organization.organization_id) is null then
+      perform audit.fail('AUDEN', 'You do not read the log of this organisation.', null,
+        'Admins and auditors read all of it, members their own activity.');
+    end if;
+    return readable_organization.organization_id;
+  end if;
+  v_organizations := array(
+    select audit.member_organizations() union select audit.auditor_organizations()
+  );
+  if cardinality(v_organizations) = 1 then
+    return v_organizations[1];
+  elsif cardinality(v_organizations) > 1 then
+    perform audit.fail('AUARG', 'Name the organisation: you read the logs of several.', null,
+      'Pass organization_id, one of: ' || array_to_string(v_organizations, ', ') || '.');
+  elsif audit.reach(audit.system_organization()) = 'all' then
+    perform audit.fail('AUARG', 'Name the organisation whose log is meant.', null, 'Pass organization_id.');
+  end if;
+  perform audit.fail('AUDEN', 'You read no organisation''s log.', null,
+    'Admins and auditors read all of it, members their own activity, viewers nothing.');
+end
+$$;
+
+comment on function audit.readable_organization(uuid) is
+  'The organisation named, or the only one whose log the caller reads; raises AUDEN or AUARG where there is none.';
+
+create or replace function audit.record_reading(
+  organization_id uuid,
+  action text,
+  details jsonb,
+  resource_type text default 'audit_log',
+  resource_id text default null
+)
+  returns void
+  language plpgsql
+  security definer -- readers leave an entry that they read, and can write nothing else
+  set search_path = ''
+as $$
+begin
+  if record_reading.action not in ('log.searched', 'log.viewed', 'log.exported')
+    or audit.reach(record_reading.organization_id) is null
+  then
+    perform audit.fail('AUDEN', 'Only reading of a log that you may read is recorded here.');
+  end if;
+  if current_setting('transaction_read_only') = 'on' then
+    perform audit.fail('AUARG', 'Reading the log leaves an entry, and this transaction is read-only.', null,
+      'Use a connection that can write, or select from public.audit_logs.');
+  end if;
+  perform audit.record(
+    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id,
+    record_reading.details
+  );
+end
+$$;
+
+comment on function audit.record_reading(uuid, text, jsonb, text, text) is
+  'Leaves the entry that says the log was searched, viewed or exported.';
+
+-- Where to look -------------------------------------------------------------------------------------------------------
+
+do $$
+begin
+  if to_regtype('audit.position') is null then
+    create type audit.position as (
+      cost numeric,
+      created_at timestamptz,
+      chain int,
+      seq bigint
+    );
+  end if;
+end
+$$;
+
+comment on type audit.position is 'Where an entry stands in a sorted list; cost only where it is sorted by.';
+
+create or replace function audit.position_condition(alias text, sign text, place audit.position)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return format(
+    '(%1$s.created_at, %1$s.chain, %1$s.seq) %2$s (%3$L::timestamptz, %4$s, %5$s)', alias, sign,
+    (place).created_at, (place).chain, (place).seq
+  );
+
+comment on function audit.position_condition(text, text, audit.position) is
+  'The condition that an entry stands before or after a position in time.';
+
+create or replace function audit.search_tail(organization_id uuid)
+  returns table (chain int, seq bigint, last_at timestamptz)
+  language sql
+  stable
+  security definer -- says how far the index is behind, nothing of what is in the log
+  set search_path = ''
+  rows 10
+as $$
+  select h.chain, coalesce(p.seq, 0), coalesce(p.last_at, '-infinity')
+  from audit.heads h
+  left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+  where h.organization_id = search_tail.organization_id and h.seq > coalesce(p.seq, 0)
+    and audit.reach(search_tail.organization_id) is not null
+$$;
+
+comment on function audit.search_tail(uuid) is
+  'The chains of an organisation that have entries which the search index does not have yet, and after which seq.';
+
+create or replace function audit.search_candidates(
+  organization_id uuid,
+  term_groups jsonb,
+  from_time timestamptz,
+  to_time timestamptz,
+  descending boolean default true,
+  after audit.position default null,
+  at_most int default null
+)
+  returns table (created_at timestamptz, chain int, seq bigint)
+  language plpgsql
+  stable
+  security definer -- reads the index on behalf of those who may read the entries, and names no others
+  set search_path = ''
+  rows 100
+as $$
+#variable_conflict use_column
+declare
+  v_groups jsonb := term_groups;
+  v_comparison text := case when descending then '<' else '>' end;
+  v_order text := case when descending then 'order by s.created_at desc, s.chain desc, s.seq desc'
+    else 'order by s.created_at, s.chain, s.seq' end;
+  v_base text;
+  v_first timestamptz;
+  v_last timestamptz;
+  v_months timestamp[];
+  v_month timestamp;
+  v_done int := 0;
+  v_step int := 1;
+  v_terms text;
+  v_names audit.position[];
+  v_count int := 0;
+  v_more int;
+begin
+  case audit.reach(search_candidates.organization_id)
+    when 'all' then null;
+    when 'own' then v_groups := audit.term_group('actor=', array[auth.uid()::text]) || v_groups;
+    else return;
+  end case;
+  v_base := concat_ws(' and ',
+    format('s.organization_id = %L', organization_id),
+    case when from_time is not null then format('s.created_at >= %L', from_time) end,
+    case when to_time is not null then format('s.created_at < %L', to_time) end,
+    case when not (after is null) then audit.position_condition('s', v_comparison, after) end
+  );
+  execute format(
+    'select min(s.created_at), max(s.created_at) from audit.search_index s where %s', v_base
+  ) into v_first, v_last;
+  if v_first is null then
+    return;
+  end if;
+
+  -- What is frequent stands near at hand: a stretch of the timeline is walked first. It lies in one month, or the
+  -- months after that are asked in any case.
+  if at_most is not null then
+    v_month := date_trunc('month', case when descending then v_last else v_first end at time zone 'utc');
+    execute format(
+      'select array_agg(row(null, n.created_at, n.chain, n.seq)::audit.position) from ('
+        || 'select s.* from (select s.created_at, s.chain, s.seq, s.terms from audit.search_index s where %s and %s %s limit 1000) s'
+        || ' where %s %s limit %s) n',
+      v_base, audit.month_condition(v_month), v_order,
+      audit.term_condition(organization_id, v_groups, v_month at time zone 'utc'), v_order, at_most
+    ) into v_names;
+    if cardinality(v_names) = at_most then
+      return query select n.created_at, n.chain, n.seq from unnest(v_names) n;
+      return;
+    end if;
+  end if;
+
+  -- Then by the terms: one month, three, twelve, …, so that what is found early ends it early, and what is nowhere takes
+  -- few statements.
+  v_months := array(
+    select m
+    from generate_series(
+      date_trunc('month', v_first at time zone 'utc'), date_trunc('month', v_last at time zone 'utc'), interval '1 month'
+    ) m
+    order by case when descending then m end desc, m
+  );
+  while v_done < cardinality(v_months) loop
+    select string_agg(
+      format('(%s and %s)', audit.month_condition(m), audit.term_condition(organization_id, v_groups, m at time zone 'utc')), ' or '
+    )
+    into v_terms
+    from unnest(v_months[v_done + 1:v_done + v_step]) m;
+    return query execute format(
+      'with s as materialized (select s.created_at, s.chain, s.seq from audit.search_index s where %s and (%s))'
+        || ' select s.created_at, s.chain, s.seq from s %s limit %s',
+      v_base, v_terms, v_order, coalesce((at_most - v_count)::text, 'all')
+    );
+    get diagnostics v_more = row_count;
+    v_count := v_count + v_more;
+    exit when v_count >= at_most;
+    v_done := v_done + v_step;
+    v_step := 4 * v_step;
+  end loop;
+end
+$$;
+
+comment on function audit.search_candidates(uuid, jsonb, timestamptz, timestamptz, boolean, audit.position, int) is
+  'Names of indexed entries that have a term of each group, in order; of an organisation the caller reads, and of the
+caller''s own activity where that is all the caller reads.';
+
+create or replace function audit.month_condition(month timestamp)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return format('s.created_at >= %L and s.created_at < %L', month at time zone 'utc', (month + interval '1 month') at time zone 'utc');
+
+comment on function audit.month_condition(timestamp) is 'The condition that a row s of the search index lies in a month (UTC).';
+
+create or replace function audit.term_condition(organization_id uuid, term_groups jsonb, month timestamptz)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  select coalesce(string_agg(
+    format(case when cardinality(g.terms) = 1 then 's.terms @> %L' else 's.terms && %L' end, g.terms), ' and '
+  ), 'true')
+  from (
+    select array(
+      select audit.search_term(audit.search_seed(term_condition.organization_id, term_condition.month), t.term)
+      from jsonb_array_elements_text(e.term_group) t (term)
+    ) as terms
+    from jsonb_array_elements(term_condition.term_groups) e (term_group)
+  ) g
+$$;
+
+comment on function audit.term_condition(uuid, jsonb, timestamptz) is
+  'The condition that a row s of the search index has a term of each group.';
+
+-- What reads the log's partitions is in functions of its own with nothing dynamic in them: their plans, dear because each
+-- partition is planned, are made once a connection; and their few entries are read before anything is asked of them.
+create or replace function audit.entries_by_name(organization_id uuid, names audit.position[])
+  returns setof public.audit_logs
+  language plpgsql
+  stable
+  set search_path = ''
+  rows 100
+as $$
+begin
+  return query
+    select e.*
+    from unnest(names) n
+    cross join lateral (
+      select a.* from public.audit_logs a
+      where a.organization_id = entries_by_name.organization_id and a.created_at = n.created_at and a.chain = n.chain and a.seq = n.seq
+      offset 0
+    ) e;
+end
+$$;
+
+comment on function audit.entries_by_name(uuid, audit.position[]) is 'The entries at these positions, as far as the caller may see them.';
+
+create or replace function audit.timeline(
+  organization_id uuid,
+  from_time timestamptz,
+  to_time timestamptz,
+  descending boolean,
+  after audit.position,
+  at_most int
+)
+  returns setof public.audit_logs
+  language plpgsql
+  stable
+  set search_path = ''
+  rows 100
+as $$
+begin
+  if descending then
+    return query
+      select a.* from public.audit_logs a
+      where a.organization_id = timeline.organization_id
+        and a.created_at >= coalesce(from_time, '-infinity') and a.created_at < coalesce(to_time, 'infinity')
+        and (a.created_at, a.chain, a.seq)
+          < (coalesce((after).created_at, 'infinity'), coalesce((after).chain, 2147483647), coalesce((after).seq, 9223372036854775807))
+      order by a.created_at desc, a.chain desc, a.seq desc
+      limit at_most;
+  else
+    return query
+      select a.* from public.audit_logs a
+      where a.organization_id = timeline.organization_id
+        and a.created_at >= coalesce(from_time, '-infinity') and a.created_at < coalesce(to_time, 'infinity')
+        and (a.created_at, a.chain, a.seq) > (coalesce((after).created_at, '-infinity'), coalesce((after).chain, -1), coalesce((after).seq, -1))
+      order by a.created_at, a.chain, a.seq
+      limit at_most;
+  end if;
+end
+$$;
+
+comment on function audit.timeline(uuid, timestamptz, timestamptz, boolean, audit.position, int) is
+  'The next entries of an organisation in time, before or after a position, as far as the caller may see them.';
+
+create or replace function audit.waiting_entries(organization_id uuid)
+  returns setof public.audit_logs
+  language plpgsql
+  stable
+  set search_path = ''
+  rows 100
+as $$
+begin
+  return query
+    select e.*
+    from audit.search_tail(waiting_entries.organization_id) t
+    cross join lateral (
+      select a.* from public.audit_logs a
+      where a.organization_id = waiting_entries.organization_id and a.chain = t.chain and a.seq > t.seq and a.created_at >= t.last_at
+      offset 0
+    ) e;
+end
+$$;
+
+comment on function audit.waiting_entries(uuid) is 'The entries that the search index does not have yet, as the caller may see them.';
+
+-- What matches --------------------------------------------------------------------------------------------------------
+
+create or replace function audit.matching_sql(organization_id uuid, compiled audit.compiled_query, joined text default '')
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when (compiled).term_groups = '[]' and audit.reach(matching_sql.organization_id) = 'all' then format(
+      'from public.audit_logs e %s where e.organization_id = %L and (%s)', joined, matching_sql.organization_id, (compiled).condition
+    )
+    else format(
+      'from (select a.* from audit.search_candidates(%1$L, %2$L, %3$L, %4$L) n cross join lateral (select a.* from public.audit_logs a'
+        || ' where a.organization_id = %1$L and a.created_at = n.created_at and a.chain = n.chain and a.seq = n.seq offset 0) a'
+        || ' union all select w.* from audit.waiting_entries(%1$L) w) e %6$s where (%5$s)',
+      matching_sql.organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, (compiled).condition, joined
+    )
+  end
+$$;
+
+comment on function audit.matching_sql(uuid, audit.compiled_query, text) is
+  'From and where of a query for all entries e that match, for use in one statement, with more joins if given.';
+
+create or replace function audit.matching(
+  organization_id uuid,
+  compiled audit.compiled_query,
+  sort text,
+  after audit.position,
+  at_most int
+)
+  returns setof public.audit_logs
+  language plpgsql
+  stable -- one snapshot for all its statements: no entry passes from the tail to the index between two of them
+  set search_path = ''
+  rows 50
+as $$
+declare
+  v_descending boolean := sort like '-%';
+  v_sign text := case when v_descending then '<' else '>' end;
+  v_order text := case when v_descending then 'order by e.created_at desc, e.chain desc, e.seq desc'
+    else 'order by e.created_at, e.chain, e.seq' end;
+  v_after text := case when after is null then 'true' else audit.position_condition('e', v_sign, after) end;
+  v_rows public.audit_logs[] := '{}';
+  v_more public.audit_logs[];
+  v_names audit.position[];
+  v_from audit.position := after;
+  v_batch int := at_most + 20;
+  v_found int;
+begin
+  if sort in ('cost', '-cost') then
+    -- Everything that matches is sorted; an entry without a cost comes last either way.
+    return query execute format(
+      'select e.* %s and (%s) order by e.cost %s nulls last, e.created_at desc, e.chain desc, e.seq desc limit %s',
+      audit.matching_sql(organization_id, compiled),
+      case
+        when after is null then 'true'
+        when (after).cost is null then 'e.cost is null and ' || audit.position_condition('e', '<', after)
+        else format(
+          'e.cost %1$s %2$L or e.cost is null or (e.cost = %2$L and %3$s)', v_sign, (after).cost, audit.position_condition('e', '<', after)
+        )
+      end,
+      case when v_descending then 'desc' else 'asc' end, at_most
+    );
+    return;
+  elsif (compiled).term_groups = '[]' and audit.reach(organization_id) = 'all' then
+    -- Most conditions that name no term are met near at hand; else the planner sees the whole.
+    return query execute format('select e.* from audit.timeline($1, $2, $3, $4, $5, $6) e where (%s) %s limit $7', (compiled).condition, v_order)
+      using organization_id, (compiled).from_time, (compiled).to_time, v_descending, after,
+        case (compiled).condition when 'true' then at_most else 4 * at_most end, at_most;
+    get diagnostics v_found = row_count;
+    if v_found < at_most and (compiled).condition <> 'true' then
+      return query execute format('select e.* %s and %s %s offset %s limit %s',
+        audit.matching_sql(organization_id, compiled), v_after, v_order, v_found, at_most - v_found);
+    end if;
+    return;
+  end if;
+
+  -- Candidates by the batch, until the page is full. Their order is the page's.
+  loop
+    select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
+    from audit.search_candidates(
+      organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, v_descending, v_from, v_batch
+    ) c;
+    exit when v_names is null;
+    execute format(
+      'select array_agg(row(e.*)::public.audit_logs) from (select e.* from audit.entries_by_name($1, $2) e where (%s) %s limit $3) e',
+      (compiled).condition, v_order
+    ) into v_more using organization_id, v_names, at_most - cardinality(v_rows);
+    v_rows := v_rows || v_more;
+    exit when cardinality(v_rows) >= at_most or cardinality(v_names) < v_batch;
+    v_from := v_names[cardinality(v_names)];
+    v_batch := least(4 * v_batch, 5000);
+  end loop;
+
+  -- And what the index does not have yet.
+  execute format(
+    'select array_agg(row(e.*)::public.audit_logs) from (select e.* from audit.waiting_entries(%L) e where (%s) and %s %s limit %s) e',
+    organization_id, (compiled).condition, v_after, v_order, at_most
+  ) into v_more;
+  if v_more is null then
+    return query select e.* from unnest(v_rows) e;
+  else
+    return query execute format('select e.* from unnest($1) e %s limit %s', v_order, at_most) using v_rows || v_more;
+  end if;
+end
+$$;
+
+comment on function audit.matching(uuid, audit.compiled_query, text, audit.position, int) is
+  'The next entries that match, in order, after a position.';
+
+-- Requests ------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.check_request(request jsonb, known text[])
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_unknown text;
+begin
+  if jsonb_typeof(request) is distinct from 'object' then
+    perform audit.fail('AUARG', 'A request is a JSON object.');
+  end if;
+  select string_agg(format('"%s"', left(k, 50)), ', ') into v_unknown from jsonb_object_keys(request) k where k <> all (known);
+  if v_unknown is not null then
+    perform audit.fail('AUARG', format('The request has no %s.', v_unknown), null, 'It has ' || array_to_string(known, ', ') || '.');
+  end if;
+end
+$$;
+
+comment on function audit.check_request(jsonb, text[]) is 'Refuses fields that a request does not have.';
+
+create or replace function audit.requested_tree(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_query jsonb := audit.parse_query(coalesce(request ->> 'query', ''));
+  v_filter jsonb := audit.canonical_query(coalesce(nullif(request -> 'filter', 'null'), '{"and": []}'));
+  v_both jsonb := coalesce(v_filter -> 'and', jsonb_build_array(v_filter)) || coalesce(v_query -> 'and', jsonb_build_array(v_query));
+begin
+  return case jsonb_array_length(v_both) when 1 then v_both -> 0 else jsonb_build_object('and', v_both) end;
+end
+$$;
+
+comment on function audit.requested_tree(jsonb) is 'The canonical tree of a request''s query and filter together.';
+
+create or replace function audit.requested_organization(request jsonb)
+  returns uuid
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if request ->> 'organization_id' is not null and audit.as_uuid(request ->> 'organization_id') is null then
+    perform audit.fail('AUARG', 'organization_id is a UUID.');
+  end if;
+  return audit.readable_organization((request ->> 'organization_id')::uuid);
+end
+$$;
+
+comment on function audit.requested_organization(jsonb) is 'The organisation of a request, if the caller reads its log.';
+
+-- A cursor is no secret and no right: it says where to go on. Its digest finds what was cut off or edited.
+create or replace function audit.make_cursor(organization_id uuid, scope text, place audit.position)
+  returns text
+  language sql
+  immutable
+  set search_path = ''
+as $$
+  select translate(encode(convert_to(p.payload || left(encode(sha256(convert_to(p.payload, 'UTF8')), 'hex'), 8), 'UTF8'), 'base64'), E'+/=\n', '-_')
+  from concat_ws(
+    '|', make_cursor.organization_id, left(encode(sha256(convert_to(make_cursor.scope, 'UTF8')), 'hex'), 16),
+    (extract(epoch from (place).created_at) * 1000000)::bigint, (place).chain, (place).seq, (place).cost, ''
+  ) p (payload)
+$$;
+
+comment on function audit.make_cursor(uuid, text, audit.position) is
+  'Where a list goes on, as an opaque text that holds for one organisation and one query.';
+
+create or replace function audit.read_cursor(organization_id uuid, scope text, cursor text)
+  returns audit.position
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_text text;
+  v_parts text[];
+begin
+  if cursor is null then
+    return null;
+  end if;
+  begin
+    v_text := convert_from(decode(rpad(translate(cursor, '-_', '+/'), (length(cursor) + 3) / 4 * 4, '='), 'base64'), 'UTF8');
+  exception when others then
+    v_text := null; -- not base64, or not text
+  end;
+  if length(cursor) <= 1000 and right(v_text, 8) = left(encode(sha256(convert_to(left(v_text, -8), 'UTF8')), 'hex'), 8) then
+    v_parts := string_to_array(v_text, '|');
+    if v_parts[1] is distinct from organization_id::text or v_parts[2] <> left(encode(sha256(convert_to(scope, 'UTF8')), 'hex'), 16) then
+      perform audit.fail('AUCUR', 'The cursor belongs to another search.', null,
+        'A cursor goes with the organisation, query, filter and sort of the request that gave it.');
+    end if;
+    return row(
+      case when cardinality(v_parts) = 7 then v_parts[6]::numeric end,
+      timestamptz 'epoch' + v_parts[3]::bigint * interval '1 microsecond', v_parts[4]::int, v_parts[5]::bigint
+    );
+  end if;
+  perform audit.fail('AUCUR', 'This is no cursor.', null, 'Pass "next" of the page before, unchanged.');
+end
+$$;
+
+comment on function audit.read_cursor(uuid, text, text) is 'The position that a cursor names; raises AUCUR for what is none.';
+
+create or replace function audit.instant_text(at timestamptz)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+
+comment on function audit.instant_text(timestamptz) is 'A time as in the API: ISO 8601, UTC, microseconds.';
+
+create or replace function audit.entry_json(entry public.audit_logs, email text, ip_address text, user_agent text)
+  returns jsonb
+  language sql
+  stable
+  parallel safe
+  return jsonb_build_object(
+    'name', (entry).chain || '-' || (entry).seq, 'organization_id', (entry).organization_id, 'chain', (entry).chain,
+    'seq', (entry).seq, 'created_at', audit.instant_text((entry).created_at), 'action', (entry).action,
+    'outcome', (entry).outcome, 'resource_type', (entry).resource_type, 'resource_id', (entry).resource_id,
+    'created_by', (entry).created_by, 'actor_type', (entry).actor_type, 'email', email, 'ip_address', ip_address,
+    'user_agent', user_agent, 'provider', (entry).provider, 'cost', (entry).cost::text,
+    'request_id', (entry).request_id, 'details', (entry).details, 'prev_hash', encode((entry).prev_hash, 'hex'),
+    'hash', encode((entry).hash, 'hex')
+  );
+
+comment on function audit.entry_json(public.audit_logs, text, text, text) is 'An entry as the API shows it.';
+
+create or replace function audit.entries_json(entries public.audit_logs[])
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select coalesce(jsonb_agg(audit.entry_json(u.entry, i.email, i.ip_address, i.user_agent) order by n), '[]')
+  from generate_subscripts(entries, 1) n
+  cross join lateral (select entries[n] as entry) u
+  left join lateral (
+    -- A commitment that stands twice is the same identity twice.
+    select i.email, i.ip_address, i.user_agent from audit.identities i where i.identity_hash = (u.entry).identity_hash limit 1
+  ) i on true
+$$;
+
+comment on function audit.entries_json(public.audit_logs[]) is
+  'Entries as the API shows them, in order, with the identities that the caller may see.';
+
+create or replace function audit.sample_matching(organization_id uuid, compiled audit.compiled_query, at_most int)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_names audit.position[];
+  v_source text;
+  v_sample jsonb;
+  v_first timestamptz;
+begin
+  if (compiled).term_groups = '[]' and audit.reach(organization_id) = 'all' then
+    v_source := audit.matching_sql(organization_id, compiled);
+  else
+    select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
+    from (
+      select c.created_at, c.chain, c.seq
+      from audit.search_candidates(organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, true, null, at_most) c
+      union all
+      select w.created_at, w.chain, w.seq from audit.waiting_entries(organization_id) w
+    ) c;
+    v_source := format(
+      'from audit.entries_by_name(%L, $1) e where (%s)', organization_id, (compiled).condition
+    );
+  end if;
+  execute format(
+    $q$
+    with sample as materialized (
+      select e.action, e.created_by, e.provider, (e.created_at at time zone 'utc')::date as day, e.created_at
+      %s order by e.created_at desc, e.chain desc, e.seq desc limit %s
+    ),
+    counted as (
+      select grouping(s.action, s.created_by, s.provider, s.day) as what, s.action, s.created_by, s.provider, s.day, count(*) as n
+      from sample s
+      group by grouping sets ((s.action), (s.created_by), (s.provider), (s.day), ())
+    )
+    select jsonb_build_object(
+      'of', (select count(*) from sample),
+      'newest', (select max(created_at) from sample),
+      'oldest', (select min(created_at) from sample),
+      'action', (
+        select coalesce(jsonb_agg(jsonb_build_object('value', action, 'count', n) order by n desc, action), '[]')
+        from counted where what = 7
+      ),
+      'actor', (
+        select coalesce(jsonb_agg(jsonb_build_object('value', c.created_by, 'email', i.email, 'count', c.n) order by c.n desc, c.created_by), '[]')
+        from (select * from counted where what = 11 and created_by is not null order by n desc, created_by limit 50) c
+        left join lateral (
+          select i.email from audit.identities i
+          where i.user_id = c.created_by and i.organization_id = %L and i.email is not null
+          order by i.created_at desc limit 1
+        ) i on true
+      ),
+      'provider', (
+        select coalesce(jsonb_agg(jsonb_build_object('value', provider, 'count', n) order by n desc, provider), '[]')
+        from counted where what = 13 and provider is not null
+      ),
+      'day', (select coalesce(jsonb_agg(jsonb_build_object('value', day, 'count', n) order by day), '[]') from counted where what = 14)
+    )
+    $q$,
+    v_source, at_most, organization_id
+  ) into v_sample using v_names;
+
+  if (v_sample ->> 'of')::int < at_most and coalesce(cardinality(v_names), 0) < at_most then
+    return v_sample || '{"complete": true}';
+  end if;
+  -- Older matches are supposed to come as thick as those counted.
+  select least(min(s.created_at), (v_sample ->> 'oldest')::timestamptz) into v_first
+  from (
+    select a.created_at from public.audit_logs a
+    where a.organization_id = sample_matching.organization_id order by a.created_at limit 1
+  ) s;
+  v_first := greatest(v_first, (compiled).from_time);
+  return v_sample || jsonb_build_object('complete', false, 'estimate', greatest((v_sample ->> 'of')::bigint, round(
+    (v_sample ->> 'of')::numeric * extract(epoch from (v_sample ->> 'newest')::timestamptz - v_first)
+      / nullif(extract(epoch from (v_sample ->> 'newest')::timestamptz - (v_sample ->> 'oldest')::timestamptz), 0)
+  )::bigint));
+end
+$$;
+
+comment on function audit.sample_matching(uuid, audit.compiled_query, int) is
+  'Counts of the newest matches by action, actor, provider and day, and how many matches there may be in all.';
+
+create or replace function audit.search_page(request jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+  v_tree jsonb;
+  v_query text;
+  v_sort text := coalesce(request ->> 'sort', '-created_at');
+  v_limit int := 50;
+  v_compiled audit.compiled_query;
+  v_entries public.audit_logs[];
+  v_last public.audit_logs;
+  v_page jsonb;
+  v_sample jsonb;
+begin
+  perform audit.check_request(request, array['organization_id', 'query', 'filter', 'sort', 'limit', 'cursor', 'include']);
+  v_organization := audit.requested_organization(request);
+  if v_sort not in ('-created_at', 'created_at', '-cost', 'cost') then
+    perform audit.fail('AUARG', format('There is no sort "%s".', left(v_sort, 50)), null, 'Sort by created_at, -created_at, cost or -cost.');
+  end if;
+  if request ? 'limit' then
+    if coalesce(request ->> 'limit', '') !~ '^\d{1,4}$' or (request ->> 'limit')::int not between 1 and 200 then
+      perform audit.fail('AUARG', 'limit is a whole number from 1 to 200.');
+    end if;
+    v_limit := (request ->> 'limit')::int;
+  end if;
+  if jsonb_typeof(coalesce(request -> 'include', '[]')) <> 'array'
+    or not coalesce(request -> 'include', '[]') <@ '["total", "facets"]'
+  then
+    perform audit.fail('AUARG', 'include holds "total" and "facets".');
+  end if;
+  v_tree := audit.requested_tree(request);
+  v_query := audit.format_node(v_tree);
+  v_compiled := audit.compile_query(v_organization, v_tree);
+  v_entries := array(
+    select m from audit.matching(
+      v_organization, v_compiled, v_sort, audit.read_cursor(v_organization, v_sort || ' ' || v_tree, request ->> 'cursor'), v_limit + 1
+    ) m
+  );
+  if cardinality(v_entries) > v_limit then
+    v_entries := v_entries[:v_limit];
+    v_last := v_entries[v_limit];
+  end if;
+  v_page := jsonb_build_object(
+    'organization_id', v_organization, 'query', v_query, 'filter', v_tree, 'sort', v_sort,
+    'entries', audit.entries_json(v_entries),
+    'next', case when v_last.seq is not null then audit.make_cursor(
+      v_organization, v_sort || ' ' || v_tree,
+      row(case when v_sort like '%cost' then v_last.cost end, v_last.created_at, v_last.chain, v_last.seq)::audit.position
+    ) end
+  );
+  if request -> 'include' ?| array['total', 'facets'] then
+    v_sample := audit.sample_matching(v_organization, v_compiled, 10000);
+    if request -> 'include' ? 'total' then
+      v_page := v_page || jsonb_build_object('total', jsonb_build_object(
+        'value', coalesce(v_sample -> 'estimate', v_sample -> 'of'), 'exact', v_sample -> 'complete'
+      ));
+    end if;
+    if request -> 'include' ? 'facets' then
+      v_page := v_page || jsonb_build_object('facets', v_sample - 'estimate' - 'newest' - 'oldest');
+    end if;
+  end if;
+
+  perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
+    'query', left(v_query, 4000), 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
+  ));
+  return v_page;
+end
+$$;
+
+comment on function audit.search_page(jsonb) is
+  'A page of a search as JSON, for the function "audit"; sql/README.md lists the fields. Leaves a log.searched entry.';
+
+create or replace function audit.convert_query(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_tree jsonb;
+begin
+  perform audit.check_request(request, array['query', 'filter']);
+  if (request ? 'query') = (request ? 'filter') then
+    perform audit.fail('AUARG', 'Pass either a query or a filter.');
+  end if;
+  v_tree := audit.requested_tree(request);
+  return jsonb_build_object('query', audit.format_node(v_tree), 'filter', v_tree);
+end
+$$;
+
+comment on function audit.convert_query(jsonb) is 'The string form of a query tree, and the tree of a string: {"query"} or {"filter"} in, both out.';
+
+create or replace function audit.view_entry(request jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+  v_name int[];
+  v_chain int;
+  v_seq bigint;
+  v_entry public.audit_logs;
+  v_page jsonb;
+begin
+  perform audit.check_request(request, array['organization_id', 'name']);
+  v_organization := audit.requested_organization(request);
+  if coalesce(request ->> 'name', '') !~ '^\d{1,9}-\d{1,18}$' then
+    perform audit.fail('AUARG', 'An entry is named by chain and position: 3-17.');
+  end if;
+  v_chain := split_part(request ->> 'name', '-', 1)::int;
+  v_seq := split_part(request ->> 'name', '-', 2)::bigint;
+  select * into v_entry from public.audit_logs a where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq;
+  if not found then
+    perform audit.fail('AUNOT', format('There is no entry %s that you may read.', request ->> 'name'));
+  end if;
+  v_page := jsonb_build_object(
+    'entry', audit.entries_json(array[v_entry]) -> 0,
+    'entry_text', audit.entry_text(v_entry),
+    'previous', (
+      select audit.entries_json(array[a]) -> 0 from public.audit_logs a
+      where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq - 1 and a.created_at <= v_entry.created_at
+    ),
+    'next', (
+      select audit.entries_json(array[a]) -> 0 from public.audit_logs a
+      where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq + 1 and a.created_at >= v_entry.created_at
+    ),
+    -- One request lasts minutes at most.
+    'request', audit.entries_json(array(
+      select a from public.audit_logs a
+      where a.organization_id = v_organization and a.request_id = v_entry.request_id
+        and a.created_at between v_entry.created_at - interval '10 minutes' and v_entry.created_at + interval '10 minutes'
+      order by a.created_at, a.chain, a.seq
+      limit 50
+    )),
+    'proof', '{"state": "pending"}'::jsonb
+  );
+  perform audit.record_reading(v_organization, 'log.viewed', '{}', 'audit_log', request ->> 'name');
+  return v_page;
+end
+$$;
+
+comment on function audit.view_entry(jsonb) is
+  'One entry with its exact text, its neighbours in the chain and the other entries of its request. Leaves a log.viewed entry.';
+
+create or replace function audit.access_page()
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object('user_id', auth.uid(), 'organizations', coalesce(jsonb_agg(o.access order by o.organization_id), '[]'))
+  from (
+    select m.organization_id, jsonb_build_object(
+      'organization_id', m.organization_id,
+      'access', case when m.organization_id in (select audit.admin_organizations()) then 'all' else 'own' end,
+      'as', case when m.organization_id in (select audit.admin_organizations()) then 'admin' else 'member' end
+    ) as access
+    from audit.member_organizations() m (organization_id)
+    union all
+    select a.organization_id, jsonb_build_object('organization_id', a.organization_id, 'access', 'all', 'as', 'auditor')
+    from audit.auditor_organizations() a (organization_id)
+    where a.organization_id not in (select audit.admin_organizations())
+  ) o
+$$;
+
+comment on function audit.access_page() is 'Whose logs the caller reads, and how much of them.';
+
+-- For the SQL editor --------------------------------------------------------------------------------------------------
+
+create or replace function audit.search(
+  query text default '',
+  organization_id uuid default null,
+  sort text default '-created_at',
+  at_most int default 100
+)
+  returns setof public.audit_events
+  language plpgsql
+  set search_path = ''
+  rows 100
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid := audit.readable_organization(search.organization_id);
+  v_tree jsonb := audit.parse_query(coalesce(search.query, ''));
+  v_compiled audit.compiled_query := audit.compile_query(v_organization, v_tree);
+  v_found int;
+begin
+  if search.sort is null or search.sort not in ('-created_at', 'created_at', '-cost', 'cost') then
+    perform audit.fail('AUARG', format('There is no sort "%s".', left(search.sort, 50)), null, 'Sort by created_at, -created_at, cost or -cost.');
+  elsif search.at_most is null or search.at_most not between 1 and 10000 then
+    perform audit.fail('AUARG', 'at_most is from 1 to 10,000.', null, 'For more, export.');
+  end if;
+  return query
+    select m.organization_id, m.chain, m.seq, m.created_at, m.action, m.outcome, m.resource_type, m.resource_id,
+      m.created_by, m.actor_type, i.email, i.ip_address, i.user_agent, m.provider, m.cost, m.request_id, m.details
+    from audit.matching(v_organization, v_compiled, search.sort, null, search.at_most) with ordinality as m (
+      organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
+      identity_hash, provider, cost, request_id, details, prev_hash, hash, n
+    )
+    left join lateral (
+      select i.email, i.ip_address, i.user_agent from audit.identities i where i.identity_hash = m.identity_hash limit 1
+    ) i on true
+    order by m.n;
+  get diagnostics v_found = row_count;
+  perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
+    'query', left(audit.format_node(v_tree), 4000), 'sort', search.sort, 'entries', v_found, 'continued', false
+  ));
+end
+$$;
+
+comment on function audit.search(text, uuid, text, int) is
+  'Searches the log: select * from audit.search(''action:api_key.* created:7d "production"'', organization_id).
+Leaves a log.searched entry. sql/README.md has the query language.';
+
+create or replace function audit.history(resource_type text, resource_id text, organization_id uuid default null, at_most int default 1000)
+  returns setof public.audit_events
+  language sql
+  set search_path = ''
+  rows 100
+as $$
+  select * from audit.search(
+    audit.format_query(jsonb_build_object('and', jsonb_build_array(
+      jsonb_build_object('field', 'resource_type', 'op', 'eq', 'value', history.resource_type),
+      jsonb_build_object('field', 'resource_id', 'op', 'eq', 'value', history.resource_id)
+    ))),
+    history.organization_id, 'created_at', history.at_most
+  )
+$$;
+
+comment on function audit.history(text, text, uuid, int) is
+  'Everything that happened to one thing, oldest first: select * from audit.history(''api_key'', ''3f2a…'').';
+
+-- sql/540_export.sql
+
+-- Exports: what a search finds, whole, as a file that Postgres writes and nobody truncates. An export is made in parts,
+-- oldest entries first; each part leaves its entry before its first byte leaves, and its size and digest after the last.
+
+create table if not exists audit.exports (
+  id uuid not null default gen_random_uuid(),
+  organization_id uuid not null,
+  requested_by uuid,
+  requested_at timestamptz not null default clock_timestamp(),
+  format text not null,
+  gzip boolean not null default false,
+  filter jsonb not null,
+  until timestamptz not null default clock_timestamp(),
+  state text not null,
+  next text,
+  lease_until timestamptz,
+  attempts int not null default 0,
+  error text,
+  constraint exports_pkey primary key (id),
+  constraint exports_format_known check (format in ('csv', 'json', 'ndjson', 'ocsf', 'pdf')),
+  constraint exports_state_known check (state in ('streaming', 'queued', 'running', 'done', 'failed', 'cancelled'))
+);
+
+comment on table audit.exports is 'Exports of the log: who asked for what, and how far it has come.';
+comment on column audit.exports.id is 'Names the export.';
+comment on column audit.exports.organization_id is 'Whose log.';
+comment on column audit.exports.requested_by is 'Who asked; every part is made with this user''s rights of the moment.';
+comment on column audit.exports.requested_at is 'When.';
+comment on column audit.exports.format is 'csv, json, ndjson, ocsf or pdf.';
+comment on column audit.exports.gzip is 'Whether the parts in Storage are compressed.';
+comment on column audit.exports.filter is 'The query tree.';
+comment on column audit.exports.until is 'Entries that are written later are not part of it, so it comes to an end.';
+comment on column audit.exports.state is 'streaming to a client; queued, running, done or failed in the background; cancelled.';
+comment on column audit.exports.next is 'Cursor of the next part; null before the first and after the last.';
+comment on column audit.exports.lease_until is 'Until when a worker has it.';
+comment on column audit.exports.attempts is 'How often a worker has taken it up for the part that is next.';
+comment on column audit.exports.error is 'Why it failed.';
+
+create index if not exists exports_requested_by_idx on audit.exports (requested_by, requested_at);
+create index if not exists exports_waiting_idx on audit.exports (requested_at) where state in ('queued', 'running');
+
+create table if not exists audit.export_parts (
+  export uuid not null,
+  part int not null,
+  entries bigint not null,
+  first text,
+  last text,
+  next text,
+  bytes bigint,
+  sha256 text,
+  complete boolean not null default false,
+  path text,
+  constraint export_parts_pkey primary key (export, part),
+  constraint export_parts_export_fkey foreign key (export) references audit.exports (id) on delete cascade
+);
+
+comment on table audit.export_parts is 'The parts of exports, with what is needed to check a file against the log.';
+comment on column audit.export_parts.export is 'The export.';
+comment on column audit.export_parts.part is 'From 1.';
+comment on column audit.export_parts.entries is 'How many entries it has.';
+comment on column audit.export_parts.first is 'Name of its first entry, chain-seq.';
+comment on column audit.export_parts.last is 'Name of its last entry.';
+comment on column audit.export_parts.next is 'Cursor of the part after it; null if it is the last.';
+comment on column audit.export_parts.bytes is 'Its length before compression; null until it is closed.';
+comment on column audit.export_parts.sha256 is 'SHA-256 of its bytes before compression, in hex.';
+comment on column audit.export_parts.complete is 'Whether all of it was sent or stored.';
+comment on column audit.export_parts.path is 'Where it lies in Storage, in bucket audit-exports.';
+
+revoke all on audit.exports, audit.export_parts from public, anon, authenticated, service_role;
+
+-- Formats -------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.csv_text(value text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  -- Tab, line feed, return, apostrophe, + - = @ and their full-width forms; after spaces, too.
+  return case
+    when ascii(value) in (9, 10, 13, 39, 43, 45, 61, 64, 65291, 65293, 65309, 65312)
+      or ascii(value) = 32 and ascii(ltrim(value, ' ')) in (43, 45, 61, 64)
+    then '''' || value
+    else value
+  end;
+
+comment on function audit.csv_text(text) is
+  'A text for a CSV cell that no spreadsheet takes for a formula: an apostrophe stands before it. Without loss: what begins
+with an apostrophe in the file has one more than in the log.';
+
+create or replace function audit.export_columns(format text)
+  returns text
+  language sql
+  immutable
+  set search_path = ''
+as $$
+  select case export_columns.format
+    when 'csv' then
+      'e.chain || ''-'' || e.seq as name, e.organization_id, e.chain, e.seq, audit.instant_text(e.created_at) as created_at,'
+        || ' audit.csv_text(e.action) as action, e.outcome,'
+        || ' audit.csv_text(e.resource_type) as resource_type, audit.csv_text(e.resource_id) as resource_id, e.created_by, e.actor_type,'
+        || ' audit.csv_text(i.email) as email, audit.csv_text(i.ip_address) as ip_address, audit.csv_text(i.user_agent) as user_agent,'
+        || ' audit.csv_text(e.provider) as provider, e.cost, audit.csv_text(e.request_id) as request_id, e.details,'
+        || ' encode(e.prev_hash, ''hex'') as prev_hash, encode(e.hash, ''hex'') as hash'
+    when 'json' then
+      ''','' || row_to_json(row(e.chain || ''-'' || e.seq, e.organization_id, e.chain, e.seq, audit.instant_text(e.created_at), e.action, e.outcome,'
+        || ' e.resource_type, e.resource_id, e.created_by, e.actor_type, i.email, i.ip_address, i.user_agent, e.provider,'
+        || ' e.cost::text, e.request_id, e.details, encode(e.prev_hash, ''hex''), encode(e.hash, ''hex''))::audit.exported_entry)'
+    when 'ndjson' then
+      'concat(''{"hash":"'', encode(e.hash, ''hex''), ''","email":'', coalesce(to_json(i.email), ''null''), '',"ip_address":'','
+        || ' coalesce(to_json(i.ip_address), ''null''), '',"user_agent":'', coalesce(to_json(i.user_agent), ''null''),'
+        || ' '',"entry":'', audit.entry_text(e), ''}'')'
+    when 'ocsf' then 'audit.ocsf_line(e, i.email, i.ip_address, i.user_agent)'
+    when 'pdf' then 'audit.entry_json(e, i.email, i.ip_address, i.user_agent)'
+  end
+$$;
+
+comment on function audit.export_columns(text) is 'What a select has of an entry e and its identity i in an export.';
+
+do $$
+begin
+  if to_regtype('audit.exported_entry') is null then
+    create type audit.exported_entry as (
+      name text, organization_id uuid, chain int, seq bigint, created_at text, action text, outcome text,
+      resource_type text, resource_id text, created_by uuid, actor_type text, email text, ip_address text, user_agent text,
+      provider text, cost text, request_id text, details jsonb, prev_hash text, hash text
+    );
+  end if;
+end
+$$;
+
+comment on type audit.exported_entry is 'An entry in a JSON export, with its identity.';
+
+-- Parts ---------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.open_part(export audit.exports, part int, entries bigint, first text, last text, next text)
+  returns void
+  language plpgsql
+  security definer -- readers open exports of their own, and write nothing else
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  if (open_part.export).requested_by is distinct from auth.uid() or audit.reach((open_part.export).organization_id) is null then
+    perform audit.fail('AUDEN', 'An export belongs to who asked for it.');
+  end if;
+  insert into audit.exports as x (id, organization_id, requested_by, format, gzip, filter, until, state)
+  values (
+    (open_part.export).id, (open_part.export).organization_id, (open_part.export).requested_by, (open_part.export).format,
+    (open_part.export).gzip, (open_part.export).filter, (open_part.export).until, 'streaming'
+  )
+  on conflict on constraint exports_pkey do nothing;
+  -- What is stored counts, not what the caller says of it.
+  if not exists (
+    select from audit.exports x
+    where x.id = (open_part.export).id and x.requested_by is not distinct from auth.uid()
+      and x.organization_id = (open_part.export).organization_id
+  ) then
+    perform audit.fail('AUDEN', 'An export belongs to who asked for it.');
+  end if;
+  insert into audit.export_parts as p (export, part, entries, first, last, next)
+  values ((open_part.export).id, open_part.part, open_part.entries, open_part.first, open_part.last, open_part.next)
+  on conflict on constraint export_parts_pkey do update
+    set entries = excluded.entries, first = excluded.first, last = excluded.last, next = excluded.next, bytes = null, sha256 = null
+    where not p.complete; -- whoever asks for a part again gets it again, and changes nothing
+end
+$$;
+
+comment on function audit.open_part(audit.exports, int, bigint, text, text, text) is 'Notes a part of an export that is about to be made.';
+
+create or replace function audit.find_export(id uuid)
+  returns audit.exports
+  language plpgsql
+  stable
+  security definer -- exports are shown to who asked for them, and to admins
+  set search_path = ''
+as $$
+declare
+  v_export audit.exports;
+begin
+  select x.* into v_export from audit.exports x where x.id = find_export.id;
+  if v_export.id is null or not (
+    audit.caller() = 'service_role' or pg_catalog.pg_has_role(audit.caller()::name, 'postgres', 'usage')
+    or v_export.requested_by = auth.uid() and audit.reach(v_export.organization_id) is not null
+    or v_export.organization_id in (select audit.admin_organizations())
+  ) then
+    perform audit.fail('AUNOT', 'There is no such export of yours.');
+  end if;
+  return v_export;
+end
+$$;
+
+comment on function audit.find_export(uuid) is 'An export that the caller may see; raises AUNOT else.';
+
+create or replace function audit.requested_export(request jsonb)
+  returns uuid
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if audit.as_uuid(request ->> 'export') is null then
+    perform audit.fail('AUARG', 'export is the UUID of an export.');
+  end if;
+  return (request ->> 'export')::uuid;
+end
+$$;
+
+comment on function audit.requested_export(jsonb) is 'The id of the export that a request is about.';
+
+create or replace function audit.open_export(request jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_export audit.exports;
+  v_part int := 1;
+  v_compiled audit.compiled_query;
+  v_scope text;
+  v_after audit.position;
+  v_source text;
+  v_limit int;
+  v_entries bigint;
+  v_before bigint;
+  v_total bigint;
+  v_first audit.position;
+  v_last audit.position;
+  v_next text;
+  v_select text;
+begin
+  perform audit.check_request(request, array['organization_id', 'query', 'filter', 'format', 'limit', 'cursor', 'export', 'gzip']);
+  if coalesce(request ->> 'gzip', 'false') not in ('true', 'false') then
+    perform audit.fail('AUARG', 'gzip is true or false.');
+  end if;
+  if coalesce(request ->> 'limit', '1000000') !~ '^\d{1,7}$' or coalesce((request ->> 'limit')::int, 1) not between 1 and 1000000 then
+    perform audit.fail('AUARG', 'limit is a whole number from 1 to 1,000,000: so many entries are in a part.');
+  end if;
+  v_limit := coalesce((request ->> 'limit')::int, 1000000);
+  if nullif(request -> 'export', 'null') is null then
+    if coalesce(request ->> 'format', '') not in ('csv', 'json', 'ndjson', 'ocsf', 'pdf') then
+      perform audit.fail('AUARG', format('There is no format "%s".', left(request ->> 'format', 50)), null,
+        'Formats are csv, json, ndjson, ocsf and pdf.');
+    elsif request ->> 'cursor' is not null then
+      perform audit.fail('AUCUR', 'A cursor goes on with an export.', null, 'Pass export and cursor as the part before gave them.');
+    end if;
+    v_export.id := gen_random_uuid();
+    v_export.organization_id := audit.requested_organization(request);
+    v_export.requested_by := auth.uid();
+    v_export.format := request ->> 'format';
+    v_export.gzip := coalesce((request ->> 'gzip')::boolean, false);
+    v_export.filter := audit.requested_tree(request);
+    v_export.until := clock_timestamp();
+  else
+    v_export := audit.find_export(audit.requested_export(request));
+    if audit.reach(v_export.organization_id) is null then
+      perform audit.fail('AUDEN', 'You no longer read the log of this organisation.');
+    elsif v_export.state in ('cancelled', 'failed') then
+      perform audit.fail('AUARG', 'The export was cancelled or given up.', null, 'Begin a new one.');
+    end if;
+    v_part := audit.part_after(v_export.id, request ->> 'cursor');
+  end if;
+
+  perform set_config('audit.query_now', v_export.until::text, true);
+  v_scope := 'export ' || v_export.id;
+  v_after := audit.read_cursor(v_export.organization_id, v_scope, request ->> 'cursor');
+  v_compiled := audit.compile_query(v_export.organization_id, v_export.filter);
+  v_source := format('%s and e.created_at <= %L', audit.matching_sql(v_export.organization_id, v_compiled), v_export.until)
+    || case when v_after is null then '' else ' and ' || audit.position_condition('e', '>', v_after) end;
+
+  -- A report says of how many entries it shows some; of other formats only one more than the part has is counted.
+  execute format(
+    'select count(*) from (select %s order by e.created_at limit %s) n',
+    v_source, case v_export.format when 'pdf' then 'all' else (v_limit + 1)::text end
+  ) into v_entries;
+  v_before := audit.entries_before(v_export.id, v_part);
+  v_total := case v_export.format when 'pdf' then v_before + v_entries end;
+  execute format(
+    'select null, e.created_at, e.chain, e.seq %s order by e.created_at, e.chain, e.seq limit 1', v_source
+  ) into v_first;
+  if v_entries > v_limit then
+    v_entries := v_limit;
+    execute format(
+      'select null, e.created_at, e.chain, e.seq %s order by e.created_at, e.chain, e.seq offset %s limit 1', v_source, v_limit - 1
+    ) into v_last;
+    v_next := audit.make_cursor(v_export.organization_id, v_scope, v_last);
+  else
+    execute format(
+      'select null, e.created_at, e.chain, e.seq %s order by e.created_at desc, e.chain desc, e.seq desc limit 1', v_source
+    ) into v_last;
+  end if;
+
+  v_select := format(
+    'select %s %s and e.created_at <= %L and %s and %s order by e.created_at, e.chain, e.seq',
+    audit.export_columns(v_export.format),
+    audit.matching_sql(v_export.organization_id, v_compiled, format(
+      -- A commitment that stands twice is the same identity twice.
+      'left join (select distinct on (i.identity_hash) i.identity_hash, i.email, i.ip_address, i.user_agent'
+        || ' from audit.identities i where i.organization_id = %L) i on i.identity_hash = e.identity_hash',
+      v_export.organization_id
+    )),
+    v_export.until,
+    case when v_after is null then 'true' else audit.position_condition('e', '>', v_after) end,
+    case when v_last is null then 'false' else audit.position_condition('e', '<=', v_last) end
+  );
+  perform audit.open_part(
+    v_export, v_part, v_entries, (v_first).chain || '-' || (v_first).seq, (v_last).chain || '-' || (v_last).seq, v_next
+  );
+  perform audit.record_reading(v_export.organization_id, 'log.exported', jsonb_build_object(
+    'export', v_export.id, 'part', v_part, 'format', v_export.format, 'query', left(audit.format_node(v_export.filter), 4000),
+    'entries', v_entries
+  ), 'export', v_export.id::text);
+  return jsonb_build_object(
+    'id', v_export.id, 'part', v_part, 'entries', v_entries, 'before', v_before, 'total', v_total, 'next', v_next,
+    'organization_id', v_export.organization_id,
+    'query', audit.format_node(v_export.filter), 'filter', v_export.filter, 'format', v_export.format, 'gzip', v_export.gzip,
+    'first', (v_first).chain || '-' || (v_first).seq, 'last', (v_last).chain || '-' || (v_last).seq,
+    'rows', case when v_export.format = 'pdf' then v_select end,
+    'copy', case v_export.format
+      when 'pdf' then null
+      when 'csv' then format('copy (%s) to stdout with (format csv, header)', v_select)
+      -- Lines as they are: plain text would double backslashes.
+      else format('copy (%s) to stdout with (format csv, quote E''\x01'', delimiter E''\x02'')', v_select)
+    end
+  );
+end
+$$;
+
+comment on function audit.open_export(jsonb) is
+  'Begins a part of an export: counts it, leaves its log.exported entry, and says which statement writes it.';
+
+create or replace function audit.part_after(export uuid, cursor text)
+  returns int
+  language plpgsql
+  stable
+  security definer -- parts are not readable by themselves; the cursor is checked by whoever asks
+  set search_path = ''
+as $$
+declare
+  v_part int;
+begin
+  if part_after.cursor is null then
+    return 1;
+  end if;
+  select p.part + 1 into v_part from audit.export_parts p where p.export = part_after.export and p.next = part_after.cursor;
+  if v_part is null then
+    perform audit.fail('AUCUR', 'The cursor belongs to another export.', null, 'Pass "next" of the part before, unchanged.');
+  end if;
+  return v_part;
+end
+$$;
+
+comment on function audit.part_after(uuid, text) is 'Which part of an export a cursor begins.';
+
+create or replace function audit.entries_before(export uuid, part int)
+  returns bigint
+  language sql
+  stable
+  security definer -- parts are not readable by themselves; this is how many entries, not which
+  set search_path = ''
+as $$
+  select coalesce(sum(p.entries), 0) from audit.export_parts p where p.export = entries_before.export and p.part < entries_before.part
+$$;
+
+comment on function audit.entries_before(uuid, int) is 'How many entries the earlier parts of an export have.';
+
+create or replace function audit.close_export_part(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- exports are written through these functions only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_export audit.exports;
+  v_part audit.export_parts;
+begin
+  perform audit.check_request(request, array['export', 'part', 'entries', 'bytes', 'sha256', 'complete', 'path']);
+  if coalesce(request ->> 'part', '') !~ '^\d{1,9}$' or coalesce(request ->> 'bytes', '0') !~ '^\d{1,18}$'
+    or coalesce(request ->> 'entries', '0') !~ '^\d{1,18}$' or coalesce(request ->> 'complete', 'false') not in ('true', 'false')
+  then
+    perform audit.fail('AUARG', 'A part is closed by its number, entries and bytes, and complete is true or false.');
+  end if;
+  v_export := audit.find_export(audit.requested_export(request));
+  if not exists (select from audit.export_parts p where p.export = v_export.id and p.part = (request ->> 'part')::int) then
+    perform audit.fail('AUNOT', 'The export has no such part.');
+  end if;
+  if audit.caller() = 'authenticated' and (
+    v_export.requested_by is distinct from auth.uid() or v_export.state in ('queued', 'running') or request ->> 'path' is not null
+  ) then
+    perform audit.fail('AUDEN', 'Parts in Storage are closed by the jobs, others by who asked for them.');
+  end if;
+  update audit.export_parts p set
+    bytes = (request ->> 'bytes')::bigint, sha256 = request ->> 'sha256', complete = coalesce((request ->> 'complete')::boolean, false),
+    path = request ->> 'path', entries = coalesce((request ->> 'entries')::bigint, p.entries)
+  where p.export = v_export.id and p.part = (request ->> 'part')::int and not p.complete
+  returning p.* into v_part;
+  if v_part.part is not null and v_part.complete then
+    update audit.exports x set
+      state = case
+        when v_part.next is null and not exists (
+          select from audit.export_parts p where p.export = x.id and not p.complete
+        ) then 'done'
+        when x.state in ('queued', 'running') then 'queued'
+        else x.state
+      end,
+      next = v_part.next, lease_until = null, attempts = 0
+    where x.id = v_export.id and x.state in ('streaming', 'queued', 'running');
+  end if;
+  return audit.export_status(jsonb_build_object('export', v_export.id));
+end
+$$;
+
+comment on function audit.close_export_part(jsonb) is 'Notes size and digest of a part that was sent or stored.';
+
+create or replace function audit.export_status(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads exports that audit.find_export() lets the caller see
+  set search_path = ''
+as $$
+declare
+  v_export audit.exports;
+  v_parts jsonb;
+begin
+  perform audit.check_request(request, array['export']);
+  v_export := audit.find_export(audit.requested_export(request));
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'part', p.part, 'entries', p.entries, 'bytes', p.bytes, 'sha256', p.sha256, 'first', p.first, 'last', p.last,
+    'complete', p.complete, 'path', p.path
+  ) order by p.part), '[]')
+  into v_parts
+  from audit.export_parts p
+  where p.export = v_export.id;
+  return jsonb_build_object(
+    'id', v_export.id, 'organization_id', v_export.organization_id, 'format', v_export.format, 'gzip', v_export.gzip,
+    'query', audit.format_node(v_export.filter), 'filter', v_export.filter, 'state', v_export.state,
+    'requested_by', v_export.requested_by, 'requested_at', audit.instant_text(v_export.requested_at), 'error', v_export.error,
+    'entries_done', (
+      select coalesce(sum((p.value ->> 'entries')::bigint), 0)
+      from jsonb_array_elements(v_parts) p
+      where (p.value ->> 'complete')::boolean
+    ),
+    'parts', v_parts,
+    'manifest', jsonb_build_object(
+      'version', 1, 'export', v_export.id, 'organization_id', v_export.organization_id, 'format', v_export.format,
+      'query', audit.format_node(v_export.filter), 'filter', v_export.filter,
+      'until', audit.instant_text(v_export.until), 'complete', v_export.state = 'done',
+      'entries', (select coalesce(sum((p.value ->> 'entries')::bigint), 0) from jsonb_array_elements(v_parts) p),
+      'first', v_parts -> 0 -> 'first', 'last', v_parts -> -1 -> 'last',
+      'parts', (
+        select coalesce(jsonb_agg(p.value - 'path' - 'complete' order by p.n), '[]')
+        from jsonb_array_elements(v_parts) with ordinality p (value, n)
+      ),
+      'checkpoint', null, 'signature', null,
+      'signature_note', 'Unsigned: this project does not sign checkpoints yet.'
+    )
+  );
+end
+$$;
+
+comment on function audit.export_status(jsonb) is 'How far an export has come, its parts, and its manifest.';
+
+-- In the background ---------------------------------------------------------------------------------------------------
+
+create or replace function audit.request_export(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- exports are written through these functions only
+  set search_path = ''
+as $$
+declare
+  v_id uuid := gen_random_uuid();
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id', 'query', 'filter', 'format', 'gzip']);
+  v_organization := audit.requested_organization(request);
+  if coalesce(request ->> 'gzip', 'false') not in ('true', 'false') then
+    perform audit.fail('AUARG', 'gzip is true or false.');
+  end if;
+  if auth.uid() is null then
+    perform audit.fail('AUDEN', 'An export in the background is made with the rights of a user, and there is none.');
+  end if;
+  if coalesce(request ->> 'format', '') not in ('csv', 'json', 'ndjson', 'ocsf', 'pdf') then
+    perform audit.fail('AUARG', format('There is no format "%s".', left(request ->> 'format', 50)), null,
+      'Formats are csv, json, ndjson, ocsf and pdf.');
+  end if;
+  insert into audit.exports (id, organization_id, requested_by, format, gzip, filter, state)
+  values (
+    v_id, v_organization, auth.uid(), request ->> 'format', coalesce((request ->> 'gzip')::boolean, false),
+    audit.requested_tree(request), 'queued'
+  );
+  return audit.export_status(jsonb_build_object('export', v_id));
+end
+$$;
+
+comment on function audit.request_export(jsonb) is 'Puts an export in the queue; audit-jobs makes it, part by part, into Storage.';
+
+create or replace function audit.cancel_export(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- exports are written through these functions only
+  set search_path = ''
+as $$
+declare
+  v_export audit.exports;
+begin
+  perform audit.check_request(request, array['export']);
+  v_export := audit.find_export(audit.requested_export(request));
+  update audit.exports x set state = 'cancelled', lease_until = null
+  where x.id = v_export.id and x.state in ('streaming', 'queued', 'running');
+  return audit.export_status(request);
+end
+$$;
+
+comment on function audit.cancel_export(jsonb) is 'Stops an export; parts that are already made stay.';
+
+create or replace function audit.list_exports(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads exports that the caller asked for, or administers
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  return jsonb_build_object('organization_id', v_organization, 'exports', coalesce((
+    select jsonb_agg(audit.export_status(jsonb_build_object('export', x.id)) - 'manifest' order by x.requested_at desc)
+    from (
+      select x.id, x.requested_at
+      from audit.exports x
+      where x.organization_id = v_organization
+        and (x.requested_by = auth.uid() or v_organization in (select audit.admin_organizations()))
+      order by x.requested_at desc
+      limit 100
+    ) x
+  ), '[]'));
+end
+$$;
+
+comment on function audit.list_exports(jsonb) is 'The newest exports of an organisation: one''s own, or all for admins.';
+
+create or replace function audit.claim_export(lease interval default '5 minutes')
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_export audit.exports;
+begin
+  update audit.exports x set state = 'failed', error = 'Three attempts at one part ended without an answer.', lease_until = null
+  where x.state = 'running' and x.lease_until < clock_timestamp() and x.attempts >= 3;
+  update audit.exports x set state = 'running', lease_until = clock_timestamp() + claim_export.lease, attempts = x.attempts + 1
+  where x.id = (
+    select w.id from audit.exports w
+    where w.state = 'queued' or w.state = 'running' and w.lease_until < clock_timestamp()
+    order by w.requested_at
+    limit 1
+    for update skip locked
+  )
+  returning x.* into v_export;
+  if v_export.id is null then
+    return null;
+  end if;
+  return jsonb_build_object(
+    'id', v_export.id, 'organization_id', v_export.organization_id, 'requested_by', v_export.requested_by,
+    'format', v_export.format, 'gzip', v_export.gzip, 'cursor', v_export.next
+  );
+end
+$$;
+
+comment on function audit.claim_export(interval) is 'Takes an export from the queue for a while; null if none waits. For audit-jobs.';
+
+create or replace function audit.fail_export(request jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  perform audit.check_request(request, array['export', 'error', 'retry']);
+  update audit.exports x set
+    state = case when (request ->> 'retry')::boolean and x.attempts < 3 then 'queued' else 'failed' end,
+    error = left(request ->> 'error', 500), lease_until = null
+  where x.id = audit.requested_export(request) and x.state = 'running';
+end
+$$;
+
+comment on function audit.fail_export(jsonb) is 'Notes why an export failed, or puts it back to be tried again. For audit-jobs.';
+
+-- sql/550_ocsf.sql
+
+-- Entries as events of the Open Cybersecurity Schema Framework, for SIEMs: OCSF 1.8.0.
+--
+-- audit.ocsf_type_uid() is the mapping: which event an action is. audit.ocsf_classification() says what OCSF calls that
+-- event, audit.ocsf_severity() how grave it is, audit.ocsf_line() builds it.
+--
+-- Nothing of an entry is lost. What OCSF has a place for stands there: the organisation in metadata.tenant_uid, the
+-- time in metadata.original_time (in microseconds, as in the entry text), the action in metadata.event_code, the
+-- request in metadata.correlation_uid, the user in actor.user.uid. Every other column stands in `unmapped` under its
+-- own name. So the entry, and with it the hash, can be made again from the event.
+--
+-- All are single expressions, so that the planner puts them in place of the calls: as PL/pgSQL, an event took half as
+-- long again. They make text, which is what COPY writes; jsonb of it takes three times as long. Words that need no
+-- escapes (UUIDs, hex, actions, outcomes, kinds of actor) are not escaped, as in audit.entry_text().
+
+-- type_uid is class_uid * 100 + activity_id, and class_uid begins with category_uid: one number says all.
+create or replace function audit.ocsf_type_uid(action text, details jsonb)
+  returns int
+  language sql
+  immutable
+  parallel safe
+  return case action
+    -- The most frequent first: a case is walked from its beginning. A query to a provider is a call of its API.
+    when 'query.executed' then 600301
+    when 'query.completed' then 600301
+    when 'query.failed' then 600301
+    when 'query.response_changed' then 600502
+    when 'query.response_deleted' then 600507
+    -- Authentication
+    when 'user.login' then 300201
+    when 'user.login_failed' then 300201
+    when 'user.mfa_failed' then 300201
+    when 'user.logout' then 300202
+    -- Account Change
+    when 'user.signed_up' then 300101
+    when 'user.created' then 300101
+    when 'user.password_changed' then 300103
+    when 'user.password_reset_requested' then 300104
+    when 'user.deleted' then 300106
+    when 'user.mfa_enabled' then 300110
+    when 'user.mfa_disabled' then 300111
+    -- User Access Management: 1.8.0 has no class for roles, so a role is a privilege.
+    when 'permission.granted' then 300501
+    when 'permission.revoked' then 300502
+    when 'member.role_changed' then 300501
+    when 'auditor.granted' then 300501
+    when 'auditor.revoked' then 300502
+    -- Group Management: the group is the organisation.
+    when 'member.added' then 300603
+    when 'member.removed' then 300604
+    -- Entity Management
+    when 'organization.created' then 300401
+    when 'organization.updated' then 300403
+    when 'organization.deleted' then 300404
+    when 'api_key.added' then 300401
+    when 'api_key.updated' then 300403
+    when 'api_key.deleted' then 300404
+    when 'api_token.created' then 300401
+    when 'api_token.revoked' then 300404
+    when 'budget.created' then 300401
+    when 'budget.changed' then 300403
+    when 'budget.deleted' then 300404
+    when 'integration.configured' then case when details ? 'new' then 300401 else 300403 end
+    when 'integration.removed' then 300404
+    when 'retention.changed' then 300403
+    when 'hold.placed' then 300401
+    when 'hold.released' then 300404
+    when 'rule.changed' then 300403
+    -- API Activity
+    when 'access.denied' then 600399
+    when 'api.accessed' then 600399
+    -- Datastore Activity
+    when 'settings.viewed' then 600501
+    when 'log.viewed' then 600501
+    when 'log.searched' then 600504
+    when 'subject.accessed' then 600501
+    when 'subject.erased' then 600507
+    -- Web Resources Activity
+    when 'report.generated' then 600101
+    when 'data.exported' then 600107
+    when 'log.exported' then 600107
+    -- Event Log Activity
+    when 'log.purged' then 100802
+    when 'log.opened' then 100806
+    when 'log.heartbeat' then 100899
+    when 'capture.tracked' then 100809
+    when 'capture.untracked' then 100810
+    when 'capture.changed' then 100899
+    -- Detection Finding
+    when 'alert.opened' then 200401
+    when 'alert.acknowledged' then 200402
+    when 'alert.resolved' then 200403
+    when 'verification.failed' then 200401
+    -- Every other table, and what applications add: by the verb, which is the last word.
+    else case split_part(action, '.', -1)
+      when 'created' then 600505
+      when 'added' then 600505
+      when 'updated' then 600502
+      when 'changed' then 600502
+      when 'deleted' then 600507
+      when 'removed' then 600507
+      when 'viewed' then 600501
+      when 'searched' then 600504
+      when 'generated' then 600101
+      when 'imported' then 600106
+      when 'exported' then 600107
+      when 'shared' then 600108
+      else 600399
+    end
+  end;
+
+comment on function audit.ocsf_type_uid(text, jsonb) is
+  'Which OCSF 1.8.0 event an action is: type_uid, which is class_uid * 100 + activity_id.';
+
+create or replace function audit.ocsf_caption(type_uid int, category_name text, class_name text, activity_name text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return format(
+    '"category_uid":%s,"category_name":"%s","class_uid":%s,"class_name":"%s","type_uid":%s,"type_name":"%s: %s",'
+      '"activity_id":%s,"activity_name":',
+    type_uid / 100000, category_name, type_uid / 100, class_name, type_uid, class_name, activity_name, type_uid % 100
+  ) || case type_uid % 100 when 99 then '' else '"' || activity_name || '"' end;
+
+comment on function audit.ocsf_caption(int, text, text, text) is
+  'The members of an OCSF event that say what it is, in numbers and in words; where OCSF has no word, up to the word.';
+
+-- Calls with constants: the planner makes them once, not for every row.
+create or replace function audit.ocsf_classification(type_uid int, action text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case type_uid
+    when 600301 then audit.ocsf_caption(600301, 'Application Activity', 'API Activity', 'Create')
+    when 600399 then audit.ocsf_caption(600399, 'Application Activity', 'API Activity', 'Other') || '"' || action || '"'
+    when 600501 then audit.ocsf_caption(600501, 'Application Activity', 'Datastore Activity', 'Read')
+    when 600502 then audit.ocsf_caption(600502, 'Application Activity', 'Datastore Activity', 'Update')
+    when 600504 then audit.ocsf_caption(600504, 'Application Activity', 'Datastore Activity', 'Query')
+    when 600505 then audit.ocsf_caption(600505, 'Application Activity', 'Datastore Activity', 'Write')
+    when 600507 then audit.ocsf_caption(600507, 'Application Activity', 'Datastore Activity', 'Delete')
+    when 600101 then audit.ocsf_caption(600101, 'Application Activity', 'Web Resources Activity', 'Create')
+    when 600106 then audit.ocsf_caption(600106, 'Application Activity', 'Web Resources Activity', 'Import')
+    when 600107 then audit.ocsf_caption(600107, 'Application Activity', 'Web Resources Activity', 'Export')
+    when 600108 then audit.ocsf_caption(600108, 'Application Activity', 'Web Resources Activity', 'Share')
+    when 300101 then audit.ocsf_caption(300101, 'Identity & Access Management', 'Account Change', 'Create')
+    when 300103 then audit.ocsf_caption(300103, 'Identity & Access Management', 'Account Change', 'Password Change')
+    when 300104 then audit.ocsf_caption(300104, 'Identity & Access Management', 'Account Change', 'Password Reset')
+    when 300106 then audit.ocsf_caption(300106, 'Identity & Access Management', 'Account Change', 'Delete')
+    when 300110 then audit.ocsf_caption(300110, 'Identity & Access Management', 'Account Change', 'MFA Factor Enable')
+    when 300111 then audit.ocsf_caption(300111, 'Identity & Access Management', 'Account Change', 'MFA Factor Disable')
+    when 300201 then audit.ocsf_caption(300201, 'Identity & Access Management', 'Authentication', 'Logon')
+    when 300202 then audit.ocsf_caption(300202, 'Identity & Access Management', 'Authentication', 'Logoff')
+    when 300401 then audit.ocsf_caption(300401, 'Identity & Access Management', 'Entity Management', 'Create')
+    when 300403 then audit.ocsf_caption(300403, 'Identity & Access Management', 'Entity Management', 'Update')
+    when 300404 then audit.ocsf_caption(300404, 'Identity & Access Management', 'Entity Management', 'Delete')
+    when 300501
+      then audit.ocsf_caption(300501, 'Identity & Access Management', 'User Access Management', 'Assign Privileges')
+    when 300502
+      then audit.ocsf_caption(300502, 'Identity & Access Management', 'User Access Management', 'Revoke Privileges')
+    when 300603 then audit.ocsf_caption(300603, 'Identity & Access Management', 'Group Management', 'Add User')
+    when 300604 then audit.ocsf_caption(300604, 'Identity & Access Management', 'Group Management', 'Remove User')
+    when 200401 then audit.ocsf_caption(200401, 'Findings', 'Detection Finding', 'Create')
+    when 200402 then audit.ocsf_caption(200402, 'Findings', 'Detection Finding', 'Update')
+    when 200403 then audit.ocsf_caption(200403, 'Findings', 'Detection Finding', 'Close')
+    when 100802 then audit.ocsf_caption(100802, 'System Activity', 'Event Log Activity', 'Delete')
+    when 100806 then audit.ocsf_caption(100806, 'System Activity', 'Event Log Activity', 'Start')
+    when 100809 then audit.ocsf_caption(100809, 'System Activity', 'Event Log Activity', 'Enable')
+    when 100810 then audit.ocsf_caption(100810, 'System Activity', 'Event Log Activity', 'Disable')
+    when 100899
+      then audit.ocsf_caption(100899, 'System Activity', 'Event Log Activity', 'Other') || '"' || action || '"'
+  end;
+
+comment on function audit.ocsf_classification(int, text) is
+  'What OCSF 1.8.0 calls an event: category, class, activity and type, for each that audit.ocsf_type_uid() returns.';
+
+create or replace function audit.ocsf_severity(action text, outcome text, details jsonb)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case
+    when action = 'verification.failed' then '"severity_id":5,"severity":"Critical"'
+    when action like 'alert.%' then case lower(details ->> 'severity')
+      when 'info' then '"severity_id":1,"severity":"Informational"'
+      when 'low' then '"severity_id":2,"severity":"Low"'
+      when 'high' then '"severity_id":4,"severity":"High"'
+      when 'critical' then '"severity_id":5,"severity":"Critical"'
+      else '"severity_id":3,"severity":"Medium"'
+    end
+    when action = 'capture.untracked' or outcome = 'denied' then '"severity_id":3,"severity":"Medium"'
+    when outcome = 'failure' then '"severity_id":2,"severity":"Low"'
+    else '"severity_id":1,"severity":"Informational"'
+  end;
+
+comment on function audit.ocsf_severity(text, text, jsonb) is
+  'How grave an event is: a broken chain is critical, an alert as grave as its rule says, a denial or the end of a
+capture medium, a failure low, all else informational.';
+
+-- A name or an id is required, so an actor without both goes by its kind.
+create or replace function audit.ocsf_user(created_by uuid, actor_type text, email text, details jsonb)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return '{' || coalesce('"uid":"' || created_by || '",', '')
+    || case
+      when email ~ '^[a-zA-Z0-9!#$%&''*+/=?^_`{|}~.-]+@[a-zA-Z0-9-]+\.[a-zA-Z0-9.-]+$'
+        then '"name":"' || email || '","email_addr":"' || email || '",'
+      when email is not null then '"name":' || to_json(email) || ','
+      when created_by is null
+        then '"name":' || to_json(coalesce(details ->> 'subject', details ->> 'database_role', actor_type)) || ','
+      else ''
+    end
+    || case actor_type
+      when 'user' then '"type_id":1,"type":"User"}'
+      when 'service' then '"type_id":4,"type":"Service"}'
+      when 'api_key' then '"type_id":99,"type":"API Key"}'
+      else '"type_id":3,"type":"System"}'
+    end;
+
+comment on function audit.ocsf_user(uuid, text, text, jsonb) is 'Who acted, as an OCSF user.';
+
+-- Who is concerned: whoever the event names, else who acts on the own account.
+create or replace function audit.ocsf_target(entry public.audit_logs, target_id text, email text, own_account boolean)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return case
+    when target_id = (entry).created_by::text or target_id is null and own_account
+      then audit.ocsf_user((entry).created_by, (entry).actor_type, email, (entry).details)
+    else coalesce('{"uid":' || to_json(target_id) || '}', '{"name":"unknown"}')
+  end;
+
+comment on function audit.ocsf_target(public.audit_logs, text, text, boolean) is
+  'To whom it was done, as an OCSF user: who is named, else the actor where such events concern the own account.';
+
+create or replace function audit.ocsf_target_id(resource_type text, resource_id text, details jsonb)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case when resource_type in ('user', 'member') then resource_id else details ->> 'user_id' end;
+
+comment on function audit.ocsf_target_id(text, text, jsonb) is
+  'The user whom an event names as the one it was done to.';
+
+-- What is no address (a forged header is kept as it came) goes by name.
+create or replace function audit.ocsf_endpoint(ip_address text, actor_type text)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return case
+    when ip_address is null and actor_type in ('database', 'system') then '{"name":"database-internal"}'
+    when ip_address is null then '{"name":"not-recorded"}'
+    when ip_address ~ '^((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)$'
+      or ip_address ~ '^([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}$'
+      or ip_address ~ '^(?!(.*:){8})([0-9a-f]{1,4}(:[0-9a-f]{1,4})*)?::([0-9a-f]{1,4}(:[0-9a-f]{1,4})*)?$'
+      then '{"ip":"' || ip_address || '"}'
+    else '{"name":' || to_json(ip_address) || '}'
+  end;
+
+comment on function audit.ocsf_endpoint(text, text) is 'From where it was done, as an OCSF endpoint; it is required.';
+
+create or replace function audit.ocsf_origin(
+  entry public.audit_logs, email text, ip_address text, user_agent text
+)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return ',"actor":{"user":' || audit.ocsf_user((entry).created_by, (entry).actor_type, email, (entry).details)
+    || '},"src_endpoint":' || audit.ocsf_endpoint(ip_address, (entry).actor_type)
+    || coalesce(',"http_request":{"user_agent":' || to_json(user_agent) || '}', '');
+
+comment on function audit.ocsf_origin(public.audit_logs, text, text, text) is
+  'The members of an OCSF event that say who did it, from where and with which program.';
+
+create or replace function audit.ocsf_resource(entry public.audit_logs)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return coalesce(
+      '"uid":' || to_json((entry).resource_id), '"name":' || to_json(coalesce((entry).resource_type, (entry).action))
+    )
+    || ',"type":' || to_json(coalesce((entry).resource_type, split_part((entry).action, '.', 1)));
+
+comment on function audit.ocsf_resource(public.audit_logs) is 'What it was done to: the members of an OCSF resource.';
+
+-- A number of tokens is an integer in OCSF; in details it is whatever the application's column is.
+create or replace function audit.ocsf_count(value jsonb)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case when jsonb_typeof(value) = 'number' then trunc(value::numeric)::text end;
+
+comment on function audit.ocsf_count(jsonb) is
+  'A JSON number as the integer that OCSF asks for; null where it is none.';
+
+create or replace function audit.ocsf_ai_operation(action text, provider text, details jsonb)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return coalesce(
+      ',"ai_model":{"ai_provider":' || to_json(provider) || ',"name":' || to_json(details -> 'new' ->> 'model') || '}',
+      ''
+    )
+    || ',"message_context":{"service":{"name":' || to_json(provider) || '}'
+    || case action
+      when 'query.executed' then ',"ai_role_id":1,"ai_role":"User"}'
+      else ',"ai_role_id":2,"ai_role":"Assistant"'
+        || coalesce(',"prompt_tokens":' || audit.ocsf_count(details -> 'new' -> 'prompt_tokens'), '')
+        || coalesce(',"completion_tokens":' || audit.ocsf_count(details -> 'new' -> 'completion_tokens'), '') || '}'
+    end;
+
+comment on function audit.ocsf_ai_operation(text, text, jsonb) is
+  'Model and tokens of a query: the members of OCSF''s profile ai_operation.';
+
+-- Profiles lend an event members that its class does not have: an actor, an AI model, a denial.
+create or replace function audit.ocsf_metadata(entry public.audit_logs, profile text)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return case (entry).outcome
+      when 'denied' then ',"action_id":2,"action":"Denied","disposition_id":2,"disposition":"Blocked"'
+        || ',"metadata":{"profiles":["security_control"' || coalesce(',"' || profile || '"', '') || '],'
+      else ',"metadata":{' || coalesce('"profiles":["' || profile || '"],', '')
+    end
+    || '"version":"1.8.0","product":{"name":"Audit logs for Supabase","vendor_name":"supabase-audit-logs"},"uid":"'
+    || (entry).organization_id || '/' || (entry).chain || '-' || (entry).seq
+    || '","event_code":"' || (entry).action || '","tenant_uid":"' || (entry).organization_id || '"'
+    || coalesce(',"correlation_uid":' || to_json((entry).request_id), '')
+    || ',"original_time":"' || (extract(epoch from (entry).created_at) * 1000000)::bigint
+    || '","log_name":"public.audit_logs","log_version":"1"},"unmapped":{';
+
+comment on function audit.ocsf_metadata(public.audit_logs, text) is
+  'The metadata of an OCSF event, which name the entry, and the beginning of what is unmapped; before them the denial.';
+
+-- What each class asks for. `type_uid` stands here once: where this is put in place of a call, so is what makes it.
+create or replace function audit.ocsf_members(
+  type_uid int, entry public.audit_logs, email text, ip_address text, user_agent text
+)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return case type_uid / 100
+    when 6003 then audit.ocsf_origin(entry, email, ip_address, user_agent)
+      || ',"api":{"operation":"' || (entry).action || '"},"resources":[{' || audit.ocsf_resource(entry) || '}]'
+      || case
+        when (entry).provider is not null and (entry).action in ('query.executed', 'query.completed', 'query.failed')
+          then audit.ocsf_ai_operation((entry).action, (entry).provider, (entry).details)
+            || audit.ocsf_metadata(entry, 'ai_operation')
+        else audit.ocsf_metadata(entry, null)
+      end
+    when 6005 then audit.ocsf_origin(entry, email, ip_address, user_agent)
+      || ',"type_id":3,"type":"Table","table":{"name":' || to_json(case
+        when (entry).action like 'log.%' then 'audit_logs'
+        else coalesce((entry).resource_type, split_part((entry).action, '.', 1))
+      end) || '}'
+      || case (entry).action
+        when 'log.searched'
+          then coalesce(
+            ',"query_info":{"name":"search","query_string":' || to_json((entry).details ->> 'query') || '}', ''
+          )
+        else ''
+      end
+      || audit.ocsf_metadata(entry, null)
+    when 6001 then audit.ocsf_origin(entry, email, ip_address, user_agent)
+      || ',"web_resources":[{' || audit.ocsf_resource(entry) || '}]'
+      || audit.ocsf_metadata(entry, 'host')
+    when 3001 then audit.ocsf_origin(entry, email, ip_address, user_agent)
+      || ',"user":' || audit.ocsf_target(
+        entry, audit.ocsf_target_id((entry).resource_type, (entry).resource_id, (entry).details), email, true
+      )
+      || audit.ocsf_metadata(entry, null)
+    when 3002 then audit.ocsf_origin(entry, email, ip_address, user_agent)
+      || ',"user":' || audit.ocsf_target(
+        entry, audit.ocsf_target_id((entry).resource_type, (entry).resource_id, (entry).details), email, true
+      )
+      || ',"service":{"name":"Supabase Auth"}'
+      || case (entry).action when 'user.mfa_failed' then ',"is_mfa":true' else '' end
+      || case (entry).resource_type
+        when 'session' then coalesce(',"session":{"uid":' || to_json((entry).resource_id) || '}', '')
+        else ''
+      end
+      || audit.ocsf_metadata(entry, null)
+    when 3004 then audit.ocsf_origin(entry, email, ip_address, user_agent)
+      || ',"entity":{' || case
+        when (entry).resource_type = 'organization'
+          then coalesce('"uid":' || to_json((entry).resource_id), '"name":"organization"')
+            || ',"type_id":4,"type":"Organization"'
+        else audit.ocsf_resource(entry) || ',"type_id":99'
+      end || '}'
+      || audit.ocsf_metadata(entry, null)
+    when 3005 then audit.ocsf_origin(entry, email, ip_address, user_agent)
+      || ',"user":' || audit.ocsf_target(
+        entry, audit.ocsf_target_id((entry).resource_type, (entry).resource_id, (entry).details), email, false
+      )
+      || ',"privileges":[' || to_json(coalesce(
+        (entry).details -> 'changes' -> 'role' ->> 'new', (entry).details -> 'new' ->> 'role',
+        (entry).details -> 'old' ->> 'role', (entry).details ->> 'role', (entry).details ->> 'permission',
+        case when (entry).action like 'auditor.%' then 'auditor' else 'unspecified' end
+      )) || ']'
+      || audit.ocsf_metadata(entry, null)
+    when 3006 then audit.ocsf_origin(entry, email, ip_address, user_agent)
+      || ',"user":' || audit.ocsf_target(
+        entry, audit.ocsf_target_id((entry).resource_type, (entry).resource_id, (entry).details), email, false
+      )
+      || ',"group":{"uid":"' || (entry).organization_id || '","type":"organization"}'
+      || audit.ocsf_metadata(entry, null)
+    -- These two have no place for the user agent, findings none for the address.
+    when 2004 then ',"actor":{"user":'
+      || audit.ocsf_user((entry).created_by, (entry).actor_type, email, (entry).details)
+      || '},"finding_info":{"uid":'
+      || coalesce(
+        to_json((entry).resource_id), to_json((entry).organization_id || '/' || (entry).chain || '-' || (entry).seq)
+      )
+      || ',"title":' || to_json(coalesce((entry).details ->> 'title', (entry).details ->> 'rule', (entry).action))
+      || '}'
+      || audit.ocsf_metadata(entry, 'host')
+      || coalesce('"ip_address":' || to_json(ip_address) || ',', '')
+      || coalesce('"user_agent":' || to_json(user_agent) || ',', '')
+    else audit.ocsf_origin(entry, email, ip_address, null)
+      || ',"log_provider":"supabase-audit-logs","log_name":"public.audit_logs","log_type_id":2,"log_type":"Application"'
+      || audit.ocsf_metadata(entry, null)
+      || coalesce('"user_agent":' || to_json(user_agent) || ',', '')
+  end;
+
+comment on function audit.ocsf_members(int, public.audit_logs, text, text, text) is
+  'The members of an OCSF event that its class asks for, its metadata, and the beginning of what is unmapped.';
+
+-- The status of a finding is how far it is; of anything else, how it went. Here the event's own word is the outcome.
+create or replace function audit.ocsf_status(action text, outcome text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case
+    when action in ('alert.opened', 'verification.failed')
+      then '"status_id":1,"status":"New","is_alert":true,"status_code":"' || outcome || '"'
+    when action = 'alert.acknowledged'
+      then '"status_id":2,"status":"In Progress","is_alert":false,"status_code":"' || outcome || '"'
+    when action = 'alert.resolved'
+      then '"status_id":4,"status":"Resolved","is_alert":false,"status_code":"' || outcome || '"'
+    when outcome = 'success' then '"status_id":1,"status":"Success","status_code":"success"'
+    else '"status_id":2,"status":"Failure","status_code":"' || outcome || '"'
+  end;
+
+comment on function audit.ocsf_status(text, text) is
+  'The status of an OCSF event: success or failure, or a finding''s.';
+
+-- In three parts, and what is long last: each || copies all that stands before it.
+create or replace function audit.ocsf_line(entry public.audit_logs, email text, ip_address text, user_agent text)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return (
+      '{"time":' || (extract(epoch from (entry).created_at) * 1000000)::bigint / 1000
+      || ',"timezone_offset":0,"message":"' || (entry).action || '",'
+      || audit.ocsf_severity((entry).action, (entry).outcome, (entry).details) || ','
+      || audit.ocsf_status((entry).action, (entry).outcome) || ','
+      || audit.ocsf_classification(audit.ocsf_type_uid((entry).action, (entry).details), (entry).action)
+    )
+    || audit.ocsf_members(
+      audit.ocsf_type_uid((entry).action, (entry).details), entry, email, ip_address, user_agent
+    )
+    || (
+      '"chain":' || (entry).chain || ',"seq":' || (entry).seq || ',"outcome":"' || (entry).outcome
+      || '","actor_type":"' || (entry).actor_type
+      || coalesce('","resource_type":' || to_json((entry).resource_type) || ',"', '","')
+      || coalesce('resource_id":' || to_json((entry).resource_id) || ',"', '')
+      || coalesce('provider":' || to_json((entry).provider) || ',"', '')
+      || coalesce('cost":"' || (entry).cost || '","', '')
+      || coalesce('identity_hash":"' || encode((entry).identity_hash, 'hex') || '","', '')
+      || 'prev_hash":"' || encode((entry).prev_hash, 'hex') || '","hash":"' || encode((entry).hash, 'hex')
+      || '","details":' || (entry).details::text || '}}'
+    );
+
+comment on function audit.ocsf_line(public.audit_logs, text, text, text) is
+  'An entry as one line of JSON, an OCSF 1.8.0 event; with e-mail, IP address and user agent where they may be shown:
+select audit.ocsf_line(a, null, null, null) from public.audit_logs a.';
+
+create or replace function audit.ocsf(
+  entry public.audit_logs,
+  email text default null,
+  ip_address text default null,
+  user_agent text default null
+)
+  returns jsonb
+  language sql
+  stable
+  parallel safe
+  return audit.ocsf_line(entry, email, ip_address, user_agent)::jsonb;
+
+comment on function audit.ocsf(public.audit_logs, text, text, text) is
+  'An entry as an OCSF 1.8.0 event: select audit.ocsf(a) from public.audit_logs a. For many, use audit.ocsf_line().';
+
+-- sql/560_costs.sql
+
+-- What was spent, by whom, on what: sums over the entries that have a cost.
+
+create or replace function audit.costs_of(
+  organization_id uuid,
+  compiled audit.compiled_query,
+  groups text[]
+)
+  returns table ("user" uuid, email text, provider text, model text, organization uuid, day date, cost numeric, entries bigint)
+  language plpgsql
+  stable
+  set search_path = ''
+  rows 100
+as $$
+begin
+  return query execute format(
+    $q$
+    select g."user", (
+        select i.email from audit.identities i
+        where i.user_id = g."user" and i.organization_id = %1$L and i.email is not null order by i.created_at desc limit 1
+      ),
+      g.provider, g.model, g.organization, g.day, g.cost, g.entries
+    from (
+      select %2$s as "user", %3$s as provider, %4$s as model, %5$s as organization, %6$s as day, sum(e.cost) as cost, count(*) as entries
+      %7$s and e.cost < 'Infinity' and e.cost > '-Infinity'
+      group by 1, 2, 3, 4, 5
+    ) g
+    order by g.day, g.cost desc, g."user", g.provider, g.model
+    $q$,
+    organization_id,
+    case when 'user' = any (groups) then 'e.created_by' else 'null::uuid' end,
+    case when 'provider' = any (groups) then 'e.provider' else 'null::text' end,
+    -- A response does not name its model; its query, an earlier entry of the same resource, does.
+    case when 'model' = any (groups) then
+      'coalesce(e.details #>> ''{new,model}'', e.details ->> ''model'', ('
+        || 'select q.details #>> ''{new,model}'' from public.audit_logs q where q.organization_id = e.organization_id'
+        || ' and q.resource_id = e.resource_id and q.resource_type = e.resource_type and q.action = ''query.executed'''
+        || ' and q.created_at <= e.created_at limit 1))'
+      else 'null::text' end,
+    case when 'organization' = any (groups) then 'e.organization_id' else 'null::uuid' end,
+    case when 'day' = any (groups) then '(e.created_at at time zone ''utc'')::date' else 'null::date' end,
+    audit.matching_sql(organization_id, compiled)
+  );
+end
+$$;
+
+comment on function audit.costs_of(uuid, audit.compiled_query, text[]) is
+  'Costs of an organisation''s matching entries, grouped by user, provider, model, organization and day as asked.';
+
+create or replace function audit.cost_groups(groups text[])
+  returns text[]
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if cardinality(groups) is null or cardinality(groups) not between 1 and 3
+    or not groups <@ array['user', 'provider', 'model', 'organization', 'day']
+  then
+    perform audit.fail('AUARG', 'Costs are grouped by one to three of user, provider, model, organization and day.');
+  end if;
+  return groups;
+end
+$$;
+
+comment on function audit.cost_groups(text[]) is 'By what costs are grouped, checked.';
+
+create or replace function audit.costs_page(request jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_organizations uuid[];
+  v_groups text[];
+  v_tree jsonb;
+  v_rows jsonb;
+  v_total jsonb;
+  v_each uuid;
+begin
+  perform audit.check_request(request, array['organization_id', 'by', 'query', 'filter']);
+  if jsonb_typeof(request -> 'by') is distinct from 'array' then
+    perform audit.fail('AUARG', 'by is a list.', null, 'For example {"by": ["user", "day"]}.');
+  end if;
+  v_groups := audit.cost_groups(array(select jsonb_array_elements_text(request -> 'by')));
+  v_tree := audit.requested_tree(request);
+  -- Several organisations only where they are told apart.
+  if 'organization' = any (v_groups) and request ->> 'organization_id' is null then
+    v_organizations := array(
+      select o.id from (select audit.member_organizations() union select audit.auditor_organizations()) o (id) order by o.id
+    );
+    if cardinality(v_organizations) = 0 then
+      v_organizations := array[audit.requested_organization(request)];
+    end if;
+  else
+    v_organizations := array[audit.requested_organization(request)];
+  end if;
+  select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+      'user', c."user", 'email', c.email, 'provider', c.provider, 'model', c.model, 'organization', c.organization,
+      'day', c.day, 'cost', c.cost::text, 'entries', c.entries
+    )) order by c.n, c.row), '[]'),
+    jsonb_build_object('cost', coalesce(sum(c.cost), 0)::text, 'entries', coalesce(sum(c.entries), 0))
+  into v_rows, v_total
+  from (
+    select o.n, c.*
+    from unnest(v_organizations) with ordinality o (id, n)
+    cross join lateral audit.costs_of(o.id, audit.compile_query(o.id, v_tree), v_groups) with ordinality as c (
+      "user", email, provider, model, organization, day, cost, entries, row
+    )
+  ) c;
+  foreach v_each in array v_organizations loop
+    perform audit.record_reading(v_each, 'log.searched', jsonb_build_object(
+      'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups, 'entries', v_total -> 'entries'
+    ));
+  end loop;
+  return jsonb_build_object('by', v_groups, 'query', audit.format_node(v_tree), 'filter', v_tree, 'rows', v_rows, 'total', v_total);
+end
+$$;
+
+comment on function audit.costs_page(jsonb) is 'Costs as JSON, for the function "audit". Leaves a log.searched entry.';
+
+create or replace function audit.costs(
+  "by" text default 'user',
+  query text default '',
+  organization_id uuid default null
+)
+  returns table ("user" uuid, email text, provider text, model text, organization uuid, day date, cost numeric, entries bigint)
+  language plpgsql
+  set search_path = ''
+  rows 100
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid := audit.readable_organization(costs.organization_id);
+  v_groups text[] := audit.cost_groups(regexp_split_to_array(costs."by", '\s*,\s*'));
+  v_tree jsonb := audit.parse_query(coalesce(costs.query, ''));
+begin
+  return query select * from audit.costs_of(v_organization, audit.compile_query(v_organization, v_tree), v_groups);
+  perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
+    'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups
+  ));
+end
+$$;
+
+comment on function audit.costs(text, text, uuid) is
+  'What was spent: select * from audit.costs(''user,day'', ''created:30d provider:openai'', organization_id).
+By one to three of user, provider, model, organization and day. Leaves a log.searched entry.';
+
 -- sql/900_cron.sql
 
--- Every schedule of the product. Where pg_cron is not installed nothing runs by itself: audit_logs_default then catches
--- entries of months without a partition, and audit.coverage says what waits.
+-- Every schedule of the product, and the only calls out of the database. Where pg_cron is not installed nothing runs by
+-- itself: audit_logs_default then catches entries of months without a partition, searches read what is not indexed, exports
+-- wait in their queue; and audit.coverage says what waits.
+
+-- The function audit-jobs does what a database cannot. Where it is and what opens it are secrets of the Vault; without
+-- them, or without pg_net, nothing is called.
+create or replace function audit.call_jobs(job text)
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_url text;
+  v_secret text;
+  v_request bigint;
+begin
+  if to_regclass('vault.decrypted_secrets') is null or to_regproc('net.http_post') is null then
+    return null;
+  end if;
+  -- Dynamic: these schemas need not exist when this function is made.
+  execute $q$
+    select max(s.decrypted_secret) filter (where s.name = 'audit_jobs_url'), max(s.decrypted_secret) filter (where s.name = 'audit_jobs_secret')
+    from vault.decrypted_secrets s where s.name in ('audit_jobs_url', 'audit_jobs_secret')
+  $q$ into v_url, v_secret;
+  if v_url is null or v_secret is null then
+    return null;
+  end if;
+  execute 'select net.http_post(url := $1, headers := $2, timeout_milliseconds := 60000)'
+    into v_request
+    using v_url || '/' || call_jobs.job, jsonb_build_object('authorization', 'Bearer ' || v_secret, 'content-type', 'application/json');
+  return v_request;
+end
+$$;
+
+comment on function audit.call_jobs(text) is
+  'Asks the function audit-jobs to do a job; null where the Vault has no audit_jobs_url and audit_jobs_secret.';
+
+create or replace function audit.continue_exports()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (
+    select from audit.exports x
+    where x.state = 'queued' or x.state = 'running' and x.lease_until < clock_timestamp()
+  ) then
+    return audit.call_jobs('exports');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_exports() is 'Has exports that wait in the queue made; does nothing where none waits.';
 
 do $$
 begin
@@ -3389,6 +7127,9 @@ begin
     perform cron.schedule('audit-partitions', '17 2 * * *', 'select audit.ensure_partitions()');
     -- Does what the event triggers do, where the server does not let us make them.
     perform cron.schedule('audit-known-tables', '*/10 * * * *', 'select audit.track_known_tables()');
+    -- Searches find what is not indexed yet by reading it, so late is only slower.
+    perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
+    perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
   end if;
 end
 $$;
@@ -3418,6 +7159,112 @@ grant execute on function
   ),
   audit.hash_of(text)
 to authenticated;
+-- Reading runs as the reader, with all it is made of.
+grant execute on function
+  audit.access_page(),
+  audit.as_uuid(text),
+  audit.canonical_node(jsonb, text, int, boolean),
+  audit.canonical_pattern(text),
+  audit.canonical_query(jsonb, boolean),
+  audit.check_request(jsonb, text[]),
+  audit.compile_cost(text, text[]),
+  audit.compile_identity(uuid, text, text, text[]),
+  audit.compile_leaf(uuid, jsonb),
+  audit.compile_path(text, text, text[]),
+  audit.compile_query(uuid, jsonb),
+  audit.compile_resource(text, text[]),
+  audit.compile_time(text, text[]),
+  audit.compile_word(text, text, text[]),
+  audit.compiled(text, jsonb),
+  audit.convert_query(jsonb),
+  audit.cost_bucket(numeric),
+  audit.either(audit.compiled_query[]),
+  audit.entries_by_name(uuid, audit.position[]),
+  audit.entries_json(public.audit_logs[]),
+  audit.entry_json(public.audit_logs, text, text, text),
+  audit.fail(text, text, text, text),
+  audit.fail_query(text, jsonb, text),
+  audit.format_node(jsonb, text),
+  audit.format_query(jsonb),
+  audit.history(text, text, uuid, int),
+  audit.instant_text(timestamptz),
+  audit.make_cursor(uuid, text, audit.position),
+  audit.matching(uuid, audit.compiled_query, text, audit.position, int),
+  audit.matching_sql(uuid, audit.compiled_query, text),
+  audit.number_value(text),
+  audit.parse_any(audit.query_token[], int, int),
+  audit.parse_query(text),
+  audit.path_order(text, text, text, text),
+  audit.position_condition(text, text, audit.position),
+  audit.pattern_like(text),
+  audit.pattern_regex(text),
+  audit.query_fields(),
+  audit.query_instants(text),
+  audit.query_leaf(jsonb, jsonb),
+  audit.query_path(text),
+  audit.query_pattern(text),
+  audit.query_quoted(text),
+  audit.query_tokens(text),
+  audit.query_word(text),
+  audit.reach(uuid),
+  audit.read_cursor(uuid, text, text),
+  audit.read_query_value(text, text, int, int),
+  audit.read_query_word(text, int),
+  audit.readable_organization(uuid),
+  audit.record_reading(uuid, text, jsonb, text, text),
+  audit.requested_organization(jsonb),
+  audit.requested_tree(jsonb),
+  audit.sample_matching(uuid, audit.compiled_query, int),
+  audit.search(text, uuid, text, int),
+  audit.search_candidates(uuid, jsonb, timestamptz, timestamptz, boolean, audit.position, int),
+  audit.search_page(jsonb),
+  audit.search_tail(uuid),
+  audit.search_text(public.audit_logs),
+  audit.search_tokens(text),
+  audit.search_words(text),
+  audit.system_organization(),
+  audit.timeline(uuid, timestamptz, timestamptz, boolean, audit.position, int),
+  audit.term_group(text, text[]),
+  audit.view_entry(jsonb),
+  audit.waiting_entries(uuid),
+  audit.word_groups(text, boolean),
+  -- Exports and costs.
+  audit.cancel_export(jsonb),
+  audit.close_export_part(jsonb),
+  audit.cost_groups(text[]),
+  audit.costs(text, text, uuid),
+  audit.costs_of(uuid, audit.compiled_query, text[]),
+  audit.costs_page(jsonb),
+  audit.csv_text(text),
+  audit.entries_before(uuid, int),
+  audit.export_columns(text),
+  audit.export_status(jsonb),
+  audit.find_export(uuid),
+  audit.list_exports(jsonb),
+  audit.open_export(jsonb),
+  audit.open_part(audit.exports, int, bigint, text, text, text),
+  audit.part_after(uuid, text),
+  audit.request_export(jsonb),
+  audit.requested_export(jsonb),
+  -- Inlining needs each part.
+  audit.ocsf(public.audit_logs, text, text, text),
+  audit.ocsf_ai_operation(text, text, jsonb),
+  audit.ocsf_caption(int, text, text, text),
+  audit.ocsf_classification(int, text),
+  audit.ocsf_count(jsonb),
+  audit.ocsf_endpoint(text, text),
+  audit.ocsf_line(public.audit_logs, text, text, text),
+  audit.ocsf_members(int, public.audit_logs, text, text, text),
+  audit.ocsf_metadata(public.audit_logs, text),
+  audit.ocsf_origin(public.audit_logs, text, text, text),
+  audit.ocsf_resource(public.audit_logs),
+  audit.ocsf_severity(text, text, jsonb),
+  audit.ocsf_status(text, text),
+  audit.ocsf_target(public.audit_logs, text, text, boolean),
+  audit.ocsf_target_id(text, text, jsonb),
+  audit.ocsf_type_uid(text, jsonb),
+  audit.ocsf_user(uuid, text, text, jsonb)
+to authenticated;
 
 -- The application's own backend.
 grant select on
@@ -3440,7 +7287,13 @@ revoke execute on function
   audit.ensure_partitions(int),
   audit.secure_partition(regclass),
   audit.on_ddl_command_end(),
-  audit.on_sql_drop()
+  audit.on_sql_drop(),
+  audit.index_entries(int),
+  audit.rebuild_search_index(),
+  audit.claim_export(interval),
+  audit.fail_export(jsonb),
+  audit.call_jobs(text),
+  audit.continue_exports()
 from service_role;
 
 -- The owner's functions (generated triggers, audit.record) hand over to the writer's.

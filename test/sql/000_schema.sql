@@ -38,8 +38,10 @@ select results_eq(
     order by 1
   $$,
   array[
-    'admin_organizations', 'append', 'append_all', 'auditor_organizations', 'grant_auditor', 'member_organizations',
-    'memberships', 'on_ddl_command_end', 'on_sql_drop', 'organization_of', 'record', 'revoke_auditor'
+    'admin_organizations', 'append', 'append_all', 'auditor_organizations', 'cancel_export', 'close_export_part',
+    'entries_before', 'export_status', 'find_export', 'grant_auditor', 'list_exports', 'member_organizations', 'memberships',
+    'on_ddl_command_end', 'on_sql_drop', 'open_part', 'organization_of', 'part_after', 'record', 'record_reading',
+    'request_export', 'revoke_auditor', 'search_candidates', 'search_tail'
   ],
   'exactly these functions act with their owner''s rights'
 );

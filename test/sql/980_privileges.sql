@@ -94,7 +94,8 @@ select results_eq(
       and (has_table_privilege('postgres', c.oid, 'insert') or has_table_privilege('postgres', c.oid, 'update') or has_table_privilege('postgres', c.oid, 'delete'))
     order by 1
   $$,
-  $$ values ('audit.auditors'), ('audit.identities'), ('audit.personal_values'), ('audit.settings'), ('audit.tracked_tables') $$,
+  $$ values ('audit.auditors'), ('audit.export_parts'), ('audit.exports'), ('audit.identities'), ('audit.personal_values'),
+    ('audit.search_index'), ('audit.search_positions'), ('audit.settings'), ('audit.tracked_tables') $$,
   'postgres has no privilege to write entries or heads'
 );
 select throws_ok('update audit.heads set seq = 1', '42501', null, 'postgres does not move a head');
@@ -108,9 +109,26 @@ create temporary view executable as
 
 select is_empty($$ select name from executable where role = 'anon' $$, 'anon executes nothing');
 select set_eq(
-  $$ select name from executable where role = 'authenticated' $$,
-  array['caller', 'admin_organizations', 'member_organizations', 'auditor_organizations', 'grant_auditor', 'revoke_auditor', 'entry_text', 'entry_text', 'hash_of'],
-  'signed-in users execute exactly these'
+  $$
+    select e.name from executable e
+    join pg_proc p on p.pronamespace = 'audit'::regnamespace and p.proname = e.name and p.prosecdef
+    where e.role = 'authenticated'
+  $$,
+  array[
+    'admin_organizations', 'member_organizations', 'auditor_organizations', 'grant_auditor', 'revoke_auditor',
+    'search_candidates', 'search_tail', 'record_reading', 'find_export', 'part_after', 'entries_before', 'open_part', 'close_export_part',
+    'export_status', 'request_export', 'cancel_export', 'list_exports'
+  ],
+  'what signed-in users execute with more than their own rights is exactly this'
+);
+select is_empty(
+  $$
+    select name from executable where role = 'authenticated' and name in (
+      'append', 'append_all', 'record', 'identify', 'commit_personal', 'use_membership', 'configure', 'track', 'untrack',
+      'refresh_capture', 'ensure_partitions', 'verify', 'index_entries', 'rebuild_search_index', 'claim_export', 'fail_export'
+    )
+  $$,
+  'signed-in users neither write the log nor do the work of the schedules'
 );
 select is_empty(
   $$
@@ -145,6 +163,11 @@ insert into call values
   ('select audit.memberships(tap.person(''admin''))', array['service_role']),
   ('select audit.organization_of(''budget'', ''x'')', array['service_role']),
   ('select audit.ensure_partitions()', '{}'),
+  ('select audit.index_entries()', '{}'),
+  ('select audit.rebuild_search_index()', '{}'),
+  ('select audit.claim_export()', '{}'),
+  ('select count(*) from audit.search_index', '{}'),
+  ('select count(*) from audit.exports', '{}'),
   ('select audit.secure_partition(''public.audit_logs_default'')', '{}'),
   ('select audit.refresh_capture()', '{}'),
   ('select audit.grant_auditor(tap.acme(), tap.person(''viewer''), now() + interval ''1 day'')', array['admin', 'service_role']),

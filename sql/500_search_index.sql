@@ -1,0 +1,229 @@
+-- The search index: which entries hold which words and values. It is made behind the writers, a few seconds late, by
+-- audit.index_entries(), so it costs a write nothing; entries that it does not have yet are found by reading them
+-- (sql/README.md, "Search", has the measurements).
+--
+-- It only finds candidates: every result is read from the log, by the caller's own rights, and compared exactly. So it
+-- may be lost, late or emptied (audit.rebuild_search_index()) without a single wrong answer.
+
+create table if not exists audit.search_index (
+  organization_id uuid not null,
+  created_at timestamptz not null,
+  chain int not null,
+  seq bigint not null,
+  terms int[] not null
+);
+
+comment on table audit.search_index is 'What each entry can be found by. Derived from the log, and disposable.';
+comment on column audit.search_index.organization_id is 'The organisation of the entry.';
+comment on column audit.search_index.created_at is 'The entry''s time.';
+comment on column audit.search_index.chain is 'The entry''s chain.';
+comment on column audit.search_index.seq is 'The entry''s position in its chain.';
+comment on column audit.search_index.terms is 'Hashes of its words, paths and values, salted with organisation and month.';
+
+create table if not exists audit.search_positions (
+  organization_id uuid not null,
+  chain int not null,
+  seq bigint not null,
+  last_at timestamptz not null,
+  constraint search_positions_pkey primary key (organization_id, chain)
+)
+with (fillfactor = 50);
+
+comment on table audit.search_positions is 'How far the search index has come; written by audit.index_entries() only.';
+comment on column audit.search_positions.organization_id is 'Whose chain.';
+comment on column audit.search_positions.chain is 'The chain.';
+comment on column audit.search_positions.seq is 'The last entry that is indexed.';
+comment on column audit.search_positions.last_at is 'Its time; no later entry of the chain is earlier.';
+
+-- Newest or oldest first, page by page, also among entries of one instant.
+create index if not exists search_index_timeline_idx
+  on audit.search_index (organization_id, created_at, chain, seq);
+-- Which entries have these terms?
+create index if not exists search_index_terms_idx on audit.search_index using gin (terms);
+
+revoke all on audit.search_index, audit.search_positions from public, anon, authenticated, service_role;
+
+-- Terms ---------------------------------------------------------------------------------------------------------------
+
+-- Terms are salted with organisation and month: a word that is frequent elsewhere, or was once, costs nothing here.
+create or replace function audit.search_seed(organization_id uuid, created_at timestamptz)
+  returns bigint
+  language sql
+  immutable
+  parallel safe
+  return hashint8extended(
+    (extract(year from created_at at time zone 'utc') * 12 + extract(month from created_at at time zone 'utc'))::bigint,
+    uuid_hash_extended(organization_id, 0)
+  );
+
+comment on function audit.search_seed(uuid, timestamptz) is 'With what the terms of an organisation''s month are salted.';
+
+create or replace function audit.search_term(seed bigint, term text)
+  returns int
+  language sql
+  immutable
+  parallel safe
+  return (hashtextextended(term, seed) >> 32)::int;
+
+comment on function audit.search_term(bigint, text) is 'The number under which the search index keeps a term.';
+
+create or replace function audit.search_tokens(content text)
+  returns text[]
+  language sql
+  immutable
+  parallel safe
+  return regexp_split_to_array(lower(content collate "und-x-icu"), '[^[:alnum:]-]+');
+
+comment on function audit.search_tokens(text) is
+  'What stands between spaces and punctuation, in lower case; words joined by hyphens are still one.';
+
+-- What has the form of a UUID is one word, else each would be five; everything else with a hyphen is several.
+create or replace function audit.search_words(content text)
+  returns text[]
+  language sql
+  immutable
+  parallel safe
+  return array(
+    select w.word
+    from unnest(audit.search_tokens(content)) with ordinality t (token, n)
+    cross join lateral unnest(
+      case when t.token like '________-____-____-____-____________' then array[t.token] else string_to_array(t.token, '-') end
+    ) with ordinality w (word, n)
+    where w.word <> ''
+    order by t.n, w.n
+  );
+
+comment on function audit.search_words(text) is
+  'The words of a text in order and in lower case: runs of letters and digits of any script; a UUID is one word.';
+
+create or replace function audit.search_text(entry public.audit_logs)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return concat_ws(
+    ' ', (entry).action, (entry).outcome, (entry).resource_type, (entry).resource_id, (entry).created_by::text,
+    (entry).actor_type, (entry).provider, (entry).cost::text, (entry).request_id,
+    -- Escapes of JSON stand for characters that no word has.
+    case
+      when strpos((entry).details::text, '\') > 0 then regexp_replace((entry).details::text, '\\(u[0-9a-f]{4}|.)', ' ', 'g')
+      else (entry).details::text
+    end
+  );
+
+comment on function audit.search_text(public.audit_logs) is
+  'What free text is looked for in: action, outcome, resource, actor, provider, cost, request and all of the details.';
+
+-- Costs are indexed by powers of two, so that "more than" is a choice of terms.
+create or replace function audit.cost_bucket(cost numeric)
+  returns int
+  language sql
+  immutable
+  parallel safe
+  return floor(ln(greatest(least(cost, 1e12), 1e-12)::float8) / ln(2::float8))::int;
+
+comment on function audit.cost_bucket(numeric) is 'The power of two below a positive cost, from -40 to 39.';
+
+create or replace function audit.search_terms(entry public.audit_logs)
+  returns int[]
+  language plpgsql
+  stable
+  parallel safe
+  set search_path = ''
+as $$
+declare
+  v_seed bigint := audit.search_seed(entry.organization_id, entry.created_at);
+  v_words text[] := audit.search_tokens(audit.search_text(entry)) || array_remove(array[
+    'action=' || entry.action,
+    'action^' || split_part(entry.action, '.', 1),
+    'actor=' || entry.created_by,
+    'resource_type=' || entry.resource_type,
+    'identity=' || encode(entry.identity_hash, 'hex'),
+    case when entry.cost > 0 then 'cost=' || audit.cost_bucket(entry.cost) end
+  ], null);
+begin
+  -- Every entry of the log passes here once, so there is no function per word and no set per word.
+  return array(
+    select audit.search_term(v_seed, w.word) from unnest(v_words) w (word)
+    union
+    select audit.search_term(v_seed, 'prefix ' || left(w.word, 3)) from unnest(v_words) w (word) where w.word > ':' collate "C"
+    union
+    select unnest(array[audit.search_term(v_seed, p.part), audit.search_term(v_seed, 'prefix ' || left(p.part, 3))])
+    from (
+      select unnest(string_to_array(w.word, '-')) as part
+      from unnest(v_words) w (word)
+      where w.word like '%-%' and w.word not like '________-____-____-____-____________'
+    ) p
+  );
+end
+$$;
+
+comment on function audit.search_terms(public.audit_logs) is
+  'Everything an entry is found by: its words, the beginnings of those that begin with a letter, and some fields whole.';
+
+-- Indexing ------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.index_entries(at_most int default 10000)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_indexed int;
+begin
+  -- One at a time; who comes second has nothing to do.
+  if not pg_try_advisory_xact_lock(hashtext('audit.index_entries')) then
+    return 0;
+  end if;
+
+  -- A chain's entries become visible in order and without gaps, so everything up to its head is there.
+  with waiting as (
+    select h.organization_id, h.chain, coalesce(p.seq, 0) as after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - coalesce(p.seq, 0)) over (order by h.last_at, h.organization_id, h.chain) as running
+    from audit.heads h
+    left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+    where h.seq > coalesce(p.seq, 0)
+  ),
+  taken as materialized (
+    select w.organization_id, w.chain, w.after, w.last_at,
+      least(w.seq, w.seq - (w.running - index_entries.at_most)) as upto
+    from waiting w
+    where w.running - (w.seq - w.after) < index_entries.at_most
+  ),
+  fresh as (
+    insert into audit.search_index (organization_id, created_at, chain, seq, terms)
+    select a.organization_id, a.created_at, a.chain, a.seq, audit.search_terms(a)
+    from taken t
+    join public.audit_logs a
+      on a.organization_id = t.organization_id and a.chain = t.chain and a.seq > t.after and a.seq <= t.upto
+        and a.created_at >= t.last_at
+    returning organization_id, chain, seq, created_at
+  ),
+  moved as (
+    insert into audit.search_positions as p (organization_id, chain, seq, last_at)
+    select f.organization_id, f.chain, max(f.seq), max(f.created_at) from fresh f group by f.organization_id, f.chain
+    on conflict on constraint search_positions_pkey do update set seq = excluded.seq, last_at = excluded.last_at
+  )
+  select count(*) into v_indexed from fresh;
+  -- What waits in the index's pending list is read from end to end by every search.
+  perform gin_clean_pending_list('audit.search_index_terms_idx');
+  return v_indexed;
+end
+$$;
+
+comment on function audit.index_entries(int) is
+  'Brings the search index up to date, by at most so many entries at once; returns how many. pg_cron runs it.';
+
+create or replace function audit.rebuild_search_index()
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  truncate audit.search_index, audit.search_positions;
+end
+$$;
+
+comment on function audit.rebuild_search_index() is
+  'Empties the search index; audit.index_entries() fills it again. Searches stay right meanwhile, but slower.';
+

@@ -1,0 +1,938 @@
+-- Searching the log. What is returned is read from public.audit_logs as the caller, so row level security decides; the
+-- search index only says where to look (500), and audit.search_candidates() asks it on the caller's behalf.
+--
+-- Pages are cut by position: a cursor names the last entry shown, and entries never change or move, so a page is exact
+-- however many entries arrive meanwhile, and page 1,000 costs what page 1 does.
+
+-- Who may look --------------------------------------------------------------------------------------------------------
+
+create or replace function audit.reach(organization_id uuid)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when audit.caller() = 'service_role' or pg_catalog.pg_has_role(audit.caller()::name, 'postgres', 'usage') then 'all'
+    when reach.organization_id in (select audit.admin_organizations()) then 'all'
+    when reach.organization_id in (select audit.auditor_organizations()) then 'all'
+    when reach.organization_id in (select audit.member_organizations()) then 'own'
+  end
+$$;
+
+comment on function audit.reach(uuid) is
+  'How much of an organisation''s log the caller reads: all, own (activity), or null for nothing.';
+
+create or replace function audit.readable_organization(organization_id uuid default null)
+  returns uuid
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_organizations uuid[];
+begin
+  if readable_organization.organization_id is not null then
+    if audit.reach(readable_organization.organization_id) is null then
+      perform audit.fail('AUDEN', 'You do not read the log of this organisation.', null,
+        'Admins and auditors read all of it, members their own activity.');
+    end if;
+    return readable_organization.organization_id;
+  end if;
+  v_organizations := array(
+    select audit.member_organizations() union select audit.auditor_organizations()
+  );
+  if cardinality(v_organizations) = 1 then
+    return v_organizations[1];
+  elsif cardinality(v_organizations) > 1 then
+    perform audit.fail('AUARG', 'Name the organisation: you read the logs of several.', null,
+      'Pass organization_id, one of: ' || array_to_string(v_organizations, ', ') || '.');
+  elsif audit.reach(audit.system_organization()) = 'all' then
+    perform audit.fail('AUARG', 'Name the organisation whose log is meant.', null, 'Pass organization_id.');
+  end if;
+  perform audit.fail('AUDEN', 'You read no organisation''s log.', null,
+    'Admins and auditors read all of it, members their own activity, viewers nothing.');
+end
+$$;
+
+comment on function audit.readable_organization(uuid) is
+  'The organisation named, or the only one whose log the caller reads; raises AUDEN or AUARG where there is none.';
+
+create or replace function audit.record_reading(
+  organization_id uuid,
+  action text,
+  details jsonb,
+  resource_type text default 'audit_log',
+  resource_id text default null
+)
+  returns void
+  language plpgsql
+  security definer -- readers leave an entry that they read, and can write nothing else
+  set search_path = ''
+as $$
+begin
+  if record_reading.action not in ('log.searched', 'log.viewed', 'log.exported')
+    or audit.reach(record_reading.organization_id) is null
+  then
+    perform audit.fail('AUDEN', 'Only reading of a log that you may read is recorded here.');
+  end if;
+  if current_setting('transaction_read_only') = 'on' then
+    perform audit.fail('AUARG', 'Reading the log leaves an entry, and this transaction is read-only.', null,
+      'Use a connection that can write, or select from public.audit_logs.');
+  end if;
+  perform audit.record(
+    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id,
+    record_reading.details
+  );
+end
+$$;
+
+comment on function audit.record_reading(uuid, text, jsonb, text, text) is
+  'Leaves the entry that says the log was searched, viewed or exported.';
+
+-- Where to look -------------------------------------------------------------------------------------------------------
+
+do $$
+begin
+  if to_regtype('audit.position') is null then
+    create type audit.position as (
+      cost numeric,
+      created_at timestamptz,
+      chain int,
+      seq bigint
+    );
+  end if;
+end
+$$;
+
+comment on type audit.position is 'Where an entry stands in a sorted list; cost only where it is sorted by.';
+
+create or replace function audit.position_condition(alias text, sign text, place audit.position)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return format(
+    '(%1$s.created_at, %1$s.chain, %1$s.seq) %2$s (%3$L::timestamptz, %4$s, %5$s)', alias, sign,
+    (place).created_at, (place).chain, (place).seq
+  );
+
+comment on function audit.position_condition(text, text, audit.position) is
+  'The condition that an entry stands before or after a position in time.';
+
+create or replace function audit.search_tail(organization_id uuid)
+  returns table (chain int, seq bigint, last_at timestamptz)
+  language sql
+  stable
+  security definer -- says how far the index is behind, nothing of what is in the log
+  set search_path = ''
+  rows 10
+as $$
+  select h.chain, coalesce(p.seq, 0), coalesce(p.last_at, '-infinity')
+  from audit.heads h
+  left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+  where h.organization_id = search_tail.organization_id and h.seq > coalesce(p.seq, 0)
+    and audit.reach(search_tail.organization_id) is not null
+$$;
+
+comment on function audit.search_tail(uuid) is
+  'The chains of an organisation that have entries which the search index does not have yet, and after which seq.';
+
+create or replace function audit.search_candidates(
+  organization_id uuid,
+  term_groups jsonb,
+  from_time timestamptz,
+  to_time timestamptz,
+  descending boolean default true,
+  after audit.position default null,
+  at_most int default null
+)
+  returns table (created_at timestamptz, chain int, seq bigint)
+  language plpgsql
+  stable
+  security definer -- reads the index on behalf of those who may read the entries, and names no others
+  set search_path = ''
+  rows 100
+as $$
+#variable_conflict use_column
+declare
+  v_groups jsonb := term_groups;
+  v_comparison text := case when descending then '<' else '>' end;
+  v_order text := case when descending then 'order by s.created_at desc, s.chain desc, s.seq desc'
+    else 'order by s.created_at, s.chain, s.seq' end;
+  v_base text;
+  v_first timestamptz;
+  v_last timestamptz;
+  v_months timestamp[];
+  v_month timestamp;
+  v_done int := 0;
+  v_step int := 1;
+  v_terms text;
+  v_names audit.position[];
+  v_count int := 0;
+  v_more int;
+begin
+  case audit.reach(search_candidates.organization_id)
+    when 'all' then null;
+    when 'own' then v_groups := audit.term_group('actor=', array[auth.uid()::text]) || v_groups;
+    else return;
+  end case;
+  v_base := concat_ws(' and ',
+    format('s.organization_id = %L', organization_id),
+    case when from_time is not null then format('s.created_at >= %L', from_time) end,
+    case when to_time is not null then format('s.created_at < %L', to_time) end,
+    case when not (after is null) then audit.position_condition('s', v_comparison, after) end
+  );
+  execute format(
+    'select min(s.created_at), max(s.created_at) from audit.search_index s where %s', v_base
+  ) into v_first, v_last;
+  if v_first is null then
+    return;
+  end if;
+
+  -- What is frequent stands near at hand: a stretch of the timeline is walked first. It lies in one month, or the
+  -- months after that are asked in any case.
+  if at_most is not null then
+    v_month := date_trunc('month', case when descending then v_last else v_first end at time zone 'utc');
+    execute format(
+      'select array_agg(row(null, n.created_at, n.chain, n.seq)::audit.position) from ('
+        || 'select s.* from (select s.created_at, s.chain, s.seq, s.terms from audit.search_index s where %s and %s %s limit 1000) s'
+        || ' where %s %s limit %s) n',
+      v_base, audit.month_condition(v_month), v_order,
+      audit.term_condition(organization_id, v_groups, v_month at time zone 'utc'), v_order, at_most
+    ) into v_names;
+    if cardinality(v_names) = at_most then
+      return query select n.created_at, n.chain, n.seq from unnest(v_names) n;
+      return;
+    end if;
+  end if;
+
+  -- Then by the terms: one month, three, twelve, …, so that what is found early ends it early, and what is nowhere takes
+  -- few statements.
+  v_months := array(
+    select m
+    from generate_series(
+      date_trunc('month', v_first at time zone 'utc'), date_trunc('month', v_last at time zone 'utc'), interval '1 month'
+    ) m
+    order by case when descending then m end desc, m
+  );
+  while v_done < cardinality(v_months) loop
+    select string_agg(
+      format('(%s and %s)', audit.month_condition(m), audit.term_condition(organization_id, v_groups, m at time zone 'utc')), ' or '
+    )
+    into v_terms
+    from unnest(v_months[v_done + 1:v_done + v_step]) m;
+    return query execute format(
+      'with s as materialized (select s.created_at, s.chain, s.seq from audit.search_index s where %s and (%s))'
+        || ' select s.created_at, s.chain, s.seq from s %s limit %s',
+      v_base, v_terms, v_order, coalesce((at_most - v_count)::text, 'all')
+    );
+    get diagnostics v_more = row_count;
+    v_count := v_count + v_more;
+    exit when v_count >= at_most;
+    v_done := v_done + v_step;
+    v_step := 4 * v_step;
+  end loop;
+end
+$$;
+
+comment on function audit.search_candidates(uuid, jsonb, timestamptz, timestamptz, boolean, audit.position, int) is
+  'Names of indexed entries that have a term of each group, in order; of an organisation the caller reads, and of the
+caller''s own activity where that is all the caller reads.';
+
+create or replace function audit.month_condition(month timestamp)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return format('s.created_at >= %L and s.created_at < %L', month at time zone 'utc', (month + interval '1 month') at time zone 'utc');
+
+comment on function audit.month_condition(timestamp) is 'The condition that a row s of the search index lies in a month (UTC).';
+
+create or replace function audit.term_condition(organization_id uuid, term_groups jsonb, month timestamptz)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  select coalesce(string_agg(
+    format(case when cardinality(g.terms) = 1 then 's.terms @> %L' else 's.terms && %L' end, g.terms), ' and '
+  ), 'true')
+  from (
+    select array(
+      select audit.search_term(audit.search_seed(term_condition.organization_id, term_condition.month), t.term)
+      from jsonb_array_elements_text(e.term_group) t (term)
+    ) as terms
+    from jsonb_array_elements(term_condition.term_groups) e (term_group)
+  ) g
+$$;
+
+comment on function audit.term_condition(uuid, jsonb, timestamptz) is
+  'The condition that a row s of the search index has a term of each group.';
+
+-- What reads the log's partitions is in functions of its own with nothing dynamic in them: their plans, dear because each
+-- partition is planned, are made once a connection; and their few entries are read before anything is asked of them.
+create or replace function audit.entries_by_name(organization_id uuid, names audit.position[])
+  returns setof public.audit_logs
+  language plpgsql
+  stable
+  set search_path = ''
+  rows 100
+as $$
+begin
+  return query
+    select e.*
+    from unnest(names) n
+    cross join lateral (
+      select a.* from public.audit_logs a
+      where a.organization_id = entries_by_name.organization_id and a.created_at = n.created_at and a.chain = n.chain and a.seq = n.seq
+      offset 0
+    ) e;
+end
+$$;
+
+comment on function audit.entries_by_name(uuid, audit.position[]) is 'The entries at these positions, as far as the caller may see them.';
+
+create or replace function audit.timeline(
+  organization_id uuid,
+  from_time timestamptz,
+  to_time timestamptz,
+  descending boolean,
+  after audit.position,
+  at_most int
+)
+  returns setof public.audit_logs
+  language plpgsql
+  stable
+  set search_path = ''
+  rows 100
+as $$
+begin
+  if descending then
+    return query
+      select a.* from public.audit_logs a
+      where a.organization_id = timeline.organization_id
+        and a.created_at >= coalesce(from_time, '-infinity') and a.created_at < coalesce(to_time, 'infinity')
+        and (a.created_at, a.chain, a.seq)
+          < (coalesce((after).created_at, 'infinity'), coalesce((after).chain, 2147483647), coalesce((after).seq, 9223372036854775807))
+      order by a.created_at desc, a.chain desc, a.seq desc
+      limit at_most;
+  else
+    return query
+      select a.* from public.audit_logs a
+      where a.organization_id = timeline.organization_id
+        and a.created_at >= coalesce(from_time, '-infinity') and a.created_at < coalesce(to_time, 'infinity')
+        and (a.created_at, a.chain, a.seq) > (coalesce((after).created_at, '-infinity'), coalesce((after).chain, -1), coalesce((after).seq, -1))
+      order by a.created_at, a.chain, a.seq
+      limit at_most;
+  end if;
+end
+$$;
+
+comment on function audit.timeline(uuid, timestamptz, timestamptz, boolean, audit.position, int) is
+  'The next entries of an organisation in time, before or after a position, as far as the caller may see them.';
+
+create or replace function audit.waiting_entries(organization_id uuid)
+  returns setof public.audit_logs
+  language plpgsql
+  stable
+  set search_path = ''
+  rows 100
+as $$
+begin
+  return query
+    select e.*
+    from audit.search_tail(waiting_entries.organization_id) t
+    cross join lateral (
+      select a.* from public.audit_logs a
+      where a.organization_id = waiting_entries.organization_id and a.chain = t.chain and a.seq > t.seq and a.created_at >= t.last_at
+      offset 0
+    ) e;
+end
+$$;
+
+comment on function audit.waiting_entries(uuid) is 'The entries that the search index does not have yet, as the caller may see them.';
+
+-- What matches --------------------------------------------------------------------------------------------------------
+
+create or replace function audit.matching_sql(organization_id uuid, compiled audit.compiled_query, joined text default '')
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when (compiled).term_groups = '[]' and audit.reach(matching_sql.organization_id) = 'all' then format(
+      'from public.audit_logs e %s where e.organization_id = %L and (%s)', joined, matching_sql.organization_id, (compiled).condition
+    )
+    else format(
+      'from (select a.* from audit.search_candidates(%1$L, %2$L, %3$L, %4$L) n cross join lateral (select a.* from public.audit_logs a'
+        || ' where a.organization_id = %1$L and a.created_at = n.created_at and a.chain = n.chain and a.seq = n.seq offset 0) a'
+        || ' union all select w.* from audit.waiting_entries(%1$L) w) e %6$s where (%5$s)',
+      matching_sql.organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, (compiled).condition, joined
+    )
+  end
+$$;
+
+comment on function audit.matching_sql(uuid, audit.compiled_query, text) is
+  'From and where of a query for all entries e that match, for use in one statement, with more joins if given.';
+
+create or replace function audit.matching(
+  organization_id uuid,
+  compiled audit.compiled_query,
+  sort text,
+  after audit.position,
+  at_most int
+)
+  returns setof public.audit_logs
+  language plpgsql
+  stable -- one snapshot for all its statements: no entry passes from the tail to the index between two of them
+  set search_path = ''
+  rows 50
+as $$
+declare
+  v_descending boolean := sort like '-%';
+  v_sign text := case when v_descending then '<' else '>' end;
+  v_order text := case when v_descending then 'order by e.created_at desc, e.chain desc, e.seq desc'
+    else 'order by e.created_at, e.chain, e.seq' end;
+  v_after text := case when after is null then 'true' else audit.position_condition('e', v_sign, after) end;
+  v_rows public.audit_logs[] := '{}';
+  v_more public.audit_logs[];
+  v_names audit.position[];
+  v_from audit.position := after;
+  v_batch int := at_most + 20;
+  v_found int;
+begin
+  if sort in ('cost', '-cost') then
+    -- Everything that matches is sorted; an entry without a cost comes last either way.
+    return query execute format(
+      'select e.* %s and (%s) order by e.cost %s nulls last, e.created_at desc, e.chain desc, e.seq desc limit %s',
+      audit.matching_sql(organization_id, compiled),
+      case
+        when after is null then 'true'
+        when (after).cost is null then 'e.cost is null and ' || audit.position_condition('e', '<', after)
+        else format(
+          'e.cost %1$s %2$L or e.cost is null or (e.cost = %2$L and %3$s)', v_sign, (after).cost, audit.position_condition('e', '<', after)
+        )
+      end,
+      case when v_descending then 'desc' else 'asc' end, at_most
+    );
+    return;
+  elsif (compiled).term_groups = '[]' and audit.reach(organization_id) = 'all' then
+    -- Most conditions that name no term are met near at hand; else the planner sees the whole.
+    return query execute format('select e.* from audit.timeline($1, $2, $3, $4, $5, $6) e where (%s) %s limit $7', (compiled).condition, v_order)
+      using organization_id, (compiled).from_time, (compiled).to_time, v_descending, after,
+        case (compiled).condition when 'true' then at_most else 4 * at_most end, at_most;
+    get diagnostics v_found = row_count;
+    if v_found < at_most and (compiled).condition <> 'true' then
+      return query execute format('select e.* %s and %s %s offset %s limit %s',
+        audit.matching_sql(organization_id, compiled), v_after, v_order, v_found, at_most - v_found);
+    end if;
+    return;
+  end if;
+
+  -- Candidates by the batch, until the page is full. Their order is the page's.
+  loop
+    select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
+    from audit.search_candidates(
+      organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, v_descending, v_from, v_batch
+    ) c;
+    exit when v_names is null;
+    execute format(
+      'select array_agg(row(e.*)::public.audit_logs) from (select e.* from audit.entries_by_name($1, $2) e where (%s) %s limit $3) e',
+      (compiled).condition, v_order
+    ) into v_more using organization_id, v_names, at_most - cardinality(v_rows);
+    v_rows := v_rows || v_more;
+    exit when cardinality(v_rows) >= at_most or cardinality(v_names) < v_batch;
+    v_from := v_names[cardinality(v_names)];
+    v_batch := least(4 * v_batch, 5000);
+  end loop;
+
+  -- And what the index does not have yet.
+  execute format(
+    'select array_agg(row(e.*)::public.audit_logs) from (select e.* from audit.waiting_entries(%L) e where (%s) and %s %s limit %s) e',
+    organization_id, (compiled).condition, v_after, v_order, at_most
+  ) into v_more;
+  if v_more is null then
+    return query select e.* from unnest(v_rows) e;
+  else
+    return query execute format('select e.* from unnest($1) e %s limit %s', v_order, at_most) using v_rows || v_more;
+  end if;
+end
+$$;
+
+comment on function audit.matching(uuid, audit.compiled_query, text, audit.position, int) is
+  'The next entries that match, in order, after a position.';
+
+-- Requests ------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.check_request(request jsonb, known text[])
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_unknown text;
+begin
+  if jsonb_typeof(request) is distinct from 'object' then
+    perform audit.fail('AUARG', 'A request is a JSON object.');
+  end if;
+  select string_agg(format('"%s"', left(k, 50)), ', ') into v_unknown from jsonb_object_keys(request) k where k <> all (known);
+  if v_unknown is not null then
+    perform audit.fail('AUARG', format('The request has no %s.', v_unknown), null, 'It has ' || array_to_string(known, ', ') || '.');
+  end if;
+end
+$$;
+
+comment on function audit.check_request(jsonb, text[]) is 'Refuses fields that a request does not have.';
+
+create or replace function audit.requested_tree(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_query jsonb := audit.parse_query(coalesce(request ->> 'query', ''));
+  v_filter jsonb := audit.canonical_query(coalesce(nullif(request -> 'filter', 'null'), '{"and": []}'));
+  v_both jsonb := coalesce(v_filter -> 'and', jsonb_build_array(v_filter)) || coalesce(v_query -> 'and', jsonb_build_array(v_query));
+begin
+  return case jsonb_array_length(v_both) when 1 then v_both -> 0 else jsonb_build_object('and', v_both) end;
+end
+$$;
+
+comment on function audit.requested_tree(jsonb) is 'The canonical tree of a request''s query and filter together.';
+
+create or replace function audit.requested_organization(request jsonb)
+  returns uuid
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if request ->> 'organization_id' is not null and audit.as_uuid(request ->> 'organization_id') is null then
+    perform audit.fail('AUARG', 'organization_id is a UUID.');
+  end if;
+  return audit.readable_organization((request ->> 'organization_id')::uuid);
+end
+$$;
+
+comment on function audit.requested_organization(jsonb) is 'The organisation of a request, if the caller reads its log.';
+
+-- A cursor is no secret and no right: it says where to go on. Its digest finds what was cut off or edited.
+create or replace function audit.make_cursor(organization_id uuid, scope text, place audit.position)
+  returns text
+  language sql
+  immutable
+  set search_path = ''
+as $$
+  select translate(encode(convert_to(p.payload || left(encode(sha256(convert_to(p.payload, 'UTF8')), 'hex'), 8), 'UTF8'), 'base64'), E'+/=\n', '-_')
+  from concat_ws(
+    '|', make_cursor.organization_id, left(encode(sha256(convert_to(make_cursor.scope, 'UTF8')), 'hex'), 16),
+    (extract(epoch from (place).created_at) * 1000000)::bigint, (place).chain, (place).seq, (place).cost, ''
+  ) p (payload)
+$$;
+
+comment on function audit.make_cursor(uuid, text, audit.position) is
+  'Where a list goes on, as an opaque text that holds for one organisation and one query.';
+
+create or replace function audit.read_cursor(organization_id uuid, scope text, cursor text)
+  returns audit.position
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_text text;
+  v_parts text[];
+begin
+  if cursor is null then
+    return null;
+  end if;
+  begin
+    v_text := convert_from(decode(rpad(translate(cursor, '-_', '+/'), (length(cursor) + 3) / 4 * 4, '='), 'base64'), 'UTF8');
+  exception when others then
+    v_text := null; -- not base64, or not text
+  end;
+  if length(cursor) <= 1000 and right(v_text, 8) = left(encode(sha256(convert_to(left(v_text, -8), 'UTF8')), 'hex'), 8) then
+    v_parts := string_to_array(v_text, '|');
+    if v_parts[1] is distinct from organization_id::text or v_parts[2] <> left(encode(sha256(convert_to(scope, 'UTF8')), 'hex'), 16) then
+      perform audit.fail('AUCUR', 'The cursor belongs to another search.', null,
+        'A cursor goes with the organisation, query, filter and sort of the request that gave it.');
+    end if;
+    return row(
+      case when cardinality(v_parts) = 7 then v_parts[6]::numeric end,
+      timestamptz 'epoch' + v_parts[3]::bigint * interval '1 microsecond', v_parts[4]::int, v_parts[5]::bigint
+    );
+  end if;
+  perform audit.fail('AUCUR', 'This is no cursor.', null, 'Pass "next" of the page before, unchanged.');
+end
+$$;
+
+comment on function audit.read_cursor(uuid, text, text) is 'The position that a cursor names; raises AUCUR for what is none.';
+
+create or replace function audit.instant_text(at timestamptz)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+
+comment on function audit.instant_text(timestamptz) is 'A time as in the API: ISO 8601, UTC, microseconds.';
+
+create or replace function audit.entry_json(entry public.audit_logs, email text, ip_address text, user_agent text)
+  returns jsonb
+  language sql
+  stable
+  parallel safe
+  return jsonb_build_object(
+    'name', (entry).chain || '-' || (entry).seq, 'organization_id', (entry).organization_id, 'chain', (entry).chain,
+    'seq', (entry).seq, 'created_at', audit.instant_text((entry).created_at), 'action', (entry).action,
+    'outcome', (entry).outcome, 'resource_type', (entry).resource_type, 'resource_id', (entry).resource_id,
+    'created_by', (entry).created_by, 'actor_type', (entry).actor_type, 'email', email, 'ip_address', ip_address,
+    'user_agent', user_agent, 'provider', (entry).provider, 'cost', (entry).cost::text,
+    'request_id', (entry).request_id, 'details', (entry).details, 'prev_hash', encode((entry).prev_hash, 'hex'),
+    'hash', encode((entry).hash, 'hex')
+  );
+
+comment on function audit.entry_json(public.audit_logs, text, text, text) is 'An entry as the API shows it.';
+
+create or replace function audit.entries_json(entries public.audit_logs[])
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select coalesce(jsonb_agg(audit.entry_json(u.entry, i.email, i.ip_address, i.user_agent) order by n), '[]')
+  from generate_subscripts(entries, 1) n
+  cross join lateral (select entries[n] as entry) u
+  left join lateral (
+    -- A commitment that stands twice is the same identity twice.
+    select i.email, i.ip_address, i.user_agent from audit.identities i where i.identity_hash = (u.entry).identity_hash limit 1
+  ) i on true
+$$;
+
+comment on function audit.entries_json(public.audit_logs[]) is
+  'Entries as the API shows them, in order, with the identities that the caller may see.';
+
+create or replace function audit.sample_matching(organization_id uuid, compiled audit.compiled_query, at_most int)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_names audit.position[];
+  v_source text;
+  v_sample jsonb;
+  v_first timestamptz;
+begin
+  if (compiled).term_groups = '[]' and audit.reach(organization_id) = 'all' then
+    v_source := audit.matching_sql(organization_id, compiled);
+  else
+    select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
+    from (
+      select c.created_at, c.chain, c.seq
+      from audit.search_candidates(organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, true, null, at_most) c
+      union all
+      select w.created_at, w.chain, w.seq from audit.waiting_entries(organization_id) w
+    ) c;
+    v_source := format(
+      'from audit.entries_by_name(%L, $1) e where (%s)', organization_id, (compiled).condition
+    );
+  end if;
+  execute format(
+    $q$
+    with sample as materialized (
+      select e.action, e.created_by, e.provider, (e.created_at at time zone 'utc')::date as day, e.created_at
+      %s order by e.created_at desc, e.chain desc, e.seq desc limit %s
+    ),
+    counted as (
+      select grouping(s.action, s.created_by, s.provider, s.day) as what, s.action, s.created_by, s.provider, s.day, count(*) as n
+      from sample s
+      group by grouping sets ((s.action), (s.created_by), (s.provider), (s.day), ())
+    )
+    select jsonb_build_object(
+      'of', (select count(*) from sample),
+      'newest', (select max(created_at) from sample),
+      'oldest', (select min(created_at) from sample),
+      'action', (
+        select coalesce(jsonb_agg(jsonb_build_object('value', action, 'count', n) order by n desc, action), '[]')
+        from counted where what = 7
+      ),
+      'actor', (
+        select coalesce(jsonb_agg(jsonb_build_object('value', c.created_by, 'email', i.email, 'count', c.n) order by c.n desc, c.created_by), '[]')
+        from (select * from counted where what = 11 and created_by is not null order by n desc, created_by limit 50) c
+        left join lateral (
+          select i.email from audit.identities i
+          where i.user_id = c.created_by and i.organization_id = %L and i.email is not null
+          order by i.created_at desc limit 1
+        ) i on true
+      ),
+      'provider', (
+        select coalesce(jsonb_agg(jsonb_build_object('value', provider, 'count', n) order by n desc, provider), '[]')
+        from counted where what = 13 and provider is not null
+      ),
+      'day', (select coalesce(jsonb_agg(jsonb_build_object('value', day, 'count', n) order by day), '[]') from counted where what = 14)
+    )
+    $q$,
+    v_source, at_most, organization_id
+  ) into v_sample using v_names;
+
+  if (v_sample ->> 'of')::int < at_most and coalesce(cardinality(v_names), 0) < at_most then
+    return v_sample || '{"complete": true}';
+  end if;
+  -- Older matches are supposed to come as thick as those counted.
+  select least(min(s.created_at), (v_sample ->> 'oldest')::timestamptz) into v_first
+  from (
+    select a.created_at from public.audit_logs a
+    where a.organization_id = sample_matching.organization_id order by a.created_at limit 1
+  ) s;
+  v_first := greatest(v_first, (compiled).from_time);
+  return v_sample || jsonb_build_object('complete', false, 'estimate', greatest((v_sample ->> 'of')::bigint, round(
+    (v_sample ->> 'of')::numeric * extract(epoch from (v_sample ->> 'newest')::timestamptz - v_first)
+      / nullif(extract(epoch from (v_sample ->> 'newest')::timestamptz - (v_sample ->> 'oldest')::timestamptz), 0)
+  )::bigint));
+end
+$$;
+
+comment on function audit.sample_matching(uuid, audit.compiled_query, int) is
+  'Counts of the newest matches by action, actor, provider and day, and how many matches there may be in all.';
+
+create or replace function audit.search_page(request jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+  v_tree jsonb;
+  v_query text;
+  v_sort text := coalesce(request ->> 'sort', '-created_at');
+  v_limit int := 50;
+  v_compiled audit.compiled_query;
+  v_entries public.audit_logs[];
+  v_last public.audit_logs;
+  v_page jsonb;
+  v_sample jsonb;
+begin
+  perform audit.check_request(request, array['organization_id', 'query', 'filter', 'sort', 'limit', 'cursor', 'include']);
+  v_organization := audit.requested_organization(request);
+  if v_sort not in ('-created_at', 'created_at', '-cost', 'cost') then
+    perform audit.fail('AUARG', format('There is no sort "%s".', left(v_sort, 50)), null, 'Sort by created_at, -created_at, cost or -cost.');
+  end if;
+  if request ? 'limit' then
+    if coalesce(request ->> 'limit', '') !~ '^\d{1,4}$' or (request ->> 'limit')::int not between 1 and 200 then
+      perform audit.fail('AUARG', 'limit is a whole number from 1 to 200.');
+    end if;
+    v_limit := (request ->> 'limit')::int;
+  end if;
+  if jsonb_typeof(coalesce(request -> 'include', '[]')) <> 'array'
+    or not coalesce(request -> 'include', '[]') <@ '["total", "facets"]'
+  then
+    perform audit.fail('AUARG', 'include holds "total" and "facets".');
+  end if;
+  v_tree := audit.requested_tree(request);
+  v_query := audit.format_node(v_tree);
+  v_compiled := audit.compile_query(v_organization, v_tree);
+  v_entries := array(
+    select m from audit.matching(
+      v_organization, v_compiled, v_sort, audit.read_cursor(v_organization, v_sort || ' ' || v_tree, request ->> 'cursor'), v_limit + 1
+    ) m
+  );
+  if cardinality(v_entries) > v_limit then
+    v_entries := v_entries[:v_limit];
+    v_last := v_entries[v_limit];
+  end if;
+  v_page := jsonb_build_object(
+    'organization_id', v_organization, 'query', v_query, 'filter', v_tree, 'sort', v_sort,
+    'entries', audit.entries_json(v_entries),
+    'next', case when v_last.seq is not null then audit.make_cursor(
+      v_organization, v_sort || ' ' || v_tree,
+      row(case when v_sort like '%cost' then v_last.cost end, v_last.created_at, v_last.chain, v_last.seq)::audit.position
+    ) end
+  );
+  if request -> 'include' ?| array['total', 'facets'] then
+    v_sample := audit.sample_matching(v_organization, v_compiled, 10000);
+    if request -> 'include' ? 'total' then
+      v_page := v_page || jsonb_build_object('total', jsonb_build_object(
+        'value', coalesce(v_sample -> 'estimate', v_sample -> 'of'), 'exact', v_sample -> 'complete'
+      ));
+    end if;
+    if request -> 'include' ? 'facets' then
+      v_page := v_page || jsonb_build_object('facets', v_sample - 'estimate' - 'newest' - 'oldest');
+    end if;
+  end if;
+
+  perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
+    'query', left(v_query, 4000), 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
+  ));
+  return v_page;
+end
+$$;
+
+comment on function audit.search_page(jsonb) is
+  'A page of a search as JSON, for the function "audit"; sql/README.md lists the fields. Leaves a log.searched entry.';
+
+create or replace function audit.convert_query(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_tree jsonb;
+begin
+  perform audit.check_request(request, array['query', 'filter']);
+  if (request ? 'query') = (request ? 'filter') then
+    perform audit.fail('AUARG', 'Pass either a query or a filter.');
+  end if;
+  v_tree := audit.requested_tree(request);
+  return jsonb_build_object('query', audit.format_node(v_tree), 'filter', v_tree);
+end
+$$;
+
+comment on function audit.convert_query(jsonb) is 'The string form of a query tree, and the tree of a string: {"query"} or {"filter"} in, both out.';
+
+create or replace function audit.view_entry(request jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+  v_name int[];
+  v_chain int;
+  v_seq bigint;
+  v_entry public.audit_logs;
+  v_page jsonb;
+begin
+  perform audit.check_request(request, array['organization_id', 'name']);
+  v_organization := audit.requested_organization(request);
+  if coalesce(request ->> 'name', '') !~ '^\d{1,9}-\d{1,18}$' then
+    perform audit.fail('AUARG', 'An entry is named by chain and position: 3-17.');
+  end if;
+  v_chain := split_part(request ->> 'name', '-', 1)::int;
+  v_seq := split_part(request ->> 'name', '-', 2)::bigint;
+  select * into v_entry from public.audit_logs a where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq;
+  if not found then
+    perform audit.fail('AUNOT', format('There is no entry %s that you may read.', request ->> 'name'));
+  end if;
+  v_page := jsonb_build_object(
+    'entry', audit.entries_json(array[v_entry]) -> 0,
+    'entry_text', audit.entry_text(v_entry),
+    'previous', (
+      select audit.entries_json(array[a]) -> 0 from public.audit_logs a
+      where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq - 1 and a.created_at <= v_entry.created_at
+    ),
+    'next', (
+      select audit.entries_json(array[a]) -> 0 from public.audit_logs a
+      where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq + 1 and a.created_at >= v_entry.created_at
+    ),
+    -- One request lasts minutes at most.
+    'request', audit.entries_json(array(
+      select a from public.audit_logs a
+      where a.organization_id = v_organization and a.request_id = v_entry.request_id
+        and a.created_at between v_entry.created_at - interval '10 minutes' and v_entry.created_at + interval '10 minutes'
+      order by a.created_at, a.chain, a.seq
+      limit 50
+    )),
+    'proof', '{"state": "pending"}'::jsonb
+  );
+  perform audit.record_reading(v_organization, 'log.viewed', '{}', 'audit_log', request ->> 'name');
+  return v_page;
+end
+$$;
+
+comment on function audit.view_entry(jsonb) is
+  'One entry with its exact text, its neighbours in the chain and the other entries of its request. Leaves a log.viewed entry.';
+
+create or replace function audit.access_page()
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object('user_id', auth.uid(), 'organizations', coalesce(jsonb_agg(o.access order by o.organization_id), '[]'))
+  from (
+    select m.organization_id, jsonb_build_object(
+      'organization_id', m.organization_id,
+      'access', case when m.organization_id in (select audit.admin_organizations()) then 'all' else 'own' end,
+      'as', case when m.organization_id in (select audit.admin_organizations()) then 'admin' else 'member' end
+    ) as access
+    from audit.member_organizations() m (organization_id)
+    union all
+    select a.organization_id, jsonb_build_object('organization_id', a.organization_id, 'access', 'all', 'as', 'auditor')
+    from audit.auditor_organizations() a (organization_id)
+    where a.organization_id not in (select audit.admin_organizations())
+  ) o
+$$;
+
+comment on function audit.access_page() is 'Whose logs the caller reads, and how much of them.';
+
+-- For the SQL editor --------------------------------------------------------------------------------------------------
+
+create or replace function audit.search(
+  query text default '',
+  organization_id uuid default null,
+  sort text default '-created_at',
+  at_most int default 100
+)
+  returns setof public.audit_events
+  language plpgsql
+  set search_path = ''
+  rows 100
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid := audit.readable_organization(search.organization_id);
+  v_tree jsonb := audit.parse_query(coalesce(search.query, ''));
+  v_compiled audit.compiled_query := audit.compile_query(v_organization, v_tree);
+  v_found int;
+begin
+  if search.sort is null or search.sort not in ('-created_at', 'created_at', '-cost', 'cost') then
+    perform audit.fail('AUARG', format('There is no sort "%s".', left(search.sort, 50)), null, 'Sort by created_at, -created_at, cost or -cost.');
+  elsif search.at_most is null or search.at_most not between 1 and 10000 then
+    perform audit.fail('AUARG', 'at_most is from 1 to 10,000.', null, 'For more, export.');
+  end if;
+  return query
+    select m.organization_id, m.chain, m.seq, m.created_at, m.action, m.outcome, m.resource_type, m.resource_id,
+      m.created_by, m.actor_type, i.email, i.ip_address, i.user_agent, m.provider, m.cost, m.request_id, m.details
+    from audit.matching(v_organization, v_compiled, search.sort, null, search.at_most) with ordinality as m (
+      organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
+      identity_hash, provider, cost, request_id, details, prev_hash, hash, n
+    )
+    left join lateral (
+      select i.email, i.ip_address, i.user_agent from audit.identities i where i.identity_hash = m.identity_hash limit 1
+    ) i on true
+    order by m.n;
+  get diagnostics v_found = row_count;
+  perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
+    'query', left(audit.format_node(v_tree), 4000), 'sort', search.sort, 'entries', v_found, 'continued', false
+  ));
+end
+$$;
+
+comment on function audit.search(text, uuid, text, int) is
+  'Searches the log: select * from audit.search(''action:api_key.* created:7d "production"'', organization_id).
+Leaves a log.searched entry. sql/README.md has the query language.';
+
+create or replace function audit.history(resource_type text, resource_id text, organization_id uuid default null, at_most int default 1000)
+  returns setof public.audit_events
+  language sql
+  set search_path = ''
+  rows 100
+as $$
+  select * from audit.search(
+    audit.format_query(jsonb_build_object('and', jsonb_build_array(
+      jsonb_build_object('field', 'resource_type', 'op', 'eq', 'value', history.resource_type),
+      jsonb_build_object('field', 'resource_id', 'op', 'eq', 'value', history.resource_id)
+    ))),
+    history.organization_id, 'created_at', history.at_most
+  )
+$$;
+
+comment on function audit.history(text, text, uuid, int) is
+  'Everything that happened to one thing, oldest first: select * from audit.history(''api_key'', ''3f2a…'').';
