@@ -1,0 +1,20 @@
+// What the app is a function of, and what a request carries.
+import type { Authenticate } from "../_shared/auth.ts";
+import type { Caller, Database } from "../_shared/database.ts";
+import type { Render } from "../_shared/export_part.ts";
+import type { Limiter } from "../_shared/limiter.ts";
+
+export type Deps = {
+  database: Database;
+  authenticate: Authenticate;
+  /** Exports that are streamed at once. */
+  exports: Limiter;
+  /** Makes the PDF of an export. */
+  render: Render;
+  /** Addresses under which objects of the exports' bucket can be read for a while, by their paths. */
+  signUrls(paths: string[]): Promise<Map<string, string>>;
+  /** Where the project's API answers: `https://<ref>.supabase.co`. */
+  projectUrl: string;
+};
+
+export type Env = { Variables: { requestId: string; caller: Caller } };

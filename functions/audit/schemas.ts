@@ -1,0 +1,281 @@
+// What goes in and out. Requests are validated by these schemas, strictly; the same schemas make the OpenAPI document.
+// What a query may say is checked in SQL, where it is read.
+import { z } from "@hono/zod-openapi";
+
+const organizationId = z.guid().openapi({
+  description: "Whose log. Needed by those who read more than one.",
+  example: "0190a5b2-4c3d-7e5f-8a6b-9c0d1e2f3a4b",
+});
+const queryString = z.string().openapi({
+  description: "A query as a string.",
+  example:
+    'action:api_key.* -provider:openai created:>=2026-01-01 cost:>0.5 changes.limit.new:>1000 "quarterly report"',
+});
+const cursor = z.string().min(1).max(1000).openapi({ description: '"next" of the page or part before, unchanged.' });
+const sort = z.enum(["-created_at", "created_at", "-cost", "cost"]).openapi({
+  description: "The order; - puts the newest, or dearest, first. Default -created_at.",
+});
+export const format = z.enum(["csv", "json", "ndjson", "ocsf", "pdf"]).openapi({
+  description:
+    "csv: RFC 4180 with a header, safe to open in a spreadsheet. json: one object. ndjson: an object a line, " +
+    "with the exact entry text, so that each can be verified. ocsf: an OCSF 1.8 event a line. pdf: a report.",
+});
+
+/** A query as a tree. SQL checks it, and names the place of an error. */
+const filter = z.custom<object>(
+  (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+  { error: "A filter is a JSON object." },
+).openapi("Filter", {
+  type: "object",
+  description:
+    'A query as a tree: {"and": […]}, {"or": […]}, {"not": …}, {"field", "op", "value"} or {"text", "prefix"}. ' +
+    "Operators: eq, like, lt, lte, gt, gte, between, in, exists.",
+  example: { and: [{ field: "action", op: "like", value: "api_key.*" }, { field: "cost", op: "gt", value: "0.5" }] },
+});
+
+// Requests ------------------------------------------------------------------------------------------------------------
+
+const listOf = (what: string, example: string) =>
+  z.string().regex(/^[^,]+(,[^,]+)*$/, "A list has no empty item.").openapi({
+    description: `${what}; several with commas, * for any characters.`,
+    example,
+  });
+const whole = (most: number) =>
+  z.string().regex(/^\d{1,7}$/, "A whole number.").transform(Number).pipe(z.number().int().min(1).max(most))
+    .openapi({ type: "integer", minimum: 1, maximum: most });
+const decimal = z.string().regex(/^-?\d{1,30}(\.\d{1,30})?$/, "A decimal number.").openapi({ example: "0.5" });
+const when = z.string().min(1).openapi({
+  description: "2026, 2026-03, 2026-03-14, a timestamp with offset, or an age: 30m, 24h, 7d, 2w, 3mo, 1y.",
+  example: "7d",
+});
+
+const filters = {
+  organization_id: organizationId.optional(),
+  q: queryString.optional(),
+  actor: listOf("User id or e-mail address", "ada@example.com").optional(),
+  action: listOf("What was done", "api_key.*,budget.changed").optional(),
+  resource_type: listOf("Kind of thing it was done to", "api_key").optional(),
+  resource_id: z.string().min(1).openapi({ description: "Which thing." })
+    .optional(),
+  provider: listOf("LLM provider", "openai").optional(),
+  outcome: listOf("success, failure or denied", "failure,denied").optional(),
+  cost_min: decimal.optional(),
+  cost_max: decimal.optional(),
+  from: when.optional(),
+  to: when.optional(),
+  text: z.string().min(1).openapi({
+    description: "Words to find anywhere in an entry, its details included.",
+  }).optional(),
+  request_id: z.string().min(1).openapi({ description: "Entries of one request." }).optional(),
+};
+
+export const SearchParameters = z.strictObject({
+  ...filters,
+  sort: sort.optional(),
+  limit: whole(200).optional(),
+  cursor: cursor.optional(),
+  include: z.string().regex(/^(total|facets)(,(total|facets))*$/, '"total", "facets", or both with a comma.').openapi({
+    description:
+      "total: how many match, estimated where they are many. facets: counts by action, actor, provider and day.",
+    example: "total,facets",
+  }).optional(),
+});
+
+export const SearchBody = z.strictObject({
+  organization_id: organizationId.optional(),
+  query: queryString.optional(),
+  filter: filter.optional(),
+  sort: sort.optional(),
+  limit: z.int().min(1).max(200).optional(),
+  cursor: cursor.optional(),
+  include: z.array(z.enum(["total", "facets"])).max(2).optional(),
+}).openapi("Search");
+
+export const CostParameters = z.strictObject({
+  ...filters,
+  by: z.string().regex(
+    /^(user|provider|model|organization|day)(,(user|provider|model|organization|day)){0,2}$/,
+    "One to three of user, provider, model, organization and day, with commas.",
+  ).openapi({ description: "What costs are added up by: one to three, with commas.", example: "provider,day" }),
+});
+
+export const ExportParameters = z.strictObject({
+  ...filters,
+  format,
+  limit: whole(1_000_000).openapi({ description: "Entries of a part." })
+    .optional(),
+  gzip: z.enum(["true", "false"]).openapi({
+    description: "true: compressed, where Accept-Encoding has gzip too.",
+  }).optional(),
+  export: z.guid().openapi({ description: "The export that this part continues; with cursor." }).optional(),
+  cursor: cursor.optional(),
+});
+
+export const ExportBody = z.strictObject({
+  organization_id: organizationId.optional(),
+  query: queryString.optional(),
+  filter: filter.optional(),
+  format,
+  gzip: z.boolean().optional(),
+}).openapi("ExportRequest");
+
+export const OrganizationParameters = z.strictObject({ organization_id: organizationId.optional() });
+export const HistoryParameters = z.strictObject({
+  organization_id: organizationId.optional(),
+  limit: whole(200).optional(),
+  cursor: cursor.optional(),
+  sort: sort.optional(),
+});
+export const NoParameters = z.strictObject({});
+export const QueryParameters = z.strictObject({ q: queryString });
+export const QueryBody = z.union([z.strictObject({ query: queryString }), z.strictObject({ filter })]).openapi("Query");
+export const EntryPath = z.object({
+  name: z.string().regex(
+    /^\d{1,9}-\d{1,18}$/,
+    "An entry is named by chain and position: 3-17.",
+  ).openapi({ example: "3-17" }),
+});
+export const ResourcePath = z.object({
+  type: z.string().min(1).openapi({ example: "api_key" }),
+  id: z.string().min(1),
+});
+export const ExportPath = z.object({ id: z.guid() });
+
+// Responses -----------------------------------------------------------------------------------------------------------
+
+const text = z.string().nullable();
+
+export const Entry = z.strictObject({
+  name: z.string().openapi({ description: "chain-seq: unique within the organisation.", example: "3-17" }),
+  organization_id: z.guid(),
+  chain: z.int(),
+  seq: z.int(),
+  created_at: z.iso.datetime({ precision: 6 }),
+  action: z.string(),
+  outcome: z.enum(["success", "failure", "denied"]),
+  resource_type: text,
+  resource_id: text,
+  created_by: z.guid().nullable(),
+  actor_type: z.enum(["user", "api_key", "service", "database", "system"]),
+  email: text,
+  ip_address: text,
+  user_agent: text,
+  provider: text,
+  cost: text.openapi({ description: "Exact digits." }),
+  request_id: text,
+  details: z.record(z.string(), z.unknown()),
+  prev_hash: z.string().regex(/^[0-9a-f]{64}$/),
+  hash: z.string().regex(/^[0-9a-f]{64}$/),
+}).openapi("Entry");
+
+const count = z.strictObject({ value: z.string().nullable(), count: z.int() });
+
+export const Page = z.strictObject({
+  organization_id: z.guid(),
+  query: z.string().openapi({ description: "The whole search as a string, in its canonical form." }),
+  filter,
+  sort,
+  entries: z.array(Entry),
+  next: text.openapi({ description: "Cursor of the next page; null on the last." }),
+  total: z.strictObject({ value: z.int(), exact: z.boolean() }).optional(),
+  facets: z.strictObject({
+    of: z.int().openapi({ description: "How many matches were counted." }),
+    complete: z.boolean().openapi({ description: "Whether those are all." }),
+    action: z.array(count),
+    actor: z.array(count.extend({ email: text })),
+    provider: z.array(count),
+    day: z.array(count),
+  }).optional(),
+}).openapi("Page");
+
+export const EntryView = z.strictObject({
+  entry: Entry,
+  entry_text: z.string().openapi({ description: "The exact bytes that the hash is over." }),
+  previous: Entry.nullable(),
+  next: Entry.nullable(),
+  request: z.array(Entry).openapi({ description: "Entries of the same request." }),
+  proof: z.looseObject({ state: z.string() }),
+}).openapi("EntryView");
+
+export const BothForms = z.strictObject({ query: z.string(), filter }).openapi("BothForms");
+
+export const Costs = z.strictObject({
+  by: z.array(z.enum(["user", "provider", "model", "organization", "day"])),
+  query: z.string(),
+  filter,
+  currency_note: z.string().optional(),
+  rows: z.array(z.strictObject({
+    user: text.optional(),
+    email: text.optional(),
+    provider: text.optional(),
+    model: text.optional(),
+    organization: text.optional(),
+    day: text.optional(),
+    cost: z.string().openapi({ description: "Exact digits." }),
+    entries: z.int(),
+  })),
+  total: z.strictObject({ cost: z.string(), entries: z.int() }),
+}).openapi("Costs");
+
+export const Access = z.strictObject({
+  user_id: z.guid(),
+  organizations: z.array(z.strictObject({
+    organization_id: z.guid(),
+    access: z.enum(["all", "own"]),
+    as: z.enum(["admin", "member", "auditor"]),
+    until: z.string().optional(),
+  })),
+}).openapi("Access");
+
+const ExportPart = z.strictObject({
+  part: z.int(),
+  entries: z.int(),
+  bytes: z.int().nullable(),
+  sha256: text,
+  first: text,
+  last: text,
+  complete: z.boolean(),
+  path: text.openapi({ description: "Where it lies in Storage, in bucket audit-exports." }),
+  url: z.string().optional().openapi({ description: "Where it can be downloaded for one hour." }),
+});
+
+const exportFields = {
+  id: z.guid(),
+  organization_id: z.guid(),
+  format,
+  gzip: z.boolean(),
+  query: z.string(),
+  filter,
+  state: z.enum(["streaming", "queued", "running", "done", "failed", "cancelled"]),
+  requested_by: z.guid().nullable(),
+  requested_at: z.string(),
+  error: text,
+  entries_total: z.int().optional(),
+  entries_done: z.int(),
+  parts: z.array(ExportPart),
+};
+
+export const ExportStatus = z.strictObject({ ...exportFields, manifest: z.looseObject({}) }).openapi("Export");
+export const ExportList = z.strictObject({
+  organization_id: z.guid(),
+  exports: z.array(z.strictObject(exportFields)),
+}).openapi("Exports");
+
+export const Health = z.strictObject({
+  status: z.enum(["ok", "failing"]),
+  version: z.string(),
+  database: z.enum(["reachable", "unreachable"]),
+}).openapi("Health");
+
+export const ProblemBody = z.strictObject({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string().optional(),
+  code: z.string().openapi({ description: "The problem's stable name." }),
+  hint: z.string().optional().openapi({ description: "The way out." }),
+  parameter: z.string().optional().openapi({ description: "The query parameter it is about." }),
+  path: z.string().optional().openapi({ description: "JSON pointer to the place in the body." }),
+  position: z.int().optional().openapi({ description: "The character of the query string, from 1." }),
+  request_id: z.string(),
+}).openapi("Problem");
