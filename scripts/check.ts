@@ -8,7 +8,10 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 
 // What an auditor runs alone: it must not be able to ask our network or database what to believe.
-const PROOFS = ["functions/_shared/entry.ts"];
+const PROOFS = [
+  "functions/_shared/entry.ts",
+  ...["edge", "prove", "receipt", "witness", "origin"].map((name) => `functions/_shared/tlog/${name}.ts`),
+];
 
 type Check = {
   name: string;
