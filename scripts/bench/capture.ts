@@ -7,11 +7,19 @@ import { LONG_TRANSACTION } from "./long_transaction.ts";
 import { type Machine, readMachine } from "./machine.ts";
 import { Measured, type Run } from "./results.ts";
 import type { Scenario } from "./scenario.ts";
+import { SEARCH_INDEX } from "./search_index.ts";
 import { CAPTURE_TARGETS, judge, type Judged } from "./targets.ts";
 import { makeTemplates, type Variant, withDatabase } from "./variants.ts";
 import { ISOLATION, WRITERS } from "./writers.ts";
 
-export const SCENARIOS: Scenario[] = [...WRITERS, ...BULK, ...LONG_TRANSACTION, IDLE_TRANSACTION, ...ISOLATION];
+export const SCENARIOS: Scenario[] = [
+  ...WRITERS,
+  ...BULK,
+  ...LONG_TRANSACTION,
+  IDLE_TRANSACTION,
+  ...ISOLATION,
+  ...SEARCH_INDEX,
+];
 
 export type CaptureOptions = {
   commits: Commit[];

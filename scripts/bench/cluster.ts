@@ -1,9 +1,9 @@
 // A PostgreSQL cluster of the bench's own, removed afterwards. The cost of a commit decides most ratios, so it has a
 // name: the real disk of the folder, or 1 ms in memory, which is what a cloud disk takes.
 import { existsSync } from "node:fs";
-import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { type Cluster, startPostgres } from "../stack/postgres.ts";
 
 export type Commit = "disk" | "1ms";
@@ -42,13 +42,32 @@ export async function withCluster<T>(
 ): Promise<T> {
   const inMemory = commit === "1ms" && existsSync(MEMORY);
   const folder = await mkdtemp(join(inMemory ? MEMORY : dir ?? tmpdir(), "audit-bench-"));
+  try {
+    return await runCluster(folder, commit, "immediate", work);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The same in a folder that stays, with the disk's own flush: for what took long to make. */
+export async function withKeptCluster<T>(folder: string, work: (cluster: Cluster) => Promise<T>): Promise<T> {
+  await mkdir(folder, { recursive: true });
+  return runCluster(resolve(folder), "disk", "fast", work);
+}
+
+async function runCluster<T>(
+  folder: string,
+  commit: Commit,
+  stop: "fast" | "immediate",
+  work: (cluster: Cluster) => Promise<T>,
+): Promise<T> {
   await chmod(folder, 0o755); // the server may have to run as another user
   let failure: string | undefined;
   let cluster: Cluster | undefined;
   // Without its server whatever is going on fails and tidies up; a second Ctrl-C ends the process at once.
   const interrupt = () => {
     failure = "interrupted";
-    return cluster?.stop("immediate");
+    return cluster?.stop(stop);
   };
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
   try {
@@ -63,7 +82,6 @@ export async function withCluster<T>(
     throw failure === undefined ? error : new Error(failure, { cause: error });
   } finally {
     process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
-    await cluster?.stop("immediate");
-    await rm(folder, { recursive: true, force: true });
+    await cluster?.stop(stop);
   }
 }

@@ -3,8 +3,10 @@ import { access, writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { benchCapture, SCENARIOS } from "./capture.ts";
 import type { Commit } from "./cluster.ts";
-import { formatCapture, formatJudged, formatMachine, formatVerify } from "./report.ts";
+import { benchExport } from "./export.ts";
+import { formatCapture, formatExport, formatJudged, formatMachine, formatSearch, formatVerify } from "./report.ts";
 import type { Scenario } from "./scenario.ts";
+import { benchSearch } from "./search.ts";
 import { benchVerify } from "./verify.ts";
 
 type CaptureArguments = {
@@ -19,8 +21,19 @@ type CaptureArguments = {
 
 type VerifyArguments = { entries: number; json?: string; dir?: string };
 
+type SearchArguments = {
+  entries?: number[];
+  requests: number;
+  explain?: string;
+  keep?: string;
+  dir?: string;
+  json?: string;
+};
+
+type ExportArguments = { entries: number; rounds: number; keep?: string; dir?: string; json?: string };
+
 const program = new Command("npm run bench --")
-  .description("Measures what capture costs and how fast the log verifies, on database servers of its own.");
+  .description("Measures capture, verification, search and export, on database servers of its own.");
 
 program.command("capture")
   .description("compare unaudited tables, ours and supa_audit; after every run each chain must verify")
@@ -43,11 +56,31 @@ program.command("verify")
   .option("--json <file>", "also write the figures to a file")
   .action(verify);
 
+withLog(program.command("search"))
+  .description("time searches in an organisation that has a tenth of a generated log; medians and percentiles")
+  .option("--entries <numbers>", "sizes of the log, with commas between (default: 1000000,10000000)", sizes)
+  .option("--requests <number>", "searches of each class", positive, 40)
+  .option("--explain <file>", "write what the planner made of the slowest classes to a file")
+  .action(search);
+
+withLog(program.command("export"))
+  .description("time exports of an organisation that has a tenth of a generated log, beside psql's \\copy of it")
+  .option("--entries <number>", "size of the log", positive, 10_000_000)
+  .option("--rounds <number>", "exports in each format; medians are shown", positive, 3)
+  .action(exportLog);
+
 try {
   await program.parseAsync();
 } catch (error) {
   console.error(`\nError: ${(error as Error).message}`);
   process.exitCode = 1;
+}
+
+function withLog(command: Command): Command {
+  return command
+    .option("--keep <folder>", "make the log there, or find it: 10 million entries take many minutes and 20 GB")
+    .option("--dir <folder>", "where a log that is not kept is made (default: the system's temporary folder)")
+    .option("--json <file>", "also write all figures to a file");
 }
 
 async function capture({ commitDelay, only = SCENARIOS, json, ...rest }: CaptureArguments): Promise<void> {
@@ -78,6 +111,28 @@ async function verify({ json, ...rest }: VerifyArguments): Promise<void> {
   if (json !== undefined) await writeJson(json, report);
 }
 
+async function search({ json, entries = [1_000_000, 10_000_000], ...rest }: SearchArguments): Promise<void> {
+  const report = await benchSearch({ ...rest, entries, onProgress: (line) => console.error(line) });
+  console.log([
+    `\n${formatMachine(report.machine)}`,
+    `${rest.requests} searches of each class, in random order; as an admin, under row level security`,
+    formatSearch(report),
+    formatJudged(report.targets),
+  ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function exportLog({ json, ...rest }: ExportArguments): Promise<void> {
+  const report = await benchExport({ ...rest, onProgress: (line) => console.error(line) });
+  console.log([
+    `\n${formatMachine(report.machine)}`,
+    `${rest.rounds} rounds; clients, function and database share the machine`,
+    formatExport(report),
+    formatJudged(report.targets),
+  ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
 async function writeJson(file: string, report: object): Promise<void> {
   await writeFile(file, `${JSON.stringify(report, null, 2)}\n`);
 }
@@ -86,6 +141,10 @@ function positive(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value > 0) return value;
   throw new InvalidArgumentError("a positive whole number is needed.");
+}
+
+function sizes(text: string): number[] {
+  return text.split(",").map(positive);
 }
 
 /** Called for each name of the list. */

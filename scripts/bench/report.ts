@@ -4,6 +4,9 @@ import { type Commit, COMMIT_NAMES } from "./cluster.ts";
 import type { Machine } from "./machine.ts";
 import { Measured, type Run } from "./results.ts";
 import type { Scenario } from "./scenario.ts";
+import type { ExportReport } from "./export.ts";
+import { groupTimes, type SearchReport, type SizeReport } from "./search.ts";
+import { mean, median, percentile, sum } from "./statistics.ts";
 import type { Judged } from "./targets.ts";
 import { type Variant, VARIANTS } from "./variants.ts";
 import type { VerifyReport } from "./verify.ts";
@@ -67,6 +70,17 @@ const TABLES: { kind: Scenario["kind"]; title: string; columns: Column[] }[] = [
       total("serialization failures", "serialization_failures"),
     ],
   },
+  {
+    kind: "index",
+    title: "Writers beside the job that keeps the search index up to date",
+    columns: [
+      figure("tps without it", "tps_without", 0),
+      figure("tps with it", "tps_with", 0),
+      figure("ratio", "ratio", 2),
+      total("entries indexed", "indexed"),
+      figure("CPU µs/entry", "index_us", 0),
+    ],
+  },
 ];
 
 export function formatMachine({ cores, processor, postgres, generator }: Machine): string {
@@ -88,6 +102,80 @@ export function formatVerify({ sizes }: VerifyReport): string {
     fixed(typescript_seconds * 1e6 / entries, 2),
   ]);
   return formatTable(["entries", "SQL s", "per million", "TypeScript s", "per million"], rows);
+}
+
+export function formatSearch({ sizes }: SearchReport): string {
+  return sizes.map(formatSize).join("\n\n");
+}
+
+function formatSize({ entries, organization, classes, depth, overhead }: SizeReport): string {
+  const times = (title: string, found: string, ascending: number[], cpu: string) => [
+    title,
+    found,
+    ...[0.5, 0.95, 0.99].map((fraction) => fixed(percentile(ascending, fraction), 2)),
+    cpu,
+  ];
+  const groups = [...new Set(classes.map(({ group }) => group))];
+  const parts = groups.map((group) => {
+    const own = classes.filter((each) => each.group === group);
+    const rows = own.map((each) => times(each.title, fixed(each.entries, 1), each.milliseconds, fixed(each.cpu, 2)));
+    const all = groupTimes(classes, group);
+    const header = [`${group}: ${all.length} searches`, "entries", "p50 ms", "p95 ms", "p99 ms", "CPU ms"];
+    return formatTable(header, [...rows, times("all", "", all, fixed(mean(own.map(({ cpu }) => cpu)), 2))]);
+  });
+  const waited = sum(classes.map((each) => each.waited)) / sum(classes.map((each) => mean(each.milliseconds)));
+  if (waited > 0.05) {
+    parts.push(
+      `The machine was shared: of their time the searches waited ${fixed(100 * waited, 0)} % for a processor.`,
+    );
+  }
+  parts.push(formatTable(
+    ["by cursor", "page", "ms", "page 1 ms", "ratio"],
+    depth.map(({ title, pages, first, last, ratio }) => [
+      title,
+      String(pages),
+      fixed(last, 2),
+      fixed(first, 2),
+      fixed(ratio, 3),
+    ]),
+  ));
+  if (overhead !== undefined) {
+    parts.push(formatTable(
+      ["one search, p50 ms", "SQL alone", "function", "added", "and the gateway's stand-in"],
+      overhead.map(({ title, sql, direct, added, gateway }) => [
+        title,
+        ...[sql, direct, added, gateway].map((each) => fixed(each, 2)),
+      ]),
+    ));
+  }
+  const title = `First pages in an organisation of ${organization.toLocaleString("en")} entries ` +
+    `among ${entries.toLocaleString("en")}`;
+  return [title, ...parts].join("\n\n");
+}
+
+export function formatExport({ entries, psql, variations }: ExportReport): string {
+  const row = (title: string, seconds: number, bytes: number, rest: string[]) => [
+    title,
+    fixed(seconds, 2),
+    fixed(entries / seconds / 1000, 0),
+    fixed(bytes / 2 ** 20, 0),
+    fixed(bytes / 2 ** 20 / seconds, 0),
+    ...rest,
+  ];
+  const rows = variations.map(({ title, rounds }) =>
+    row(title, median(rounds.map(({ seconds }) => seconds)), rounds[0]!.bytes, [
+      String(rounds[0]!.parts),
+      fixed(median(rounds.map(({ cpu_seconds }) => cpu_seconds)), 2),
+      fixed(median(rounds.map(({ idle_mb }) => idle_mb)), 0),
+      fixed(Math.max(...rounds.map(({ memory_mb }) => memory_mb)), 0),
+    ])
+  );
+  const header = ["", "seconds", "1,000 entries/s", "MB", "MB/s", "parts", "function's CPU s", "idle MB", "most MB"];
+  return `${entries.toLocaleString("en")} entries, medians\n` +
+    formatTable(header, [
+      row("psql \\copy", median(psql.seconds), psql.bytes, ["1", NOT_MEASURED, NOT_MEASURED, NOT_MEASURED]),
+      ...rows,
+    ]);
 }
 
 export function formatJudged(judged: Judged[]): string {
@@ -133,5 +221,5 @@ function total(title: string, metric: string): Column {
 }
 
 function fixed(value: number | undefined, digits: number): string {
-  return value === undefined ? NOT_MEASURED : value.toFixed(digits);
+  return value === undefined || Number.isNaN(value) ? NOT_MEASURED : value.toFixed(digits);
 }

@@ -8,7 +8,7 @@ export type Scenario = {
   name: string;
   title: string;
   /** Which table of the report it stands in. */
-  kind: "writers" | "isolation" | "idle" | "bulk" | "long";
+  kind: "writers" | "isolation" | "idle" | "bulk" | "long" | "index";
   variants: readonly Variant[];
   run(database: Database, options: { seconds: number; round: number }): Promise<Metrics>;
 };

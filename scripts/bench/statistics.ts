@@ -36,3 +36,7 @@ export function verdict(value: number, { atLeast, aim, lessIsBetter = false }: B
   if (reaches(aim)) return "aim";
   return reaches(atLeast) ? "at least" : "below";
 }
+
+export function mean(values: number[]): number {
+  return sum(values) / values.length;
+}

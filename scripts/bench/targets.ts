@@ -3,7 +3,7 @@ import type { Commit } from "./cluster.ts";
 import type { Measured } from "./results.ts";
 import { type Bar, type Verdict, verdict } from "./statistics.ts";
 
-export type Goal = Bar & { title: string; unit?: "µs" | "%" | "s" };
+export type Goal = Bar & { title: string; unit?: "µs" | "ms" | "s" | "%" | "MB" | "×" };
 
 /** A goal for capture, and how its value follows from the runs of a scenario. */
 export type Target = Goal & {
@@ -28,6 +28,19 @@ export const VERIFY_GOAL: Goal = {
   unit: "s",
 };
 
+export const SEARCH_GOALS = {
+  filters: lessIsBetter("first page, filters, p95", 50, 15, "ms"),
+  text: lessIsBetter("first page, free text and details paths, p95", 200, 60, "ms"),
+  depth: lessIsBetter("page 1,000 by cursor, of page 1", 1.2, 1.05, "×"),
+  overhead: lessIsBetter("added by the function to the SQL, p50", 10, 4, "ms"),
+};
+
+export const EXPORT_GOALS = {
+  throughput: { title: "CSV through the function, of psql \\copy", atLeast: 0.8, aim: 0.95 },
+  cpu: lessIsBetter("processor time of the function for it", 1.6, 1.2, "s"),
+  memory: lessIsBetter("most memory of the function for it", 128, 96, "MB"),
+};
+
 export const CAPTURE_TARGETS: Target[] = [
   throughput("1 writer, of supa_audit", "one-writer", "disk", "supa_audit", 2.0, 2.6),
   throughput("1 writer, of unaudited", "one-writer", "1ms", "unaudited", 0.80, 0.87),
@@ -49,7 +62,13 @@ export const CAPTURE_TARGETS: Target[] = [
     aim: 0.95,
     value: (measured) => measured.has("ours") ? measured.median("ours", "ratio") : undefined,
   },
+  searchIndex("1 writer", "search-index-one-writer"),
+  searchIndex("16 writers, one organisation", "search-index"),
 ];
+
+function lessIsBetter(title: string, atLeast: number, aim: number, unit: NonNullable<Goal["unit"]>): Goal {
+  return { title, atLeast, aim, lessIsBetter: true, unit };
+}
 
 function throughput(
   title: string,
@@ -95,6 +114,14 @@ function growth(title: string, scenario: string): Target {
     aim: 1.2,
     lessIsBetter: true,
     value: (measured) => measured.has("ours") ? measured.median("ours", "growth") : undefined,
+  };
+}
+
+function searchIndex(title: string, scenario: string): Target {
+  return {
+    ...lessIsBetter(`${title}: throughput lost to the search index`, 15, 5, "%"),
+    scenario,
+    value: (measured) => measured.has("ours") ? 100 * (1 - measured.median("ours", "ratio")) : undefined,
   };
 }
 

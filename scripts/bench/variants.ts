@@ -24,7 +24,10 @@ export async function makeTemplates(cluster: Cluster, supaAuditFile: string | un
       databaseUrl(cluster.port, "postgres", undefined, `template_${variant}`),
       async (client) => {
         await client.query(SAMPLE_TABLE);
-        if (variant === "ours") await loadProduct(client);
+        if (variant === "ours") {
+          await loadProduct(client);
+          await client.query("select audit.track('public.llm_queries')");
+        }
         if (variant === "supa_audit") await loadSupaAudit(client, supaAuditFile!);
       },
     );
@@ -64,17 +67,21 @@ export async function withClient<T>(url: string, work: (client: pg.Client) => Pr
   }
 }
 
-async function loadProduct(client: pg.Client): Promise<void> {
-  const files = (await readdir(SQL)).filter((name) => name.endsWith(".sql")).sort();
-  const sources = await Promise.all(files.map((name) => readFile(new URL(name, SQL), "utf8")));
+/** The product's SQL files in the order in which they are loaded. */
+export async function productSources(): Promise<{ name: string; source: string }[]> {
+  const names = (await readdir(SQL)).filter((name) => name.endsWith(".sql")).sort();
+  return Promise.all(names.map(async (name) => ({ name, source: await readFile(new URL(name, SQL), "utf8") })));
+}
+
+/** Loads the product into a database, or loads it anew. */
+export async function loadProduct(client: pg.Client): Promise<void> {
   await client.query("begin");
-  for (const [index, source] of sources.entries()) {
+  for (const { name, source } of await productSources()) {
     await client.query(source).catch((error) => {
-      throw new Error(`sql/${files[index]}: ${error.message}`, { cause: error });
+      throw new Error(`sql/${name}: ${error.message}`, { cause: error });
     });
   }
   await client.query("commit");
-  await client.query("select audit.track('public.llm_queries')");
 }
 
 /** Its file is the script of an extension; here it is loaded as plain SQL. */

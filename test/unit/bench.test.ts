@@ -1,7 +1,9 @@
 // The bench's statistics: what it says of runs that it did not have to make.
+import { platform } from "node:os";
 import { describe, expect, test } from "vitest";
+import { cpuSeconds, peakMemory, resetPeakMemory, schedule } from "../../scripts/bench/process_usage.ts";
 import { Measured, type Run } from "../../scripts/bench/results.ts";
-import { median, pairedMedian, percentile, verdict } from "../../scripts/bench/statistics.ts";
+import { mean, median, pairedMedian, percentile, verdict } from "../../scripts/bench/statistics.ts";
 import { CAPTURE_TARGETS, judge } from "../../scripts/bench/targets.ts";
 
 describe("median and percentile", () => {
@@ -25,6 +27,30 @@ describe("median and percentile", () => {
     const values = [3, 1, 2];
     median(values);
     expect(values).toEqual([3, 1, 2]);
+  });
+});
+
+test("a mean is a number of some values, and no number of none", () => {
+  expect(mean([1, 2, 6])).toBe(3);
+  expect(mean([])).toBeNaN();
+});
+
+describe.runIf(platform() === "linux")("what a process used", () => {
+  test("is what it ran and held", async () => {
+    const before = await cpuSeconds(process.pid);
+    const end = process.cpuUsage().user + 200_000;
+    while (process.cpuUsage().user < end);
+    expect(await cpuSeconds(process.pid) - before).toBeGreaterThan(0.15);
+    await resetPeakMemory(process.pid);
+    const held = await peakMemory(process.pid);
+    expect(held).toBeGreaterThan(20);
+    const block = Buffer.alloc(100 * 2 ** 20, 1);
+    expect(await peakMemory(process.pid) - held).toBeGreaterThan(80);
+    expect(block).toHaveLength(100 * 2 ** 20);
+  });
+
+  test("is unknown, and no error, where there is none", async () => {
+    expect(await schedule(2 ** 30)).toEqual({ ran: NaN, waited: NaN });
   });
 });
 
