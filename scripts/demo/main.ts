@@ -82,9 +82,7 @@ What to try next
 
   Search and export over HTTP (described at ${stack.api_url}/functions/v1/audit/reference):
 
-    TOKEN=$(curl -s '${stack.api_url}/auth/v1/token?grant_type=password' -H 'content-type: application/json' \\
-      -H 'apikey: ${stack.anon_key}' \\
-      -d '{"email": "${admin?.email}", "password": "${password}"}' | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')
+    TOKEN=$(npm run --silent stack -- token ${admin?.email})
     curl "${stack.api_url}/functions/v1/audit/logs?q=action:api_key.*&limit=2" -H "authorization: Bearer $TOKEN"
     curl "${stack.api_url}/functions/v1/audit/export?format=csv" -H "authorization: Bearer $TOKEN" -o audit.csv
 
@@ -96,5 +94,4 @@ What to try next
       .map(({ email, role, organization_id }) => [email, role ?? "auditor", names.get(organization_id ?? "") ?? "none"])
       .sort((a, b) => `${a[2]} ${a[1]}` < `${b[2]} ${b[1]}` ? -1 : 1),
   ));
-  console.log("\n  Stop: npm run stack -- stop");
 }

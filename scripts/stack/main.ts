@@ -45,6 +45,11 @@ for (
   withDir(program.command(name)).description(description).action(action);
 }
 
+withDir(program.command("token"))
+  .description("sign a demo user in and print the access token, for curl")
+  .argument("<email>", "one of the users that `npm start` lists")
+  .action(token);
+
 // A reader like `head` may go away early; what was started goes on.
 process.stdout.on("error", () => {});
 try {
@@ -192,6 +197,20 @@ async function status({ dir }: Options): Promise<void> {
   process.exitCode = 3;
 }
 
+async function token(email: string, { dir }: Options): Promise<void> {
+  const info = await readInfo(resolve(dir));
+  if (info === undefined) throw new Error("It does not run. `npm start` starts it.");
+  const user = info.users.find((each) => each.email === email);
+  if (user === undefined) throw new Error(`There is no demo user ${email}. \`npm start\` lists them.`);
+  const response = await fetch(`${info.api_url}/auth/v1/token?grant_type=password`, {
+    method: "POST",
+    headers: { apikey: info.anon_key, "content-type": "application/json" },
+    body: JSON.stringify({ email, password: user.password }),
+  });
+  if (!response.ok) throw new Error(`Signing in was refused: ${await response.text()}`);
+  console.log((await response.json() as { access_token: string }).access_token);
+}
+
 async function reset(options: Options): Promise<void> {
   await stop(options);
   const dir = resolve(options.dir);
@@ -203,11 +222,13 @@ async function reset(options: Options): Promise<void> {
   console.log("Deleted data and keys.");
 }
 
+/** What a running stack has written for scripts; undefined where none has. */
+function readInfo(dir: string): Promise<StackInfo | undefined> {
+  return readFile(join(dir, "stack.json"), "utf8").then((text) => JSON.parse(text) as StackInfo, () => undefined);
+}
+
 async function reportRunning(dir: string, pid: number): Promise<void> {
-  const info = await readFile(join(dir, "stack.json"), "utf8").then(
-    (text) => JSON.parse(text) as StackInfo,
-    () => undefined,
-  );
+  const info = await readInfo(dir);
   const where = info === undefined ? "It is starting." : summary(dir, info);
   console.log(`It runs already, as process ${pid}.\n\n${where}\n\n\`npm run stack -- stop\` ends it.`);
 }
