@@ -146,6 +146,58 @@ $$;
 comment on function audit.auditor_organizations(boolean) is
   'Organisations whose log the caller may audit now; with true, those where identities are included.';
 
+create or replace function audit.reach(organization_id uuid)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when audit.caller() = 'service_role' or pg_catalog.pg_has_role(audit.caller()::name, 'postgres', 'usage') then 'all'
+    when reach.organization_id in (select audit.admin_organizations()) then 'all'
+    when reach.organization_id in (select audit.auditor_organizations()) then 'all'
+    when reach.organization_id in (select audit.member_organizations()) then 'own'
+  end
+$$;
+
+comment on function audit.reach(uuid) is
+  'How much of an organisation''s log the caller reads: all, own (activity), or null for nothing.';
+
+create or replace function audit.readable_organization(organization_id uuid default null)
+  returns uuid
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_organizations uuid[];
+begin
+  if readable_organization.organization_id is not null then
+    if audit.reach(readable_organization.organization_id) is null then
+      perform audit.fail('AUDEN', 'You do not read the log of this organisation.', null,
+        'Admins and auditors read all of it, members their own activity.');
+    end if;
+    return readable_organization.organization_id;
+  end if;
+  v_organizations := array(
+    select audit.member_organizations() union select audit.auditor_organizations()
+  );
+  if cardinality(v_organizations) = 1 then
+    return v_organizations[1];
+  elsif cardinality(v_organizations) > 1 then
+    perform audit.fail('AUARG', 'Name the organisation: you read the logs of several.', null,
+      'Pass organization_id, one of: ' || array_to_string(v_organizations, ', ') || '.');
+  elsif audit.reach(audit.system_organization()) = 'all' then
+    perform audit.fail('AUARG', 'Name the organisation whose log is meant.', null, 'Pass organization_id.');
+  end if;
+  perform audit.fail('AUDEN', 'You read no organisation''s log.', null,
+    'Admins and auditors read all of it, members their own activity, viewers nothing.');
+end
+$$;
+
+comment on function audit.readable_organization(uuid) is
+  'The organisation named, or the only one whose log the caller reads; raises AUDEN or AUARG where there is none.';
+
 create or replace function audit.require_admin(organization_id uuid)
   returns void
   language plpgsql

@@ -1,62 +1,8 @@
--- Searching the log. What is returned is read from public.audit_logs as the caller, so row level security decides; the
--- search index only says where to look (500), and audit.search_candidates() asks it on the caller's behalf.
+-- Finding entries. What is returned is read from public.audit_logs as the caller, so row level security decides; the search
+-- index only says where to look (500), and audit.search_candidates() asks it on the caller's behalf.
 --
 -- Pages are cut by position: a cursor names the last entry shown, and entries never change or move, so a page is exact
 -- however many entries arrive meanwhile, and page 1,000 costs what page 1 does.
-
--- Who may look --------------------------------------------------------------------------------------------------------
-
-create or replace function audit.reach(organization_id uuid)
-  returns text
-  language sql
-  stable
-  set search_path = ''
-as $$
-  select case
-    when audit.caller() = 'service_role' or pg_catalog.pg_has_role(audit.caller()::name, 'postgres', 'usage') then 'all'
-    when reach.organization_id in (select audit.admin_organizations()) then 'all'
-    when reach.organization_id in (select audit.auditor_organizations()) then 'all'
-    when reach.organization_id in (select audit.member_organizations()) then 'own'
-  end
-$$;
-
-comment on function audit.reach(uuid) is
-  'How much of an organisation''s log the caller reads: all, own (activity), or null for nothing.';
-
-create or replace function audit.readable_organization(organization_id uuid default null)
-  returns uuid
-  language plpgsql
-  stable
-  set search_path = ''
-as $$
-declare
-  v_organizations uuid[];
-begin
-  if readable_organization.organization_id is not null then
-    if audit.reach(readable_organization.organization_id) is null then
-      perform audit.fail('AUDEN', 'You do not read the log of this organisation.', null,
-        'Admins and auditors read all of it, members their own activity.');
-    end if;
-    return readable_organization.organization_id;
-  end if;
-  v_organizations := array(
-    select audit.member_organizations() union select audit.auditor_organizations()
-  );
-  if cardinality(v_organizations) = 1 then
-    return v_organizations[1];
-  elsif cardinality(v_organizations) > 1 then
-    perform audit.fail('AUARG', 'Name the organisation: you read the logs of several.', null,
-      'Pass organization_id, one of: ' || array_to_string(v_organizations, ', ') || '.');
-  elsif audit.reach(audit.system_organization()) = 'all' then
-    perform audit.fail('AUARG', 'Name the organisation whose log is meant.', null, 'Pass organization_id.');
-  end if;
-  perform audit.fail('AUDEN', 'You read no organisation''s log.', null,
-    'Admins and auditors read all of it, members their own activity, viewers nothing.');
-end
-$$;
-
-comment on function audit.readable_organization(uuid) is
-  'The organisation named, or the only one whose log the caller reads; raises AUDEN or AUARG where there is none.';
 
 create or replace function audit.record_reading(
   organization_id uuid,
@@ -356,6 +302,18 @@ $$;
 
 comment on function audit.waiting_entries(uuid) is 'The entries that the search index does not have yet, as the caller may see them.';
 
+create or replace function audit.needs_no_index(organization_id uuid, compiled audit.compiled_query)
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select (compiled).term_groups = '[]' and audit.reach(needs_no_index.organization_id) = 'all'
+$$;
+
+comment on function audit.needs_no_index(uuid, audit.compiled_query) is
+  'Whether a query names no term, so that the timeline answers it; who reads only the own activity has always one.';
+
 -- What matches --------------------------------------------------------------------------------------------------------
 
 create or replace function audit.matching_sql(organization_id uuid, compiled audit.compiled_query, joined text default '')
@@ -365,7 +323,7 @@ create or replace function audit.matching_sql(organization_id uuid, compiled aud
   set search_path = ''
 as $$
   select case
-    when (compiled).term_groups = '[]' and audit.reach(matching_sql.organization_id) = 'all' then format(
+    when audit.needs_no_index(matching_sql.organization_id, compiled) then format(
       'from public.audit_logs e %s where e.organization_id = %L and (%s)', joined, matching_sql.organization_id, (compiled).condition
     )
     else format(
@@ -379,6 +337,22 @@ $$;
 
 comment on function audit.matching_sql(uuid, audit.compiled_query, text) is
   'From and where of a query for all entries e that match, for use in one statement, with more joins if given.';
+
+create or replace function audit.check_sort(sort text)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if check_sort.sort is null or check_sort.sort not in ('-created_at', 'created_at', '-cost', 'cost') then
+    perform audit.fail('AUARG', format('There is no sort "%s".', left(check_sort.sort, 50)), null,
+      'Sort by created_at, -created_at, cost or -cost.');
+  end if;
+end
+$$;
+
+comment on function audit.check_sort(text) is 'Refuses what entries are not sorted by.';
 
 create or replace function audit.matching(
   organization_id uuid,
@@ -421,7 +395,7 @@ begin
       case when v_descending then 'desc' else 'asc' end, at_most
     );
     return;
-  elsif (compiled).term_groups = '[]' and audit.reach(organization_id) = 'all' then
+  elsif audit.needs_no_index(organization_id, compiled) then
     -- Most conditions that name no term are met near at hand; else the planner sees the whole.
     return query execute format('select e.* from audit.timeline($1, $2, $3, $4, $5, $6) e where (%s) %s limit $7', (compiled).condition, v_order)
       using organization_id, (compiled).from_time, (compiled).to_time, v_descending, after,
@@ -467,413 +441,6 @@ $$;
 comment on function audit.matching(uuid, audit.compiled_query, text, audit.position, int) is
   'The next entries that match, in order, after a position.';
 
--- Requests ------------------------------------------------------------------------------------------------------------
-
-create or replace function audit.check_request(request jsonb, known text[])
-  returns void
-  language plpgsql
-  stable
-  set search_path = ''
-as $$
-declare
-  v_unknown text;
-begin
-  if jsonb_typeof(request) is distinct from 'object' then
-    perform audit.fail('AUARG', 'A request is a JSON object.');
-  end if;
-  select string_agg(format('"%s"', left(k, 50)), ', ') into v_unknown from jsonb_object_keys(request) k where k <> all (known);
-  if v_unknown is not null then
-    perform audit.fail('AUARG', format('The request has no %s.', v_unknown), null, 'It has ' || array_to_string(known, ', ') || '.');
-  end if;
-end
-$$;
-
-comment on function audit.check_request(jsonb, text[]) is 'Refuses fields that a request does not have.';
-
-create or replace function audit.requested_tree(request jsonb)
-  returns jsonb
-  language plpgsql
-  stable
-  set search_path = ''
-as $$
-declare
-  v_query jsonb := audit.parse_query(coalesce(request ->> 'query', ''));
-  v_filter jsonb := audit.canonical_query(coalesce(nullif(request -> 'filter', 'null'), '{"and": []}'));
-  v_both jsonb := coalesce(v_filter -> 'and', jsonb_build_array(v_filter)) || coalesce(v_query -> 'and', jsonb_build_array(v_query));
-begin
-  return case jsonb_array_length(v_both) when 1 then v_both -> 0 else jsonb_build_object('and', v_both) end;
-end
-$$;
-
-comment on function audit.requested_tree(jsonb) is 'The canonical tree of a request''s query and filter together.';
-
-create or replace function audit.requested_organization(request jsonb)
-  returns uuid
-  language plpgsql
-  stable
-  set search_path = ''
-as $$
-begin
-  if request ->> 'organization_id' is not null and audit.as_uuid(request ->> 'organization_id') is null then
-    perform audit.fail('AUARG', 'organization_id is a UUID.');
-  end if;
-  return audit.readable_organization((request ->> 'organization_id')::uuid);
-end
-$$;
-
-comment on function audit.requested_organization(jsonb) is 'The organisation of a request, if the caller reads its log.';
-
--- A cursor is no secret and no right: it says where to go on. Its digest finds what was cut off or edited.
-create or replace function audit.make_cursor(organization_id uuid, scope text, place audit.position)
-  returns text
-  language sql
-  immutable
-  set search_path = ''
-as $$
-  select translate(encode(convert_to(p.payload || left(encode(sha256(convert_to(p.payload, 'UTF8')), 'hex'), 8), 'UTF8'), 'base64'), E'+/=\n', '-_')
-  from concat_ws(
-    '|', make_cursor.organization_id, left(encode(sha256(convert_to(make_cursor.scope, 'UTF8')), 'hex'), 16),
-    (extract(epoch from (place).created_at) * 1000000)::bigint, (place).chain, (place).seq, (place).cost, ''
-  ) p (payload)
-$$;
-
-comment on function audit.make_cursor(uuid, text, audit.position) is
-  'Where a list goes on, as an opaque text that holds for one organisation and one query.';
-
-create or replace function audit.read_cursor(organization_id uuid, scope text, cursor text)
-  returns audit.position
-  language plpgsql
-  stable
-  set search_path = ''
-as $$
-declare
-  v_text text;
-  v_parts text[];
-begin
-  if cursor is null then
-    return null;
-  end if;
-  begin
-    v_text := convert_from(decode(rpad(translate(cursor, '-_', '+/'), (length(cursor) + 3) / 4 * 4, '='), 'base64'), 'UTF8');
-  exception when others then
-    v_text := null; -- not base64, or not text
-  end;
-  if length(cursor) <= 1000 and right(v_text, 8) = left(encode(sha256(convert_to(left(v_text, -8), 'UTF8')), 'hex'), 8) then
-    v_parts := string_to_array(v_text, '|');
-    if v_parts[1] is distinct from organization_id::text or v_parts[2] <> left(encode(sha256(convert_to(scope, 'UTF8')), 'hex'), 16) then
-      perform audit.fail('AUCUR', 'The cursor belongs to another search.', null,
-        'A cursor goes with the organisation, query, filter and sort of the request that gave it.');
-    end if;
-    return row(
-      case when cardinality(v_parts) = 7 then v_parts[6]::numeric end,
-      timestamptz 'epoch' + v_parts[3]::bigint * interval '1 microsecond', v_parts[4]::int, v_parts[5]::bigint
-    );
-  end if;
-  perform audit.fail('AUCUR', 'This is no cursor.', null, 'Pass "next" of the page before, unchanged.');
-end
-$$;
-
-comment on function audit.read_cursor(uuid, text, text) is 'The position that a cursor names; raises AUCUR for what is none.';
-
-create or replace function audit.instant_text(at timestamptz)
-  returns text
-  language sql
-  stable
-  parallel safe
-  return to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
-
-comment on function audit.instant_text(timestamptz) is 'A time as in the API: ISO 8601, UTC, microseconds.';
-
-create or replace function audit.entry_json(entry public.audit_logs, email text, ip_address text, user_agent text)
-  returns jsonb
-  language sql
-  stable
-  parallel safe
-  return jsonb_build_object(
-    'name', (entry).chain || '-' || (entry).seq, 'organization_id', (entry).organization_id, 'chain', (entry).chain,
-    'seq', (entry).seq, 'created_at', audit.instant_text((entry).created_at), 'action', (entry).action,
-    'outcome', (entry).outcome, 'resource_type', (entry).resource_type, 'resource_id', (entry).resource_id,
-    'created_by', (entry).created_by, 'actor_type', (entry).actor_type, 'email', email, 'ip_address', ip_address,
-    'user_agent', user_agent, 'provider', (entry).provider, 'cost', (entry).cost::text,
-    'request_id', (entry).request_id, 'details', (entry).details, 'prev_hash', encode((entry).prev_hash, 'hex'),
-    'hash', encode((entry).hash, 'hex')
-  );
-
-comment on function audit.entry_json(public.audit_logs, text, text, text) is 'An entry as the API shows it.';
-
-create or replace function audit.entries_json(entries public.audit_logs[])
-  returns jsonb
-  language sql
-  stable
-  set search_path = ''
-as $$
-  select coalesce(jsonb_agg(audit.entry_json(u.entry, i.email, i.ip_address, i.user_agent) order by n), '[]')
-  from generate_subscripts(entries, 1) n
-  cross join lateral (select entries[n] as entry) u
-  left join lateral (
-    -- A commitment that stands twice is the same identity twice.
-    select i.email, i.ip_address, i.user_agent from audit.identities i where i.identity_hash = (u.entry).identity_hash limit 1
-  ) i on true
-$$;
-
-comment on function audit.entries_json(public.audit_logs[]) is
-  'Entries as the API shows them, in order, with the identities that the caller may see.';
-
-create or replace function audit.sample_matching(organization_id uuid, compiled audit.compiled_query, at_most int)
-  returns jsonb
-  language plpgsql
-  stable
-  set search_path = ''
-as $$
-declare
-  v_names audit.position[];
-  v_source text;
-  v_sample jsonb;
-  v_first timestamptz;
-begin
-  if (compiled).term_groups = '[]' and audit.reach(organization_id) = 'all' then
-    v_source := audit.matching_sql(organization_id, compiled);
-  else
-    select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
-    from (
-      select c.created_at, c.chain, c.seq
-      from audit.search_candidates(organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, true, null, at_most) c
-      union all
-      select w.created_at, w.chain, w.seq from audit.waiting_entries(organization_id) w
-    ) c;
-    v_source := format(
-      'from audit.entries_by_name(%L, $1) e where (%s)', organization_id, (compiled).condition
-    );
-  end if;
-  execute format(
-    $q$
-    with sample as materialized (
-      select e.action, e.created_by, e.provider, (e.created_at at time zone 'utc')::date as day, e.created_at
-      %s order by e.created_at desc, e.chain desc, e.seq desc limit %s
-    ),
-    counted as (
-      select grouping(s.action, s.created_by, s.provider, s.day) as what, s.action, s.created_by, s.provider, s.day, count(*) as n
-      from sample s
-      group by grouping sets ((s.action), (s.created_by), (s.provider), (s.day), ())
-    )
-    select jsonb_build_object(
-      'of', (select count(*) from sample),
-      'newest', (select max(created_at) from sample),
-      'oldest', (select min(created_at) from sample),
-      'action', (
-        select coalesce(jsonb_agg(jsonb_build_object('value', action, 'count', n) order by n desc, action), '[]')
-        from counted where what = 7
-      ),
-      'actor', (
-        select coalesce(jsonb_agg(jsonb_build_object('value', c.created_by, 'email', i.email, 'count', c.n) order by c.n desc, c.created_by), '[]')
-        from (select * from counted where what = 11 and created_by is not null order by n desc, created_by limit 50) c
-        left join lateral (
-          select i.email from audit.identities i
-          where i.user_id = c.created_by and i.organization_id = %L and i.email is not null
-          order by i.created_at desc limit 1
-        ) i on true
-      ),
-      'provider', (
-        select coalesce(jsonb_agg(jsonb_build_object('value', provider, 'count', n) order by n desc, provider), '[]')
-        from counted where what = 13 and provider is not null
-      ),
-      'day', (select coalesce(jsonb_agg(jsonb_build_object('value', day, 'count', n) order by day), '[]') from counted where what = 14)
-    )
-    $q$,
-    v_source, at_most, organization_id
-  ) into v_sample using v_names;
-
-  if (v_sample ->> 'of')::int < at_most and coalesce(cardinality(v_names), 0) < at_most then
-    return v_sample || '{"complete": true}';
-  end if;
-  -- Older matches are supposed to come as thick as those counted.
-  select least(min(s.created_at), (v_sample ->> 'oldest')::timestamptz) into v_first
-  from (
-    select a.created_at from public.audit_logs a
-    where a.organization_id = sample_matching.organization_id order by a.created_at limit 1
-  ) s;
-  v_first := greatest(v_first, (compiled).from_time);
-  return v_sample || jsonb_build_object('complete', false, 'estimate', greatest((v_sample ->> 'of')::bigint, round(
-    (v_sample ->> 'of')::numeric * extract(epoch from (v_sample ->> 'newest')::timestamptz - v_first)
-      / nullif(extract(epoch from (v_sample ->> 'newest')::timestamptz - (v_sample ->> 'oldest')::timestamptz), 0)
-  )::bigint));
-end
-$$;
-
-comment on function audit.sample_matching(uuid, audit.compiled_query, int) is
-  'Counts of the newest matches by action, actor, provider and day, and how many matches there may be in all.';
-
-create or replace function audit.search_page(request jsonb)
-  returns jsonb
-  language plpgsql
-  set search_path = ''
-as $$
-declare
-  v_organization uuid;
-  v_tree jsonb;
-  v_query text;
-  v_sort text := coalesce(request ->> 'sort', '-created_at');
-  v_limit int := 50;
-  v_compiled audit.compiled_query;
-  v_entries public.audit_logs[];
-  v_last public.audit_logs;
-  v_page jsonb;
-  v_sample jsonb;
-begin
-  perform audit.check_request(request, array['organization_id', 'query', 'filter', 'sort', 'limit', 'cursor', 'include']);
-  v_organization := audit.requested_organization(request);
-  if v_sort not in ('-created_at', 'created_at', '-cost', 'cost') then
-    perform audit.fail('AUARG', format('There is no sort "%s".', left(v_sort, 50)), null, 'Sort by created_at, -created_at, cost or -cost.');
-  end if;
-  if request ? 'limit' then
-    if coalesce(request ->> 'limit', '') !~ '^\d{1,4}$' or (request ->> 'limit')::int not between 1 and 200 then
-      perform audit.fail('AUARG', 'limit is a whole number from 1 to 200.');
-    end if;
-    v_limit := (request ->> 'limit')::int;
-  end if;
-  if jsonb_typeof(coalesce(request -> 'include', '[]')) <> 'array'
-    or not coalesce(request -> 'include', '[]') <@ '["total", "facets"]'
-  then
-    perform audit.fail('AUARG', 'include holds "total" and "facets".');
-  end if;
-  v_tree := audit.requested_tree(request);
-  v_query := audit.format_node(v_tree);
-  v_compiled := audit.compile_query(v_organization, v_tree);
-  v_entries := array(
-    select m from audit.matching(
-      v_organization, v_compiled, v_sort, audit.read_cursor(v_organization, v_sort || ' ' || v_tree, request ->> 'cursor'), v_limit + 1
-    ) m
-  );
-  if cardinality(v_entries) > v_limit then
-    v_entries := v_entries[:v_limit];
-    v_last := v_entries[v_limit];
-  end if;
-  v_page := jsonb_build_object(
-    'organization_id', v_organization, 'query', v_query, 'filter', v_tree, 'sort', v_sort,
-    'entries', audit.entries_json(v_entries),
-    'next', case when v_last.seq is not null then audit.make_cursor(
-      v_organization, v_sort || ' ' || v_tree,
-      row(case when v_sort like '%cost' then v_last.cost end, v_last.created_at, v_last.chain, v_last.seq)::audit.position
-    ) end
-  );
-  if request -> 'include' ?| array['total', 'facets'] then
-    v_sample := audit.sample_matching(v_organization, v_compiled, 10000);
-    if request -> 'include' ? 'total' then
-      v_page := v_page || jsonb_build_object('total', jsonb_build_object(
-        'value', coalesce(v_sample -> 'estimate', v_sample -> 'of'), 'exact', v_sample -> 'complete'
-      ));
-    end if;
-    if request -> 'include' ? 'facets' then
-      v_page := v_page || jsonb_build_object('facets', v_sample - 'estimate' - 'newest' - 'oldest');
-    end if;
-  end if;
-
-  perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(v_query, 4000), 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
-  ));
-  return v_page;
-end
-$$;
-
-comment on function audit.search_page(jsonb) is
-  'A page of a search as JSON, for the function "audit"; sql/README.md lists the fields. Leaves a log.searched entry.';
-
-create or replace function audit.convert_query(request jsonb)
-  returns jsonb
-  language plpgsql
-  stable
-  set search_path = ''
-as $$
-declare
-  v_tree jsonb;
-begin
-  perform audit.check_request(request, array['query', 'filter']);
-  if (request ? 'query') = (request ? 'filter') then
-    perform audit.fail('AUARG', 'Pass either a query or a filter.');
-  end if;
-  v_tree := audit.requested_tree(request);
-  return jsonb_build_object('query', audit.format_node(v_tree), 'filter', v_tree);
-end
-$$;
-
-comment on function audit.convert_query(jsonb) is 'The string form of a query tree, and the tree of a string: {"query"} or {"filter"} in, both out.';
-
-create or replace function audit.view_entry(request jsonb)
-  returns jsonb
-  language plpgsql
-  set search_path = ''
-as $$
-declare
-  v_organization uuid;
-  v_name int[];
-  v_chain int;
-  v_seq bigint;
-  v_entry public.audit_logs;
-  v_page jsonb;
-begin
-  perform audit.check_request(request, array['organization_id', 'name']);
-  v_organization := audit.requested_organization(request);
-  if coalesce(request ->> 'name', '') !~ '^\d{1,9}-\d{1,18}$' then
-    perform audit.fail('AUARG', 'An entry is named by chain and position: 3-17.');
-  end if;
-  v_chain := split_part(request ->> 'name', '-', 1)::int;
-  v_seq := split_part(request ->> 'name', '-', 2)::bigint;
-  select * into v_entry from public.audit_logs a where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq;
-  if not found then
-    perform audit.fail('AUNOT', format('There is no entry %s that you may read.', request ->> 'name'));
-  end if;
-  v_page := jsonb_build_object(
-    'entry', audit.entries_json(array[v_entry]) -> 0,
-    'entry_text', audit.entry_text(v_entry),
-    'previous', (
-      select audit.entries_json(array[a]) -> 0 from public.audit_logs a
-      where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq - 1 and a.created_at <= v_entry.created_at
-    ),
-    'next', (
-      select audit.entries_json(array[a]) -> 0 from public.audit_logs a
-      where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq + 1 and a.created_at >= v_entry.created_at
-    ),
-    -- One request lasts minutes at most.
-    'request', audit.entries_json(array(
-      select a from public.audit_logs a
-      where a.organization_id = v_organization and a.request_id = v_entry.request_id
-        and a.created_at between v_entry.created_at - interval '10 minutes' and v_entry.created_at + interval '10 minutes'
-      order by a.created_at, a.chain, a.seq
-      limit 50
-    )),
-    'proof', '{"state": "pending"}'::jsonb
-  );
-  perform audit.record_reading(v_organization, 'log.viewed', '{}', 'audit_log', request ->> 'name');
-  return v_page;
-end
-$$;
-
-comment on function audit.view_entry(jsonb) is
-  'One entry with its exact text, its neighbours in the chain and the other entries of its request. Leaves a log.viewed entry.';
-
-create or replace function audit.access_page()
-  returns jsonb
-  language sql
-  stable
-  set search_path = ''
-as $$
-  select jsonb_build_object('user_id', auth.uid(), 'organizations', coalesce(jsonb_agg(o.access order by o.organization_id), '[]'))
-  from (
-    select m.organization_id, jsonb_build_object(
-      'organization_id', m.organization_id,
-      'access', case when m.organization_id in (select audit.admin_organizations()) then 'all' else 'own' end,
-      'as', case when m.organization_id in (select audit.admin_organizations()) then 'admin' else 'member' end
-    ) as access
-    from audit.member_organizations() m (organization_id)
-    union all
-    select a.organization_id, jsonb_build_object('organization_id', a.organization_id, 'access', 'all', 'as', 'auditor')
-    from audit.auditor_organizations() a (organization_id)
-    where a.organization_id not in (select audit.admin_organizations())
-  ) o
-$$;
-
-comment on function audit.access_page() is 'Whose logs the caller reads, and how much of them.';
-
 -- For the SQL editor --------------------------------------------------------------------------------------------------
 
 create or replace function audit.search(
@@ -894,9 +461,8 @@ declare
   v_compiled audit.compiled_query := audit.compile_query(v_organization, v_tree);
   v_found int;
 begin
-  if search.sort is null or search.sort not in ('-created_at', 'created_at', '-cost', 'cost') then
-    perform audit.fail('AUARG', format('There is no sort "%s".', left(search.sort, 50)), null, 'Sort by created_at, -created_at, cost or -cost.');
-  elsif search.at_most is null or search.at_most not between 1 and 10000 then
+  perform audit.check_sort(search.sort);
+  if search.at_most is null or search.at_most not between 1 and 10000 then
     perform audit.fail('AUARG', 'at_most is from 1 to 10,000.', null, 'For more, export.');
   end if;
   return query

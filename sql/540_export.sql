@@ -206,6 +206,24 @@ $$;
 
 comment on function audit.requested_export(jsonb) is 'The id of the export that a request is about.';
 
+create or replace function audit.check_file(request jsonb)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if coalesce(request ->> 'format', '') not in ('csv', 'json', 'ndjson', 'ocsf', 'pdf') then
+    perform audit.fail('AUARG', format('There is no format "%s".', left(request ->> 'format', 50)), null,
+      'Formats are csv, json, ndjson, ocsf and pdf.');
+  elsif coalesce(request ->> 'gzip', 'false') not in ('true', 'false') then
+    perform audit.fail('AUARG', 'gzip is true or false.');
+  end if;
+end
+$$;
+
+comment on function audit.check_file(jsonb) is 'Refuses formats that there are not.';
+
 create or replace function audit.open_export(request jsonb)
   returns jsonb
   language plpgsql
@@ -228,18 +246,13 @@ declare
   v_select text;
 begin
   perform audit.check_request(request, array['organization_id', 'query', 'filter', 'format', 'limit', 'cursor', 'export', 'gzip']);
-  if coalesce(request ->> 'gzip', 'false') not in ('true', 'false') then
-    perform audit.fail('AUARG', 'gzip is true or false.');
-  end if;
   if coalesce(request ->> 'limit', '1000000') !~ '^\d{1,7}$' or coalesce((request ->> 'limit')::int, 1) not between 1 and 1000000 then
     perform audit.fail('AUARG', 'limit is a whole number from 1 to 1,000,000: so many entries are in a part.');
   end if;
   v_limit := coalesce((request ->> 'limit')::int, 1000000);
   if nullif(request -> 'export', 'null') is null then
-    if coalesce(request ->> 'format', '') not in ('csv', 'json', 'ndjson', 'ocsf', 'pdf') then
-      perform audit.fail('AUARG', format('There is no format "%s".', left(request ->> 'format', 50)), null,
-        'Formats are csv, json, ndjson, ocsf and pdf.');
-    elsif request ->> 'cursor' is not null then
+    perform audit.check_file(request);
+    if request ->> 'cursor' is not null then
       perform audit.fail('AUCUR', 'A cursor goes on with an export.', null, 'Pass export and cursor as the part before gave them.');
     end if;
     v_export.id := gen_random_uuid();
@@ -474,15 +487,9 @@ declare
 begin
   perform audit.check_request(request, array['organization_id', 'query', 'filter', 'format', 'gzip']);
   v_organization := audit.requested_organization(request);
-  if coalesce(request ->> 'gzip', 'false') not in ('true', 'false') then
-    perform audit.fail('AUARG', 'gzip is true or false.');
-  end if;
+  perform audit.check_file(request);
   if auth.uid() is null then
     perform audit.fail('AUDEN', 'An export in the background is made with the rights of a user, and there is none.');
-  end if;
-  if coalesce(request ->> 'format', '') not in ('csv', 'json', 'ndjson', 'ocsf', 'pdf') then
-    perform audit.fail('AUARG', format('There is no format "%s".', left(request ->> 'format', 50)), null,
-      'Formats are csv, json, ndjson, ocsf and pdf.');
   end if;
   insert into audit.exports (id, organization_id, requested_by, format, gzip, filter, state)
   values (

@@ -1537,6 +1537,29 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: As a window function over entry texts whose prev_hash is null, in order of seq: each entry's prev_hash and hash, joined.
 
+-- function audit.check_file(jsonb)
+CREATE OR REPLACE FUNCTION audit.check_file(request jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if coalesce(request ->> 'format', '') not in ('csv', 'json', 'ndjson', 'ocsf', 'pdf') then
+    perform audit.fail('AUARG', format('There is no format "%s".', left(request ->> 'format', 50)), null,
+      'Formats are csv, json, ndjson, ocsf and pdf.');
+  elsif coalesce(request ->> 'gzip', 'false') not in ('true', 'false') then
+    perform audit.fail('AUARG', 'gzip is true or false.');
+  end if;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Refuses formats that there are not.
+
 -- function audit.check_request(jsonb,text[])
 CREATE OR REPLACE FUNCTION audit.check_request(request jsonb, known text[])
  RETURNS void
@@ -1562,6 +1585,27 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Refuses fields that a request does not have.
+
+-- function audit.check_sort(text)
+CREATE OR REPLACE FUNCTION audit.check_sort(sort text)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if check_sort.sort is null or check_sort.sort not in ('-created_at', 'created_at', '-cost', 'cost') then
+    perform audit.fail('AUARG', format('There is no sort "%s".', left(check_sort.sort, 50)), null,
+      'Sort by created_at, -created_at, cost or -cost.');
+  end if;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Refuses what entries are not sorted by.
 
 -- function audit.claim_export(interval)
 CREATE OR REPLACE FUNCTION audit.claim_export(lease interval DEFAULT '00:05:00'::interval)
@@ -3878,7 +3922,7 @@ begin
       case when v_descending then 'desc' else 'asc' end, at_most
     );
     return;
-  elsif (compiled).term_groups = '[]' and audit.reach(organization_id) = 'all' then
+  elsif audit.needs_no_index(organization_id, compiled) then
     -- Most conditions that name no term are met near at hand; else the planner sees the whole.
     return query execute format('select e.* from audit.timeline($1, $2, $3, $4, $5, $6) e where (%s) %s limit $7', (compiled).condition, v_order)
       using organization_id, (compiled).from_time, (compiled).to_time, v_descending, after,
@@ -3935,7 +3979,7 @@ CREATE OR REPLACE FUNCTION audit.matching_sql(organization_id uuid, compiled aud
  SET search_path TO ''
 AS $function$
   select case
-    when (compiled).term_groups = '[]' and audit.reach(matching_sql.organization_id) = 'all' then format(
+    when audit.needs_no_index(matching_sql.organization_id, compiled) then format(
       'from public.audit_logs e %s where e.organization_id = %L and (%s)', joined, matching_sql.organization_id, (compiled).condition
     )
     else format(
@@ -4006,6 +4050,22 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The condition that a row s of the search index lies in a month (UTC).
+
+-- function audit.needs_no_index(uuid,audit.compiled_query)
+CREATE OR REPLACE FUNCTION audit.needs_no_index(organization_id uuid, compiled audit.compiled_query)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select (compiled).term_groups = '[]' and audit.reach(needs_no_index.organization_id) = 'all'
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether a query names no term, so that the timeline answers it; who reads only the own activity has always one.
 
 -- function audit.network_of(text)
 CREATE OR REPLACE FUNCTION audit.network_of(ip_address text)
@@ -4405,18 +4465,13 @@ declare
   v_select text;
 begin
   perform audit.check_request(request, array['organization_id', 'query', 'filter', 'format', 'limit', 'cursor', 'export', 'gzip']);
-  if coalesce(request ->> 'gzip', 'false') not in ('true', 'false') then
-    perform audit.fail('AUARG', 'gzip is true or false.');
-  end if;
   if coalesce(request ->> 'limit', '1000000') !~ '^\d{1,7}$' or coalesce((request ->> 'limit')::int, 1) not between 1 and 1000000 then
     perform audit.fail('AUARG', 'limit is a whole number from 1 to 1,000,000: so many entries are in a part.');
   end if;
   v_limit := coalesce((request ->> 'limit')::int, 1000000);
   if nullif(request -> 'export', 'null') is null then
-    if coalesce(request ->> 'format', '') not in ('csv', 'json', 'ndjson', 'ocsf', 'pdf') then
-      perform audit.fail('AUARG', format('There is no format "%s".', left(request ->> 'format', 50)), null,
-        'Formats are csv, json, ndjson, ocsf and pdf.');
-    elsif request ->> 'cursor' is not null then
+    perform audit.check_file(request);
+    if request ->> 'cursor' is not null then
       perform audit.fail('AUCUR', 'A cursor goes on with an export.', null, 'Pass export and cursor as the part before gave them.');
     end if;
     v_export.id := gen_random_uuid();
@@ -5528,15 +5583,9 @@ declare
 begin
   perform audit.check_request(request, array['organization_id', 'query', 'filter', 'format', 'gzip']);
   v_organization := audit.requested_organization(request);
-  if coalesce(request ->> 'gzip', 'false') not in ('true', 'false') then
-    perform audit.fail('AUARG', 'gzip is true or false.');
-  end if;
+  perform audit.check_file(request);
   if auth.uid() is null then
     perform audit.fail('AUDEN', 'An export in the background is made with the rights of a user, and there is none.');
-  end if;
-  if coalesce(request ->> 'format', '') not in ('csv', 'json', 'ndjson', 'ocsf', 'pdf') then
-    perform audit.fail('AUARG', format('There is no format "%s".', left(request ->> 'format', 50)), null,
-      'Formats are csv, json, ndjson, ocsf and pdf.');
   end if;
   insert into audit.exports (id, organization_id, requested_by, format, gzip, filter, state)
   values (
@@ -5723,7 +5772,7 @@ declare
   v_sample jsonb;
   v_first timestamptz;
 begin
-  if (compiled).term_groups = '[]' and audit.reach(organization_id) = 'all' then
+  if audit.needs_no_index(organization_id, compiled) then
     v_source := audit.matching_sql(organization_id, compiled);
   else
     select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
@@ -5812,9 +5861,8 @@ declare
   v_compiled audit.compiled_query := audit.compile_query(v_organization, v_tree);
   v_found int;
 begin
-  if search.sort is null or search.sort not in ('-created_at', 'created_at', '-cost', 'cost') then
-    perform audit.fail('AUARG', format('There is no sort "%s".', left(search.sort, 50)), null, 'Sort by created_at, -created_at, cost or -cost.');
-  elsif search.at_most is null or search.at_most not between 1 and 10000 then
+  perform audit.check_sort(search.sort);
+  if search.at_most is null or search.at_most not between 1 and 10000 then
     perform audit.fail('AUARG', 'at_most is from 1 to 10,000.', null, 'For more, export.');
   end if;
   return query
@@ -5958,9 +6006,7 @@ declare
 begin
   perform audit.check_request(request, array['organization_id', 'query', 'filter', 'sort', 'limit', 'cursor', 'include']);
   v_organization := audit.requested_organization(request);
-  if v_sort not in ('-created_at', 'created_at', '-cost', 'cost') then
-    perform audit.fail('AUARG', format('There is no sort "%s".', left(v_sort, 50)), null, 'Sort by created_at, -created_at, cost or -cost.');
-  end if;
+  perform audit.check_sort(v_sort);
   if request ? 'limit' then
     if coalesce(request ->> 'limit', '') !~ '^\d{1,4}$' or (request ->> 'limit')::int not between 1 and 200 then
       perform audit.fail('AUARG', 'limit is a whole number from 1 to 200.');

@@ -325,6 +325,58 @@ $$;
 comment on function audit.auditor_organizations(boolean) is
   'Organisations whose log the caller may audit now; with true, those where identities are included.';
 
+create or replace function audit.reach(organization_id uuid)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when audit.caller() = 'service_role' or pg_catalog.pg_has_role(audit.caller()::name, 'postgres', 'usage') then 'all'
+    when reach.organization_id in (select audit.admin_organizations()) then 'all'
+    when reach.organization_id in (select audit.auditor_organizations()) then 'all'
+    when reach.organization_id in (select audit.member_organizations()) then 'own'
+  end
+$$;
+
+comment on function audit.reach(uuid) is
+  'How much of an organisation''s log the caller reads: all, own (activity), or null for nothing.';
+
+create or replace function audit.readable_organization(organization_id uuid default null)
+  returns uuid
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_organizations uuid[];
+begin
+  if readable_organization.organization_id is not null then
+    if audit.reach(readable_organization.organization_id) is null then
+      perform audit.fail('AUDEN', 'You do not read the log of this organisation.', null,
+        'Admins and auditors read all of it, members their own activity.');
+    end if;
+    return readable_organization.organization_id;
+  end if;
+  v_organizations := array(
+    select audit.member_organizations() union select audit.auditor_organizations()
+  );
+  if cardinality(v_organizations) = 1 then
+    return v_organizations[1];
+  elsif cardinality(v_organizations) > 1 then
+    perform audit.fail('AUARG', 'Name the organisation: you read the logs of several.', null,
+      'Pass organization_id, one of: ' || array_to_string(v_organizations, ', ') || '.');
+  elsif audit.reach(audit.system_organization()) = 'all' then
+    perform audit.fail('AUARG', 'Name the organisation whose log is meant.', null, 'Pass organization_id.');
+  end if;
+  perform audit.fail('AUDEN', 'You read no organisation''s log.', null,
+    'Admins and auditors read all of it, members their own activity, viewers nothing.');
+end
+$$;
+
+comment on function audit.readable_organization(uuid) is
+  'The organisation named, or the only one whose log the caller reads; raises AUDEN or AUARG where there is none.';
+
 create or replace function audit.require_admin(organization_id uuid)
   returns void
   language plpgsql
@@ -4876,65 +4928,11 @@ comment on function audit.compile_query(uuid, jsonb) is
 
 -- sql/530_search.sql
 
--- Searching the log. What is returned is read from public.audit_logs as the caller, so row level security decides; the
--- search index only says where to look (500), and audit.search_candidates() asks it on the caller's behalf.
+-- Finding entries. What is returned is read from public.audit_logs as the caller, so row level security decides; the search
+-- index only says where to look (500), and audit.search_candidates() asks it on the caller's behalf.
 --
 -- Pages are cut by position: a cursor names the last entry shown, and entries never change or move, so a page is exact
 -- however many entries arrive meanwhile, and page 1,000 costs what page 1 does.
-
--- Who may look --------------------------------------------------------------------------------------------------------
-
-create or replace function audit.reach(organization_id uuid)
-  returns text
-  language sql
-  stable
-  set search_path = ''
-as $$
-  select case
-    when audit.caller() = 'service_role' or pg_catalog.pg_has_role(audit.caller()::name, 'postgres', 'usage') then 'all'
-    when reach.organization_id in (select audit.admin_organizations()) then 'all'
-    when reach.organization_id in (select audit.auditor_organizations()) then 'all'
-    when reach.organization_id in (select audit.member_organizations()) then 'own'
-  end
-$$;
-
-comment on function audit.reach(uuid) is
-  'How much of an organisation''s log the caller reads: all, own (activity), or null for nothing.';
-
-create or replace function audit.readable_organization(organization_id uuid default null)
-  returns uuid
-  language plpgsql
-  stable
-  set search_path = ''
-as $$
-declare
-  v_organizations uuid[];
-begin
-  if readable_organization.organization_id is not null then
-    if audit.reach(readable_organization.organization_id) is null then
-      perform audit.fail('AUDEN', 'You do not read the log of this organisation.', null,
-        'Admins and auditors read all of it, members their own activity.');
-    end if;
-    return readable_organization.organization_id;
-  end if;
-  v_organizations := array(
-    select audit.member_organizations() union select audit.auditor_organizations()
-  );
-  if cardinality(v_organizations) = 1 then
-    return v_organizations[1];
-  elsif cardinality(v_organizations) > 1 then
-    perform audit.fail('AUARG', 'Name the organisation: you read the logs of several.', null,
-      'Pass organization_id, one of: ' || array_to_string(v_organizations, ', ') || '.');
-  elsif audit.reach(audit.system_organization()) = 'all' then
-    perform audit.fail('AUARG', 'Name the organisation whose log is meant.', null, 'Pass organization_id.');
-  end if;
-  perform audit.fail('AUDEN', 'You read no organisation''s log.', null,
-    'Admins and auditors read all of it, members their own activity, viewers nothing.');
-end
-$$;
-
-comment on function audit.readable_organization(uuid) is
-  'The organisation named, or the only one whose log the caller reads; raises AUDEN or AUARG where there is none.';
 
 create or replace function audit.record_reading(
   organization_id uuid,
@@ -5234,6 +5232,18 @@ $$;
 
 comment on function audit.waiting_entries(uuid) is 'The entries that the search index does not have yet, as the caller may see them.';
 
+create or replace function audit.needs_no_index(organization_id uuid, compiled audit.compiled_query)
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select (compiled).term_groups = '[]' and audit.reach(needs_no_index.organization_id) = 'all'
+$$;
+
+comment on function audit.needs_no_index(uuid, audit.compiled_query) is
+  'Whether a query names no term, so that the timeline answers it; who reads only the own activity has always one.';
+
 -- What matches --------------------------------------------------------------------------------------------------------
 
 create or replace function audit.matching_sql(organization_id uuid, compiled audit.compiled_query, joined text default '')
@@ -5243,7 +5253,7 @@ create or replace function audit.matching_sql(organization_id uuid, compiled aud
   set search_path = ''
 as $$
   select case
-    when (compiled).term_groups = '[]' and audit.reach(matching_sql.organization_id) = 'all' then format(
+    when audit.needs_no_index(matching_sql.organization_id, compiled) then format(
       'from public.audit_logs e %s where e.organization_id = %L and (%s)', joined, matching_sql.organization_id, (compiled).condition
     )
     else format(
@@ -5257,6 +5267,22 @@ $$;
 
 comment on function audit.matching_sql(uuid, audit.compiled_query, text) is
   'From and where of a query for all entries e that match, for use in one statement, with more joins if given.';
+
+create or replace function audit.check_sort(sort text)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if check_sort.sort is null or check_sort.sort not in ('-created_at', 'created_at', '-cost', 'cost') then
+    perform audit.fail('AUARG', format('There is no sort "%s".', left(check_sort.sort, 50)), null,
+      'Sort by created_at, -created_at, cost or -cost.');
+  end if;
+end
+$$;
+
+comment on function audit.check_sort(text) is 'Refuses what entries are not sorted by.';
 
 create or replace function audit.matching(
   organization_id uuid,
@@ -5299,7 +5325,7 @@ begin
       case when v_descending then 'desc' else 'asc' end, at_most
     );
     return;
-  elsif (compiled).term_groups = '[]' and audit.reach(organization_id) = 'all' then
+  elsif audit.needs_no_index(organization_id, compiled) then
     -- Most conditions that name no term are met near at hand; else the planner sees the whole.
     return query execute format('select e.* from audit.timeline($1, $2, $3, $4, $5, $6) e where (%s) %s limit $7', (compiled).condition, v_order)
       using organization_id, (compiled).from_time, (compiled).to_time, v_descending, after,
@@ -5345,7 +5371,74 @@ $$;
 comment on function audit.matching(uuid, audit.compiled_query, text, audit.position, int) is
   'The next entries that match, in order, after a position.';
 
--- Requests ------------------------------------------------------------------------------------------------------------
+-- For the SQL editor --------------------------------------------------------------------------------------------------
+
+create or replace function audit.search(
+  query text default '',
+  organization_id uuid default null,
+  sort text default '-created_at',
+  at_most int default 100
+)
+  returns setof public.audit_events
+  language plpgsql
+  set search_path = ''
+  rows 100
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid := audit.readable_organization(search.organization_id);
+  v_tree jsonb := audit.parse_query(coalesce(search.query, ''));
+  v_compiled audit.compiled_query := audit.compile_query(v_organization, v_tree);
+  v_found int;
+begin
+  perform audit.check_sort(search.sort);
+  if search.at_most is null or search.at_most not between 1 and 10000 then
+    perform audit.fail('AUARG', 'at_most is from 1 to 10,000.', null, 'For more, export.');
+  end if;
+  return query
+    select m.organization_id, m.chain, m.seq, m.created_at, m.action, m.outcome, m.resource_type, m.resource_id,
+      m.created_by, m.actor_type, i.email, i.ip_address, i.user_agent, m.provider, m.cost, m.request_id, m.details
+    from audit.matching(v_organization, v_compiled, search.sort, null, search.at_most) with ordinality as m (
+      organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
+      identity_hash, provider, cost, request_id, details, prev_hash, hash, n
+    )
+    left join lateral (
+      select i.email, i.ip_address, i.user_agent from audit.identities i where i.identity_hash = m.identity_hash limit 1
+    ) i on true
+    order by m.n;
+  get diagnostics v_found = row_count;
+  perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
+    'query', left(audit.format_node(v_tree), 4000), 'sort', search.sort, 'entries', v_found, 'continued', false
+  ));
+end
+$$;
+
+comment on function audit.search(text, uuid, text, int) is
+  'Searches the log: select * from audit.search(''action:api_key.* created:7d "production"'', organization_id).
+Leaves a log.searched entry. sql/README.md has the query language.';
+
+create or replace function audit.history(resource_type text, resource_id text, organization_id uuid default null, at_most int default 1000)
+  returns setof public.audit_events
+  language sql
+  set search_path = ''
+  rows 100
+as $$
+  select * from audit.search(
+    audit.format_query(jsonb_build_object('and', jsonb_build_array(
+      jsonb_build_object('field', 'resource_type', 'op', 'eq', 'value', history.resource_type),
+      jsonb_build_object('field', 'resource_id', 'op', 'eq', 'value', history.resource_id)
+    ))),
+    history.organization_id, 'created_at', history.at_most
+  )
+$$;
+
+comment on function audit.history(text, text, uuid, int) is
+  'Everything that happened to one thing, oldest first: select * from audit.history(''api_key'', ''3f2a…'').';
+
+-- sql/532_requests.sql
+
+-- What requests to read have in common: their fields, the organisation and query they mean, cursors, and entries as JSON.
+-- The functions of this stage that the Edge Functions call take one JSON object and answer one.
 
 create or replace function audit.check_request(request jsonb, known text[])
   returns void
@@ -5497,6 +5590,11 @@ $$;
 comment on function audit.entries_json(public.audit_logs[]) is
   'Entries as the API shows them, in order, with the identities that the caller may see.';
 
+-- sql/535_pages.sql
+
+-- Pages of the log for the Edge Function "audit": of a search, with totals and facets; of one entry; of a query in its two
+-- forms; of what the caller may read. Each leaves the entry that says the log was read.
+
 create or replace function audit.sample_matching(organization_id uuid, compiled audit.compiled_query, at_most int)
   returns jsonb
   language plpgsql
@@ -5509,7 +5607,7 @@ declare
   v_sample jsonb;
   v_first timestamptz;
 begin
-  if (compiled).term_groups = '[]' and audit.reach(organization_id) = 'all' then
+  if audit.needs_no_index(organization_id, compiled) then
     v_source := audit.matching_sql(organization_id, compiled);
   else
     select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
@@ -5600,9 +5698,7 @@ declare
 begin
   perform audit.check_request(request, array['organization_id', 'query', 'filter', 'sort', 'limit', 'cursor', 'include']);
   v_organization := audit.requested_organization(request);
-  if v_sort not in ('-created_at', 'created_at', '-cost', 'cost') then
-    perform audit.fail('AUARG', format('There is no sort "%s".', left(v_sort, 50)), null, 'Sort by created_at, -created_at, cost or -cost.');
-  end if;
+  perform audit.check_sort(v_sort);
   if request ? 'limit' then
     if coalesce(request ->> 'limit', '') !~ '^\d{1,4}$' or (request ->> 'limit')::int not between 1 and 200 then
       perform audit.fail('AUARG', 'limit is a whole number from 1 to 200.');
@@ -5751,71 +5847,6 @@ as $$
 $$;
 
 comment on function audit.access_page() is 'Whose logs the caller reads, and how much of them.';
-
--- For the SQL editor --------------------------------------------------------------------------------------------------
-
-create or replace function audit.search(
-  query text default '',
-  organization_id uuid default null,
-  sort text default '-created_at',
-  at_most int default 100
-)
-  returns setof public.audit_events
-  language plpgsql
-  set search_path = ''
-  rows 100
-as $$
-#variable_conflict use_column
-declare
-  v_organization uuid := audit.readable_organization(search.organization_id);
-  v_tree jsonb := audit.parse_query(coalesce(search.query, ''));
-  v_compiled audit.compiled_query := audit.compile_query(v_organization, v_tree);
-  v_found int;
-begin
-  if search.sort is null or search.sort not in ('-created_at', 'created_at', '-cost', 'cost') then
-    perform audit.fail('AUARG', format('There is no sort "%s".', left(search.sort, 50)), null, 'Sort by created_at, -created_at, cost or -cost.');
-  elsif search.at_most is null or search.at_most not between 1 and 10000 then
-    perform audit.fail('AUARG', 'at_most is from 1 to 10,000.', null, 'For more, export.');
-  end if;
-  return query
-    select m.organization_id, m.chain, m.seq, m.created_at, m.action, m.outcome, m.resource_type, m.resource_id,
-      m.created_by, m.actor_type, i.email, i.ip_address, i.user_agent, m.provider, m.cost, m.request_id, m.details
-    from audit.matching(v_organization, v_compiled, search.sort, null, search.at_most) with ordinality as m (
-      organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, created_by, actor_type,
-      identity_hash, provider, cost, request_id, details, prev_hash, hash, n
-    )
-    left join lateral (
-      select i.email, i.ip_address, i.user_agent from audit.identities i where i.identity_hash = m.identity_hash limit 1
-    ) i on true
-    order by m.n;
-  get diagnostics v_found = row_count;
-  perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(audit.format_node(v_tree), 4000), 'sort', search.sort, 'entries', v_found, 'continued', false
-  ));
-end
-$$;
-
-comment on function audit.search(text, uuid, text, int) is
-  'Searches the log: select * from audit.search(''action:api_key.* created:7d "production"'', organization_id).
-Leaves a log.searched entry. sql/README.md has the query language.';
-
-create or replace function audit.history(resource_type text, resource_id text, organization_id uuid default null, at_most int default 1000)
-  returns setof public.audit_events
-  language sql
-  set search_path = ''
-  rows 100
-as $$
-  select * from audit.search(
-    audit.format_query(jsonb_build_object('and', jsonb_build_array(
-      jsonb_build_object('field', 'resource_type', 'op', 'eq', 'value', history.resource_type),
-      jsonb_build_object('field', 'resource_id', 'op', 'eq', 'value', history.resource_id)
-    ))),
-    history.organization_id, 'created_at', history.at_most
-  )
-$$;
-
-comment on function audit.history(text, text, uuid, int) is
-  'Everything that happened to one thing, oldest first: select * from audit.history(''api_key'', ''3f2a…'').';
 
 -- sql/540_export.sql
 
@@ -6027,6 +6058,24 @@ $$;
 
 comment on function audit.requested_export(jsonb) is 'The id of the export that a request is about.';
 
+create or replace function audit.check_file(request jsonb)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if coalesce(request ->> 'format', '') not in ('csv', 'json', 'ndjson', 'ocsf', 'pdf') then
+    perform audit.fail('AUARG', format('There is no format "%s".', left(request ->> 'format', 50)), null,
+      'Formats are csv, json, ndjson, ocsf and pdf.');
+  elsif coalesce(request ->> 'gzip', 'false') not in ('true', 'false') then
+    perform audit.fail('AUARG', 'gzip is true or false.');
+  end if;
+end
+$$;
+
+comment on function audit.check_file(jsonb) is 'Refuses formats that there are not.';
+
 create or replace function audit.open_export(request jsonb)
   returns jsonb
   language plpgsql
@@ -6049,18 +6098,13 @@ declare
   v_select text;
 begin
   perform audit.check_request(request, array['organization_id', 'query', 'filter', 'format', 'limit', 'cursor', 'export', 'gzip']);
-  if coalesce(request ->> 'gzip', 'false') not in ('true', 'false') then
-    perform audit.fail('AUARG', 'gzip is true or false.');
-  end if;
   if coalesce(request ->> 'limit', '1000000') !~ '^\d{1,7}$' or coalesce((request ->> 'limit')::int, 1) not between 1 and 1000000 then
     perform audit.fail('AUARG', 'limit is a whole number from 1 to 1,000,000: so many entries are in a part.');
   end if;
   v_limit := coalesce((request ->> 'limit')::int, 1000000);
   if nullif(request -> 'export', 'null') is null then
-    if coalesce(request ->> 'format', '') not in ('csv', 'json', 'ndjson', 'ocsf', 'pdf') then
-      perform audit.fail('AUARG', format('There is no format "%s".', left(request ->> 'format', 50)), null,
-        'Formats are csv, json, ndjson, ocsf and pdf.');
-    elsif request ->> 'cursor' is not null then
+    perform audit.check_file(request);
+    if request ->> 'cursor' is not null then
       perform audit.fail('AUCUR', 'A cursor goes on with an export.', null, 'Pass export and cursor as the part before gave them.');
     end if;
     v_export.id := gen_random_uuid();
@@ -6295,15 +6339,9 @@ declare
 begin
   perform audit.check_request(request, array['organization_id', 'query', 'filter', 'format', 'gzip']);
   v_organization := audit.requested_organization(request);
-  if coalesce(request ->> 'gzip', 'false') not in ('true', 'false') then
-    perform audit.fail('AUARG', 'gzip is true or false.');
-  end if;
+  perform audit.check_file(request);
   if auth.uid() is null then
     perform audit.fail('AUDEN', 'An export in the background is made with the rights of a user, and there is none.');
-  end if;
-  if coalesce(request ->> 'format', '') not in ('csv', 'json', 'ndjson', 'ocsf', 'pdf') then
-    perform audit.fail('AUARG', format('There is no format "%s".', left(request ->> 'format', 50)), null,
-      'Formats are csv, json, ndjson, ocsf and pdf.');
   end if;
   insert into audit.exports (id, organization_id, requested_by, format, gzip, filter, state)
   values (
@@ -7168,7 +7206,9 @@ grant execute on function
   audit.canonical_node(jsonb, text, int, boolean),
   audit.canonical_pattern(text),
   audit.canonical_query(jsonb, boolean),
+  audit.check_file(jsonb),
   audit.check_request(jsonb, text[]),
+  audit.check_sort(text),
   audit.compile_cost(text, text[]),
   audit.compile_identity(uuid, text, text, text[]),
   audit.compile_leaf(uuid, jsonb),
@@ -7193,6 +7233,7 @@ grant execute on function
   audit.make_cursor(uuid, text, audit.position),
   audit.matching(uuid, audit.compiled_query, text, audit.position, int),
   audit.matching_sql(uuid, audit.compiled_query, text),
+  audit.needs_no_index(uuid, audit.compiled_query),
   audit.number_value(text),
   audit.parse_any(audit.query_token[], int, int),
   audit.parse_query(text),

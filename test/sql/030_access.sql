@@ -109,3 +109,13 @@ select results_eq(
 select lives_ok($$ select audit.require_admin(acme()) $$, 'postgres counts as admin');
 select act_as('service_role');
 select lives_ok($$ select audit.require_admin(acme()) $$, 'service_role counts as admin');
+select act_as_owner();
+
+-- Who reads the log
+select is(said(name, format('select audit.reach(%L)', organization)), reach, format('%s reads %s of %s', name, coalesce(reach, 'nothing'), organization)) from person_reach;
+select is(said(name, 'select audit.readable_organization()'), said, format('without an organisation, %s reads %s', name, said)) from (values
+  ('admin', acme()::text), ('member', acme()::text), ('auditor', acme()::text), ('stranger', globex()::text), ('viewer', 'AUDEN'), ('expired_auditor', 'AUDEN'), ('service_role', 'AUARG'), ('owner', 'AUARG')
+) p (name, said);
+insert into public.organization_members (organization_id, user_id, role) values (globex(), person('admin'), 'member');
+select is(said('admin', 'select audit.readable_organization()'), 'AUARG', 'who reads several names one');
+delete from public.organization_members where organization_id = globex() and user_id = person('admin');

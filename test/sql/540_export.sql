@@ -1,26 +1,8 @@
 -- Exports: who may make and see which, what a part says of itself, and the queue.
 
-create function pg_temp.said(name text, statement text) returns text language plpgsql as $$
-declare
-  v_said text;
-begin
-  if name = 'owner' then
-    perform tap.act_as_owner();
-  else
-    perform tap.act_as(name);
-  end if;
-  begin
-    execute statement into v_said;
-  exception when others then
-    v_said := sqlstate;
-  end;
-  perform tap.act_as_owner();
-  return v_said;
-end
-$$;
 create function pg_temp.call(name text, what text, request jsonb) returns jsonb language plpgsql as $$
 declare
-  v_said text := pg_temp.said(name, format('select audit.%I(%L::jsonb)', what, request));
+  v_said text := said(name, format('select audit.%I(%L::jsonb)', what, request));
 begin
   return case when v_said ~ '^[A-Z0-9]{5}$' then to_jsonb(v_said) else v_said::jsonb end;
 end
@@ -44,7 +26,7 @@ select n as name, o as organization, case
 from unnest(array['admin', 'member', 'viewer', 'auditor', 'seeing_auditor', 'expired_auditor', 'stranger', 'service_role', 'owner']) n, unnest(array[acme(), globex()]) o;
 create function pg_temp.export(name text, request jsonb) returns jsonb language sql as $$ select pg_temp.call(name, 'open_export', request) $$;
 select is(
-  pg_temp.said(name, format($q$ select audit.open_export('{"organization_id": "%s", "query": "-action:log.*", "format": "ndjson"}') ->> 'entries' $q$, organization)), coalesce(entries::text, 'AUDEN'),
+  said(name, format($q$ select audit.open_export('{"organization_id": "%s", "query": "-action:log.*", "format": "ndjson"}') ->> 'entries' $q$, organization)), coalesce(entries::text, 'AUDEN'),
   format('%s exports %s of %s', name, coalesce(entries || ' entries', 'nothing'), organization)
 ) from expected;
 select is(pg_temp.export('anon', '{"format": "csv"}'), '"42501"', 'anon exports nothing');
@@ -68,8 +50,8 @@ select is(
 select matches(p ->> 'copy', '^copy \(select .*\) to stdout with \(format csv, header\)$', 'PostgreSQL writes the file') from part;
 select is(jsonb_typeof(pg_temp.export('admin', jsonb_build_object('format', f)) -> 'copy'), case f when 'pdf' then 'null' else 'string' end, f || ' is written by a copy, or not') from unnest(array['csv', 'json', 'ndjson', 'ocsf', 'pdf']) f;
 create temporary table pdf as select pg_temp.export('admin', '{"query": "-action:log.*", "format": "pdf", "limit": 3}') as p;
-select is(pg_temp.said('admin', format('select count(*)::text || min(jsonb_typeof(e)) from (%s) r (e)', p ->> 'rows')), '3object', 'rows of a report are its entries') from pdf;
-select is(pg_temp.said('member', format('select count(*) from (%s) r (e)', p ->> 'rows')), (
+select is(said('admin', format('select count(*)::text || min(jsonb_typeof(e)) from (%s) r (e)', p ->> 'rows')), '3object', 'rows of a report are its entries') from pdf;
+select is(said('member', format('select count(*) from (%s) r (e)', p ->> 'rows')), (
   select count(*)::text from (select * from log l where l.organization_id = acme() order by l.created_at, l.chain, l.seq limit 3) l where l.created_by = person('member')
 ), 'and show nobody more than they may see') from pdf;
 
@@ -120,7 +102,7 @@ select is(pg_temp.export(name, jsonb_build_object('export', p -> 'id', 'cursor',
 -- Nobody reaches into another's export
 create temporary table forged as select p ->> 'id' as id from part;
 select is(
-  pg_temp.said(name, format($q$ select audit.open_part(row(%L, %L, %L, now(), 'csv', false, '{}', now(), 'streaming', null, null, 0, null)::audit.exports, 1, 0, null, null, null) $q$, id, organization, person(name))), 'AUDEN',
+  said(name, format($q$ select audit.open_part(row(%L, %L, %L, now(), 'csv', false, '{}', now(), 'streaming', null, null, 0, null)::audit.exports, 1, 0, null, null, null) $q$, id, organization, person(name))), 'AUDEN',
   format('%s does not overwrite a part of the admin''s', name)
 ) from forged, (values ('member', acme()), ('auditor', acme()), ('stranger', globex())) n (name, organization);
 select is((select entries from audit.export_parts x where x.export = id::uuid and x.part = 1), 2::bigint, 'it is as it was') from forged;

@@ -40,12 +40,42 @@ begin
 end
 $$;
 
+-- The first column of the first row that a statement gives somebody ('owner': postgres), or the code of the error.
+create function tap.said(name text, statement text) returns text language plpgsql as $$
+declare
+  v_said text;
+begin
+  if name = 'owner' then
+    perform tap.act_as_owner();
+  else
+    perform tap.act_as(name);
+  end if;
+  begin
+    execute statement into v_said;
+  exception when others then
+    v_said := sqlstate;
+  end;
+  perform tap.act_as_owner();
+  return v_said;
+end
+$$;
+
 insert into public.organizations (id, name) values (tap.acme(), 'Acme'), (tap.globex(), 'Globex');
 insert into public.organization_members (organization_id, user_id, role) values
   (tap.acme(), tap.person('admin'), 'admin'),
   (tap.acme(), tap.person('member'), 'member'),
   (tap.acme(), tap.person('viewer'), 'viewer'),
   (tap.globex(), tap.person('stranger'), 'admin');
+
+-- How much of which organisation each reads.
+create table tap.person_reach (name text, organization uuid, reach text);
+insert into tap.person_reach
+select n, o, case
+    when n in ('service_role', 'owner') then 'all'
+    when o = tap.acme() and n in ('admin', 'auditor', 'seeing_auditor') or o = tap.globex() and n = 'stranger' then 'all'
+    when o = tap.acme() and n = 'member' then 'own'
+  end
+from unnest(array['admin', 'member', 'viewer', 'auditor', 'seeing_auditor', 'expired_auditor', 'stranger', 'service_role', 'owner']) n, unnest(array[tap.acme(), tap.globex()]) o;
 
 -- Two auditors whose time is not over, one whose is.
 select audit.grant_auditor(tap.acme(), tap.person('auditor'), now() + interval '1 day');
