@@ -102,6 +102,19 @@ create or replace function audit.number_value(value text)
 comment on function audit.number_value(text) is 'A decimal number as written in a query; null for what is none.';
 
 -- A pattern has * for any characters; \* and \\ stand for themselves.
+create or replace function audit.pattern_parts(pattern text)
+  returns table (n bigint, wild boolean, literal text)
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  select p.n, p.part[1] like '*%', regexp_replace(p.part[1], '\\(.)', '\1', 'g')
+  from regexp_matches(pattern, '\*+|(?:[^*\\]|\\.|\\$)+', 'g') with ordinality p (part, n)
+$$;
+
+comment on function audit.pattern_parts(text) is 'The wildcards of a pattern and what stands between them, in order.';
+
 create or replace function audit.pattern_regex(pattern text)
   returns text
   language sql
@@ -110,13 +123,9 @@ create or replace function audit.pattern_regex(pattern text)
   set search_path = ''
 as $$
   select '^' || coalesce(string_agg(
-    case
-      when m.part[1] = '*' then '.*'
-      when m.part[1] like '\\_' then regexp_replace(substr(m.part[1], 2), '([^[:alnum:]])', '\\\1')
-      else regexp_replace(m.part[1], '([^[:alnum:][:space:]])', '\\\1', 'g')
-    end, '' order by m.n
+    case when p.wild then '.*' else regexp_replace(p.literal, '([^[:alnum:][:space:]])', '\\\1', 'g') end, '' order by p.n
   ), '') || '$'
-  from regexp_matches(pattern, '\*|\\.|[^*\\]+|\\$', 'g') with ordinality m (part, n)
+  from audit.pattern_parts(pattern) p
 $$;
 
 comment on function audit.pattern_regex(text) is 'The regular expression of a pattern with * as wildcard.';
@@ -129,13 +138,9 @@ create or replace function audit.pattern_like(pattern text)
   set search_path = ''
 as $$
   select coalesce(string_agg(
-    case
-      when m.part[1] = '*' then '%'
-      when m.part[1] like '\\_' then regexp_replace(substr(m.part[1], 2), '([\\%_])', '\\\1')
-      else regexp_replace(m.part[1], '([\\%_])', '\\\1', 'g')
-    end, '' order by m.n
+    case when p.wild then '%' else regexp_replace(p.literal, '([\\%_])', '\\\1', 'g') end, '' order by p.n
   ), '')
-  from regexp_matches(pattern, '\*|\\.|[^*\\]+|\\$', 'g') with ordinality m (part, n)
+  from audit.pattern_parts(pattern) p
 $$;
 
 comment on function audit.pattern_like(text) is 'The LIKE pattern of a pattern with * as wildcard.';
@@ -148,15 +153,9 @@ create or replace function audit.canonical_pattern(pattern text)
   set search_path = ''
 as $$
   select coalesce(string_agg(
-    case
-      when m.part[1] like '*%' then '*'
-      when m.part[1] in ('\*', '\\') then m.part[1]
-      when m.part[1] = '\' then '\\'
-      when m.part[1] like '\\_' then substr(m.part[1], 2)
-      else m.part[1]
-    end, '' order by m.n
+    case when p.wild then '*' else regexp_replace(p.literal, '([*\\])', '\\\1', 'g') end, '' order by p.n
   ), '')
-  from regexp_matches(pattern, '\*+|\\.|[^*\\]+|\\$', 'g') with ordinality m (part, n)
+  from audit.pattern_parts(pattern) p
 $$;
 
 comment on function audit.canonical_pattern(text) is
@@ -718,11 +717,8 @@ create or replace function audit.query_pattern(pattern text)
   parallel safe
   set search_path = ''
 as $$
-  select string_agg(
-    case when p.part[1] = '*' then '*' else audit.query_quoted(regexp_replace(p.part[1], '\\(.)', '\1', 'g')) end,
-    '' order by p.n
-  )
-  from regexp_matches(pattern, '\*|(?:[^*\\]|\\.|\\$)+', 'g') with ordinality p (part, n)
+  select string_agg(case when p.wild then '*' else audit.query_quoted(p.literal) end, '' order by p.n)
+  from audit.pattern_parts(pattern) p
 $$;
 
 comment on function audit.query_pattern(text) is 'A pattern as it stands in a query, with what is literal quoted where it must be.';

@@ -62,6 +62,7 @@ grant execute on function
   audit.path_order(text, text, text, text),
   audit.position_condition(text, text, audit.position),
   audit.pattern_like(text),
+  audit.pattern_parts(text),
   audit.pattern_regex(text),
   audit.query_fields(),
   audit.query_instants(text),

@@ -1098,15 +1098,9 @@ CREATE OR REPLACE FUNCTION audit.canonical_pattern(pattern text)
  SET search_path TO ''
 AS $function$
   select coalesce(string_agg(
-    case
-      when m.part[1] like '*%' then '*'
-      when m.part[1] in ('\*', '\\') then m.part[1]
-      when m.part[1] = '\' then '\\'
-      when m.part[1] like '\\_' then substr(m.part[1], 2)
-      else m.part[1]
-    end, '' order by m.n
+    case when p.wild then '*' else regexp_replace(p.literal, '([*\\])', '\\\1', 'g') end, '' order by p.n
   ), '')
-  from regexp_matches(pattern, '\*+|\\.|[^*\\]+|\\$', 'g') with ordinality m (part, n)
+  from audit.pattern_parts(pattern) p
 $function$
 
 owner postgres
@@ -4797,13 +4791,9 @@ CREATE OR REPLACE FUNCTION audit.pattern_like(pattern text)
  SET search_path TO ''
 AS $function$
   select coalesce(string_agg(
-    case
-      when m.part[1] = '*' then '%'
-      when m.part[1] like '\\_' then regexp_replace(substr(m.part[1], 2), '([\\%_])', '\\\1')
-      else regexp_replace(m.part[1], '([\\%_])', '\\\1', 'g')
-    end, '' order by m.n
+    case when p.wild then '%' else regexp_replace(p.literal, '([\\%_])', '\\\1', 'g') end, '' order by p.n
   ), '')
-  from regexp_matches(pattern, '\*|\\.|[^*\\]+|\\$', 'g') with ordinality m (part, n)
+  from audit.pattern_parts(pattern) p
 $function$
 
 owner postgres
@@ -4811,6 +4801,23 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The LIKE pattern of a pattern with * as wildcard.
+
+-- function audit.pattern_parts(text)
+CREATE OR REPLACE FUNCTION audit.pattern_parts(pattern text)
+ RETURNS TABLE(n bigint, wild boolean, literal text)
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select p.n, p.part[1] like '*%', regexp_replace(p.part[1], '\\(.)', '\1', 'g')
+  from regexp_matches(pattern, '\*+|(?:[^*\\]|\\.|\\$)+', 'g') with ordinality p (part, n)
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The wildcards of a pattern and what stands between them, in order.
 
 -- function audit.pattern_regex(text)
 CREATE OR REPLACE FUNCTION audit.pattern_regex(pattern text)
@@ -4820,13 +4827,9 @@ CREATE OR REPLACE FUNCTION audit.pattern_regex(pattern text)
  SET search_path TO ''
 AS $function$
   select '^' || coalesce(string_agg(
-    case
-      when m.part[1] = '*' then '.*'
-      when m.part[1] like '\\_' then regexp_replace(substr(m.part[1], 2), '([^[:alnum:]])', '\\\1')
-      else regexp_replace(m.part[1], '([^[:alnum:][:space:]])', '\\\1', 'g')
-    end, '' order by m.n
+    case when p.wild then '.*' else regexp_replace(p.literal, '([^[:alnum:][:space:]])', '\\\1', 'g') end, '' order by p.n
   ), '') || '$'
-  from regexp_matches(pattern, '\*|\\.|[^*\\]+|\\$', 'g') with ordinality m (part, n)
+  from audit.pattern_parts(pattern) p
 $function$
 
 owner postgres
@@ -5096,11 +5099,8 @@ CREATE OR REPLACE FUNCTION audit.query_pattern(pattern text)
  IMMUTABLE PARALLEL SAFE
  SET search_path TO ''
 AS $function$
-  select string_agg(
-    case when p.part[1] = '*' then '*' else audit.query_quoted(regexp_replace(p.part[1], '\\(.)', '\1', 'g')) end,
-    '' order by p.n
-  )
-  from regexp_matches(pattern, '\*|(?:[^*\\]|\\.|\\$)+', 'g') with ordinality p (part, n)
+  select string_agg(case when p.wild then '*' else audit.query_quoted(p.literal) end, '' order by p.n)
+  from audit.pattern_parts(pattern) p
 $function$
 
 owner postgres

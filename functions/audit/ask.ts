@@ -1,6 +1,6 @@
 // From a route to the database function that answers it, and back: the answer is JSON text and stays so.
 import type { Context, TypedResponse } from "hono";
-import { type FilterName, filterOf, type FilterParameters, parameterAt } from "../_shared/filters.ts";
+import { type FilterName, filterOf, type FilterParameters, parameterAt } from "./filters.ts";
 import { asProblem, type Place, Problem } from "../_shared/problem.ts";
 import type { Deps, Env } from "./deps.ts";
 

@@ -1,8 +1,8 @@
 // What the app is a function of, and what a request carries.
-import type { Authenticate } from "../_shared/auth.ts";
+import type { Authenticate } from "./auth.ts";
 import type { Caller, Database } from "../_shared/database.ts";
 import type { Render } from "../_shared/export_part.ts";
-import type { Limiter } from "../_shared/limiter.ts";
+import type { Limiter } from "./limiter.ts";
 
 export type Deps = {
   database: Database;

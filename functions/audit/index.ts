@@ -1,8 +1,8 @@
 // Function `audit`: people search, view and export the log. Wires what the app needs; everything else is in app.ts.
-import { createAuthenticate } from "../_shared/auth.ts";
+import { createAuthenticate } from "./auth.ts";
 import { openDatabase } from "../_shared/database.ts";
 import { required, setting } from "../_shared/env.ts";
-import { createLimiter } from "../_shared/limiter.ts";
+import { createLimiter } from "./limiter.ts";
 import { renderReport } from "../_shared/report.ts";
 import { createUrlSigner } from "../_shared/storage.ts";
 import { createApp } from "./app.ts";

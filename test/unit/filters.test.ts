@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { filterOf, type FilterParameters, parameterAt } from "../../functions/_shared/filters.ts";
+import { filterOf, type FilterParameters, parameterAt } from "../../functions/audit/filters.ts";
 import { requestIdOf } from "../../functions/_shared/request_id.ts";
-import { createLimiter } from "../../functions/_shared/limiter.ts";
+import { createLimiter } from "../../functions/audit/limiter.ts";
 import { equalSecrets } from "../../functions/_shared/secrets.ts";
 
 describe("filterOf()", () => {

@@ -1,5 +1,5 @@
 // What the function can do: the OpenAPI document, and a page made of it.
-import { pageOf, textOf } from "../../_shared/reference.ts";
+import { pageOf, textOf } from "../reference.ts";
 import { VERSION } from "../../_shared/version.ts";
 import type { App } from "../app.ts";
 import type { Deps } from "../deps.ts";

@@ -9,7 +9,7 @@ import {
   jwtVerify,
   type JWTVerifyResult,
 } from "jose";
-import { Problem, unavailable } from "./problem.ts";
+import { Problem, unavailable } from "../_shared/problem.ts";
 
 export type AuthOptions = {
   /** What tokens must say in `iss`: `<project URL>/auth/v1`. */
