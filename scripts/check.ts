@@ -10,7 +10,9 @@ const ROOT = fileURLToPath(new URL("../", import.meta.url));
 // What an auditor runs alone: it must not be able to ask our network or database what to believe.
 const PROOFS = [
   "functions/_shared/entry.ts",
-  ...["edge", "prove", "receipt", "witness", "origin"].map((name) => `functions/_shared/tlog/${name}.ts`),
+  ...["edge", "prove", "receipt", "witness", "origin", "policy"].map((name) => `functions/_shared/tlog/${name}.ts`),
+  ...["archive", "path", "decoded", "bundle_encryption"].map((name) => `functions/_shared/archive/${name}.ts`),
+  ...["organization", "anchor", "receipt", "export", "discover"].map((name) => `scripts/cli/verify/${name}.ts`),
 ];
 
 type Check = {
@@ -125,7 +127,7 @@ async function networkedProofs(): Promise<string[]> {
   const reached = new Set(PROOFS);
   for (const file of reached) {
     for (const target of await imports(file)) {
-      if (target.startsWith("functions/")) reached.add(target);
+      if (/^(functions|scripts\/cli\/verify)\//.test(target)) reached.add(target);
       else if (!/^node:(buffer|crypto)$/.test(target)) found.push(`${file} imports ${target}`);
     }
     if (/\bfetch\(|\bWebSocket\b|\bimport\(/.test(await readFile(ROOT + file, "utf8"))) {

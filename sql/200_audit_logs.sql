@@ -60,6 +60,9 @@ create or replace function audit.refuse_change()
   set search_path = ''
 as $$
 begin
+  if tg_op = 'DELETE' and current_user = 'audit_purger' then
+    return old; -- audit.purge(), past their retention
+  end if;
   perform audit.fail(
     'AUIMM', 'Entries of the audit log are never changed or deleted.',
     format('%s on %I.%I was refused.', tg_op, tg_table_schema, tg_table_name),
@@ -68,7 +71,7 @@ begin
 end
 $$;
 
-comment on function audit.refuse_change() is 'Trigger function that refuses UPDATE, DELETE and TRUNCATE of the log.';
+comment on function audit.refuse_change() is 'Trigger function that refuses UPDATE, DELETE and TRUNCATE of the log to all but the purger, who may DELETE.';
 
 create or replace trigger refuse_update_delete
   before update or delete on public.audit_logs
@@ -83,6 +86,7 @@ revoke all on public.audit_logs from public, anon, authenticated, service_role;
 revoke insert, update, delete, truncate on public.audit_logs from current_user;
 grant select on public.audit_logs to authenticated, service_role;
 grant insert on public.audit_logs to audit_writer;
+grant select, delete on public.audit_logs to audit_purger;
 
 alter table public.audit_logs enable row level security;
 
@@ -104,6 +108,12 @@ create policy "members read their own activity" on public.audit_logs
 
 drop policy if exists "the writer appends" on public.audit_logs;
 create policy "the writer appends" on public.audit_logs for insert to audit_writer with check (true);
+
+drop policy if exists "the purger finds entries" on public.audit_logs;
+create policy "the purger finds entries" on public.audit_logs for select to audit_purger using (true);
+
+drop policy if exists "the purger deletes entries" on public.audit_logs;
+create policy "the purger deletes entries" on public.audit_logs for delete to audit_purger using (true);
 
 create or replace function audit.organization_of(resource_type text, resource_id text)
   returns uuid

@@ -12,6 +12,8 @@ declare
 begin
   -- The entry's name. Uniqueness across partitions follows from the chain's head, which only moves forward.
   execute format('create unique index if not exists %I on %s (organization_id, chain, seq)', v_name || '_name_idx', partition);
+  -- Where the log is published (Realtime, replication), nothing could be purged from a table without.
+  execute format('alter table %s replica identity using index %I', partition, v_name || '_name_idx');
   -- Row triggers come from the parent, statement triggers do not; and "truncate one partition" names only that one.
   execute format(
     'create or replace trigger refuse_truncate before truncate on %s for each statement execute function audit.refuse_change()',

@@ -1,5 +1,6 @@
--- Verification in the database: every entry's hash is recomputed from its columns, every link followed, every head
--- compared. (It runs inside the database it checks; the offline verifier of the archive trusts less.)
+-- Verification in the database: every entry's hash is recomputed from its columns, every link followed, from the start or
+-- from where a purge has left off, and every head compared. (It runs inside the database it checks; the offline verifier
+-- of the archive trusts less.)
 
 create or replace function audit.verify(
   organization uuid default null,
@@ -84,14 +85,11 @@ begin
       case
         when not b.is_as_written then 'hash_mismatch'
         when lag(b.seq) over in_chain = b.seq then 'duplicate'
-        when b.seq <> coalesce(lag(b.seq) over in_chain + 1, case when verify.resume_from is null then 1 else b.seq end)
-          then 'gap'
-        when b.prev_hash is distinct from coalesce(
-          lag(b.hash) over in_chain,
-          case when b.seq = 1 then audit.first_prev_hash(b.organization_id, b.chain) else b.prev_hash end
-        ) then 'link_mismatch'
+        when b.seq <> lag(b.seq) over in_chain + 1 then 'gap'
+        when b.prev_hash <> lag(b.hash) over in_chain then 'link_mismatch'
         when b.created_at < lag(b.created_at) over in_chain then 'time_reversed'
       end as finding,
+      lag(true) over in_chain is null as is_first,
       lead(true) over in_chain is null as is_last
     from bounded b
     window in_chain as (partition by b.organization_id, b.chain order by b.seq)
@@ -99,6 +97,8 @@ begin
   chains as (
     select l.organization_id, l.chain, count(*) as entries, min(l.seq) as from_seq, max(l.seq) as to_seq,
       (array_agg(row(l.hash, l.prev_hash, l.created_at)::text) filter (where l.is_last))[1] as last_entry,
+      (array_agg(l.prev_hash) filter (where l.is_first))[1] as first_prev_hash,
+      (array_agg(l.created_at) filter (where l.is_first))[1] as first_at,
       min(l.seq) filter (where l.finding is not null) as broken_seq,
       (array_agg(l.finding order by l.seq) filter (where l.finding is not null))[1] as finding
     from linked l
@@ -110,35 +110,66 @@ begin
     from chains c
     where c.organization_id = v_to_organization and c.chain = v_to_chain
   ),
-  judged as (
-    select coalesce(c.organization_id, h.organization_id) as organization_id, coalesce(c.chain, h.chain) as chain,
-      coalesce(c.entries, 0) as entries, c.from_seq, c.to_seq,
-      coalesce(c.broken_seq, case
-        when k.chain is not null and h.seq > c.to_seq then null -- cut by the bound: the head is not reached yet
-        when h.chain is null then c.to_seq
-        when c.chain is null and h.seq > 0 then 1
-        when h.seq > c.to_seq then c.to_seq + 1
-        when h.seq < c.to_seq then h.seq + 1
-        when h.seq > 0 and row(h.hash, h.prev_hash, h.last_at)::text <> c.last_entry then c.to_seq
-      end) as broken_seq,
+  -- Where each chain must begin, behind what was purged, and where it must end.
+  known as (
+    select n.organization_id, n.chain, h.chain is not null as has_head, h.seq, h.hash, row(h.hash, h.prev_hash, h.last_at)::text as last_entry,
+      coalesce(b.seq, 0) as purged, b.hash as purged_hash, b.created_at as purged_at,
+      -- The entry that says so, as long as it is there.
+      s.details -> 'bounds' @> jsonb_build_array(jsonb_build_array(b.chain, b.seq, encode(b.hash, 'hex'))) as is_as_stated
+    from audit.heads h
+    full join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    left join lateral (
+      select a.details from public.audit_logs a
+      where a.organization_id = b.organization_id and a.chain = b.stated_chain and a.seq = b.stated_seq and a.created_at = b.stated_at
+      limit 1
+    ) s on true
+    cross join lateral (select coalesce(h.organization_id, b.organization_id) as organization_id, coalesce(h.chain, b.chain) as chain) n
+    where (verify.organization is null or n.organization_id = verify.organization)
+      and (verify.resume_from is null or (n.organization_id, n.chain) >= (v_from_organization, v_from_chain))
+      and not exists (select from cut k where (n.organization_id, n.chain) > (k.organization_id, k.chain))
+  ),
+  compared as (
+    select coalesce(c.organization_id, k.organization_id) as organization_id, coalesce(c.chain, k.chain) as chain,
+      coalesce(c.entries, 0) as entries, c.from_seq, c.to_seq, c.broken_seq, c.finding,
+      k.has_head, k.seq as head_seq, k.purged, coalesce(c.to_seq, k.purged) as last_seq,
+      case when c.chain is null then k.hash <> k.purged_hash else k.last_entry <> c.last_entry end as is_other_head,
+      x.chain is not null and k.seq > c.to_seq as is_cut, -- by the bound: the head is not reached yet
       case
-        when c.finding is not null then c.finding
-        when k.chain is not null and h.seq > c.to_seq then null
-        when h.chain is null then 'head_missing'
-        when c.chain is null and h.seq > 0 or h.seq > c.to_seq then 'tail_missing'
-        when h.seq < c.to_seq then 'beyond_head'
-        when h.seq > 0 and row(h.hash, h.prev_hash, h.last_at)::text <> c.last_entry then 'head_mismatch'
-      end as finding,
-      k.chain is not null and h.seq > c.to_seq as is_cut
+        when not k.is_as_stated then 'bound_mismatch'
+        when c.broken_seq = c.from_seq then null -- whatever it links to
+        -- Where an earlier run stopped.
+        when (c.organization_id, c.chain, c.from_seq) = (v_from_organization, v_from_chain, v_from_seq) then null
+        when c.from_seq <= k.purged then 'purged_before'
+        when c.from_seq > coalesce(k.purged, 0) + 1 then 'gap'
+        when c.first_prev_hash <> coalesce(k.purged_hash, audit.first_prev_hash(c.organization_id, c.chain)) then 'link_mismatch'
+        when c.first_at < k.purged_at then 'time_reversed'
+      end as first_finding
     from chains c
-    full join (
-      select h.*
-      from audit.heads h
-      where (verify.organization is null or h.organization_id = verify.organization)
-        and (verify.resume_from is null or (h.organization_id, h.chain) >= (v_from_organization, v_from_chain))
-        and not exists (select from cut k where (h.organization_id, h.chain) > (k.organization_id, k.chain))
-    ) h on h.organization_id = c.organization_id and h.chain = c.chain
-    left join cut k on k.organization_id = c.organization_id and k.chain = c.chain
+    full join known k on k.organization_id = c.organization_id and k.chain = c.chain
+    left join cut x on x.organization_id = c.organization_id and x.chain = c.chain
+  ),
+  judged as (
+    select c.organization_id, c.chain, c.entries, c.from_seq, c.to_seq, c.is_cut, c.purged,
+      case
+        when c.first_finding = 'bound_mismatch' then c.purged
+        when c.first_finding is not null then c.from_seq
+        when c.finding is not null then c.broken_seq
+        when c.is_cut then null
+        when c.has_head is not true then c.last_seq
+        when c.head_seq > c.last_seq then c.last_seq + 1
+        when c.head_seq < c.last_seq then c.head_seq + 1
+        when c.is_other_head then c.last_seq
+      end as broken_seq,
+      case
+        when c.first_finding is not null then c.first_finding
+        when c.finding is not null then c.finding
+        when c.is_cut then null
+        when c.has_head is not true then 'head_missing'
+        when c.head_seq > c.last_seq then 'tail_missing'
+        when c.head_seq < c.last_seq then 'beyond_head'
+        when c.is_other_head then 'head_mismatch'
+      end as finding
+    from compared c
   )
   select j.organization_id, j.chain, j.entries, j.from_seq, j.to_seq,
     case when j.finding is not null then 'broken' when j.is_cut then 'partial' else 'verified' end,
@@ -153,11 +184,13 @@ begin
       when 'beyond_head' then 'Entries from here on were not written by the writer.'
       when 'head_mismatch' then 'The last entry is not the one that the chain''s head knows.'
       when 'head_missing' then 'The chain has no head: it was not written by the writer, or the head was deleted.'
+      when 'bound_mismatch' then 'The boundary of what was purged is not where the log.purged entry says.'
+      when 'purged_before' then 'Entries up to the boundary were purged: this one came back.'
     end,
     case when (j.organization_id, j.chain) in (select k.organization_id, k.chain from cut k)
       then concat(j.organization_id, '/', j.chain, '/', j.to_seq) end
   from judged j
-  where j.entries > 0 or j.finding is not null
+  where j.entries > 0 or j.purged > 0 or j.finding is not null
   order by j.organization_id, j.chain;
 end
 $$;

@@ -178,11 +178,14 @@ begin
 
   -- A chain's entries become visible in order and without gaps, so everything up to its head is there.
   with waiting as (
-    select h.organization_id, h.chain, coalesce(p.seq, 0) as after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
-      sum(h.seq - coalesce(p.seq, 0)) over (order by h.last_at, h.organization_id, h.chain) as running
+    select h.organization_id, h.chain, f.after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - f.after) over (order by h.last_at, h.organization_id, h.chain) as running
     from audit.heads h
     left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
-    where h.seq > coalesce(p.seq, 0)
+    left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    -- What was purged before it was indexed is not waited for.
+    cross join lateral (select coalesce(greatest(p.seq, b.seq), 0) as after) f
+    where h.seq > f.after
   ),
   taken as materialized (
     select w.organization_id, w.chain, w.after, w.last_at,

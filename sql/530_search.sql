@@ -460,6 +460,7 @@ declare
   v_tree jsonb := audit.parse_query(coalesce(search.query, ''));
   v_compiled audit.compiled_query := audit.compile_query(v_organization, v_tree);
   v_found int;
+  v_archived timestamptz := audit.archived_before(v_organization);
 begin
   perform audit.check_sort(search.sort);
   if search.at_most is null or search.at_most not between 1 and 10000 then
@@ -480,6 +481,9 @@ begin
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
     'query', left(audit.format_node(v_tree), 4000), 'sort', search.sort, 'entries', v_found, 'continued', false
   ));
+  if v_archived >= coalesce((v_compiled).from_time, '-infinity') then
+    raise notice 'audit: entries up to % may be in the archive only, where this does not look', v_archived;
+  end if;
 end
 $$;
 

@@ -134,7 +134,8 @@ begin
     'next', case when v_last.seq is not null then audit.make_cursor(
       v_organization, v_sort || ' ' || v_tree,
       row(case when v_sort like '%cost' then v_last.cost end, v_last.created_at, v_last.chain, v_last.seq)::audit.position
-    ) end
+    ) end,
+    'archived_before', audit.instant_text(audit.archived_before(v_organization))
   );
   if request -> 'include' ?| array['total', 'facets'] then
     v_sample := audit.sample_matching(v_organization, v_compiled, 10000);
@@ -178,6 +179,32 @@ $$;
 
 comment on function audit.convert_query(jsonb) is 'The string form of a query tree, and the tree of a string: {"query"} or {"filter"} in, both out.';
 
+create or replace function audit.find_entry(organization_id uuid, name text)
+  returns public.audit_logs
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_entry public.audit_logs;
+begin
+  if coalesce(find_entry.name, '') !~ '^\d{1,9}-\d{1,18}$' then
+    perform audit.fail('AUARG', 'An entry is named by chain and position: 3-17.');
+  end if;
+  select a.* into v_entry
+  from public.audit_logs a
+  where a.organization_id = find_entry.organization_id and a.chain = split_part(find_entry.name, '-', 1)::int
+    and a.seq = split_part(find_entry.name, '-', 2)::bigint;
+  if not found then
+    perform audit.fail('AUNOT', format('There is no entry %s that you may read.', find_entry.name));
+  end if;
+  return v_entry;
+end
+$$;
+
+comment on function audit.find_entry(uuid, text) is 'The entry of a name like 3-17, as far as the caller may read it; raises AUNOT else.';
+
 create or replace function audit.view_entry(request jsonb)
   returns jsonb
   language plpgsql
@@ -193,15 +220,9 @@ declare
 begin
   perform audit.check_request(request, array['organization_id', 'name']);
   v_organization := audit.requested_organization(request);
-  if coalesce(request ->> 'name', '') !~ '^\d{1,9}-\d{1,18}$' then
-    perform audit.fail('AUARG', 'An entry is named by chain and position: 3-17.');
-  end if;
-  v_chain := split_part(request ->> 'name', '-', 1)::int;
-  v_seq := split_part(request ->> 'name', '-', 2)::bigint;
-  select * into v_entry from public.audit_logs a where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq;
-  if not found then
-    perform audit.fail('AUNOT', format('There is no entry %s that you may read.', request ->> 'name'));
-  end if;
+  v_entry := audit.find_entry(v_organization, request ->> 'name');
+  v_chain := v_entry.chain;
+  v_seq := v_entry.seq;
   v_page := jsonb_build_object(
     'entry', audit.entries_json(array[v_entry]) -> 0,
     'entry_text', audit.entry_text(v_entry),
@@ -221,7 +242,9 @@ begin
       order by a.created_at, a.chain, a.seq
       limit 50
     )),
-    'proof', '{"state": "pending"}'::jsonb
+    'proof', coalesce(
+      '{"state": "sealed"}'::jsonb || (audit.place_in_log(v_organization, v_chain, v_seq) - 'folder'), '{"state": "pending"}'
+    )
   );
   perform audit.record_reading(v_organization, 'log.viewed', '{}', 'audit_log', request ->> 'name');
   return v_page;

@@ -15,6 +15,8 @@ create table if not exists audit.exports (
   lease_until timestamptz,
   attempts int not null default 0,
   error text,
+  manifest text,
+  manifest_note text,
   constraint exports_pkey primary key (id),
   constraint exports_format_known check (format in ('csv', 'json', 'ndjson', 'ocsf', 'pdf')),
   constraint exports_state_known check (state in ('streaming', 'queued', 'running', 'done', 'failed', 'cancelled'))
@@ -34,6 +36,8 @@ comment on column audit.exports.next is 'Cursor of the next part; null before th
 comment on column audit.exports.lease_until is 'Until when a worker has it.';
 comment on column audit.exports.attempts is 'How often a worker has taken it up for the part that is next.';
 comment on column audit.exports.error is 'Why it failed.';
+comment on column audit.exports.manifest is 'The manifest to the byte, from the moment on in which it is signed.';
+comment on column audit.exports.manifest_note is 'The signed note over the manifest''s digest; null until it is signed.';
 
 create index if not exists exports_requested_by_idx on audit.exports (requested_by, requested_at);
 create index if not exists exports_waiting_idx on audit.exports (requested_at) where state in ('queued', 'running');
@@ -424,6 +428,37 @@ $$;
 
 comment on function audit.close_export_part(jsonb) is 'Notes size and digest of a part that was sent or stored.';
 
+create or replace function audit.export_manifest(export audit.exports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'version', 1, 'export', (export_manifest.export).id, 'organization_id', (export_manifest.export).organization_id,
+    'format', (export_manifest.export).format, 'query', audit.format_node((export_manifest.export).filter),
+    'filter', (export_manifest.export).filter, 'until', audit.instant_text((export_manifest.export).until),
+    'complete', (export_manifest.export).state = 'done', 'entries', coalesce(sum(p.entries), 0),
+    'first', (array_agg(p.first order by p.part))[1], 'last', (array_agg(p.last order by p.part desc))[1],
+    'parts', coalesce(jsonb_agg(jsonb_build_object(
+      'part', p.part, 'entries', p.entries, 'bytes', p.bytes, 'sha256', p.sha256, 'first', p.first, 'last', p.last
+    ) order by p.part), '[]'),
+    'checkpoint', (
+      select c.note
+      from audit.logs l
+      join audit.checkpoints c on c.log = l.id and c.size = l.published
+      where l.organization_id = (export_manifest.export).organization_id and l.month is not null and l.published > 0
+      order by l.month desc
+      limit 1
+    )
+  )
+  from audit.export_parts p
+  where p.export = (export_manifest.export).id
+$$;
+
+comment on function audit.export_manifest(audit.exports) is
+  'What an export is: filter, parts with their digests, and the checkpoint under which its entries stand.';
+
 create or replace function audit.export_status(request jsonb)
   returns jsonb
   language plpgsql
@@ -454,19 +489,7 @@ begin
       where (p.value ->> 'complete')::boolean
     ),
     'parts', v_parts,
-    'manifest', jsonb_build_object(
-      'version', 1, 'export', v_export.id, 'organization_id', v_export.organization_id, 'format', v_export.format,
-      'query', audit.format_node(v_export.filter), 'filter', v_export.filter,
-      'until', audit.instant_text(v_export.until), 'complete', v_export.state = 'done',
-      'entries', (select coalesce(sum((p.value ->> 'entries')::bigint), 0) from jsonb_array_elements(v_parts) p),
-      'first', v_parts -> 0 -> 'first', 'last', v_parts -> -1 -> 'last',
-      'parts', (
-        select coalesce(jsonb_agg(p.value - 'path' - 'complete' order by p.n), '[]')
-        from jsonb_array_elements(v_parts) with ordinality p (value, n)
-      ),
-      'checkpoint', null, 'signature', null,
-      'signature_note', 'Unsigned: this project does not sign checkpoints yet.'
-    )
+    'manifest', coalesce(v_export.manifest::jsonb, audit.export_manifest(v_export)), 'manifest_note', v_export.manifest_note
   );
 end
 $$;
@@ -534,7 +557,7 @@ begin
   perform audit.check_request(request, array['organization_id']);
   v_organization := audit.requested_organization(request);
   return jsonb_build_object('organization_id', v_organization, 'exports', coalesce((
-    select jsonb_agg(audit.export_status(jsonb_build_object('export', x.id)) - 'manifest' order by x.requested_at desc)
+    select jsonb_agg(audit.export_status(jsonb_build_object('export', x.id)) - array['manifest', 'manifest_note'] order by x.requested_at desc)
     from (
       select x.id, x.requested_at
       from audit.exports x
@@ -595,3 +618,38 @@ end
 $$;
 
 comment on function audit.fail_export(jsonb) is 'Notes why an export failed, or puts it back to be tried again. For audit-jobs.';
+
+-- Copies of the log do not outlive it for long: exports go 30 days after they were asked for.
+create or replace function audit.expired_exports(at_most int default 1000)
+  returns table (export uuid, folder text)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select x.id, case
+      -- A part may have been stored by a run that died before it said so; what was streamed never lay in Storage.
+      when x.state not in ('streaming', 'done') or exists (
+        select from audit.export_parts p where p.export = x.id and p.path is not null
+      ) then concat(x.organization_id, '/', x.id)
+    end
+  from audit.exports x
+  where x.requested_at < clock_timestamp() - interval '30 days' and not audit.is_held(x.organization_id)
+  order by x.requested_at
+  limit at_most
+$$;
+
+comment on function audit.expired_exports(int) is
+  'Exports of more than 30 days ago that are not held, and the folder of bucket audit-exports that is to go with each; null
+where Storage never had any of it.';
+
+create or replace function audit.forget_exports(exports uuid[])
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  delete from audit.exports x
+  using audit.expired_exports(null) e
+  where x.id = e.export and x.id = any (forget_exports.exports)
+$$;
+
+comment on function audit.forget_exports(uuid[]) is 'Forgets expired exports of which Storage has nothing any more.';

@@ -53,6 +53,129 @@ $$;
 
 comment on function audit.continue_exports() is 'Has exports that wait in the queue made; does nothing where none waits.';
 
+create or replace function audit.continue_manifests()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null) then
+    return audit.call_jobs('manifests');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_manifests() is 'Has manifests of exports that are done signed; does nothing where all are.';
+
+create or replace function audit.continue_sealing()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (select from audit.logs l where l.sequenced > l.published and l.lease_until < clock_timestamp())
+    or exists (select from audit.due_organizations())
+  then
+    return audit.call_jobs('seal');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_sealing() is 'Has what is due sealed; does nothing where nothing is.';
+
+create or replace function audit.continue_reading_back()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (select from audit.due_readings()) then
+    return audit.call_jobs('read-back');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_reading_back() is 'Has the archive read back where something is due; does nothing where nothing is.';
+
+create or replace function audit.continue_deliveries()
+  returns bigint
+  language sql
+  set search_path = ''
+as $$
+  select count(audit.call_jobs(j.job))
+  from (
+    select distinct case r.kind when 'mirror' then 'mirror' when 'witness' then 'witness' else 'deliver-checkpoints' end
+    from audit.receivers r
+    where exists (select from audit.owed_checkpoints o where o.receiver = r.id and o.due)
+  ) j (job)
+$$;
+
+comment on function audit.continue_deliveries() is
+  'Has checkpoints handed to whom outside they are owed; answers how many jobs that took, none where everybody has the newest.';
+
+create or replace function audit.continue_expiring()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1)) then
+    return audit.call_jobs('expire');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_expiring() is
+  'Has the files of expired archives and exports removed; does nothing where nothing is expired.';
+
+create or replace function audit.continue_backups()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_newest timestamptz := (select max(b.made_at) from audit.backups b where b.deleted_at is null);
+  v_request bigint;
+begin
+  if audit.setting('backup_days')::int = 0 or v_newest > clock_timestamp() - interval '1 day' then
+    return null;
+  end if;
+  v_request := audit.call_jobs('backup');
+  -- Where nobody can be called there is nothing to miss.
+  if v_request is not null
+    and coalesce(v_newest, (select min(l.opened_at) from audit.logs l)) < clock_timestamp() - interval '2 days'
+  then
+    perform audit.note_finding(audit.system_organization(), 'backup_missed', 'backup', jsonb_build_object('newest', v_newest));
+  end if;
+  return v_request;
+end
+$$;
+
+comment on function audit.continue_backups() is
+  'Has the day''s backup made; does nothing where it is made. That there was none for two days is a finding.';
+
+create or replace function audit.continue_collecting()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  -- The function knows whether it is set up; where it is not, it says so once an hour (audit.pause_collecting()).
+  if exists (select from audit.log_cursors c where c.next_at <= clock_timestamp() and c.lease_until < clock_timestamp())
+    or not exists (select from audit.log_cursors)
+  then
+    return audit.call_jobs('collect-logs');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_collecting() is 'Has the project''s logs fetched; does nothing where none is due.';
+
 do $$
 begin
   if to_regprocedure('cron.schedule(text, text, text)') is not null then
@@ -62,6 +185,24 @@ begin
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
+    perform cron.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
+    -- Missed or doubled, it does no harm: what is due stays due, and a log belongs to one run at a time.
+    perform cron.schedule('audit-seal', '5 seconds', 'select audit.continue_sealing()');
+    perform cron.schedule('audit-anchor', '*/5 * * * *', 'select audit.anchor_checkpoints()');
+    -- Missed, an archive that was damaged is found later, and nothing is purged meanwhile.
+    perform cron.schedule('audit-read-back', '* * * * *', 'select audit.continue_reading_back()');
+    perform cron.schedule('audit-verify', '* * * * *', 'select audit.continue_verification()');
+    perform cron.schedule('audit-deliveries', '10 seconds', 'select audit.continue_deliveries()');
+    -- Whom the functions' environment names, only they know: they register it when they run, also where nothing is owed.
+    perform cron.schedule('audit-receivers', '*/5 * * * *', $cron$
+      select audit.call_jobs(job) from unnest(array['deliver-checkpoints', 'mirror', 'witness']) job
+    $cron$);
+    -- A batch at a time; where nothing is past its retention it looks and ends.
+    perform cron.schedule('audit-purge', '30 seconds', 'select audit.purge()');
+    perform cron.schedule('audit-empty-partitions', '*/10 * * * *', 'select audit.drop_empty_partition()');
+    perform cron.schedule('audit-expire', '41 3 * * *', 'select audit.continue_expiring()');
+    -- Once a day; one that failed is tried again an hour later.
+    perform cron.schedule('audit-backup', '29 * * * *', 'select audit.continue_backups()');
   end if;
 end
 $$;

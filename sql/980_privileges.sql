@@ -2,12 +2,12 @@
 -- per-schema `alter default privileges … revoke execute … from public` has no effect in Postgres.
 
 revoke all on all tables in schema audit from public, anon, authenticated, service_role;
-revoke all on all functions in schema audit from public, anon, authenticated, service_role, audit_writer;
+revoke all on all functions in schema audit from public, anon, authenticated, service_role, audit_writer, audit_purger;
 
 grant usage on schema audit to authenticated, service_role;
 
 -- Signed-in users: row level security decides what they see; the functions decide who is an admin.
-grant select on audit.identities, audit.personal_values to authenticated;
+grant select on audit.identities, audit.personal_values, audit.retention to authenticated;
 grant execute on function
   audit.caller(),
   audit.admin_organizations(),
@@ -15,15 +15,21 @@ grant execute on function
   audit.auditor_organizations(boolean),
   audit.grant_auditor(uuid, uuid, timestamptz, boolean),
   audit.revoke_auditor(uuid, uuid),
+  audit.set_retention(uuid, int, int),
+  audit.place_hold(uuid, text, text),
+  audit.release_hold(uuid, text),
+  audit.retention_status(),
   audit.entry_text(public.audit_logs),
   audit.entry_text(
     uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
   ),
-  audit.hash_of(text)
+  audit.hash_of(text),
+  audit.normalized_ip(text)
 to authenticated;
 -- Reading runs as the reader, with all it is made of.
 grant execute on function
   audit.access_page(),
+  audit.archived_before(uuid),
   audit.as_uuid(text),
   audit.canonical_node(jsonb, text, int, boolean),
   audit.canonical_pattern(text),
@@ -45,6 +51,9 @@ grant execute on function
   audit.either(audit.compiled_query[]),
   audit.entries_by_name(uuid, audit.position[]),
   audit.entries_json(public.audit_logs[]),
+  audit.entry_proof(jsonb),
+  audit.find_entry(uuid, text),
+  audit.place_in_log(uuid, int, bigint),
   audit.entry_json(public.audit_logs, text, text, text),
   audit.fail(text, text, text, text),
   audit.fail_query(text, jsonb, text),
@@ -76,6 +85,7 @@ grant execute on function
   audit.read_cursor(uuid, text, text),
   audit.read_query_value(text, text, int, int),
   audit.read_query_word(text, int),
+  audit.read_archive(uuid, text, boolean),
   audit.readable_organization(uuid),
   audit.record_reading(uuid, text, jsonb, text, text),
   audit.requested_organization(jsonb),
@@ -104,6 +114,7 @@ grant execute on function
   audit.csv_text(text),
   audit.entries_before(uuid, int),
   audit.export_columns(text),
+  audit.export_manifest(audit.exports),
   audit.export_status(jsonb),
   audit.find_export(uuid),
   audit.list_exports(jsonb),
@@ -112,6 +123,7 @@ grant execute on function
   audit.part_after(uuid, text),
   audit.request_export(jsonb),
   audit.requested_export(jsonb),
+  audit.signed_manifest(jsonb),
   -- Inlining needs each part.
   audit.ocsf(public.audit_logs, text, text, text),
   audit.ocsf_ai_operation(text, text, jsonb),
@@ -135,7 +147,11 @@ to authenticated;
 -- The application's own backend.
 grant select on
   audit.identities, audit.personal_values, audit.heads, audit.auditors, audit.settings, audit.tracked_tables,
-  audit.coverage, audit.error_codes
+  audit.coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
+  audit.readings, audit.verifications, audit.integrity,
+  audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
+  audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
+  audit.backups, audit.restores
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
@@ -159,18 +175,95 @@ revoke execute on function
   audit.claim_export(interval),
   audit.fail_export(jsonb),
   audit.call_jobs(text),
-  audit.continue_exports()
+  audit.continue_exports(),
+  audit.note_finding(uuid, text, text, jsonb),
+  audit.resolve_finding(uuid, text, text),
+  audit.append_to_log_chain(uuid, text, text, jsonb),
+  audit.sequence_entries(int, int, bigint),
+  audit.open_log(uuid, text),
+  audit.beat(uuid),
+  audit.claim_log(text, interval, int, boolean),
+  audit.anchor_checkpoints(),
+  audit.record_root(int, bigint, bigint, bytea, bytea),
+  audit.record_note(int, bigint, text, uuid),
+  audit.record_published(int, bigint, uuid),
+  audit.continue_sealing(),
+  audit.claim_reading(interval, int),
+  audit.record_read_back(int, boolean, bigint, bigint, bytea, boolean),
+  audit.settle_finding(uuid, text, text, jsonb),
+  audit.verify_on(audit.verifications, bigint),
+  audit.continue_verification(bigint, interval, interval),
+  audit.continue_reading_back(),
+  audit.record_cosignatures(int, bigint, text, boolean),
+  audit.lease_checkpoint(int, bigint, interval),
+  audit.register_receivers(text[], jsonb),
+  audit.claim_delivery(text, text, interval),
+  audit.claim_cosigning(interval),
+  audit.record_delivery(uuid, int, bigint, timestamptz),
+  audit.record_copied(uuid, int, bigint),
+  audit.fail_delivery(uuid, int, text, double precision, boolean, boolean),
+  audit.enable_receiver(text, text),
+  audit.continue_deliveries(),
+  audit.await_purge(),
+  audit.purge(int),
+  audit.purge_chain(uuid, int, timestamptz, int),
+  audit.purge_organization(uuid, timestamptz, int),
+  audit.state_purge(uuid),
+  audit.drop_empty_partition(),
+  audit.release_values(uuid, bytea[], timestamptz, jsonb),
+  audit.release_identities(uuid, bytea[]),
+  audit.check_identities(),
+  audit.begin_archive_deletion(int),
+  audit.record_archive_deleted(int),
+  audit.forget_exports(uuid[]),
+  audit.continue_expiring(),
+  audit.unpublished_entries(int),
+  audit.record_backup(text, timestamptz, int, bigint, text, jsonb),
+  audit.record_backups_deleted(text[]),
+  audit.continue_backups(),
+  audit.begin_restore(),
+  audit.ensure_partitions_since(date),
+  audit.restore_entries(text[]),
+  audit.restore_heads(jsonb),
+  audit.load_rows(text, jsonb),
+  audit.restore_kept_rows(text, jsonb),
+  audit.restore_rows(text, jsonb),
+  audit.restore_log(jsonb),
+  audit.restore_sequenced(jsonb),
+  audit.restore_anchor_entries(bigint, text[]),
+  audit.erase_again(uuid, timestamptz, jsonb),
+  audit.release_unused(),
+  audit.restore_membership(text),
+  audit.close_restore(int, jsonb),
+  audit.end_restore(int, jsonb, jsonb, jsonb),
+  audit.open_restored_entries(text),
+  audit.add_restored_entries(regclass, text[])
 from service_role;
 
--- The owner's functions (generated triggers, audit.record) hand over to the writer's.
+-- Auth calls its hooks as itself, and nothing else.
+revoke all on all functions in schema audit from supabase_auth_admin;
+grant usage on schema audit to supabase_auth_admin;
+
+
+-- The owner's functions (generated triggers, audit.record) hand over to the writer's; its schedules call the purger's.
 grant execute on function
   audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean),
-  audit.append_all(audit.draft[])
+  audit.append_all(audit.draft[]),
+  audit.set_retention(uuid, int, int),
+  audit.place_hold(uuid, text, text),
+  audit.release_hold(uuid, text),
+  audit.purge(int),
+  audit.begin_restore(),
+  audit.restore_entries(text[]),
+  audit.restore_heads(jsonb),
+  audit.restore_kept_rows(text, jsonb),
+  audit.close_restore(int, jsonb)
 to current_user;
 
 -- The writer: what the append functions call.
 grant select, insert on audit.identities to audit_writer;
 grant select, insert, update on audit.heads to audit_writer;
+grant select on audit.restores to audit_writer;
 grant execute on function
   audit.as_uuid(text),
   audit.bounded(text, int),
@@ -183,6 +276,7 @@ grant execute on function
   audit.details_limit(),
   audit.digest_of(bytea),
   audit.digest_of(text),
+  audit.fail(text, text, text, text),
   audit.entry_text(
     uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
   ),
@@ -197,10 +291,43 @@ grant execute on function
   audit.may_hold_secret(text),
   audit.network_of(text),
   audit.normalized_ip(text),
+  audit.parsed_entries(text[]),
   audit.permitted_ip(uuid, text),
   audit.random_salt(),
+  audit.require_restoring(),
   audit.secret_pattern(),
   audit.system_organization(),
   audit.transaction_chain(),
   audit.with_cuts(jsonb, jsonb, text[])
 to audit_writer;
+
+-- The purger: what retention, holds and purge read and write.
+grant select on audit.heads, audit.logs, audit.log_ranges, audit.settings, audit.search_positions to audit_purger;
+grant select, insert, update on
+  audit.retention_periods, audit.holds, audit.chain_bounds, audit.purges, audit.findings, audit.restores
+to audit_purger;
+grant select, delete on audit.search_index to audit_purger;
+grant execute on function
+  audit.admin_organizations(),
+  audit.await_purge(),
+  audit.caller(),
+  audit.fail(text, text, text, text),
+  audit.check_identities(),
+  audit.identities_in_use(uuid, bytea[]),
+  audit.is_held(uuid),
+  audit.load_rows(text, jsonb),
+  audit.note_finding(uuid, text, text, jsonb),
+  audit.purge_chain(uuid, int, timestamptz, int),
+  audit.purge_organization(uuid, timestamptz, int),
+  audit.record(uuid, text, text, text, jsonb, text, text, numeric),
+  audit.release_identities(uuid, bytea[]),
+  audit.release_values(uuid, bytea[], timestamptz, jsonb),
+  audit.require_admin(uuid),
+  audit.require_restoring(),
+  audit.retention_of(uuid),
+  audit.search_seed(uuid, timestamptz),
+  audit.search_term(bigint, text),
+  audit.setting(text, uuid),
+  audit.state_purge(uuid),
+  audit.system_organization()
+to audit_purger;

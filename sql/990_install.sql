@@ -17,5 +17,5 @@ begin
 end
 $$;
 
-revoke create on schema audit from audit_writer;
-revoke audit_writer from current_user;
+revoke create on schema audit from audit_writer, audit_purger;
+revoke audit_writer, audit_purger from current_user;

@@ -1,19 +1,25 @@
 -- schema audit
 owner postgres
+grant audit_purger: USAGE
 grant audit_writer: USAGE
 grant authenticated: USAGE
 grant postgres: CREATE, USAGE
 grant service_role: USAGE
+grant supabase_auth_admin: USAGE
 
 -- schema public
 owner pg_database_owner
 grant PUBLIC: USAGE
 grant anon: USAGE
+grant audit_purger: USAGE
 grant audit_writer: USAGE
 grant authenticated: USAGE
 grant pg_database_owner: CREATE, USAGE
 grant postgres: USAGE
 grant service_role: USAGE
+
+-- role audit_purger
+login f, inherit f, superuser f, bypass row level security f, create roles f, create databases f, replication f
 
 -- role audit_writer
 login f, inherit f, superuser f, bypass row level security f, create roles f, create databases f, replication f
@@ -85,6 +91,26 @@ request_id text
 chain integer
 extra jsonb
 
+-- relation audit.anchor_entries
+kind r, owner postgres, persistence p
+no row level security
+column index bigint not null
+column log integer not null
+column size bigint not null
+column entry text not null
+constraint anchor_entries_log_fkey FOREIGN KEY (log) REFERENCES audit.logs(id)
+constraint anchor_entries_pkey PRIMARY KEY (index)
+constraint anchored_once UNIQUE (log, size)
+CREATE UNIQUE INDEX anchor_entries_pkey ON audit.anchor_entries USING btree (index)
+CREATE UNIQUE INDEX anchored_once ON audit.anchor_entries USING btree (log, size)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: The entries of the anchor log: what the checkpoints of other logs say.
+comment on column index: Place in the anchor log.
+comment on column log: The log whose checkpoint it is.
+comment on column size: The checkpoint's size.
+comment on column entry: The checkpoint's text: origin, size and root, a line each.
+
 -- relation audit.auditors
 kind r, owner postgres, persistence p
 no row level security
@@ -106,6 +132,99 @@ comment on column expires_at: When the grant ends by itself.
 comment on column sees_identities: Whether e-mail, IP address and user agent are shown.
 comment on column granted_by: The admin who granted it, null when it was done in the database.
 comment on column granted_at: When it was granted.
+
+-- relation audit.backups
+kind r, owner postgres, persistence p
+no row level security
+column name text not null
+column made_at timestamp with time zone not null
+column parts integer not null
+column bytes bigint not null
+column sha256 text not null
+column rows jsonb not null
+column deleted_at timestamp with time zone
+constraint backups_pkey PRIMARY KEY (name)
+CREATE UNIQUE INDEX backups_pkey ON audit.backups USING btree (name)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Backups that were made, read back and found whole; written by audit.record_backup() and audit.record_backups_deleted().
+comment on column name: Its objects are called so, followed by the number of the part.
+comment on column made_at: The moment that it shows.
+comment on column parts: How many objects it consists of.
+comment on column bytes: How many bytes they have.
+comment on column sha256: Over all of them, one after the other; in hex.
+comment on column rows: How many rows of what it holds.
+comment on column deleted_at: When it was deleted; null while it is there.
+
+-- relation audit.chain_bounds
+kind r, owner postgres, persistence p, with fillfactor=70
+no row level security
+column organization_id uuid not null
+column chain integer not null
+column seq bigint not null
+column hash bytea not null
+column created_at timestamp with time zone not null
+column stated_chain integer
+column stated_seq bigint
+column stated_at timestamp with time zone
+constraint chain_bounds_pkey PRIMARY KEY (organization_id, chain)
+CREATE INDEX chain_bounds_unstated_idx ON audit.chain_bounds USING btree (organization_id, chain) WHERE (stated_seq IS NULL)
+CREATE UNIQUE INDEX chain_bounds_pkey ON audit.chain_bounds USING btree (organization_id, chain)
+grant audit_purger: INSERT, SELECT, UPDATE
+grant postgres: MAINTAIN, REFERENCES, SELECT, TRIGGER
+grant service_role: SELECT
+comment: The last purged entry of each chain: what is left of it begins after it; written by audit.purge() only.
+comment on column organization_id: Whose chain.
+comment on column chain: The chain.
+comment on column seq: Position of the entry; all before it are gone too.
+comment on column hash: Its hash; what the first that is left links to.
+comment on column created_at: Its time.
+comment on column stated_chain: Chain of the log.purged entry that says so; null while the day's purge is under way.
+comment on column stated_seq: Position of that entry.
+comment on column stated_at: Time of that entry.
+
+-- relation audit.checkpoints
+kind r, owner postgres, persistence p
+no row level security
+column log integer not null
+column size bigint not null
+column root bytea not null
+column frontier bytea not null
+column note text
+column recorded_at timestamp with time zone not null default clock_timestamp()
+column signed_at timestamp with time zone
+column published_at timestamp with time zone
+constraint checkpoints_log_fkey FOREIGN KEY (log) REFERENCES audit.logs(id)
+constraint checkpoints_pkey PRIMARY KEY (log, size)
+constraint root_is_sha256 CHECK ((octet_length(root) = 32))
+CREATE UNIQUE INDEX checkpoints_pkey ON audit.checkpoints USING btree (log, size)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Every root that was recorded, one a size; signed only after it stands here, so a size never has two.
+comment on column log: The log.
+comment on column size: How many entries.
+comment on column root: The root hash over them (RFC 6962).
+comment on column frontier: The roots of the perfect subtrees they consist of, largest first, 32 bytes each.
+comment on column note: The signed checkpoint (C2SP signed-note), null until it is signed.
+comment on column recorded_at: When the root was recorded.
+comment on column signed_at: When it was signed.
+comment on column published_at: When readers could get it; null where a later one was published before it.
+
+-- relation audit.cosigned_checkpoints
+kind r, owner postgres, persistence p
+no row level security
+column log integer not null
+column size bigint not null
+column cosigned_at timestamp with time zone not null default clock_timestamp()
+constraint cosigned_checkpoints_log_fkey FOREIGN KEY (log) REFERENCES audit.logs(id)
+constraint cosigned_checkpoints_pkey PRIMARY KEY (log, size)
+CREATE UNIQUE INDEX cosigned_checkpoints_pkey ON audit.cosigned_checkpoints USING btree (log, size)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Checkpoints that as many witnesses cosigned as the policy asks for; written by audit.record_cosignatures().
+comment on column log: The log.
+comment on column size: The checkpoint's size.
+comment on column cosigned_at: When cosignatures were added last; idle logs get new ones every hour.
 
 -- relation audit.coverage
 kind v, owner postgres, persistence p
@@ -242,7 +361,7 @@ as
     http_status,
     name,
     meaning
-   FROM ( VALUES ('AUIMM'::text,409,'log_immutable'::text,'Entries of the log are never changed or deleted.'::text), ('AUTBL'::text,404,'table_not_found'::text,'There is no table of that name.'::text), ('AUKND'::text,422,'table_kind_unsupported'::text,'Only ordinary and partitioned tables can be tracked.'::text), ('AUPRT'::text,422,'table_is_partition'::text,'A partition is captured through its parent.'::text), ('AULOG'::text,422,'table_is_the_log'::text,'The product''s own tables are not tracked.'::text), ('AUNPK'::text,422,'no_primary_key'::text,'A tracked table needs a primary key, or option "id".'::text), ('AUORG'::text,422,'no_organization'::text,'The organisation of a row could not be determined.'::text), ('AUOPT'::text,422,'invalid_option'::text,'An option is unknown, of the wrong type or names no column.'::text), ('AUARG'::text,422,'invalid_argument'::text,'An argument is missing or out of range.'::text), ('AUQRY'::text,400,'invalid_query'::text,'A query could not be read; the detail says where.'::text), ('AUCUR'::text,400,'invalid_cursor'::text,'A cursor was edited, or belongs to another search.'::text), ('AUNOT'::text,404,'not_found'::text,'There is no such thing that the caller may read.'::text), ('AUDEN'::text,403,'access_denied'::text,'The caller may not do this.'::text), ('AUSTL'::text,409,'capture_stale'::text,'The table was altered after it was tracked; track it again.'::text), ('AUROW'::text,409,'rows_unpaired'::text,'An update''s old and new rows could not be paired.'::text)) registry(code, http_status, name, meaning);
+   FROM ( VALUES ('AUIMM'::text,409,'log_immutable'::text,'Entries of the log are never changed or deleted.'::text), ('AUTBL'::text,404,'table_not_found'::text,'There is no table of that name.'::text), ('AUKND'::text,422,'table_kind_unsupported'::text,'Only ordinary and partitioned tables can be tracked.'::text), ('AUPRT'::text,422,'table_is_partition'::text,'A partition is captured through its parent.'::text), ('AULOG'::text,422,'table_is_the_log'::text,'The product''s own tables are not tracked.'::text), ('AUNPK'::text,422,'no_primary_key'::text,'A tracked table needs a primary key, or option "id".'::text), ('AUORG'::text,422,'no_organization'::text,'The organisation of a row could not be determined.'::text), ('AUOPT'::text,422,'invalid_option'::text,'An option is unknown, of the wrong type or names no column.'::text), ('AUARG'::text,422,'invalid_argument'::text,'An argument is missing or out of range.'::text), ('AUQRY'::text,400,'invalid_query'::text,'A query could not be read; the detail says where.'::text), ('AUCUR'::text,400,'invalid_cursor'::text,'A cursor was edited, or belongs to another search.'::text), ('AUNOT'::text,404,'not_found'::text,'There is no such thing that the caller may read.'::text), ('AUPND'::text,409,'not_sealed'::text,'The entry is not in a signed log yet.'::text), ('AUDEN'::text,403,'access_denied'::text,'The caller may not do this.'::text), ('AUSTL'::text,409,'capture_stale'::text,'The table was altered after it was tracked; track it again.'::text), ('AUFRK'::text,409,'log_forked'::text,'A log would get two roots for one size.'::text), ('AULSE'::text,409,'lease_lost'::text,'Another run took over the work.'::text), ('AURST'::text,409,'not_restorable'::text,'A log is restored into an empty database, by one transaction.'::text), ('AUROW'::text,409,'rows_unpaired'::text,'An update''s old and new rows could not be paired.'::text)) registry(code, http_status, name, meaning);
 
 -- relation audit.export_parts
 kind r, owner postgres, persistence p
@@ -289,6 +408,8 @@ column next text
 column lease_until timestamp with time zone
 column attempts integer not null default 0
 column error text
+column manifest text
+column manifest_note text
 constraint exports_format_known CHECK ((format = ANY (ARRAY['csv'::text, 'json'::text, 'ndjson'::text, 'ocsf'::text, 'pdf'::text])))
 constraint exports_pkey PRIMARY KEY (id)
 constraint exports_state_known CHECK ((state = ANY (ARRAY['streaming'::text, 'queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
@@ -310,6 +431,44 @@ comment on column next: Cursor of the next part; null before the first and after
 comment on column lease_until: Until when a worker has it.
 comment on column attempts: How often a worker has taken it up for the part that is next.
 comment on column error: Why it failed.
+comment on column manifest: The manifest to the byte, from the moment on in which it is signed.
+comment on column manifest_note: The signed note over the manifest's digest; null until it is signed.
+
+-- relation audit.findings
+kind r, owner postgres, persistence p
+no row level security
+column id bigint not null identity a
+column organization_id uuid not null
+column kind text not null
+column subject text not null
+column detail jsonb not null default '{}'::jsonb
+column first_seen_at timestamp with time zone not null default clock_timestamp()
+column last_seen_at timestamp with time zone not null default clock_timestamp()
+column seen bigint not null default 1
+column resolved_at timestamp with time zone
+constraint findings_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX findings_open_idx ON audit.findings USING btree (organization_id, kind, subject) WHERE (resolved_at IS NULL)
+CREATE UNIQUE INDEX findings_pkey ON audit.findings USING btree (id)
+grant audit_purger: INSERT, SELECT, UPDATE
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: What checks discovered and nobody has resolved yet, and what was resolved; written by audit.note_finding().
+comment on column id: Names the finding.
+comment on column organization_id: Whom it concerns; the nil UUID for the whole project.
+comment on column kind: What is wrong, in the words of the check: entry_altered, entries_missing, archive_damaged, …
+comment on column subject: What it was found in: an entry's name, a log's origin, an object's path.
+comment on column detail: What was seen, for whoever looks into it.
+comment on column first_seen_at: When it was discovered.
+comment on column last_seen_at: When a check saw it last.
+comment on column seen: How many times.
+comment on column resolved_at: When somebody, or the check itself, found it in order again; null while it is open.
+
+-- relation audit.findings_id_seq
+kind S, owner postgres, persistence p
+column last_value bigint not null
+column log_cnt bigint not null
+column is_called boolean not null
+grant postgres: SELECT, UPDATE, USAGE
 
 -- relation audit.heads
 kind r, owner postgres, persistence p, with fillfactor=20, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000
@@ -322,6 +481,7 @@ column prev_hash bytea not null
 column hash bytea not null
 constraint heads_pkey PRIMARY KEY (organization_id, chain)
 CREATE UNIQUE INDEX heads_pkey ON audit.heads USING btree (organization_id, chain)
+grant audit_purger: SELECT
 grant audit_writer: INSERT, SELECT, UPDATE
 grant postgres: MAINTAIN, REFERENCES, SELECT, TRIGGER
 grant service_role: SELECT
@@ -332,6 +492,25 @@ comment on column seq: Position of its last entry, 0 before the first.
 comment on column last_at: created_at of the last entry.
 comment on column prev_hash: prev_hash of the last entry.
 comment on column hash: hash of the last entry; what the next one links to.
+
+-- relation audit.holds
+kind r, owner postgres, persistence p
+no row level security
+column organization_id uuid not null
+column name text not null
+column reason text not null
+column placed_at timestamp with time zone not null default clock_timestamp()
+column released_at timestamp with time zone
+CREATE UNIQUE INDEX holds_name_idx ON audit.holds USING btree (organization_id, name) WHERE (released_at IS NULL)
+grant audit_purger: INSERT, SELECT, UPDATE
+grant postgres: MAINTAIN, REFERENCES, SELECT, TRIGGER
+grant service_role: SELECT
+comment: Legal holds, those that were released included; written by audit.place_hold() and audit.release_hold() only. The log says who did it.
+comment on column organization_id: Whose entries are held; the nil UUID for everybody's.
+comment on column name: What it is called: the matter, a case number.
+comment on column reason: Why.
+comment on column placed_at: Since when.
+comment on column released_at: Until when; null while it holds.
 
 -- relation audit.identities
 kind r, owner postgres, persistence p
@@ -345,19 +524,27 @@ column salt bytea not null
 column identity_hash bytea not null
 column lookup bytea not null
 column created_at timestamp with time zone not null default clock_timestamp()
+column check_at timestamp with time zone
 constraint identity_hash_is_sha256 CHECK ((octet_length(identity_hash) = 32))
 constraint salt_has_16_bytes CHECK ((octet_length(salt) = 16))
+CREATE INDEX identities_check_idx ON audit.identities USING btree (check_at) WHERE (check_at IS NOT NULL)
 CREATE INDEX identities_identity_hash_idx ON audit.identities USING btree (identity_hash)
 CREATE INDEX identities_lookup_idx ON audit.identities USING btree (lookup)
 CREATE INDEX identities_user_id_idx ON audit.identities USING btree (user_id)
 policy "admins and permitted auditors read identities", command r, permissive, to authenticated, using ((organization_id = ANY (ARRAY( SELECT audit.admin_organizations() AS admin_organizations))) OR (organization_id = ANY (ARRAY( SELECT audit.auditor_organizations(identities => true) AS auditor_organizations)))), check -
 policy "members read their own identities", command r, permissive, to authenticated, using ((user_id = ( SELECT auth.uid() AS uid)) AND (organization_id = ANY (ARRAY( SELECT audit.member_organizations() AS member_organizations)))), check -
+policy "the purger deletes identities", command d, permissive, to audit_purger, using true, check -
+policy "the purger finds identities", command r, permissive, to audit_purger, using true, check -
+policy "the purger marks identities", command w, permissive, to audit_purger, using true, check -
 policy "the writer finds identities", command r, permissive, to audit_writer, using true, check -
 policy "the writer keeps identities", command a, permissive, to audit_writer, using -, check true
+grant audit_purger: DELETE, SELECT
 grant audit_writer: INSERT, SELECT
 grant authenticated: SELECT
 grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
 grant service_role: SELECT
+grant on column lookup audit_purger: UPDATE
+grant on column check_at audit_purger: UPDATE
 comment: E-mail, IP address and user agent of an actor in one context; entries commit to it.
 comment on column organization_id: In which organisation the person acted.
 comment on column user_id: The user, null for anonymous clients.
@@ -368,6 +555,254 @@ comment on column salt: 16 random bytes; without them the commitment says nothin
 comment on column identity_hash: SHA-256(0x02, salt, identity text); stands in audit_logs.identity_hash.
 comment on column lookup: Digest of the same values without salt, to find the row again; erased with it.
 comment on column created_at: When this context was first seen.
+comment on column check_at: When it is to be looked whether an entry still commits to it: an entry that did was purged. Null where none was since.
+
+-- relation audit.integrity
+kind v, owner postgres, persistence p, with security_invoker=true
+column organization_id uuid
+column was_verified boolean
+column verified_at timestamp with time zone
+column origin text
+column size bigint
+column root text
+column entries_read_back numeric
+column entries_archived numeric
+column read_back_at timestamp with time zone
+column open_findings bigint
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: How each organisation's log stands: verification, last checkpoint, reading back of its archive, findings.
+comment on column organization_id: Whose log; the nil UUID is the system organisation.
+comment on column was_verified: Whether the last whole round of verification in the database found nothing; null before the first.
+comment on column verified_at: When that round ended.
+comment on column origin: The newest log with a checkpoint.
+comment on column size: How many entries its checkpoint covers.
+comment on column root: The root hash over them.
+comment on column entries_read_back: How many entries were read back from the archive, and were the same.
+comment on column entries_archived: Out of how many.
+comment on column read_back_at: When a reading last reached the end of a log.
+comment on column open_findings: What checks found and nobody has resolved.
+as
+ SELECT h.organization_id,
+    v.was_verified,
+    v.verified_at,
+    l.origin,
+    l.published AS size,
+    encode(c.root, 'base64'::text) AS root,
+    s.entries_read_back,
+    s.entries_archived,
+    s.read_back_at,
+    COALESCE(f.findings, (0)::bigint) AS open_findings
+   FROM (((((( SELECT DISTINCT h_1.organization_id
+           FROM audit.heads h_1) h
+     LEFT JOIN audit.verifications v ON ((v.organization_id = h.organization_id)))
+     LEFT JOIN LATERAL ( SELECT sum(l_1.read_back) AS entries_read_back,
+            sum(l_1.published) AS entries_archived,
+            max(( SELECT max(r.ended_at) AS max
+                   FROM audit.readings r
+                  WHERE (r.log = l_1.id))) AS read_back_at,
+            max(l_1.month) FILTER (WHERE (l_1.published > 0)) AS month
+           FROM audit.logs l_1
+          WHERE ((l_1.organization_id = h.organization_id) AND (l_1.month IS NOT NULL) AND (l_1.archive_deletion_began_at IS NULL))) s ON (true))
+     LEFT JOIN audit.logs l ON (((l.organization_id = h.organization_id) AND (l.month = s.month))))
+     LEFT JOIN audit.checkpoints c ON (((c.log = l.id) AND (c.size = l.published))))
+     LEFT JOIN LATERAL ( SELECT count(*) AS findings
+           FROM audit.findings f_1
+          WHERE ((f_1.organization_id = h.organization_id) AND (f_1.resolved_at IS NULL))) f ON (true));
+
+-- relation audit.log_ranges
+kind r, owner postgres, persistence p
+no row level security
+column log integer not null
+column start bigint not null
+column organization_id uuid not null
+column chain integer not null
+column from_seq bigint not null
+column to_seq bigint not null
+constraint log_ranges_log_fkey FOREIGN KEY (log) REFERENCES audit.logs(id)
+constraint log_ranges_pkey PRIMARY KEY (log, start)
+constraint range_is_not_empty CHECK ((from_seq <= to_seq))
+CREATE UNIQUE INDEX log_ranges_entry_idx ON audit.log_ranges USING btree (organization_id, chain, from_seq)
+CREATE UNIQUE INDEX log_ranges_pkey ON audit.log_ranges USING btree (log, start)
+grant audit_purger: SELECT
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Which entries stand where in a log: entries from_seq to to_seq of a chain from index start on.
+comment on column log: The log.
+comment on column start: Index of the first of them.
+comment on column organization_id: Whose chain.
+comment on column chain: The chain.
+comment on column from_seq: The first entry.
+comment on column to_seq: The last entry.
+
+-- relation audit.logs
+kind r, owner postgres, persistence p
+no row level security
+column id integer not null identity a
+column organization_id uuid not null
+column month date
+column origin text not null
+column sequenced bigint not null default 0
+column size bigint not null default 0
+column published bigint not null default 0
+column first_at timestamp with time zone
+column last_at timestamp with time zone
+column opened_at timestamp with time zone not null default clock_timestamp()
+column sealed_at timestamp with time zone
+column closed_at timestamp with time zone
+column lease uuid
+column lease_until timestamp with time zone not null default '-infinity'::timestamp with time zone
+column read_back bigint not null default 0
+column archive_deletion_began_at timestamp with time zone
+column archive_deleted_at timestamp with time zone
+constraint logs_pkey PRIMARY KEY (id)
+constraint month_begins_on_its_first CHECK ((EXTRACT(day FROM month) = (1)::numeric))
+constraint one_log_a_month UNIQUE NULLS NOT DISTINCT (organization_id, month)
+constraint origin_is_of_one_log UNIQUE (origin)
+constraint sizes_in_order CHECK (((0 <= published) AND (published <= size) AND (size <= sequenced)))
+CREATE INDEX logs_unfinished_idx ON audit.logs USING btree (id) WHERE (sequenced > published)
+CREATE UNIQUE INDEX logs_open_idx ON audit.logs USING btree (organization_id, ((month IS NULL))) WHERE (closed_at IS NULL)
+CREATE UNIQUE INDEX logs_pkey ON audit.logs USING btree (id)
+CREATE UNIQUE INDEX one_log_a_month ON audit.logs USING btree (organization_id, month) NULLS NOT DISTINCT
+CREATE UNIQUE INDEX origin_is_of_one_log ON audit.logs USING btree (origin)
+CREATE TRIGGER owe_checkpoint AFTER UPDATE OF published ON audit.logs FOR EACH ROW WHEN ((new.published > old.published)) EXECUTE FUNCTION audit.owe_checkpoint() (enabled O)
+grant audit_purger: SELECT
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: The Merkle logs (C2SP tlog-tiles): one for each organisation and month, and the anchor log. Steps: sequenced, size, published.
+comment on column id: Names the log in the database.
+comment on column organization_id: Whose entries; the nil UUID for the system organisation's and for the anchor log.
+comment on column month: The first day of the month in which it was opened (UTC); null for the anchor log, which never ends.
+comment on column origin: The log's name in its checkpoints.
+comment on column sequenced: How many entries have an index.
+comment on column size: How many entries the last recorded root is over.
+comment on column published: The size of the checkpoint that readers get.
+comment on column first_at: The oldest created_at among its entries: where in the log's partitions they begin.
+comment on column last_at: The newest created_at among its entries.
+comment on column opened_at: When it was opened.
+comment on column sealed_at: When its last root was recorded.
+comment on column closed_at: When the next month's log took over; its last checkpoint is final then.
+comment on column lease: Which run works on it; another may once lease_until is over.
+comment on column lease_until: Until when that run has it for itself.
+comment on column read_back: How many entries were read back from the archive, out of objects that stay, and were the same: only these may be purged.
+comment on column archive_deletion_began_at: Since when the archive is being deleted: it is no longer whole.
+comment on column archive_deleted_at: When the last of it but the checkpoint was deleted.
+
+-- relation audit.logs_id_seq
+kind S, owner postgres, persistence p
+column last_value bigint not null
+column log_cnt bigint not null
+column is_called boolean not null
+grant postgres: SELECT, UPDATE, USAGE
+
+-- relation audit.outside
+kind v, owner postgres, persistence p
+column kind text
+column name text
+column last_success timestamp with time zone
+column behind_checkpoints bigint
+column behind_entries bigint
+column behind_since timestamp with time zone
+column last_error text
+column disabled boolean
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Who outside holds the project to what it signed, and whether each has the newest.
+comment on column kind: webhook, bucket, s3, mirror or witness.
+comment on column name: Its name in the configuration.
+comment on column last_success: When it last took what it was given; of a witness, the time of its newest cosignature.
+comment on column behind_checkpoints: How many published checkpoints are newer than what it has.
+comment on column behind_entries: How many entries, of the logs it is for, it does not know of.
+comment on column behind_since: When the oldest of those checkpoints was published; null where it has the newest.
+comment on column last_error: Why it does not have the newest, in a word; null where nothing went wrong.
+comment on column disabled: Whether it said that it is gone for good, and is no longer asked.
+as
+ SELECT r.kind,
+    r.name,
+    r.succeeded_at AS last_success,
+    o.checkpoints AS behind_checkpoints,
+    o.entries AS behind_entries,
+    o.since AS behind_since,
+    COALESCE(r.last_error, o.last_error) AS last_error,
+    (r.disabled_at IS NOT NULL) AS disabled
+   FROM (audit.receivers r
+     CROSS JOIN LATERAL ( SELECT (COALESCE(sum(c.checkpoints), (0)::numeric))::bigint AS checkpoints,
+            (COALESCE(sum((o_1.size - o_1.delivered)), (0)::numeric))::bigint AS entries,
+            min(c.since) AS since,
+            max(o_1.last_error) AS last_error
+           FROM (audit.owed_checkpoints o_1
+             CROSS JOIN LATERAL ( SELECT count(*) AS checkpoints,
+                    min(c_1.published_at) AS since
+                   FROM audit.checkpoints c_1
+                  WHERE ((c_1.log = o_1.log) AND (c_1.size > o_1.delivered) AND (c_1.published_at IS NOT NULL))) c)
+          WHERE (o_1.receiver = r.id)) o);
+
+-- relation audit.owed_checkpoints
+kind v, owner postgres, persistence p
+column receiver integer
+column kind text
+column name text
+column log integer
+column is_anchor boolean
+column size bigint
+column delivered bigint
+column last_error text
+column due boolean
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: What is owed: the newest checkpoint of each log to each receiver that does not have it. Only the newest: what it replaced is not sent late.
+comment on column receiver: The receiver.
+comment on column kind: Its kind.
+comment on column name: Its name.
+comment on column log: The log.
+comment on column is_anchor: Whether it is the anchor log.
+comment on column size: The checkpoint's size.
+comment on column delivered: The size of the one that it has; 0 for none.
+comment on column last_error: What is wrong with the log, in a word.
+comment on column due: Whether it is to be asked now: not gone, not being served, and no pause after a failure.
+as
+ SELECT r.id AS receiver,
+    r.kind,
+    r.name,
+    o.log,
+    o.is_anchor,
+    o.newest AS size,
+    o.size AS delivered,
+    o.last_error,
+    ((r.disabled_at IS NULL) AND (r.lease_until < clock_timestamp()) AND (GREATEST(r.next_try_at, o.next_try_at) <= clock_timestamp())) AS due
+   FROM (audit.receivers r
+     CROSS JOIN LATERAL ( SELECT d.receiver,
+            d.log,
+            d.newest,
+            d.size,
+            d.copied,
+            d.delivered_at,
+            d.next_try_at,
+            d.last_error,
+            (l.month IS NULL) AS is_anchor
+           FROM (audit.receiver_logs d
+             JOIN audit.logs l ON ((l.id = d.log)))
+          WHERE ((d.receiver = r.id) AND (d.newest > d.size))
+        UNION ALL
+         SELECT d.receiver,
+            d.log,
+            d.newest,
+            d.size,
+            d.copied,
+            d.delivered_at,
+            d.next_try_at,
+            d.last_error,
+            true
+           FROM (audit.logs l
+             JOIN audit.receiver_logs d ON (((d.receiver = r.id) AND (d.log = l.id))))
+          WHERE ((l.organization_id = audit.system_organization()) AND (l.month IS NULL) AND (d.newest <= d.size) AND
+                CASE r.kind
+                    WHEN 'witness'::text THEN (r.tried_at < (clock_timestamp() - '01:00:00'::interval))
+                    WHEN 'mirror'::text THEN (EXISTS ( SELECT
+                       FROM audit.cosigned_checkpoints s
+                      WHERE ((s.log = d.log) AND (s.size = d.size) AND (s.cosigned_at > d.delivered_at))))
+                    ELSE NULL::boolean
+                END)) o);
 
 -- relation audit.personal_values
 kind r, owner postgres, persistence p
@@ -386,6 +821,9 @@ CREATE INDEX personal_values_subject_id_idx ON audit.personal_values USING btree
 CREATE INDEX personal_values_value_hash_idx ON audit.personal_values USING btree (value_hash)
 policy "admins and permitted auditors read personal values", command r, permissive, to authenticated, using ((organization_id = ANY (ARRAY( SELECT audit.admin_organizations() AS admin_organizations))) OR (organization_id = ANY (ARRAY( SELECT audit.auditor_organizations(identities => true) AS auditor_organizations)))), check -
 policy "members read personal values about themselves", command r, permissive, to authenticated, using ((subject_id = ( SELECT auth.uid() AS uid)) AND (organization_id = ANY (ARRAY( SELECT audit.member_organizations() AS member_organizations)))), check -
+policy "the purger deletes personal values", command d, permissive, to audit_purger, using true, check -
+policy "the purger finds personal values", command r, permissive, to audit_purger, using true, check -
+grant audit_purger: DELETE, SELECT
 grant authenticated: SELECT
 grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
 grant service_role: SELECT
@@ -400,6 +838,201 @@ comment on column salt: 16 random bytes; without them the commitment says nothin
 comment on column value_hash: SHA-256(0x02, salt, value); its hex stands in the entry's details.
 comment on column created_at: When it was recorded.
 
+-- relation audit.purges
+kind r, owner postgres, persistence p, with fillfactor=70
+no row level security
+column organization_id uuid not null
+column before timestamp with time zone not null
+column done boolean not null
+column entries bigint not null
+column run_at timestamp with time zone not null default clock_timestamp()
+constraint purges_pkey PRIMARY KEY (organization_id)
+CREATE UNIQUE INDEX purges_pkey ON audit.purges USING btree (organization_id)
+grant audit_purger: INSERT, SELECT, UPDATE
+grant postgres: MAINTAIN, REFERENCES, SELECT, TRIGGER
+comment: How far the day's purge of each organisation has come; written by audit.purge() only.
+comment on column organization_id: Whose entries.
+comment on column before: Entries from before then are past their retention.
+comment on column done: Whether all of them that may go are gone.
+comment on column entries: How many are gone that no log.purged entry has counted yet.
+comment on column run_at: When it last came on.
+
+-- relation audit.readings
+kind r, owner postgres, persistence p
+no row level security
+column log integer not null
+column again boolean not null
+column size bigint not null default 0
+column frontier bytea not null default '\x'::bytea
+column next_at timestamp with time zone not null default '-infinity'::timestamp with time zone
+column begun_at timestamp with time zone not null default clock_timestamp()
+column ended_at timestamp with time zone
+constraint readings_log_fkey FOREIGN KEY (log) REFERENCES audit.logs(id)
+constraint readings_pkey PRIMARY KEY (log, again)
+CREATE UNIQUE INDEX readings_pkey ON audit.readings USING btree (log, again)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: How far each log was read back: once behind the sealing, and again from its start every seven days.
+comment on column log: The log.
+comment on column again: Whether this is the reading from the start.
+comment on column size: The checkpoint that it stands at.
+comment on column frontier: The roots of the perfect subtrees of what was read, largest first, 32 bytes each.
+comment on column next_at: Not before then: a run is at it, or failed a moment ago.
+comment on column begun_at: When it stood at the start.
+comment on column ended_at: When it last reached the end; null while it is on its way.
+
+-- relation audit.receiver_logs
+kind r, owner postgres, persistence p
+no row level security
+column receiver integer not null
+column log integer not null
+column newest bigint not null default 0
+column size bigint not null default 0
+column copied bigint not null default 0
+column delivered_at timestamp with time zone
+column next_try_at timestamp with time zone not null default '-infinity'::timestamp with time zone
+column last_error text
+constraint receiver_logs_pkey PRIMARY KEY (receiver, log)
+CREATE INDEX receiver_logs_owed_idx ON audit.receiver_logs USING btree (receiver, delivered_at NULLS FIRST, log) WHERE (newest > size)
+CREATE UNIQUE INDEX receiver_logs_pkey ON audit.receiver_logs USING btree (receiver, log)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: How far each receiver is with each log that it is for.
+comment on column receiver: The receiver.
+comment on column log: The log.
+comment on column newest: The newest checkpoint that there is.
+comment on column size: The newest checkpoint that it has.
+comment on column copied: Of a mirror: up to where it has the full tiles and bundles.
+comment on column delivered_at: Since when it has the checkpoint.
+comment on column next_try_at: Before that this log is left alone: what is wrong is not the receiver's.
+comment on column last_error: What is wrong with the log, in a word.
+
+-- relation audit.receivers
+kind r, owner postgres, persistence p
+no row level security
+column id integer not null identity a
+column kind text not null
+column name text not null
+column all_logs boolean not null
+column registered_at timestamp with time zone not null default clock_timestamp()
+column disabled_at timestamp with time zone
+column tried_at timestamp with time zone not null default '-infinity'::timestamp with time zone
+column succeeded_at timestamp with time zone
+column attempts integer not null default 0
+column next_try_at timestamp with time zone not null default '-infinity'::timestamp with time zone
+column last_error text
+column lease uuid
+column lease_until timestamp with time zone not null default '-infinity'::timestamp with time zone
+constraint one_receiver_a_name UNIQUE (kind, name)
+constraint receiver_kind_is_known CHECK ((kind = ANY (ARRAY['webhook'::text, 'bucket'::text, 's3'::text, 'mirror'::text, 'witness'::text])))
+constraint receivers_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX one_receiver_a_name ON audit.receivers USING btree (kind, name)
+CREATE UNIQUE INDEX receivers_pkey ON audit.receivers USING btree (id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Whom outside checkpoints are for, as the functions' environment names them; written by the functions of 350.
+comment on column id: Short name for it in receiver_logs.
+comment on column kind: webhook, bucket or s3: gets checkpoints. mirror: gets the archive. witness: cosigns the anchor log.
+comment on column name: Its name in the configuration.
+comment on column all_logs: Whether it gets the checkpoints of all logs, or those of the anchor log, which stand for all.
+comment on column registered_at: When it was first seen in the configuration.
+comment on column disabled_at: When it said that it is gone for good; null while it is asked. audit.enable_receiver() asks again.
+comment on column tried_at: When it was last asked.
+comment on column succeeded_at: When it last took what it was given; of a witness, the time of its cosignature.
+comment on column attempts: How many times in a row it did not.
+comment on column next_try_at: Before that it is left alone.
+comment on column last_error: Why it did not, in a word; null where it did.
+comment on column lease: Which run serves it; another may once lease_until is over.
+comment on column lease_until: Until when that run has it for itself.
+
+-- relation audit.receivers_id_seq
+kind S, owner postgres, persistence p
+column last_value bigint not null
+column log_cnt bigint not null
+column is_called boolean not null
+grant postgres: SELECT, UPDATE, USAGE
+
+-- relation audit.restores
+kind r, owner postgres, persistence p
+no row level security
+column incarnation integer not null
+column begun_at timestamp with time zone not null default clock_timestamp()
+column ended_at timestamp with time zone
+column transaction_id xid8
+column installed jsonb
+column details jsonb not null default '{}'::jsonb
+constraint restores_pkey PRIMARY KEY (incarnation)
+CREATE UNIQUE INDEX restores_pkey ON audit.restores USING btree (incarnation)
+grant audit_purger: INSERT, SELECT, UPDATE
+grant audit_writer: SELECT
+grant postgres: MAINTAIN, REFERENCES, SELECT, TRIGGER
+grant service_role: SELECT
+comment: When this log was made again from its archive and a backup; written by the functions of 450 only.
+comment on column incarnation: The log's life that began with it: 2 for the first restore.
+comment on column begun_at: When it began.
+comment on column ended_at: When all of it was there.
+comment on column transaction_id: The transaction that does it.
+comment on column installed: What installing the product had recorded, which is recorded again behind the restored log.
+comment on column details: From what, and what is missing.
+
+-- relation audit.retention
+kind v, owner postgres, persistence p, with security_invoker=true
+column organization_id uuid
+column database_days integer
+column archive_days integer
+column chosen boolean
+column next_database_days integer
+column next_archive_days integer
+column next_at timestamp with time zone
+column holds text[]
+column oldest_in_database timestamp with time zone
+column oldest_in_archive timestamp with time zone
+column archived_before timestamp with time zone
+grant authenticated: SELECT
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: How long each organisation's entries are kept (null: for ever), what shorter period waits to take effect, which holds
+stop it, and how far back database and archive reach. For those who read all of the organisation's log.
+as
+ SELECT organization_id,
+    database_days,
+    archive_days,
+    chosen,
+    next_database_days,
+    next_archive_days,
+    next_at,
+    holds,
+    oldest_in_database,
+    oldest_in_archive,
+    archived_before
+   FROM audit.retention_status() retention_status(organization_id, database_days, archive_days, chosen, next_database_days, next_archive_days, next_at, holds, oldest_in_database, oldest_in_archive, archived_before);
+
+-- relation audit.retention_periods
+kind r, owner postgres, persistence p
+no row level security
+column organization_id uuid not null
+column database_days integer
+column archive_days integer
+column database_days_before integer
+column archive_days_before integer
+column effective_at timestamp with time zone not null
+column changed_at timestamp with time zone not null default clock_timestamp()
+constraint archive_has_no_less CHECK (((archive_days >= COALESCE(database_days, 36501)) AND (archive_days_before >= COALESCE(database_days_before, 36501))))
+constraint days_in_range CHECK (((LEAST(database_days, archive_days, database_days_before, archive_days_before) >= 90) AND (GREATEST(database_days, archive_days, database_days_before, archive_days_before) <= 36500)))
+constraint retention_periods_pkey PRIMARY KEY (organization_id)
+CREATE UNIQUE INDEX retention_periods_pkey ON audit.retention_periods USING btree (organization_id)
+grant audit_purger: INSERT, SELECT, UPDATE
+grant postgres: MAINTAIN, REFERENCES, SELECT, TRIGGER
+grant service_role: SELECT
+comment: How long each organisation keeps its entries; written by audit.set_retention() only. Null is unlimited.
+comment on column organization_id: Whose entries; the nil UUID for organisations that have not chosen.
+comment on column database_days: Days in the database, from effective_at on.
+comment on column archive_days: Days in the archive, from effective_at on.
+comment on column database_days_before: Days in the database until then.
+comment on column archive_days_before: Days in the archive until then.
+comment on column effective_at: When a shorter period takes effect; in the past where none waits.
+comment on column changed_at: When it was last chosen; the log has every change.
+
 -- relation audit.search_index
 kind r, owner postgres, persistence p
 no row level security
@@ -410,6 +1043,7 @@ column seq bigint not null
 column terms integer[] not null
 CREATE INDEX search_index_terms_idx ON audit.search_index USING gin (terms)
 CREATE INDEX search_index_timeline_idx ON audit.search_index USING btree (organization_id, created_at, chain, seq)
+grant audit_purger: DELETE, SELECT
 grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
 comment: What each entry can be found by. Derived from the log, and disposable.
 comment on column organization_id: The organisation of the entry.
@@ -427,12 +1061,29 @@ column seq bigint not null
 column last_at timestamp with time zone not null
 constraint search_positions_pkey PRIMARY KEY (organization_id, chain)
 CREATE UNIQUE INDEX search_positions_pkey ON audit.search_positions USING btree (organization_id, chain)
+grant audit_purger: SELECT
 grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
 comment: How far the search index has come; written by audit.index_entries() only.
 comment on column organization_id: Whose chain.
 comment on column chain: The chain.
 comment on column seq: The last entry that is indexed.
 comment on column last_at: Its time; no later entry of the chain is earlier.
+
+-- relation audit.sequenced
+kind r, owner postgres, persistence p, with fillfactor=50
+no row level security
+column organization_id uuid not null
+column chain integer not null
+column seq bigint not null
+column last_at timestamp with time zone not null
+constraint sequenced_pkey PRIMARY KEY (organization_id, chain)
+CREATE UNIQUE INDEX sequenced_pkey ON audit.sequenced USING btree (organization_id, chain)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: How far each chain has its indexes; what is beyond waits to be sealed.
+comment on column organization_id: Whose chain.
+comment on column chain: The chain.
+comment on column seq: The last entry with an index.
+comment on column last_at: Its created_at: no later entry of the chain is older.
 
 -- relation audit.settings
 kind r, owner postgres, persistence p
@@ -445,15 +1096,26 @@ constraint settings_are_known CHECK (
 CASE name
     WHEN 'ip_addresses'::text THEN (value = ANY (ARRAY['"on"'::jsonb, '"truncated"'::jsonb, '"off"'::jsonb]))
     WHEN 'query_text'::text THEN (jsonb_typeof(value) = 'boolean'::text)
+    WHEN 'seal_after'::text THEN ((jsonb_typeof(value) = 'number'::text) AND (((value)::numeric >= (1)::numeric) AND ((value)::numeric <= (3600)::numeric)))
+    WHEN 'shorten_retention_after'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric >= (1)::numeric) AND ((value)::numeric <= (90)::numeric)))
+    WHEN 'backup_days'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric >= (0)::numeric) AND ((value)::numeric <= (90)::numeric)))
+    WHEN 'api_access'::text THEN ((jsonb_typeof(value) = 'number'::text) AND (((value)::numeric >= (0)::numeric) AND ((value)::numeric <= (1)::numeric)))
+    WHEN 'own_actions'::text THEN ((jsonb_typeof(value) = 'array'::text) AND (NOT (value @? '$[*]?(@.type() != "string" || !(@ like_regex "^[a-z][a-z0-9_.]*([.][*])?$"))'::jsonpath)))
+    WHEN 'lockout'::text THEN
+    CASE jsonb_typeof(value)
+        WHEN 'object'::text THEN ((value ?& '{failures,minutes}'::text[]) AND ((value - '{failures,minutes}'::text[]) = '{}'::jsonb) AND (((value -> 'failures'::text))::text ~ '^[1-9]\d{0,2}$'::text) AND (((value -> 'minutes'::text))::text ~ '^[1-9]\d{0,3}$'::text))
+        ELSE (value = 'false'::jsonb)
+    END
     ELSE false
 END)
 constraint settings_pkey PRIMARY KEY (organization_id, name)
 CREATE UNIQUE INDEX settings_pkey ON audit.settings USING btree (organization_id, name)
+grant audit_purger: SELECT
 grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
 grant service_role: SELECT
 comment: What a project or an organisation has chosen; written by audit.configure().
 comment on column organization_id: Whose choice; the nil UUID is the project's default.
-comment on column name: ip_addresses ("on", "truncated" or "off") or query_text (true or false).
+comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), api_access (0 to 1) or own_actions (a list), lockout (false, or {"failures", "minutes"}).
 comment on column value: The chosen value.
 comment on column changed_at: When it was last chosen; the log has every change.
 
@@ -479,6 +1141,31 @@ comment on column function_name: The generated trigger function.
 comment on column function_hash: SHA-256 of its source, to notice a replacement.
 comment on column table_owner: Owner of the table when it was tracked.
 comment on column tracked_at: When it was tracked, last.
+
+-- relation audit.verifications
+kind r, owner postgres, persistence p
+no row level security
+column organization_id uuid not null
+column resume text
+column log integer
+column broken integer not null default 0
+column begun_at timestamp with time zone not null default clock_timestamp()
+column ended_at timestamp with time zone
+column was_verified boolean
+column verified_at timestamp with time zone
+constraint verifications_pkey PRIMARY KEY (organization_id)
+CREATE UNIQUE INDEX verifications_pkey ON audit.verifications USING btree (organization_id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: How far the scheduled verification of each organisation is: its chains, then its logs; written by audit.continue_verification().
+comment on column organization_id: Whose entries.
+comment on column resume: Where audit.verify() goes on; null at the start.
+comment on column log: The last log that was verified, 0 before the first; null while it is about the chains.
+comment on column broken: How many chains and logs this round has found broken.
+comment on column begun_at: When this round began.
+comment on column ended_at: When it ended; null while it is on its way.
+comment on column was_verified: Whether the last whole round found nothing.
+comment on column verified_at: When the last whole round ended.
 
 -- relation public.audit_events
 kind v, owner postgres, persistence p, with security_invoker=true
@@ -557,7 +1244,10 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON public.audit_logs FOR EACH STA
 CREATE TRIGGER refuse_update_delete BEFORE DELETE OR UPDATE ON public.audit_logs FOR EACH ROW EXECUTE FUNCTION audit.refuse_change() (enabled A)
 policy "admins and auditors read their organisation's entries", command r, permissive, to authenticated, using ((organization_id = ANY (ARRAY( SELECT audit.admin_organizations() AS admin_organizations))) OR (organization_id = ANY (ARRAY( SELECT audit.auditor_organizations() AS auditor_organizations)))), check -
 policy "members read their own activity", command r, permissive, to authenticated, using ((created_by = ( SELECT auth.uid() AS uid)) AND (organization_id = ANY (ARRAY( SELECT audit.member_organizations() AS member_organizations)))), check -
+policy "the purger deletes entries", command d, permissive, to audit_purger, using true, check -
+policy "the purger finds entries", command r, permissive, to audit_purger, using true, check -
 policy "the writer appends", command a, permissive, to audit_writer, using -, check true
+grant audit_purger: DELETE, SELECT
 grant audit_writer: INSERT
 grant authenticated: SELECT
 grant postgres: MAINTAIN, REFERENCES, SELECT, TRIGGER
@@ -686,6 +1376,28 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whose logs the caller reads, and how much of them.
 
+-- function audit.add_restored_entries(regclass,text[])
+CREATE OR REPLACE FUNCTION audit.add_restored_entries(restored regclass, entries text[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_added bigint;
+begin
+  execute format(
+    'insert into %s select p.* from audit.parsed_entries($1) p where p.hash = audit.hash_of(audit.entry_text(p)) on conflict do nothing',
+    add_restored_entries.restored
+  ) using add_restored_entries.entries;
+  get diagnostics v_added = row_count;
+  return v_added;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Adds entries from the archive, by their texts; answers how many were not there yet.
+
 -- function audit.admin_organizations()
 CREATE OR REPLACE FUNCTION audit.admin_organizations()
  RETURNS SETOF uuid
@@ -697,10 +1409,80 @@ AS $function$
 $function$
 
 owner postgres
+grant audit_purger: EXECUTE
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Organisations that the caller administers.
+
+-- function audit.anchor_checkpoints()
+CREATE OR REPLACE FUNCTION audit.anchor_checkpoints()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_anchor audit.logs;
+  v_entries int;
+begin
+  select l.* into v_anchor from audit.logs l where l.month is null for update;
+  with entry as (
+    insert into audit.anchor_entries (index, log, size, entry)
+    select v_anchor.sequenced + row_number() over (order by l.id) - 1, l.id, l.published,
+      concat(l.origin, E'\n', c.size, E'\n', encode(c.root, 'base64'), E'\n')
+    from audit.logs l
+    join audit.checkpoints c on c.log = l.id and c.size = l.published
+    where v_anchor.id is not null and l.month is not null
+      and not exists (select from audit.anchor_entries a where a.log = l.id and a.size = l.published)
+    returning 1
+  )
+  select count(*) into v_entries from entry;
+  update audit.logs l set sequenced = l.sequenced + v_entries where l.id = v_anchor.id and v_entries > 0;
+  return v_entries;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Puts what was published since the last time into the anchor log; answers how many checkpoints.
+
+-- function audit.anchor_of(integer,bigint)
+CREATE OR REPLACE FUNCTION audit.anchor_of(log integer, size bigint)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'index', e.index, 'entry', e.entry, 'size', e.size,
+    'log', a.id, 'origin', a.origin, 'folder', 'anchor', 'published', a.published,
+    'cosigned', (
+      select jsonb_build_object('size', c.size, 'note', c.note)
+      from audit.cosigned_checkpoints s
+      join audit.checkpoints c on c.log = s.log and c.size = s.size
+      where s.log = a.id and s.size > e.index
+      order by s.size desc
+      limit 1
+    )
+  )
+  from audit.logs a
+  cross join lateral (
+    select e.index, e.entry, e.size
+    from audit.anchor_entries e
+    where e.log = anchor_of.log and e.size >= anchor_of.size
+    order by e.size
+    limit 1
+  ) e
+  where a.month is null
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Where the anchor log has the first checkpoint of a log that covers so many entries: its index there, its text and its
+size; how far the anchor log is published (beyond the index: it is proved), and its newest cosigned checkpoint that covers
+it. Null where it is not anchored yet.
 
 -- function audit.append(uuid,text,text,text,text,uuid,text,numeric,jsonb,boolean)
 CREATE OR REPLACE FUNCTION audit.append(organization_id uuid, action text, outcome text, resource_type text, resource_id text, created_by uuid, provider text, cost numeric, details jsonb, suspect boolean, OUT chain integer, OUT seq bigint, OUT hash bytea)
@@ -891,6 +1673,57 @@ owner audit_writer
 grant postgres: EXECUTE
 comment: Appends many entries in one pass, in the order given; a window aggregate carries the hash.
 
+-- function audit.append_to_log_chain(uuid,text,text,jsonb)
+CREATE OR REPLACE FUNCTION audit.append_to_log_chain(organization_id uuid, action text, resource_id text, details jsonb)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_usual audit.statement_context := audit.context();
+  v_seq bigint;
+begin
+  -- Not the connection's chain: entries of others may wait there, which would have to be sealed before this one.
+  perform set_config('audit.context', row(
+    null::uuid, 'system', null::text, null::text, null::text, null::text, audit.log_chain(), null::jsonb
+  )::audit.statement_context::text, false);
+  select a.seq into v_seq
+  from audit.append(
+    append_to_log_chain.organization_id, append_to_log_chain.action, 'success', 'log', append_to_log_chain.resource_id,
+    null, null, null, append_to_log_chain.details, false
+  ) a;
+  perform set_config('audit.context', v_usual::text, false);
+  return v_seq;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Appends one of the log's own entries and answers its seq.
+
+-- function audit.archived_before(uuid)
+CREATE OR REPLACE FUNCTION audit.archived_before(organization_id uuid)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select max(b.created_at)
+  from audit.chain_bounds b
+  where b.organization_id = archived_before.organization_id and audit.reach(archived_before.organization_id) is not null
+    and exists (
+      select from audit.logs l
+      where l.organization_id = archived_before.organization_id and l.month is not null and l.archive_deletion_began_at is null
+        and l.first_at <= b.created_at
+    )
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Up to when entries of an organisation may be in the archive only; null where all that there is is in the database.
+
 -- function audit.as_uuid(text)
 CREATE OR REPLACE FUNCTION audit.as_uuid(value text)
  RETURNS uuid
@@ -924,6 +1757,169 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Organisations whose log the caller may audit now; with true, those where identities are included.
+
+-- function audit.await_purge()
+CREATE OR REPLACE FUNCTION audit.await_purge()
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select pg_advisory_xact_lock(hashtext('audit.purge'))
+$function$
+
+owner postgres
+grant audit_purger: EXECUTE
+grant postgres: EXECUTE
+comment: Waits for the batch of a purge that runs, and keeps the next from beginning until this transaction is over.
+
+-- function audit.backup_sections()
+CREATE OR REPLACE FUNCTION audit.backup_sections()
+ RETURNS TABLE(section text, query text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  values
+    ('backup', $q$ select jsonb_build_object(
+      'format', 'supabase-audit-logs backup v1', 'made_at', now(), 'incarnation', audit.incarnation(),
+      'entries_left_out', (
+        select coalesce(sum(u.to_seq - u.from_seq + 1), 0) - (select count(*) from audit.unpublished_entries())
+        from audit.unpublished_chains() u
+      )
+    ) $q$),
+    ('restores', 'select to_jsonb(r) - ''transaction_id'' from audit.restores r where r.ended_at is not null'),
+    ('settings', 'select to_jsonb(s) from audit.settings s'),
+    ('membership', $q$ select jsonb_build_object('source', p.prosrc) from pg_catalog.pg_proc p where p.oid = 'audit.memberships(uuid)'::regprocedure $q$),
+    ('tracked_tables', $q$ select jsonb_build_object('table_name', audit.qualified_name(t.table_name), 'options', t.options) from audit.tracked_tables t $q$),
+    ('auditors', 'select to_jsonb(a) from audit.auditors a'),
+    ('retention_periods', 'select to_jsonb(p) from audit.retention_periods p'),
+    ('holds', 'select to_jsonb(h) from audit.holds h'),
+    ('chain_bounds', 'select to_jsonb(b) from audit.chain_bounds b'),
+    ('purges', 'select to_jsonb(p) from audit.purges p'),
+    ('heads', 'select to_jsonb(h) from audit.heads h'),
+    ('logs', $q$ select to_jsonb(l) - array['id', 'lease', 'lease_until'] from audit.logs l $q$),
+    ('checkpoints', $q$
+      select jsonb_build_object(
+        'origin', l.origin, 'size', c.size, 'root', encode(c.root, 'hex'), 'frontier', encode(c.frontier, 'hex'), 'note', c.note,
+        'recorded_at', c.recorded_at, 'signed_at', c.signed_at, 'published_at', c.published_at, 'cosigned_at', s.cosigned_at
+      )
+      from audit.logs l
+      cross join lateral (
+        select c.* from audit.checkpoints c
+        where c.log = l.id and c.size in (
+          (select max(n.size) from audit.checkpoints n where n.log = l.id and n.note is not null),
+          (select max(w.size) from audit.cosigned_checkpoints w where w.log = l.id)
+        )
+      ) c
+      left join audit.cosigned_checkpoints s on s.log = c.log and s.size = c.size
+    $q$),
+    ('receivers', $q$ select to_jsonb(r) - array['id', 'lease', 'lease_until'] from audit.receivers r $q$),
+    ('receiver_logs', $q$
+      select to_jsonb(d) - array['receiver', 'log'] || jsonb_build_object('kind', r.kind, 'name', r.name, 'origin', l.origin)
+      from audit.receiver_logs d
+      join audit.receivers r on r.id = d.receiver
+      join audit.logs l on l.id = d.log
+    $q$),
+    ('findings', 'select to_jsonb(f) - ''id'' from audit.findings f'),
+    ('backups', 'select to_jsonb(b) from audit.backups b'),
+    ('identities', 'select to_jsonb(i) from audit.identities i'),
+    ('personal_values', 'select to_jsonb(v) from audit.personal_values v'),
+    ('entries', 'select jsonb_build_object(''text'', e) from audit.unpublished_entries() e')
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What a backup holds: sections in their order, and the query for the rows of each, one JSON object a row.
+
+-- function audit.beat(uuid)
+CREATE OR REPLACE FUNCTION audit.beat(organization_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if exists (
+    select from audit.heads h
+    where h.organization_id = beat.organization_id and h.chain = audit.log_chain()
+      and h.last_at <= clock_timestamp() - interval '1 hour'
+  ) then
+    perform audit.append_to_log_chain(
+      beat.organization_id, 'log.heartbeat', null, jsonb_build_object(
+        'heads', audit.chain_heads(beat.organization_id), 'incarnation', audit.incarnation(),
+        'uncaptured', (select count(distinct c.table_name) from audit.coverage c where not c.healthy)
+      )
+    );
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Appends the hourly log.heartbeat where it is due: that nothing else happened, where the chains stand, how often the log was
+restored from a backup, and how many tables are not captured whole.
+
+-- function audit.begin_archive_deletion(integer)
+CREATE OR REPLACE FUNCTION audit.begin_archive_deletion(log integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  perform audit.await_purge();
+  update audit.logs l set archive_deletion_began_at = coalesce(l.archive_deletion_began_at, clock_timestamp())
+  where l.id = begin_archive_deletion.log and l.id in (select e.log from audit.expired_logs() e);
+  if not found then
+    return false;
+  end if;
+  -- A second archive that has not caught up would wait for files that are going.
+  delete from audit.receiver_logs d using audit.receivers r
+  where r.id = d.receiver and r.kind = 'mirror' and d.log = begin_archive_deletion.log;
+  return true;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Whether files of a log's archive may be removed now, which is noted. Asked before every batch: a hold stops it.
+
+-- function audit.begin_restore()
+CREATE OR REPLACE FUNCTION audit.begin_restore()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_installed jsonb;
+begin
+  -- Nobody writes from here on, until all is there or nothing.
+  lock table public.audit_logs in share row exclusive mode;
+  if exists (select from audit.logs)
+    or exists (
+      select from public.audit_logs a
+      where not (
+        a.organization_id = audit.system_organization() and a.resource_type = 'table'
+        and a.action in ('capture.tracked', 'capture.changed', 'capture.untracked')
+      )
+    )
+  then
+    perform audit.fail('AURST', 'The log of this database is not empty.', null,
+      'A log is restored into a database where the product was just installed, before anything writes or seals.');
+  end if;
+  with gone as (
+    delete from public.audit_logs a returning a.created_at, a.chain, a.seq, a.action, a.resource_type, a.resource_id, a.details
+  )
+  select jsonb_agg(to_jsonb(g) order by g.created_at, g.chain, g.seq) into v_installed from gone g;
+  insert into audit.restores (incarnation, transaction_id, installed) values (0, pg_current_xact_id(), v_installed);
+end
+$function$
+
+owner audit_purger
+grant postgres: EXECUTE
+comment: Begins a restore, which lasts as long as the transaction: only in an empty log, and nobody else writes meanwhile.
 
 -- function audit.bounded(text,integer)
 CREATE OR REPLACE FUNCTION audit.bounded(value text, most integer)
@@ -979,6 +1975,7 @@ CREATE OR REPLACE FUNCTION audit.caller()
 RETURN COALESCE(NULLIF(NULLIF(current_setting('role'::text, true), 'none'::text), ''::text), (SESSION_USER)::text)
 
 owner postgres
+grant audit_purger: EXECUTE
 grant audit_writer: EXECUTE
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
@@ -1504,6 +2501,29 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The body of the trigger function that audit.track() creates for a table. Changes nothing.
 
+-- function audit.chain_heads(uuid)
+CREATE OR REPLACE FUNCTION audit.chain_heads(organization_id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  -- What an entry can hold: the 500 chains that were written last.
+  select jsonb_agg(jsonb_build_array(h.chain, h.seq, encode(h.hash, 'hex')) order by h.chain)
+  from (
+    select h.chain, h.seq, h.hash
+    from audit.heads h
+    where h.organization_id = chain_heads.organization_id and h.chain <> audit.log_chain() and h.seq > 0
+    order by h.last_at desc
+    limit 500
+  ) h
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Chain, position and hash of the last entries of an organisation's chains, for its heartbeat.
+
 -- function audit.chain_step(bytea,bytea,bytea)
 CREATE OR REPLACE FUNCTION audit.chain_step(state bytea, first_prev bytea, unlinked_text bytea)
  RETURNS bytea
@@ -1554,6 +2574,53 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Refuses formats that there are not.
 
+-- function audit.check_identities()
+CREATE OR REPLACE FUNCTION audit.check_identities()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_start timestamptz := clock_timestamp();
+  v_due record;
+  v_is_held boolean;
+  v_in_use bytea[];
+begin
+  loop
+    select i.organization_id, array_agg(i.identity_hash) as hashes into v_due
+    from (
+      select i.organization_id, i.identity_hash
+      from audit.identities i
+      where i.check_at <= clock_timestamp()
+      order by i.check_at
+      limit 100
+    ) i
+    group by i.organization_id
+    limit 1;
+    exit when v_due.organization_id is null;
+    v_is_held := audit.is_held(v_due.organization_id);
+    v_in_use := coalesce(
+      case when not v_is_held then audit.identities_in_use(v_due.organization_id, v_due.hashes) end, '{}'
+    );
+    delete from audit.identities i
+    where i.organization_id = v_due.organization_id and i.identity_hash = any (v_due.hashes)
+      and i.identity_hash <> all (v_in_use) and i.lookup = '' and not v_is_held;
+    update audit.identities i set
+      lookup = case when v_is_held or i.identity_hash = any (v_in_use) then i.lookup else '' end,
+      check_at = case when i.identity_hash = any (v_in_use) then null else clock_timestamp() + interval '1 day' end
+    where i.organization_id = v_due.organization_id and i.identity_hash = any (v_due.hashes);
+    -- In most batches there are few; with years of months to look through, thousands take longer than one may.
+    exit when clock_timestamp() > v_start + interval '1 second';
+  end loop;
+end
+$function$
+
+owner postgres
+grant audit_purger: EXECUTE
+grant postgres: EXECUTE
+comment: Looks for a second which identities no entry commits to any more: they are hidden from writers, and deleted a day later.
+
 -- function audit.check_request(jsonb,text[])
 CREATE OR REPLACE FUNCTION audit.check_request(request jsonb, known text[])
  RETURNS void
@@ -1601,6 +2668,96 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Refuses what entries are not sorted by.
 
+-- function audit.claim_cosigning(interval)
+CREATE OR REPLACE FUNCTION audit.claim_cosigning(lease interval DEFAULT '00:02:00'::interval)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_claimed jsonb;
+begin
+  -- One run at a time, so that none writes over the cosignatures of another.
+  perform from audit.receivers r where r.kind = 'witness' order by r.id for no key update;
+  if exists (select from audit.receivers r where r.kind = 'witness' and r.lease_until >= clock_timestamp()) then
+    return null;
+  end if;
+  with asked as (
+    update audit.receivers r set
+      lease = gen_random_uuid(), lease_until = clock_timestamp() + claim_cosigning.lease, tried_at = clock_timestamp()
+    from audit.owed_checkpoints o
+    where o.receiver = r.id and o.kind = 'witness' and o.due
+    returning r.name, r.lease, o.log, o.size, o.delivered
+  )
+  select jsonb_build_object(
+    'log', l.id, 'origin', l.origin, 'size', c.size, 'note', c.note,
+    'witnesses', jsonb_agg(jsonb_build_object('name', a.name, 'lease', a.lease, 'size', a.delivered) order by a.name)
+  )
+  into v_claimed
+  from asked a
+  join audit.logs l on l.id = a.log
+  join audit.checkpoints c on c.log = l.id and c.size = a.size
+  group by l.id, c.log, c.size;
+  return v_claimed;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Gives a run the anchor log's newest checkpoint and the witnesses to be asked for their cosignatures, with the size that
+each has cosigned; null where none is due.
+
+-- function audit.claim_delivery(text,text,interval)
+CREATE OR REPLACE FUNCTION audit.claim_delivery(kind text, name text, lease interval DEFAULT '00:02:00'::interval)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_receiver int;
+  v_log int;
+  v_lease uuid := gen_random_uuid();
+begin
+  select r.id into v_receiver from audit.receivers r
+  where r.kind = claim_delivery.kind and r.name = claim_delivery.name and r.disabled_at is null
+    and r.lease_until < clock_timestamp() and r.next_try_at <= clock_timestamp()
+  for no key update skip locked;
+  -- The anchor log first, which stands for all; then who waits longest.
+  select l.id into v_log from audit.logs l where l.organization_id = audit.system_organization() and l.month is null;
+  if not exists (select from audit.owed_checkpoints o where o.receiver = v_receiver and o.log = v_log and o.due) then
+    v_log := null;
+    select d.log into v_log from audit.receiver_logs d
+    where d.receiver = v_receiver and d.newest > d.size and d.next_try_at <= clock_timestamp()
+    order by d.delivered_at nulls first, d.log
+    limit 1;
+  end if;
+  if v_log is null then
+    return null;
+  end if;
+  update audit.receivers r set
+    lease = v_lease, lease_until = clock_timestamp() + claim_delivery.lease, tried_at = clock_timestamp()
+  where r.id = v_receiver;
+  return (
+    select jsonb_build_object(
+      'lease', v_lease, 'log', l.id, 'origin', l.origin,
+      'folder', case when l.month is null then 'anchor' else l.organization_id || '/' || to_char(l.month, 'YYYY-MM') end,
+      'size', c.size, 'note', c.note, 'published_at', audit.instant_text(c.published_at), 'copied', d.copied
+    )
+    from audit.receiver_logs d
+    join audit.logs l on l.id = d.log
+    join audit.checkpoints c on c.log = d.log and c.size = d.newest
+    where d.receiver = v_receiver and d.log = v_log
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Gives a run one checkpoint to hand to a receiver, which it has for itself until it says what became of it, or the lease
+is over; null where nothing is due.
+
 -- function audit.claim_export(interval)
 CREATE OR REPLACE FUNCTION audit.claim_export(lease interval DEFAULT '00:05:00'::interval)
  RETURNS jsonb
@@ -1634,6 +2791,128 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Takes an export from the queue for a while; null if none waits. For audit-jobs.
+
+-- function audit.claim_log(text,interval,integer,boolean)
+CREATE OR REPLACE FUNCTION audit.claim_log(base text, lease interval DEFAULT '00:02:00'::interval, most_entries integer DEFAULT 10000, due_now boolean DEFAULT false)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_log int;
+  v_organization uuid;
+begin
+  -- What an earlier run left comes first.
+  select l.id into v_log from audit.logs l
+  where l.sequenced > l.published and l.lease_until < clock_timestamp()
+  order by l.lease_until, l.sealed_at nulls first
+  limit 1
+  for update skip locked;
+  if v_log is null then
+    for v_organization in select audit.due_organizations(claim_log.due_now) loop
+      v_log := audit.open_log(v_organization, claim_log.base);
+      if v_log is not null then
+        perform audit.beat(v_organization);
+        perform audit.sequence_entries(v_log, claim_log.most_entries);
+      end if;
+      exit when exists (select from audit.logs l where l.id = v_log and l.sequenced > l.published);
+      v_log := null;
+    end loop;
+  end if;
+
+  update audit.logs l set lease = gen_random_uuid(), lease_until = clock_timestamp() + claim_log.lease where l.id = v_log;
+  return (
+    select jsonb_build_object(
+      'lease', l.lease, 'log', l.id, 'organization_id', l.organization_id, 'origin', l.origin,
+      'folder', case when l.month is null then 'anchor' else l.organization_id || '/' || to_char(l.month, 'YYYY-MM') end,
+      'published', l.published, 'note', c.note, 'frontier', encode(c.frontier, 'hex'),
+      -- A root that was recorded is signed and published before the next one.
+      'size', case when l.size > l.published then l.size else l.sequenced end
+    )
+    from audit.logs l
+    left join audit.checkpoints c on c.log = l.id and c.size = l.published
+    where l.id = v_log
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Gives a run of the job "seal" one log with work to do, for as long as the lease: what an earlier run left, else the
+organisation that waits longest, with new indexes given. Null where nothing is due. base: first part of the names of new logs.
+
+-- function audit.claim_reading(interval,integer)
+CREATE OR REPLACE FUNCTION audit.claim_reading(patience interval DEFAULT '01:00:00'::interval, most_entries integer DEFAULT 5000)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_reading audit.readings;
+  v_log audit.logs;
+  v_to bigint;
+begin
+  -- Who waits longest comes first, so logs take turns. That two runs read the same does no harm, so this is no lock: it
+  -- only keeps them from it, and from trying every time what has just failed.
+  insert into audit.readings as r (log, again, next_at)
+  select d.log, d.again, clock_timestamp() + interval '1 minute'
+  from audit.due_readings(claim_reading.patience) d
+  order by d.since, d.again
+  limit 1
+  on conflict on constraint readings_pkey do update set
+    next_at = excluded.next_at,
+    size = case when r.again and r.ended_at is not null then 0 else r.size end,
+    frontier = case when r.again and r.ended_at is not null then ''::bytea else r.frontier end,
+    begun_at = case when r.again and r.ended_at is not null then clock_timestamp() else r.begun_at end,
+    ended_at = null
+  returning r.* into v_reading;
+  if v_reading.log is null then
+    return null;
+  end if;
+  select l.* into v_log from audit.logs l where l.id = v_reading.log;
+  -- To a checkpoint: only there is a root to compare.
+  v_to := coalesce(
+    (
+      select max(c.size) from audit.checkpoints c
+      where c.log = v_log.id and c.size > v_reading.size
+        and c.size <= least(v_log.published, v_reading.size + claim_reading.most_entries)
+    ),
+    (select min(c.size) from audit.checkpoints c where c.log = v_log.id and c.size > v_reading.size and c.size <= v_log.published),
+    v_log.published
+  );
+  return jsonb_build_object(
+    'log', v_log.id, 'again', v_reading.again, 'organization_id', v_log.organization_id, 'origin', v_log.origin,
+    'folder', case when v_log.month is null then 'anchor' else v_log.organization_id || '/' || to_char(v_log.month, 'YYYY-MM') end,
+    'size', v_reading.size, 'frontier', encode(v_reading.frontier, 'hex'), 'to', v_to, 'published', v_log.published,
+    -- The last of each bundle's: every signature costs.
+    'checkpoints', (
+      select coalesce(jsonb_agg(jsonb_build_object('size', c.size, 'note', c.note, 'frontier', encode(c.frontier, 'hex'))), '[]')
+      from (
+        select distinct on ((c.size / 256)) c.size, c.note, c.frontier
+        from audit.checkpoints c
+        where c.log = v_log.id and c.size > v_reading.size and c.size <= v_to
+        order by c.size / 256, c.size desc
+      ) c
+    ) || (
+      select coalesce(jsonb_agg(jsonb_build_object('size', c.size, 'note', c.note, 'frontier', encode(c.frontier, 'hex'))), '[]')
+      from audit.checkpoints c
+      where c.log = v_log.id and c.size = v_reading.size
+    ),
+    'findings', (
+      select coalesce(jsonb_agg(jsonb_build_object('kind', f.kind, 'subject', f.subject)), '[]')
+      from audit.findings f
+      where f.organization_id = v_log.organization_id and f.resolved_at is null
+        and (f.kind = 'entry_altered' or starts_with(f.kind, 'archive_'))
+    )
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Gives a run of the job "read-back" one log to read on, from a checkpoint to another about so many entries further; null where nothing is due.
 
 -- function audit.close_export_part(jsonb)
 CREATE OR REPLACE FUNCTION audit.close_export_part(request jsonb)
@@ -1688,6 +2967,24 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Notes size and digest of a part that was sent or stored.
+
+-- function audit.close_restore(integer,jsonb)
+CREATE OR REPLACE FUNCTION audit.close_restore(incarnation integer, details jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select audit.require_restoring();
+  update audit.restores r set
+    incarnation = close_restore.incarnation, details = close_restore.details, ended_at = clock_timestamp(), transaction_id = null
+  where r.incarnation = 0
+  returning r.installed;
+$function$
+
+owner audit_purger
+grant postgres: EXECUTE
+comment: Ends a restore, and answers what installing had recorded.
 
 -- function audit.column_json(text,text,oid)
 CREATE OR REPLACE FUNCTION audit.column_json(alias text, name text, type oid)
@@ -2275,7 +3572,7 @@ begin
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
   exception when check_violation or not_null_violation then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off") and query_text (true, false).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days) backup_days (0 to 90 days; 0: no backups), api_access (the share of routine API requests that are recorded, 0 to 1) and own_actions (what clients may report of themselves, like ["report.*"]); lockout (false, or {"failures": 5, "minutes": 15}).');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.
@@ -2429,6 +3726,92 @@ grant service_role: EXECUTE
 comment: The actor and request of the current statement: user id, kind of actor, e-mail, IP address,
 user agent, request id, and the chain that the connection writes.
 
+-- function audit.continue_backups()
+CREATE OR REPLACE FUNCTION audit.continue_backups()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_newest timestamptz := (select max(b.made_at) from audit.backups b where b.deleted_at is null);
+  v_request bigint;
+begin
+  if audit.setting('backup_days')::int = 0 or v_newest > clock_timestamp() - interval '1 day' then
+    return null;
+  end if;
+  v_request := audit.call_jobs('backup');
+  -- Where nobody can be called there is nothing to miss.
+  if v_request is not null
+    and coalesce(v_newest, (select min(l.opened_at) from audit.logs l)) < clock_timestamp() - interval '2 days'
+  then
+    perform audit.note_finding(audit.system_organization(), 'backup_missed', 'backup', jsonb_build_object('newest', v_newest));
+  end if;
+  return v_request;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has the day's backup made; does nothing where it is made. That there was none for two days is a finding.
+
+-- function audit.continue_collecting()
+CREATE OR REPLACE FUNCTION audit.continue_collecting()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  -- The function knows whether it is set up; where it is not, it says so once an hour (audit.pause_collecting()).
+  if exists (select from audit.log_cursors c where c.next_at <= clock_timestamp() and c.lease_until < clock_timestamp())
+    or not exists (select from audit.log_cursors)
+  then
+    return audit.call_jobs('collect-logs');
+  end if;
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Has the project's logs fetched; does nothing where none is due.
+
+-- function audit.continue_deliveries()
+CREATE OR REPLACE FUNCTION audit.continue_deliveries()
+ RETURNS bigint
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select count(audit.call_jobs(j.job))
+  from (
+    select distinct case r.kind when 'mirror' then 'mirror' when 'witness' then 'witness' else 'deliver-checkpoints' end
+    from audit.receivers r
+    where exists (select from audit.owed_checkpoints o where o.receiver = r.id and o.due)
+  ) j (job)
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has checkpoints handed to whom outside they are owed; answers how many jobs that took, none where everybody has the newest.
+
+-- function audit.continue_expiring()
+CREATE OR REPLACE FUNCTION audit.continue_expiring()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1)) then
+    return audit.call_jobs('expire');
+  end if;
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has the files of expired archives and exports removed; does nothing where nothing is expired.
+
 -- function audit.continue_exports()
 CREATE OR REPLACE FUNCTION audit.continue_exports()
  RETURNS bigint
@@ -2449,6 +3832,111 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Has exports that wait in the queue made; does nothing where none waits.
+
+-- function audit.continue_manifests()
+CREATE OR REPLACE FUNCTION audit.continue_manifests()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null) then
+    return audit.call_jobs('manifests');
+  end if;
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Has manifests of exports that are done signed; does nothing where all are.
+
+-- function audit.continue_reading_back()
+CREATE OR REPLACE FUNCTION audit.continue_reading_back()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if exists (select from audit.due_readings()) then
+    return audit.call_jobs('read-back');
+  end if;
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has the archive read back where something is due; does nothing where nothing is.
+
+-- function audit.continue_sealing()
+CREATE OR REPLACE FUNCTION audit.continue_sealing()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if exists (select from audit.logs l where l.sequenced > l.published and l.lease_until < clock_timestamp())
+    or exists (select from audit.due_organizations())
+  then
+    return audit.call_jobs('seal');
+  end if;
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has what is due sealed; does nothing where nothing is.
+
+-- function audit.continue_verification(bigint,interval,interval)
+CREATE OR REPLACE FUNCTION audit.continue_verification(most_entries bigint DEFAULT 100000, at_most interval DEFAULT '00:00:05'::interval, cycle interval DEFAULT '1 day'::interval)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_start timestamptz := clock_timestamp();
+  v_steps int := 0;
+  v_verification audit.verifications;
+begin
+  loop
+    -- What was begun comes first, then who was never verified, then whose round is longest ago.
+    insert into audit.verifications as v (organization_id)
+    select o.organization_id
+    from (
+      select distinct h.organization_id from audit.heads h
+    ) o
+    left join audit.verifications v on v.organization_id = o.organization_id
+    where v.organization_id is null or v.ended_at is null or v.begun_at <= clock_timestamp() - continue_verification.cycle
+    order by v.ended_at is null and v.organization_id is not null desc, v.begun_at nulls first
+    limit 1
+    on conflict on constraint verifications_pkey do update set
+      resume = case when v.ended_at is null then v.resume end,
+      log = case when v.ended_at is null then v.log end,
+      broken = case when v.ended_at is null then v.broken else 0 end,
+      begun_at = case when v.ended_at is null then v.begun_at else clock_timestamp() end,
+      ended_at = null
+    returning v.* into v_verification;
+    exit when v_verification.organization_id is null;
+    v_verification := audit.verify_on(v_verification, continue_verification.most_entries);
+    update audit.verifications v set
+      resume = v_verification.resume, log = v_verification.log, broken = v_verification.broken, ended_at = v_verification.ended_at,
+      was_verified = v_verification.was_verified, verified_at = v_verification.verified_at
+    where v.organization_id = v_verification.organization_id;
+    v_steps := v_steps + 1;
+    exit when clock_timestamp() >= v_start + continue_verification.at_most;
+  end loop;
+  return v_steps;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Verifies on for a few seconds, every organisation once a cycle: its chains by audit.verify(), then its logs. What is broken
+becomes a finding. Answers how many steps it took, 0 where all were verified within the cycle.
 
 -- function audit.convert_query(jsonb)
 CREATE OR REPLACE FUNCTION audit.convert_query(request jsonb)
@@ -2941,6 +4429,111 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The list of expressions that map a row (n, o) to an audit.draft for an insert, update or delete.
 
+-- function audit.drop_empty_partition()
+CREATE OR REPLACE FUNCTION audit.drop_empty_partition()
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET lock_timeout TO '50ms'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  v_partition text;
+  v_is_empty boolean;
+begin
+  for v_partition in
+    select audit.qualified_name(r.partition) from audit.partition_ranges() r
+    where r.to_time <= date_trunc('month', clock_timestamp(), 'UTC')
+    order by r.from_time
+  loop
+    execute format('select not exists (select from %s)', v_partition) into v_is_empty;
+    continue when not v_is_empty;
+    execute format('alter table public.audit_logs detach partition %s', v_partition);
+    -- Looked at again where nobody can write to it: a clock that was set back must not lose an entry.
+    execute format('select not exists (select from %s)', v_partition) into v_is_empty;
+    if not v_is_empty then
+      perform audit.fail('AUIMM', format('Entries were written to %s meanwhile.', v_partition));
+    end if;
+    execute format('drop table %s', v_partition);
+    return v_partition;
+  end loop;
+  return null;
+exception when lock_not_available or sqlstate 'AUIMM' then
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Drops the oldest partition of a month that is over and of which all entries were purged; null where there is none, or
+where somebody reads the log at this moment. pg_cron runs it.
+
+-- function audit.due_organizations(boolean)
+CREATE OR REPLACE FUNCTION audit.due_organizations(due_now boolean DEFAULT false)
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select d.organization_id
+  from (
+    select w.organization_id, sum(w.to_seq - w.from_seq + 1) as entries, min(w.since) as since
+    from audit.waiting_chains() w
+    group by w.organization_id
+    union all
+    -- A log that says nothing for an hour says that nothing happened.
+    select h.organization_id, 0, h.last_at
+    from audit.heads h
+    where h.chain = audit.log_chain() and h.last_at <= clock_timestamp() - interval '1 hour'
+  ) d
+  where due_organizations.due_now or d.entries = 0 or d.entries >= 256
+    -- A clock that was set back must not keep entries waiting.
+    or d.since not between clock_timestamp() - make_interval(secs => (audit.setting('seal_after', d.organization_id))::double precision)
+      and clock_timestamp()
+  group by d.organization_id
+  order by min(d.since)
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Organisations to be sealed, the longest waiting first: 256 entries, or one that waited as long as the setting seal_after,
+or an hour of silence.
+
+-- function audit.due_readings(interval,interval)
+CREATE OR REPLACE FUNCTION audit.due_readings(patience interval DEFAULT '01:00:00'::interval, cycle interval DEFAULT '7 days'::interval)
+ RETURNS TABLE(log integer, again boolean, since timestamp with time zone)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  return query
+  select l.id, a.again, greatest(coalesce(r.next_at, '-infinity'), case when a.again then coalesce(r.ended_at, l.opened_at) end)
+  from audit.logs l
+  cross join (values (false), (true)) a (again)
+  left join audit.readings r on r.log = l.id and r.again = a.again
+  where l.published > 0 and coalesce(r.next_at, '-infinity') <= clock_timestamp()
+    and l.archive_deletion_began_at is null -- past its retention
+    and case
+      when a.again then
+        r.ended_at is null and r.log is not null
+        or coalesce(r.begun_at, l.opened_at) <= clock_timestamp() - due_readings.cycle
+      -- Full bundles at once; a partial one, which the next checkpoint replaces, only now and then.
+      when l.published / 256 > coalesce(r.size, 0) / 256 then true
+      when l.published > coalesce(r.size, 0) then coalesce(r.ended_at, '-infinity') <= clock_timestamp() - due_readings.patience
+      -- That of a log that is closed stays.
+      else coalesce(r.ended_at, '-infinity') < l.closed_at
+    end;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Logs with something to read back: new full bundles, a partial one that was read the patience ago, and every log again once a cycle.
+
 -- function audit.either(audit.compiled_query[])
 CREATE OR REPLACE FUNCTION audit.either(sides audit.compiled_query[])
  RETURNS audit.compiled_query
@@ -2968,6 +4561,64 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The query that one of several is met.
+
+-- function audit.enable_receiver(text,text)
+CREATE OR REPLACE FUNCTION audit.enable_receiver(kind text, name text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  update audit.receivers r set disabled_at = null, attempts = 0, next_try_at = '-infinity', last_error = null
+  where r.kind = enable_receiver.kind and r.name = enable_receiver.name;
+  if not found then
+    perform audit.fail('AUARG', format('There is no %s named %s.', enable_receiver.kind, enable_receiver.name), null,
+      'audit.outside lists them; those that are new appear when the functions have run.');
+  end if;
+  return audit.resolve_finding(audit.system_organization(), 'receiver_gone', enable_receiver.name);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has a receiver that said it is gone, or failed often, asked again at once; answers whether that was a finding.
+
+-- function audit.end_restore(integer,jsonb,jsonb,jsonb)
+CREATE OR REPLACE FUNCTION audit.end_restore(incarnation integer, details jsonb, organizations jsonb, tables jsonb)
+ RETURNS text[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_installed jsonb;
+  v_table record;
+  v_missing text[] := '{}';
+begin
+  perform audit.compile_ip_setting();
+  -- Searches find entries by reading them until the index is made again.
+  perform audit.rebuild_search_index();
+  v_installed := audit.close_restore(end_restore.incarnation, end_restore.details);
+  perform audit.record(o.organization_id, 'log.restored', 'log', null, o.details)
+  from jsonb_to_recordset(end_restore.organizations) o (organization_id uuid, details jsonb);
+  perform audit.record(null, i.action, i.resource_type, i.resource_id, i.details)
+  from jsonb_to_recordset(v_installed) i (action text, resource_type text, resource_id text, details jsonb);
+  for v_table in select t.table_name, t.options from jsonb_to_recordset(end_restore.tables) t (table_name text, options jsonb) loop
+    if to_regclass(v_table.table_name) is null then
+      v_missing := v_missing || v_table.table_name;
+    else
+      perform audit.track(v_table.table_name, v_table.options);
+    end if;
+  end loop;
+  perform audit.refresh_capture();
+  return v_missing;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Ends a restore: from here on the log goes on. Leaves a log.restored entry in each organisation's log, and tracks the tables
+of the backup; answers those that are not there.
 
 -- function audit.ensure_partitions(integer)
 CREATE OR REPLACE FUNCTION audit.ensure_partitions(ahead integer DEFAULT 3)
@@ -3045,6 +4696,38 @@ owner postgres
 grant postgres: EXECUTE
 comment: Makes the log's partitions for this month and the given number of months ahead; returns how many were missing.
 
+-- function audit.ensure_partitions_since(date)
+CREATE OR REPLACE FUNCTION audit.ensure_partitions_since(month date)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_month date;
+  v_name text;
+begin
+  for v_month in
+    select g::date
+    from generate_series(ensure_partitions_since.month, date_trunc('month', clock_timestamp() at time zone 'utc'), interval '1 month') g
+    where not exists (
+      select from audit.partition_ranges() r
+      where (g::date::text || ' 00:00:00+00')::timestamptz >= r.from_time and (g::date::text || ' 00:00:00+00')::timestamptz < r.to_time
+    )
+  loop
+    v_name := format('audit_logs_%s', to_char(v_month, 'YYYY_MM'));
+    execute format(
+      'create table public.%I partition of public.audit_logs for values from (%L) to (%L)',
+      v_name, v_month::text || ' 00:00:00+00', (v_month + interval '1 month')::date::text || ' 00:00:00+00'
+    );
+    perform audit.secure_partition(format('public.%I', v_name)::regclass);
+  end loop;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Makes the log's partitions of past months, where they are missing.
+
 -- function audit.entries_before(uuid,integer)
 CREATE OR REPLACE FUNCTION audit.entries_before(export uuid, part integer)
  RETURNS bigint
@@ -3108,6 +4791,25 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Entries as the API shows them, in order, with the identities that the caller may see.
 
+-- function audit.entry_at(integer,bigint)
+CREATE OR REPLACE FUNCTION audit.entry_at(log integer, index bigint)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select concat(r.chain, '-', r.from_seq + entry_at.index - r.start)
+  from audit.log_ranges r
+  where r.log = entry_at.log and r.start <= entry_at.index
+  order by r.start desc
+  limit 1
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The name of the entry that stands at an index of a log.
+
 -- function audit.entry_json(public.audit_logs,text,text,text)
 CREATE OR REPLACE FUNCTION audit.entry_json(entry public.audit_logs, email text, ip_address text, user_agent text)
  RETURNS jsonb
@@ -3120,6 +4822,37 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: An entry as the API shows it.
+
+-- function audit.entry_proof(jsonb)
+CREATE OR REPLACE FUNCTION audit.entry_proof(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+  v_entry public.audit_logs;
+  v_place jsonb;
+begin
+  perform audit.check_request(request, array['organization_id', 'name']);
+  v_organization := audit.requested_organization(request);
+  v_entry := audit.find_entry(v_organization, request ->> 'name');
+  v_place := audit.place_in_log(v_organization, v_entry.chain, v_entry.seq);
+  if v_place is null then
+    perform audit.fail('AUPND', format('The entry %s is not sealed yet.', request ->> 'name'), null,
+      'Sealing takes a minute: ask again then.');
+  end if;
+  return v_place || jsonb_build_object('hash', encode(v_entry.hash, 'hex'), 'entry_text', audit.entry_text(v_entry));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What a receipt is made of: the place of an entry that the caller may read, its newest checkpoint, hash and text. AUPND while
+it is not sealed.
 
 -- function audit.entry_text(public.audit_logs)
 CREATE OR REPLACE FUNCTION audit.entry_text(entry public.audit_logs)
@@ -3147,6 +4880,33 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The entry text of format version 1: one line of JSON with its fields in a fixed order.
+
+-- function audit.erase_again(uuid,timestamp with time zone,jsonb)
+CREATE OR REPLACE FUNCTION audit.erase_again(organization_id uuid, erased_at timestamp with time zone, details jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_subject uuid := audit.as_uuid(erase_again.details ->> 'subject');
+begin
+  delete from audit.identities i
+  where i.organization_id = erase_again.organization_id and (
+    encode(i.identity_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.identities[*]')))
+    or i.user_id = v_subject and i.created_at <= erase_again.erased_at
+  );
+  delete from audit.personal_values v
+  where v.organization_id = erase_again.organization_id and (
+    encode(v.value_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.personal_values[*]')))
+    or v.subject_id = v_subject and v.created_at <= erase_again.erased_at
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Erases what a subject.erased entry says was erased: the hashes in "identities" and "personal_values", and all of "subject" up to then.
 
 -- function audit.exact_number(numeric)
 CREATE OR REPLACE FUNCTION audit.exact_number(value numeric)
@@ -3178,6 +4938,57 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The triggers that a tracked table carries.
+
+-- function audit.expired_exports(integer)
+CREATE OR REPLACE FUNCTION audit.expired_exports(at_most integer DEFAULT 1000)
+ RETURNS TABLE(export uuid, folder text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select x.id, case
+      -- A part may have been stored by a run that died before it said so; what was streamed never lay in Storage.
+      when x.state not in ('streaming', 'done') or exists (
+        select from audit.export_parts p where p.export = x.id and p.path is not null
+      ) then concat(x.organization_id, '/', x.id)
+    end
+  from audit.exports x
+  where x.requested_at < clock_timestamp() - interval '30 days' and not audit.is_held(x.organization_id)
+  order by x.requested_at
+  limit at_most
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Exports of more than 30 days ago that are not held, and the folder of bucket audit-exports that is to go with each; null
+where Storage never had any of it.
+
+-- function audit.expired_logs()
+CREATE OR REPLACE FUNCTION audit.expired_logs()
+ RETURNS TABLE(log integer, organization_id uuid, origin text, folder text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select l.id, l.organization_id, l.origin, concat(l.organization_id, '/', to_char(l.month, 'YYYY-MM'))
+  from audit.logs l
+  cross join lateral audit.retention_of(l.organization_id) t
+  where l.closed_at is not null and l.month is not null and l.published = l.sequenced and l.archive_deleted_at is null
+    and l.last_at < date_trunc('day', clock_timestamp() - make_interval(days => t.archive_days), 'UTC')
+    and not audit.is_held(l.organization_id)
+    and not exists (
+      select from audit.log_ranges r
+      left join audit.chain_bounds b on b.organization_id = r.organization_id and b.chain = r.chain
+      where r.log = l.id and r.to_seq > coalesce(b.seq, 0)
+    )
+  order by l.month, l.id
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Closed logs whose archive is past its retention and not held, with the folder that is to go, the oldest first.
 
 -- function audit.export_columns(text)
 CREATE OR REPLACE FUNCTION audit.export_columns(format text)
@@ -3213,6 +5024,41 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What a select has of an entry e and its identity i in an export.
 
+-- function audit.export_manifest(audit.exports)
+CREATE OR REPLACE FUNCTION audit.export_manifest(export audit.exports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'version', 1, 'export', (export_manifest.export).id, 'organization_id', (export_manifest.export).organization_id,
+    'format', (export_manifest.export).format, 'query', audit.format_node((export_manifest.export).filter),
+    'filter', (export_manifest.export).filter, 'until', audit.instant_text((export_manifest.export).until),
+    'complete', (export_manifest.export).state = 'done', 'entries', coalesce(sum(p.entries), 0),
+    'first', (array_agg(p.first order by p.part))[1], 'last', (array_agg(p.last order by p.part desc))[1],
+    'parts', coalesce(jsonb_agg(jsonb_build_object(
+      'part', p.part, 'entries', p.entries, 'bytes', p.bytes, 'sha256', p.sha256, 'first', p.first, 'last', p.last
+    ) order by p.part), '[]'),
+    'checkpoint', (
+      select c.note
+      from audit.logs l
+      join audit.checkpoints c on c.log = l.id and c.size = l.published
+      where l.organization_id = (export_manifest.export).organization_id and l.month is not null and l.published > 0
+      order by l.month desc
+      limit 1
+    )
+  )
+  from audit.export_parts p
+  where p.export = (export_manifest.export).id
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What an export is: filter, parts with their digests, and the checkpoint under which its entries stand.
+
 -- function audit.export_status(jsonb)
 CREATE OR REPLACE FUNCTION audit.export_status(request jsonb)
  RETURNS jsonb
@@ -3243,19 +5089,7 @@ begin
       where (p.value ->> 'complete')::boolean
     ),
     'parts', v_parts,
-    'manifest', jsonb_build_object(
-      'version', 1, 'export', v_export.id, 'organization_id', v_export.organization_id, 'format', v_export.format,
-      'query', audit.format_node(v_export.filter), 'filter', v_export.filter,
-      'until', audit.instant_text(v_export.until), 'complete', v_export.state = 'done',
-      'entries', (select coalesce(sum((p.value ->> 'entries')::bigint), 0) from jsonb_array_elements(v_parts) p),
-      'first', v_parts -> 0 -> 'first', 'last', v_parts -> -1 -> 'last',
-      'parts', (
-        select coalesce(jsonb_agg(p.value - 'path' - 'complete' order by p.n), '[]')
-        from jsonb_array_elements(v_parts) with ordinality p (value, n)
-      ),
-      'checkpoint', null, 'signature', null,
-      'signature_note', 'Unsigned: this project does not sign checkpoints yet.'
-    )
+    'manifest', coalesce(v_export.manifest::jsonb, audit.export_manifest(v_export)), 'manifest_note', v_export.manifest_note
   );
 end
 $function$
@@ -3283,10 +5117,53 @@ end
 $function$
 
 owner postgres
+grant audit_purger: EXECUTE
+grant audit_writer: EXECUTE
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Raises an error with one of the codes of audit.error_codes: the message names the cause, the hint the way out.
+
+-- function audit.fail_delivery(uuid,integer,text,double precision,boolean,boolean)
+CREATE OR REPLACE FUNCTION audit.fail_delivery(lease uuid, log integer, error text, retry_after double precision DEFAULT 0, of_log boolean DEFAULT false, gone boolean DEFAULT false)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_receiver audit.receivers;
+begin
+  if fail_delivery.of_log then
+    update audit.receiver_logs d set
+      next_try_at = clock_timestamp() + interval '10 minutes', last_error = fail_delivery.error
+    from audit.receivers r
+    where r.lease = fail_delivery.lease and d.receiver = r.id and d.log = fail_delivery.log;
+    update audit.receivers r set lease_until = '-infinity' where r.lease = fail_delivery.lease;
+    return;
+  end if;
+  update audit.receivers r set
+    attempts = r.attempts + 1, last_error = fail_delivery.error, lease_until = '-infinity',
+    -- 10 s, 20 s, 40 s … and at last every hour, or when it asked for it, if that is not the end of time.
+    next_try_at = clock_timestamp() + make_interval(secs => greatest(
+      least(10 * 2 ^ least(r.attempts, 10), 3600), least(fail_delivery.retry_after, 86400)
+    )),
+    disabled_at = case when fail_delivery.gone then coalesce(r.disabled_at, clock_timestamp()) else r.disabled_at end
+  where r.lease = fail_delivery.lease
+  returning r.* into v_receiver;
+  if v_receiver.disabled_at is not null then
+    perform audit.note_finding(
+      audit.system_organization(), 'receiver_gone', v_receiver.name,
+      jsonb_build_object('receiver', v_receiver.kind, 'error', fail_delivery.error)
+    );
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes why a receiver did not take a checkpoint, and ends the lease. It is left alone for a while, the longer the more
+often; of_log: only this log is, because the reason is not the receiver's; gone: for good, which is a finding.
 
 -- function audit.fail_export(jsonb)
 CREATE OR REPLACE FUNCTION audit.fail_export(request jsonb)
@@ -3324,6 +5201,37 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Raises AUQRY; its detail says where: {"position": 17} in the string, or {"path": "/and/1"} in the tree.
+
+-- function audit.find_entry(uuid,text)
+CREATE OR REPLACE FUNCTION audit.find_entry(organization_id uuid, name text)
+ RETURNS public.audit_logs
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_entry public.audit_logs;
+begin
+  if coalesce(find_entry.name, '') !~ '^\d{1,9}-\d{1,18}$' then
+    perform audit.fail('AUARG', 'An entry is named by chain and position: 3-17.');
+  end if;
+  select a.* into v_entry
+  from public.audit_logs a
+  where a.organization_id = find_entry.organization_id and a.chain = split_part(find_entry.name, '-', 1)::int
+    and a.seq = split_part(find_entry.name, '-', 2)::bigint;
+  if not found then
+    perform audit.fail('AUNOT', format('There is no entry %s that you may read.', find_entry.name));
+  end if;
+  return v_entry;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The entry of a name like 3-17, as far as the caller may read it; raises AUNOT else.
 
 -- function audit.find_export(uuid)
 CREATE OR REPLACE FUNCTION audit.find_export(id uuid)
@@ -3420,6 +5328,21 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The details within `most` bytes: the largest values replaced by {"cut": {"bytes": …, "sha256": …}}, never silently.
+
+-- function audit.forget_exports(uuid[])
+CREATE OR REPLACE FUNCTION audit.forget_exports(exports uuid[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  delete from audit.exports x
+  using audit.expired_exports(null) e
+  where x.id = e.export and x.id = any (forget_exports.exports)
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Forgets expired exports of which Storage has nothing any more.
 
 -- function audit.format_node(jsonb,text)
 CREATE OR REPLACE FUNCTION audit.format_node(node jsonb, inside text DEFAULT NULL::text)
@@ -3578,6 +5501,46 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: SHA-256 of 0x00 and the entry text in UTF-8: the entry's hash, and its leaf hash by RFC 6962.
 
+-- function audit.hashes_in_log(integer,bigint,bigint)
+CREATE OR REPLACE FUNCTION audit.hashes_in_log(log integer, from_index bigint, to_index bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  return (
+    select encode(string_agg(
+      case
+        when e.entry is not null then audit.hash_of(e.entry)
+        when b.seq is not null then sha256(''::bytea)
+        else decode(repeat('00', 32), 'hex')
+      end, '' order by i.index
+    ), 'hex')
+    from generate_series(hashes_in_log.from_index, hashes_in_log.to_index - 1) i (index)
+    left join audit.log_entries(hashes_in_log.log, hashes_in_log.from_index, hashes_in_log.to_index) e on e.index = i.index
+    left join lateral (
+      select b.seq
+      from (
+        select r.* from audit.log_ranges r
+        where r.log = hashes_in_log.log and r.start <= i.index
+        order by r.start desc
+        limit 1
+      ) r
+      join audit.chain_bounds b on b.organization_id = r.organization_id and b.chain = r.chain
+        and b.seq >= r.from_seq + i.index - r.start
+      where e.entry is null
+    ) b on true
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The recomputed hashes of a log's entries, 64 hex digits each; for one that was purged SHA-256 of nothing, for one that is
+missing zeros: no entry has either.
+
 -- function audit.history(text,text,uuid,integer)
 CREATE OR REPLACE FUNCTION audit.history(resource_type text, resource_id text, organization_id uuid DEFAULT NULL::uuid, at_most integer DEFAULT 1000)
  RETURNS SETOF public.audit_events
@@ -3645,6 +5608,63 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 comment: Keeps an actor's personal data once per context and returns the commitment for the entry; null if there is none.
 
+-- function audit.identities_in_use(uuid,bytea[])
+CREATE OR REPLACE FUNCTION audit.identities_in_use(organization_id uuid, hashes bytea[])
+ RETURNS bytea[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+#variable_conflict use_column
+begin
+  return (
+    with wanted as materialized (
+      select w.hash, array(
+        select audit.search_term(audit.search_seed(identities_in_use.organization_id, m at time zone 'utc'), 'identity=' || encode(w.hash, 'hex'))
+        from generate_series(
+          date_trunc('month', (
+            select a.created_at from public.audit_logs a
+            where a.organization_id = identities_in_use.organization_id order by a.created_at limit 1
+          ) at time zone 'utc'),
+          date_trunc('month', (
+            select max(h.last_at) from audit.heads h where h.organization_id = identities_in_use.organization_id
+          ) at time zone 'utc'),
+          interval '1 month'
+        ) m
+      ) as terms
+      from (select distinct u.hash from unnest(identities_in_use.hashes) u (hash)) w
+    ),
+    -- What the index does not have yet, after a rebuild all of it, is read.
+    tail as (
+      select a.identity_hash
+      from audit.heads h
+      left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+      cross join lateral (
+        select a.identity_hash from public.audit_logs a
+        where a.organization_id = h.organization_id and a.chain = h.chain and a.seq > coalesce(p.seq, 0)
+        offset 0
+      ) a
+      where h.organization_id = identities_in_use.organization_id and h.seq > coalesce(p.seq, 0)
+    )
+    select array_agg(w.hash)
+    from wanted w
+    where exists (
+      select from audit.search_index s
+      join public.audit_logs a on a.organization_id = s.organization_id and a.created_at = s.created_at
+        and a.chain = s.chain and a.seq = s.seq
+      where s.terms && w.terms and s.organization_id = identities_in_use.organization_id and a.identity_hash = w.hash
+    ) or w.hash in (select t.identity_hash from tail t)
+  );
+end
+$function$
+
+owner postgres
+grant audit_purger: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Which of these identities an entry of the organisation commits to, found through the search index and behind it.
+
 -- function audit.identity_text(uuid,uuid,text,text,text)
 CREATE OR REPLACE FUNCTION audit.identity_text(organization_id uuid, user_id uuid, email text, ip_address text, user_agent text)
  RETURNS text
@@ -3657,6 +5677,21 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The one line of JSON that an identity's hash commits to (sql/FORMAT.md, "Identities").
+
+-- function audit.incarnation()
+CREATE OR REPLACE FUNCTION audit.incarnation()
+ RETURNS integer
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(max(r.incarnation), 1) from audit.restores r where r.ended_at is not null
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Which life of the log this is: 1, and one more with every restore from a backup.
 
 -- function audit.index_entries(integer)
 CREATE OR REPLACE FUNCTION audit.index_entries(at_most integer DEFAULT 10000)
@@ -3674,11 +5709,14 @@ begin
 
   -- A chain's entries become visible in order and without gaps, so everything up to its head is there.
   with waiting as (
-    select h.organization_id, h.chain, coalesce(p.seq, 0) as after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
-      sum(h.seq - coalesce(p.seq, 0)) over (order by h.last_at, h.organization_id, h.chain) as running
+    select h.organization_id, h.chain, f.after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - f.after) over (order by h.last_at, h.organization_id, h.chain) as running
     from audit.heads h
     left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
-    where h.seq > coalesce(p.seq, 0)
+    left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    -- What was purged before it was indexed is not waited for.
+    cross join lateral (select coalesce(greatest(p.seq, b.seq), 0) as after) f
+    where h.seq > f.after
   ),
   taken as materialized (
     select w.organization_id, w.chain, w.after, w.last_at,
@@ -3723,6 +5761,25 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A time as in the API: ISO 8601, UTC, microseconds.
+
+-- function audit.is_held(uuid)
+CREATE OR REPLACE FUNCTION audit.is_held(organization_id uuid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select exists (
+    select from audit.holds h
+    where h.organization_id in (is_held.organization_id, audit.system_organization()) and h.released_at is null
+  )
+$function$
+
+owner postgres
+grant audit_purger: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether a legal hold is on an organisation, or on the whole project.
 
 -- function audit.known_tables()
 CREATE OR REPLACE FUNCTION audit.known_tables()
@@ -3769,6 +5826,22 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The tables of an LLM application that are tracked by themselves when they stand in schema public, with their options.
 
+-- function audit.lease_checkpoint(integer,bigint,interval)
+CREATE OR REPLACE FUNCTION audit.lease_checkpoint(log integer, size bigint, lease interval DEFAULT '00:02:00'::interval)
+ RETURNS uuid
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update audit.logs l set lease = gen_random_uuid(), lease_until = clock_timestamp() + lease_checkpoint.lease
+  where l.id = lease_checkpoint.log and l.published = lease_checkpoint.size and l.lease_until < clock_timestamp()
+  returning l.lease
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has the log to oneself while its newest checkpoint is published again, so that it never replaces a newer one; null where
+there is a newer one, or a run is about to publish it. audit.record_published() ends it.
+
 -- function audit.linked_hash(bytea,bytea)
 CREATE OR REPLACE FUNCTION audit.linked_hash(unlinked_text bytea, prev_hash bytea)
  RETURNS bytea
@@ -3795,7 +5868,7 @@ begin
   perform audit.check_request(request, array['organization_id']);
   v_organization := audit.requested_organization(request);
   return jsonb_build_object('organization_id', v_organization, 'exports', coalesce((
-    select jsonb_agg(audit.export_status(jsonb_build_object('export', x.id)) - 'manifest' order by x.requested_at desc)
+    select jsonb_agg(audit.export_status(jsonb_build_object('export', x.id)) - array['manifest', 'manifest_note'] order by x.requested_at desc)
     from (
       select x.id, x.requested_at
       from audit.exports x
@@ -3813,6 +5886,176 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The newest exports of an organisation: one's own, or all for admins.
+
+-- function audit.load_rows(text,jsonb)
+CREATE OR REPLACE FUNCTION audit.load_rows(table_name text, rows jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_columns text;
+begin
+  -- What a backup of another version has more is left out, what it has less is as in new rows.
+  select string_agg(format('%I', a.attname), ', ' order by a.attnum) into v_columns
+  from pg_catalog.pg_attribute a
+  where a.attrelid = format('audit.%I', load_rows.table_name)::regclass and a.attnum > 0 and not a.attisdropped
+    and a.attidentity = '' and load_rows.rows -> 0 ? a.attname;
+  if v_columns is not null then
+    execute format(
+      'insert into audit.%1$I (%2$s) select %2$s from jsonb_populate_recordset(null::audit.%1$I, $1)', load_rows.table_name, v_columns
+    ) using load_rows.rows;
+  end if;
+end
+$function$
+
+owner postgres
+grant audit_purger: EXECUTE
+grant postgres: EXECUTE
+comment: Inserts rows of a backup into the table of that name.
+
+-- function audit.log_chain()
+CREATE OR REPLACE FUNCTION audit.log_chain()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN 999999999
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The chain of the log's own entries (log.opened, log.heartbeat), which are written where entries are sequenced and nowhere else.
+
+-- function audit.log_entries(integer,bigint,bigint)
+CREATE OR REPLACE FUNCTION audit.log_entries(log integer, from_index bigint, to_index bigint)
+ RETURNS TABLE(index bigint, entry text, hash bytea)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+  v_log audit.logs;
+begin
+  select l.* into strict v_log from audit.logs l where l.id = log_entries.log;
+  if v_log.month is null then
+    return query
+    select a.index, a.entry, audit.hash_of(a.entry)
+    from audit.anchor_entries a
+    where a.index >= log_entries.from_index and a.index < log_entries.to_index
+    order by a.index;
+    return;
+  end if;
+  return query
+  select r.start + a.seq - r.from_seq, audit.entry_text(a), a.hash
+  from audit.log_ranges r
+  cross join lateral (
+    select a.*
+    from public.audit_logs a
+    where a.organization_id = r.organization_id and a.chain = r.chain
+      and a.seq between greatest(r.from_seq, r.from_seq + log_entries.from_index - r.start)
+        and least(r.to_seq, r.from_seq + log_entries.to_index - r.start - 1)
+      and a.created_at between v_log.first_at and v_log.last_at
+  ) a
+  where r.log = v_log.id and r.start < log_entries.to_index
+    and r.start >= (
+      select max(b.start) from audit.log_ranges b where b.log = v_log.id and b.start <= log_entries.from_index
+    )
+  order by 1;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The entries of a log from one index to before another, in order: index, entry text, and the hash it was written with.
+
+-- function audit.log_leaves(integer)
+CREATE OR REPLACE FUNCTION audit.log_leaves(log integer)
+ RETURNS TABLE(index bigint, chain integer, seq bigint, kept_hash bytea, hash bytea)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET work_mem TO '64MB'
+ SET parallel_tuple_cost TO '0'
+ SET parallel_setup_cost TO '0'
+AS $function$
+#variable_conflict use_column
+declare
+  v_log audit.logs;
+begin
+  select l.* into strict v_log from audit.logs l where l.id = log_leaves.log;
+  if v_log.month is null then
+    return query
+    select i.index, null::int, null::bigint, null::bytea, audit.hash_of(a.entry)
+    from generate_series(0, v_log.size - 1) i (index)
+    left join audit.anchor_entries a on a.index = i.index;
+    return;
+  end if;
+  return query
+  with entry as (
+    select a.chain, a.seq, a.hash as kept_hash,
+      audit.hash_of(audit.entry_text(
+        a.organization_id, a.chain, a.seq, a.created_at, a.action, a.outcome, a.resource_type, a.resource_id,
+        a.created_by, a.actor_type, a.identity_hash, a.provider, a.cost, a.request_id, a.details, a.prev_hash
+      )) as hash
+    from public.audit_logs a
+    where a.organization_id = v_log.organization_id and a.created_at between v_log.first_at and v_log.last_at
+    offset 0 -- keeps the hashing down here, where it runs in parallel
+  )
+  select r.start + s.seq - r.from_seq, r.chain, s.seq, e.kept_hash, e.hash
+  from audit.log_ranges r
+  cross join lateral generate_series(r.from_seq, least(r.to_seq, r.from_seq + v_log.size - 1 - r.start)) s (seq)
+  left join entry e on e.chain = r.chain and e.seq = s.seq
+  where r.log = v_log.id;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Of each index of a log, in no order: its entry, the hash that was written with it, and the hash recomputed; null where it is gone.
+
+-- function audit.log_trees(integer)
+CREATE OR REPLACE FUNCTION audit.log_trees(log integer)
+ RETURNS TABLE(size bigint, root bytea, frontier bytea)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET work_mem TO '64MB'
+AS $function$
+  with recursive node as (
+    select 0 as height, l.index, l.hash
+    from audit.log_leaves(log_trees.log) l
+    union all
+    -- A level at a time: a node that stands alone at its end is part of no perfect subtree.
+    select n.height + 1, n.index / 2, sha256('\x01'::bytea || n.hash || n.right_hash)
+    from (
+      select n.height, n.index, n.hash, lead(n.hash) over level as right_hash, lead(true) over level as has_right
+      from node n
+      window level as (order by n.index)
+    ) n
+    where n.index % 2 = 0 and n.has_right
+  )
+  -- A tree consists of a perfect subtree of height h for each bit h of its size.
+  select c.size,
+    case when bool_and(n.hash is not null) then audit.merkle_root(n.hash order by n.height) end,
+    case when bool_and(n.hash is not null) then string_agg(n.hash, ''::bytea order by n.height desc) end
+  from (
+    select c.size, h.height, (c.size >> h.height) - 1 as index
+    from audit.checkpoints c
+    cross join generate_series(0, 62) h (height)
+    where c.log = log_trees.log and (c.size >> h.height) % 2 = 1
+  ) c
+  left join node n on n.height = c.height and n.index = c.index
+  group by c.size
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Root and frontier of a log at the size of each of its checkpoints, recomputed from the entries; null where entries are gone.
 
 -- function audit.make_cursor(uuid,text,audit."position")
 CREATE OR REPLACE FUNCTION audit.make_cursor(organization_id uuid, scope text, place audit."position")
@@ -3833,6 +6076,40 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Where a list goes on, as an opaque text that holds for one organisation and one query.
+
+-- function audit.manifest_to_sign()
+CREATE OR REPLACE FUNCTION audit.manifest_to_sign()
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_export audit.exports;
+begin
+  select x.* into v_export
+  from audit.exports x
+  where x.state = 'done' and x.manifest_note is null
+    -- The checkpoint in the manifest is over every entry that the export can have.
+    and not exists (select from audit.waiting_chains(x.organization_id) w where w.since <= x.until)
+    and not exists (select from audit.logs l where l.organization_id = x.organization_id and l.sequenced > l.published)
+  order by x.requested_at
+  limit 1
+  for update skip locked;
+  if v_export.id is null then
+    return null;
+  end if;
+  update audit.exports x set manifest = coalesce(x.manifest, audit.export_manifest(x)::text)
+  where x.id = v_export.id
+  returning x.manifest into v_export.manifest;
+  return jsonb_build_object('export', v_export.id, 'manifest', v_export.manifest);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The manifest of an export that is done, sealed and not signed yet; null where there is none.
 
 -- function audit.mapped_expression(jsonb,text)
 CREATE OR REPLACE FUNCTION audit.mapped_expression(mapping jsonb, alias text)
@@ -4033,6 +6310,25 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The organisations of a user and the role there (admin, member or viewer); generated by audit.use_membership().
 
+-- function audit.merkle_root(bytea)
+aggregate merkle_root(bytea), step audit.merkle_step, state bytea, start null
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The root over the perfect subtrees that a tree consists of, from the smallest to the largest.
+
+-- function audit.merkle_step(bytea,bytea)
+CREATE OR REPLACE FUNCTION audit.merkle_step(smaller bytea, larger bytea)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN COALESCE(sha256((('\x01'::bytea || larger) || smaller)), larger)
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The root over a perfect subtree and all that stands to its right (RFC 6962, section 2.1).
+
 -- function audit.month_condition(timestamp without time zone)
 CREATE OR REPLACE FUNCTION audit.month_condition(month timestamp without time zone)
  RETURNS text
@@ -4113,9 +6409,58 @@ $function$
 
 owner postgres
 grant audit_writer: EXECUTE
+grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The client address of an x-forwarded-for value in its usual spelling; what is no address is kept, cut to 64 characters.
+
+-- function audit.note_finding(uuid,text,text,jsonb)
+CREATE OR REPLACE FUNCTION audit.note_finding(organization_id uuid, kind text, subject text, detail jsonb DEFAULT '{}'::jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_is_new boolean;
+begin
+  insert into audit.findings as f (organization_id, kind, subject, detail)
+  values (note_finding.organization_id, note_finding.kind, note_finding.subject, note_finding.detail)
+  on conflict (organization_id, kind, subject) where resolved_at is null do update
+    set last_seen_at = clock_timestamp(), seen = f.seen + 1, detail = excluded.detail
+  returning f.seen = 1 into v_is_new;
+  if v_is_new then
+    perform audit.record(
+      note_finding.organization_id, 'verification.failed', 'finding', note_finding.subject,
+      jsonb_build_object('kind', note_finding.kind) || note_finding.detail, 'failure'
+    );
+  end if;
+  return v_is_new;
+end
+$function$
+
+owner postgres
+grant audit_purger: EXECUTE
+grant postgres: EXECUTE
+comment: Notes what a check found wrong; the first time it leaves a verification.failed entry. Answers whether it is new.
+
+-- function audit.note_text(text)
+CREATE OR REPLACE FUNCTION audit.note_text(note text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  -- Up to the last blank line: in what is turned round, the first.
+  select reverse(substr(r.turned, strpos(r.turned, E'\n\n') + 1))
+  from (values (reverse(note_text.note))) r (turned)
+  where strpos(r.turned, E'\n\n') > 0
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What the signatures of a signed note are over: all before its last blank line. Null where it has none.
 
 -- function audit.number_value(text)
 CREATE OR REPLACE FUNCTION audit.number_value(value text)
@@ -4556,6 +6901,79 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Begins a part of an export: counts it, leaves its log.exported entry, and says which statement writes it.
 
+-- function audit.open_log(uuid,text)
+CREATE OR REPLACE FUNCTION audit.open_log(organization_id uuid, base text)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_log audit.logs;
+  v_before audit.logs;
+  v_month date := date_trunc('month', clock_timestamp() at time zone 'utc');
+  v_origin text;
+begin
+  select l.* into v_log from audit.logs l
+  where l.organization_id = open_log.organization_id and l.month is not null and l.closed_at is null
+  for update skip locked;
+  if v_log.id is null and exists (
+    select from audit.logs l where l.organization_id = open_log.organization_id and l.month is not null and l.closed_at is null
+  ) or v_log.lease_until >= clock_timestamp() then
+    return null; -- another run has it
+  elsif v_log.month >= v_month then -- or the clock was set back
+    return v_log.id;
+  end if;
+
+  -- What was sequenced is published (audit.claim_log() sees to it), so the last checkpoint is final.
+  update audit.logs l set closed_at = clock_timestamp() where l.id = v_log.id;
+  select l.* into v_before from audit.logs l
+  where l.organization_id = open_log.organization_id and l.month is not null
+  order by l.month desc
+  limit 1;
+  v_origin := format('%s/%s/%s', open_log.base, open_log.organization_id, to_char(v_month, 'YYYY-MM'));
+  insert into audit.logs as l (organization_id, month, origin)
+  values (open_log.organization_id, v_month, v_origin)
+  on conflict do nothing
+  returning l.* into v_log;
+  if not found then
+    return null; -- another run was quicker
+  end if;
+
+  -- The months form one history: each begins with what the one before ended with.
+  perform audit.append_to_log_chain(open_log.organization_id, 'log.opened', v_origin, jsonb_build_object(
+    'origin', v_origin, 'incarnation', audit.incarnation(),
+    'previous', (
+      select jsonb_build_object('origin', v_before.origin, 'size', c.size, 'root', encode(c.root, 'base64'))
+      from audit.checkpoints c
+      where c.log = v_before.id and c.size = v_before.published
+    )
+  ));
+  insert into audit.log_ranges (log, start, organization_id, chain, from_seq, to_seq)
+  select v_log.id, 0, h.organization_id, h.chain, h.seq, h.seq
+  from audit.heads h
+  where h.organization_id = open_log.organization_id and h.chain = audit.log_chain();
+  update audit.logs l set sequenced = 1, first_at = h.last_at, last_at = h.last_at
+  from audit.heads h
+  where l.id = v_log.id and h.organization_id = open_log.organization_id and h.chain = audit.log_chain();
+  insert into audit.sequenced as s (organization_id, chain, seq, last_at)
+  select h.organization_id, h.chain, h.seq, h.last_at
+  from audit.heads h
+  where h.organization_id = open_log.organization_id and h.chain = audit.log_chain()
+  on conflict on constraint sequenced_pkey do update set seq = excluded.seq, last_at = excluded.last_at;
+
+  -- One anchor log for the whole deployment, from the first log on.
+  insert into audit.logs (organization_id, month, origin)
+  values (audit.system_organization(), null, open_log.base || '/anchor')
+  on conflict do nothing;
+  return v_log.id;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The organisation's log of this month, opened where it is new; null where another run has it.
+
 -- function audit.open_part(audit.exports,integer,bigint,text,text,text)
 CREATE OR REPLACE FUNCTION audit.open_part(export audit.exports, part integer, entries bigint, first text, last text, next text)
  RETURNS void
@@ -4596,6 +7014,50 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Notes a part of an export that is about to be made.
 
+-- function audit.open_restored_entries(text)
+CREATE OR REPLACE FUNCTION audit.open_restored_entries(table_name text DEFAULT 'audit.restored_entries'::text)
+ RETURNS regclass
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_name text[] := parse_ident(open_restored_entries.table_name);
+  v_table regclass;
+begin
+  if cardinality(v_name) <> 2 then
+    perform audit.fail('AUARG', format('%s is no table with its schema.', open_restored_entries.table_name), null,
+      'For example audit.restored_entries, or public.entries_of_2024.');
+  end if;
+  v_table := to_regclass(open_restored_entries.table_name);
+  if v_table is null then
+    execute format('create table %I.%I (like public.audit_logs including comments)', v_name[1], v_name[2]);
+    v_table := to_regclass(open_restored_entries.table_name);
+    execute format('comment on table %s is %L', v_table, 'Entries from the archive, verified when they were restored. Not the log: drop it when it is no longer needed.');
+    execute format('alter table %s add constraint %I primary key (organization_id, chain, seq)', v_table, v_name[2] || '_pkey');
+    execute format('create index on %s (organization_id, created_at)', v_table);
+    execute format('alter table %s enable row level security', v_table);
+    execute format('revoke all on %s from public, anon, authenticated, service_role', v_table);
+    execute format('grant select on %s to authenticated, service_role', v_table);
+    execute format(
+      $q$
+        create policy "admins and auditors read their organisation's entries" on %s for select to authenticated using (
+          organization_id = any (array(select audit.admin_organizations()))
+          or organization_id = any (array(select audit.auditor_organizations()))
+        )
+      $q$, v_table
+    );
+  elsif coalesce(pg_catalog.obj_description(v_table, 'pg_class'), '') not like 'Entries from the archive,%' then
+    perform audit.fail('AUARG', format('%s is another table.', open_restored_entries.table_name), null,
+      'Name one that is not there, or one that a restore made.');
+  end if;
+  return v_table;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The table for entries from the archive, made where it is missing: admins and auditors read those of their organisation.
+
 -- function audit.organization_of(text,text)
 CREATE OR REPLACE FUNCTION audit.organization_of(resource_type text, resource_id text)
  RETURNS uuid
@@ -4614,6 +7076,28 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The organisation under which the log last knew a resource; for rows whose parent was deleted in the same cascade.
+
+-- function audit.owe_checkpoint()
+CREATE OR REPLACE FUNCTION audit.owe_checkpoint()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  insert into audit.receiver_logs as d (receiver, log, newest)
+  select r.id, new.id, new.published
+  from audit.receivers r
+  where r.all_logs or new.month is null
+  order by r.id
+  on conflict on constraint receiver_logs_pkey do update set newest = greatest(d.newest, excluded.newest);
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Notes for whom a checkpoint is that was published.
 
 -- function audit.parse_any(audit.query_token[],integer,integer)
 CREATE OR REPLACE FUNCTION audit.parse_any(tokens audit.query_token[], INOUT n integer, depth integer, OUT node jsonb)
@@ -4721,6 +7205,30 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The tree of a query in its string form: select audit.parse_query('action:api_key.* -provider:openai cost:>0.5').
 An empty query is {"and": []}, which every entry matches.
+
+-- function audit.parsed_entries(text[])
+CREATE OR REPLACE FUNCTION audit.parsed_entries(entries text[])
+ RETURNS SETOF public.audit_logs
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select (e.j ->> 'organization_id')::uuid, (e.j ->> 'chain')::int, (e.j ->> 'seq')::bigint,
+    timestamptz 'epoch' + (e.j ->> 'created_at')::bigint * interval '1 microsecond',
+    e.j ->> 'action', e.j ->> 'outcome', e.j ->> 'resource_type', e.j ->> 'resource_id', (e.j ->> 'created_by')::uuid,
+    e.j ->> 'actor_type', decode(e.j ->> 'identity_hash', 'hex'), e.j ->> 'provider', (e.j ->> 'cost')::numeric,
+    e.j ->> 'request_id', e.j -> 'details', decode(e.j ->> 'prev_hash', 'hex'), audit.hash_of(e.text)
+  from (
+    select t.text, t.text::jsonb as j from unnest(parsed_entries.entries) t (text)
+    offset 0 -- else each of its fields would parse it anew
+  ) e
+$function$
+
+owner postgres
+grant audit_writer: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The rows of entry texts. Whether each is an entry text, and nothing more, shows when it is made of its row again: the hash is that of the text.
 
 -- function audit.part_after(uuid,text)
 CREATE OR REPLACE FUNCTION audit.part_after(export uuid, cursor text)
@@ -4851,6 +7359,72 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The address as the organisation's setting ip_addresses lets it be kept: whole, its network, or not at all. Generated.
 
+-- function audit.place_hold(uuid,text,text)
+CREATE OR REPLACE FUNCTION audit.place_hold(organization_id uuid, name text, reason text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  perform audit.require_admin(place_hold.organization_id);
+  if place_hold.organization_id is null or coalesce(length(place_hold.name), 0) not between 1 and 200
+    or coalesce(length(place_hold.reason), 0) not between 1 and 2000
+  then
+    perform audit.fail('AUARG', 'A hold needs an organisation, a name of up to 200 characters and a reason of up to 2,000.');
+  end if;
+  -- What a purge has begun to delete is gone when this returns; nothing goes after it.
+  perform audit.await_purge();
+  insert into audit.holds (organization_id, name, reason)
+  values (place_hold.organization_id, place_hold.name, place_hold.reason)
+  on conflict (organization_id, name) where released_at is null do nothing;
+  if not found then
+    perform audit.fail('AUARG', 'The organisation has a hold of this name.', null, 'Release it first, or choose another name.');
+  end if;
+  perform audit.record(
+    place_hold.organization_id, 'hold.placed', 'hold', place_hold.name,
+    jsonb_build_object('new', jsonb_build_object('reason', place_hold.reason))
+  );
+end
+$function$
+
+owner audit_purger
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Keeps all of an organisation's entries, in the database and in the archive, until audit.release_hold(); with the nil
+UUID those of the whole project. For admins of the organisation; leaves an entry.
+
+-- function audit.place_in_log(uuid,integer,bigint)
+CREATE OR REPLACE FUNCTION audit.place_in_log(organization_id uuid, chain integer, seq bigint)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'origin', l.origin, 'folder', l.organization_id || '/' || to_char(l.month, 'YYYY-MM'),
+    'index', r.start + place_in_log.seq - r.from_seq, 'size', c.size, 'checkpoint', c.note
+  )
+  from (
+    select r.log, r.start, r.from_seq, r.to_seq
+    from audit.log_ranges r
+    where r.organization_id = place_in_log.organization_id and r.chain = place_in_log.chain and r.from_seq <= place_in_log.seq
+    order by r.from_seq desc
+    limit 1
+  ) r
+  join audit.logs l on l.id = r.log
+  join audit.checkpoints c on c.log = l.id and c.size = l.published
+  where place_in_log.seq <= r.to_seq and r.start + place_in_log.seq - r.from_seq < l.published
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The log, index and newest checkpoint of an entry that is sealed; null while it is not.
+
 -- function audit.position_condition(text,text,audit."position")
 CREATE OR REPLACE FUNCTION audit.position_condition(alias text, sign text, place audit."position")
  RETURNS text
@@ -4863,6 +7437,213 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The condition that an entry stands before or after a position in time.
+
+-- function audit.purge(integer)
+CREATE OR REPLACE FUNCTION audit.purge(most_entries integer DEFAULT 5000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET lock_timeout TO '1s'
+AS $function$
+#variable_conflict use_column
+declare
+  v_due record;
+  v_entries int;
+  v_left int := most_entries;
+  v_start timestamptz := clock_timestamp();
+begin
+  if most_entries is null or most_entries not between 1 and 100000 then
+    perform audit.fail('AUARG', 'A batch has 1 to 100,000 entries.');
+  elsif current_setting('transaction_isolation') <> 'read committed' then
+    perform audit.fail('AUARG', 'A purge must see holds of the moment.', null, 'Run it at read committed.');
+  -- One at a time; and not while somebody places a hold or sets a period (audit.await_purge).
+  elsif not pg_try_advisory_xact_lock(hashtext('audit.purge')) then
+    return 0;
+  end if;
+
+  for v_due in
+    select d.organization_id, d.before, d.states_first
+    from (
+      select o.organization_id, r.before, p.run_at, p.entries > 0 and p.before is distinct from r.before as states_first,
+        r.before is not null and (p.done is not true or r.before > p.before) as is_due
+      from (
+        select distinct h.organization_id
+        from audit.heads h
+        where h.organization_id in (select c.organization_id from audit.retention_periods c)
+          or exists (select from audit.retention_periods c where c.organization_id = audit.system_organization())
+      ) o
+      left join audit.purges p on p.organization_id = o.organization_id
+      cross join lateral (
+        -- By whole days, so that each has one run, and one entry.
+        select case when not audit.is_held(o.organization_id) then
+          date_trunc('day', clock_timestamp() - make_interval(days => t.database_days), 'UTC')
+        end as before
+        from audit.retention_of(o.organization_id) t
+      ) r
+      where p.organization_id is null or not p.done or p.entries > 0 or p.run_at < date_trunc('day', clock_timestamp(), 'UTC')
+    ) d
+    where d.is_due or d.states_first
+    order by d.run_at nulls first
+  loop
+    -- What an earlier day has purged, or one that a hold has stopped.
+    if v_due.states_first then
+      perform audit.state_purge(v_due.organization_id);
+    end if;
+    continue when v_due.before is null;
+    v_entries := audit.purge_organization(v_due.organization_id, v_due.before, v_left);
+    insert into audit.purges as p (organization_id, before, done, entries)
+    values (v_due.organization_id, v_due.before, v_entries < v_left, v_entries)
+    on conflict on constraint purges_pkey do update set
+      before = excluded.before, done = excluded.done, entries = p.entries + excluded.entries, run_at = clock_timestamp();
+    v_left := v_left - v_entries;
+    exit when v_left = 0;
+    perform audit.state_purge(v_due.organization_id);
+    -- Of very many organisations each has a little, and whoever places a hold waits for the batch.
+    exit when clock_timestamp() > v_start + interval '2 seconds';
+  end loop;
+  perform audit.check_identities();
+  return most_entries - v_left;
+end
+$function$
+
+owner audit_purger
+grant postgres: EXECUTE
+comment: Deletes entries that are past their retention, sealed, published, read back and not held, at most so many at once, with
+what belongs to them; answers how many. pg_cron runs it.
+
+-- function audit.purge_chain(uuid,integer,timestamp with time zone,integer)
+CREATE OR REPLACE FUNCTION audit.purge_chain(organization_id uuid, chain integer, before timestamp with time zone, at_most integer, OUT entries integer, OUT identities bytea[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+  v_bound audit.chain_bounds;
+  v_entry record;
+  v_after bigint;
+  v_first_at timestamptz;
+  v_last_at timestamptz;
+  v_values bytea[];
+  v_cut jsonb;
+begin
+  entries := 0;
+  select b.* into v_bound from audit.chain_bounds b
+  where b.organization_id = purge_chain.organization_id and b.chain = purge_chain.chain;
+  v_after := coalesce(v_bound.seq, 0);
+  v_bound.seq := null;
+  for v_entry in
+    select a.seq, a.created_at, a.hash, l.is_read_back
+    from public.audit_logs a
+    left join lateral (
+      select a.seq <= r.to_seq and r.start + a.seq - r.from_seq < least(l.published, l.read_back) as is_read_back
+      from audit.log_ranges r
+      join audit.logs l on l.id = r.log
+      where r.organization_id = purge_chain.organization_id and r.chain = purge_chain.chain and r.from_seq <= a.seq
+      order by r.from_seq desc
+      limit 1
+    ) l on true
+    where a.organization_id = purge_chain.organization_id and a.chain = purge_chain.chain and a.seq > v_after
+    order by a.seq
+    limit purge_chain.at_most
+  loop
+    exit when v_entry.created_at >= purge_chain.before or v_entry.is_read_back is not true;
+    entries := entries + 1;
+    v_bound.seq := v_entry.seq;
+    v_bound.hash := v_entry.hash;
+    v_bound.created_at := v_entry.created_at;
+    v_first_at := least(v_first_at, v_entry.created_at);
+    v_last_at := greatest(v_last_at, v_entry.created_at);
+  end loop;
+  if entries = 0 then
+    return;
+  end if;
+
+  with gone as (
+    delete from public.audit_logs a
+    where a.organization_id = purge_chain.organization_id and a.chain = purge_chain.chain
+      and a.seq > v_after and a.seq <= v_bound.seq and a.created_at between v_first_at and v_last_at
+    returning a.seq, a.created_at, a.identity_hash, a.details, a.resource_type, a.resource_id
+  ),
+  unindexed as (
+    delete from audit.search_index s using gone g
+    where s.organization_id = purge_chain.organization_id and s.created_at = g.created_at
+      and s.chain = purge_chain.chain and s.seq = g.seq
+  )
+  select array_agg(distinct g.identity_hash) filter (where g.identity_hash is not null),
+    array_agg(p.value_hash) filter (where p.value_hash is not null),
+    jsonb_agg(jsonb_build_object('resource_type', g.resource_type, 'resource_id', g.resource_id, 'created_at', g.created_at))
+      filter (where p.is_cut)
+  into identities, v_values, v_cut
+  from gone g
+  left join lateral (
+    select decode(v #>> '{}', 'hex') as value_hash, false as is_cut
+    from jsonb_path_query(g.details, '$.**.personal ? (@ like_regex "^[0-9a-f]{64}$")') v
+    union all
+    select null, true where g.details::text like '%"cut"%'
+  ) p on true;
+  perform audit.release_values(purge_chain.organization_id, v_values, v_last_at, v_cut);
+
+  insert into audit.chain_bounds as b (organization_id, chain, seq, hash, created_at)
+  values (purge_chain.organization_id, purge_chain.chain, v_bound.seq, v_bound.hash, v_bound.created_at)
+  on conflict on constraint chain_bounds_pkey do update set
+    seq = excluded.seq, hash = excluded.hash, created_at = excluded.created_at,
+    stated_chain = null, stated_seq = null, stated_at = null;
+  -- What somebody took out before is not purged: it is a finding, and no reason to keep the rest for ever.
+  if v_bound.seq - v_after > entries then
+    perform audit.note_finding(
+      purge_chain.organization_id, 'entries_missing', format('%s-%s', purge_chain.chain, v_after + 1),
+      jsonb_build_object('chain', purge_chain.chain, 'from_seq', v_after + 1, 'to_seq', v_bound.seq, 'there', entries)
+    );
+  end if;
+end
+$function$
+
+owner postgres
+grant audit_purger: EXECUTE
+grant postgres: EXECUTE
+comment: Purges the beginning of a chain, at most so many entries; answers how many, and the identities that they committed to.
+
+-- function audit.purge_organization(uuid,timestamp with time zone,integer)
+CREATE OR REPLACE FUNCTION audit.purge_organization(organization_id uuid, before timestamp with time zone, at_most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_chain int;
+  v_purged record;
+  v_entries int := 0;
+  v_identities bytea[] := '{}';
+begin
+  -- The chain that was left furthest behind comes first.
+  for v_chain in
+    select h.chain
+    from audit.heads h
+    left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    where h.organization_id = purge_organization.organization_id and h.seq > coalesce(b.seq, 0)
+    order by b.created_at nulls first, h.chain
+  loop
+    exit when v_entries >= purge_organization.at_most;
+    v_purged := audit.purge_chain(
+      purge_organization.organization_id, v_chain, purge_organization.before, purge_organization.at_most - v_entries
+    );
+    v_entries := v_entries + v_purged.entries;
+    v_identities := v_identities || v_purged.identities;
+  end loop;
+  perform audit.release_identities(purge_organization.organization_id, v_identities);
+  return v_entries;
+end
+$function$
+
+owner postgres
+grant audit_purger: EXECUTE
+grant postgres: EXECUTE
+comment: Purges an organisation's entries from before a time, at most so many; answers how many, fewer where no more may go.
 
 -- function audit.qualified_name(regclass)
 CREATE OR REPLACE FUNCTION audit.qualified_name(relation regclass)
@@ -5232,6 +8013,40 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: How much of an organisation's log the caller reads: all, own (activity), or null for nothing.
 
+-- function audit.read_archive(uuid,text,boolean)
+CREATE OR REPLACE FUNCTION audit.read_archive(organization_id uuid, log text, entries boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if audit.reach(read_archive.organization_id) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'You do not read all of this organisation''s log.', null,
+      'The archive is for admins and auditors. Members find their own activity by searching.');
+  end if;
+  -- Hashes tell nothing of what was done. Entries do; but who verifies a log reads thousands of files in a row.
+  if read_archive.entries and not exists (
+    select from public.audit_logs a
+    where a.organization_id = read_archive.organization_id
+      and a.created_by = auth.uid()
+      and a.created_at > clock_timestamp() - interval '1 hour'
+      and a.action = 'log.exported'
+      and a.resource_type = 'log'
+      and a.resource_id = read_archive.log
+  ) then
+    perform audit.record_reading(
+      read_archive.organization_id, 'log.exported', '{"format": "archive"}', 'log', read_archive.log
+    );
+  end if;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Raises AUDEN unless the caller reads all of the organisation's log. Where entries are read, leaves a log.exported entry, at most one an hour for each person and log.
+
 -- function audit.read_cursor(uuid,text,text)
 CREATE OR REPLACE FUNCTION audit.read_cursor(organization_id uuid, scope text, cursor text)
  RETURNS audit."position"
@@ -5477,10 +8292,280 @@ end
 $function$
 
 owner postgres
+grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Records what no table shows: select * from audit.record(organization_id, 'report.generated', 'report', '2026-01').
 Returns the entry's chain, seq and hash as acknowledgement. organization_id null: the system organisation.
+
+-- function audit.record_archive_deleted(integer)
+CREATE OR REPLACE FUNCTION audit.record_archive_deleted(log integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_log audit.logs;
+begin
+  update audit.logs l set archive_deleted_at = clock_timestamp()
+  where l.id = record_archive_deleted.log and l.archive_deletion_began_at is not null and l.archive_deleted_at is null
+  returning l.* into v_log;
+  if not found then
+    if exists (select from audit.logs l where l.id = record_archive_deleted.log and l.archive_deleted_at is not null) then
+      return;
+    end if;
+    perform audit.fail('AUARG', 'The archive of this log was not to be deleted.', null, 'Ask audit.begin_archive_deletion() first.');
+  end if;
+  perform audit.record(v_log.organization_id, 'log.purged', 'log', v_log.origin, (
+    select jsonb_build_object('origin', v_log.origin, 'size', c.size, 'root', encode(c.root, 'base64'))
+    from audit.checkpoints c
+    where c.log = v_log.id and c.size = v_log.published
+  ));
+  -- Nothing is left that they lead to.
+  delete from audit.log_ranges r where r.log = v_log.id;
+  delete from audit.checkpoints c where c.log = v_log.id and c.size < v_log.published;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes that a log's archive is gone but for its checkpoint; leaves a log.purged entry with origin, size and root.
+
+-- function audit.record_backup(text,timestamp with time zone,integer,bigint,text,jsonb)
+CREATE OR REPLACE FUNCTION audit.record_backup(name text, made_at timestamp with time zone, parts integer, bytes bigint, sha256 text, rows jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  insert into audit.backups (name, made_at, parts, bytes, sha256, rows)
+  values (
+    record_backup.name, record_backup.made_at, record_backup.parts, record_backup.bytes, record_backup.sha256, record_backup.rows
+  );
+  -- Whoever puts an older backup in its place is found out by this, which the archive has.
+  perform audit.record(audit.system_organization(), 'backup.made', 'backup', record_backup.name, jsonb_build_object(
+    'made_at', to_jsonb(record_backup.made_at at time zone 'utc'), 'parts', record_backup.parts, 'bytes', record_backup.bytes,
+    'sha256', record_backup.sha256
+  ));
+  perform audit.settle_finding(audit.system_organization(), f.kind, 'backup')
+  from unnest(array['backup_failed', 'backup_missed']) f (kind);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes a backup that was stored and read back; leaves a backup.made entry.
+
+-- function audit.record_backups_deleted(text[])
+CREATE OR REPLACE FUNCTION audit.record_backups_deleted(names text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  update audit.backups b set deleted_at = clock_timestamp()
+  where b.name = any (record_backups_deleted.names) and b.deleted_at is null;
+  perform audit.record(audit.system_organization(), 'backup.deleted', 'backup', null, jsonb_build_object('names', to_jsonb(names)));
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes that backups are deleted; leaves a backup.deleted entry.
+
+-- function audit.record_copied(uuid,integer,bigint)
+CREATE OR REPLACE FUNCTION audit.record_copied(lease uuid, log integer, copied bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  update audit.receiver_logs d set copied = greatest(d.copied, record_copied.copied)
+  from audit.receivers r
+  where r.lease = record_copied.lease and d.receiver = r.id and d.log = record_copied.log;
+  update audit.receivers r set attempts = 0, last_error = null, lease_until = '-infinity' where r.lease = record_copied.lease;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes how far a mirror has come with a log that it could not finish in one run, and ends the lease.
+
+-- function audit.record_cosignatures(integer,bigint,text,boolean)
+CREATE OR REPLACE FUNCTION audit.record_cosignatures(log integer, size bigint, note text, enough boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_origin text;
+  v_kept text;
+begin
+  select l.origin, c.note into strict v_origin, v_kept
+  from audit.checkpoints c
+  join audit.logs l on l.id = c.log
+  where c.log = record_cosignatures.log and c.size = record_cosignatures.size
+  for update of c;
+  -- Cosignatures come and go; what the log itself said stays.
+  if audit.note_text(record_cosignatures.note) is distinct from audit.note_text(v_kept)
+    or exists (
+      select from string_to_table(v_kept, E'\n') own (line)
+      where starts_with(own.line, '— ' || v_origin || ' ')
+        and own.line <> all (string_to_array(record_cosignatures.note, E'\n'))
+    )
+  then
+    perform audit.fail('AUARG', format('The note is not the checkpoint of %s at %s.', v_origin, record_cosignatures.size),
+      null, 'Cosignatures are added to the note that was signed first.');
+  end if;
+  update audit.checkpoints c set note = record_cosignatures.note
+  where c.log = record_cosignatures.log and c.size = record_cosignatures.size;
+  if record_cosignatures.enough then
+    insert into audit.cosigned_checkpoints (log, size) values (record_cosignatures.log, record_cosignatures.size)
+    on conflict on constraint cosigned_checkpoints_pkey do update set cosigned_at = clock_timestamp();
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Keeps a checkpoint with its cosignatures, and whether they are enough; refuses a note with another text, or without the log's own signatures.
+
+-- function audit.record_delivery(uuid,integer,bigint,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.record_delivery(lease uuid, log integer, size bigint, at timestamp with time zone DEFAULT clock_timestamp())
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_receiver int;
+begin
+  update audit.receivers r set
+    attempts = 0, next_try_at = '-infinity', last_error = null, lease_until = '-infinity',
+    succeeded_at = greatest(r.succeeded_at, record_delivery.at)
+  where r.lease = record_delivery.lease and r.lease_until > '-infinity'
+  returning r.id into v_receiver;
+  update audit.receiver_logs d set
+    size = greatest(d.size, record_delivery.size), copied = greatest(d.copied, record_delivery.size),
+    delivered_at = clock_timestamp(), next_try_at = '-infinity', last_error = null
+  where d.receiver = v_receiver and d.log = record_delivery.log;
+  return v_receiver is not null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes that a receiver took a checkpoint, and ends the lease; false where another run has the receiver by now, which will say so itself.
+
+-- function audit.record_manifest_note(uuid,text)
+CREATE OR REPLACE FUNCTION audit.record_manifest_note(export uuid, note text)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update audit.exports x set manifest_note = record_manifest_note.note
+  where x.id = record_manifest_note.export and x.manifest is not null and x.manifest_note is null
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Keeps the signature of an export's manifest.
+
+-- function audit.record_note(integer,bigint,text,uuid)
+CREATE OR REPLACE FUNCTION audit.record_note(log integer, size bigint, note text, lease uuid)
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_note text;
+begin
+  -- Renewed, so that whoever publishes next has the log for himself: an older checkpoint must never replace a newer one.
+  update audit.logs l set lease_until = clock_timestamp() + interval '2 minutes'
+  where l.id = record_note.log and l.lease = record_note.lease;
+  if not found then
+    perform audit.fail('AULSE', 'Another run works on the log.', null, 'Leave it to that run.');
+  end if;
+  -- What was signed first is what everybody gets, after a crash as well.
+  update audit.checkpoints c set note = coalesce(c.note, record_note.note), signed_at = coalesce(c.signed_at, clock_timestamp())
+  where c.log = record_note.log and c.size = record_note.size
+  returning c.note into strict v_note;
+  return v_note;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Keeps a signed checkpoint for who holds the lease, and answers the one that was kept first.
+
+-- function audit.record_published(integer,bigint,uuid)
+CREATE OR REPLACE FUNCTION audit.record_published(log integer, size bigint, lease uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_more boolean;
+begin
+  update audit.checkpoints c set published_at = coalesce(c.published_at, clock_timestamp())
+  where c.log = record_published.log and c.size = record_published.size;
+  update audit.logs l set
+    published = greatest(l.published, record_published.size),
+    lease_until = case when l.lease = record_published.lease then '-infinity' else l.lease_until end
+  where l.id = record_published.log and record_published.size <= l.size
+  returning l.sequenced > l.published into strict v_more;
+  return v_more;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes that readers get the checkpoint of a size, and ends the lease; answers whether the log has more to seal.
+
+-- function audit.record_read_back(integer,boolean,bigint,bigint,bytea,boolean)
+CREATE OR REPLACE FUNCTION audit.record_read_back(log integer, again boolean, old_size bigint, size bigint, frontier bytea, same boolean)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  update audit.readings r set
+    size = record_read_back.size,
+    frontier = record_read_back.frontier,
+    next_at = clock_timestamp(),
+    ended_at = case when record_read_back.size >= l.published then clock_timestamp() end
+  from audit.logs l
+  where l.id = r.log and r.log = record_read_back.log and r.again = record_read_back.again
+    and r.size = record_read_back.old_size and record_read_back.size <= l.published;
+  if not found then
+    return false; -- another run came as far, or further
+  end if;
+  -- Without a gap: behind what was not the same nothing counts until that is in order, and read again.
+  update audit.logs l set read_back = b.entries
+  from (
+    select l.id, case
+      when l.closed_at is not null and record_read_back.size = l.sequenced then l.sequenced
+      else record_read_back.size / 256 * 256
+    end as entries
+    from audit.logs l
+    where l.id = record_read_back.log
+  ) b
+  where b.id = l.id and record_read_back.same and l.read_back < b.entries
+    and l.read_back >= record_read_back.old_size / 256 * 256;
+  return true;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes that a log was read from one checkpoint to another, and whether all of it was the same; false where another run was quicker.
 
 -- function audit.record_reading(uuid,text,jsonb,text,text)
 CREATE OR REPLACE FUNCTION audit.record_reading(organization_id uuid, action text, details jsonb, resource_type text DEFAULT 'audit_log'::text, resource_id text DEFAULT NULL::text)
@@ -5512,6 +8597,35 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Leaves the entry that says the log was searched, viewed or exported.
 
+-- function audit.record_root(integer,bigint,bigint,bytea,bytea)
+CREATE OR REPLACE FUNCTION audit.record_root(log integer, old_size bigint, size bigint, root bytea, frontier bytea)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_log audit.logs;
+begin
+  select l.* into strict v_log from audit.logs l where l.id = record_root.log for update;
+  if exists (select from audit.checkpoints c where c.log = v_log.id and c.size = record_root.size and c.root = record_root.root) then
+    return; -- a run before this one, or beside it, came as far
+  elsif v_log.size <> record_root.old_size or v_log.sequenced < record_root.size or record_root.size <= v_log.size then
+    perform audit.fail(
+      'AUFRK', format('The log %s stands at %s: a root for %s after %s is refused.', v_log.origin, v_log.size, record_root.size, record_root.old_size),
+      null, 'If no other run works on it, the log has two histories: verify the archive before anything else.'
+    );
+  end if;
+  insert into audit.checkpoints (log, size, root, frontier)
+  values (v_log.id, record_root.size, record_root.root, record_root.frontier);
+  update audit.logs l set size = record_root.size, sealed_at = clock_timestamp() where l.id = v_log.id;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Records the root of a log at a size, once and for all; raises AUFRK for another root, or another size than the next.
+
 -- function audit.refresh_capture()
 CREATE OR REPLACE FUNCTION audit.refresh_capture()
  RETURNS void
@@ -5538,6 +8652,9 @@ CREATE OR REPLACE FUNCTION audit.refuse_change()
  SET search_path TO ''
 AS $function$
 begin
+  if tg_op = 'DELETE' and current_user = 'audit_purger' then
+    return old; -- audit.purge(), past their retention
+  end if;
   perform audit.fail(
     'AUIMM', 'Entries of the audit log are never changed or deleted.',
     format('%s on %I.%I was refused.', tg_op, tg_table_schema, tg_table_name),
@@ -5549,7 +8666,187 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Trigger function that refuses UPDATE, DELETE and TRUNCATE of the log.
+comment: Trigger function that refuses UPDATE, DELETE and TRUNCATE of the log to all but the purger, who may DELETE.
+
+-- function audit.register_receivers(text[],jsonb)
+CREATE OR REPLACE FUNCTION audit.register_receivers(kinds text[], receivers jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_changed record;
+begin
+  if not exists (
+    select
+    from jsonb_to_recordset(register_receivers.receivers) c (kind text, name text, all_logs boolean)
+    full join (select r.* from audit.receivers r where r.kind = any (register_receivers.kinds)) r
+      on r.kind = c.kind and r.name = c.name and r.all_logs = c.all_logs
+    where r.id is null or c.kind is null
+  ) then
+    return;
+  end if;
+
+  -- Whoever publishes a checkpoint comes before, and is seen here, or after, and sees the receivers.
+  lock table audit.logs in share mode;
+  for v_changed in
+    with configured as (
+      select c.kind, c.name, c.all_logs
+      from jsonb_to_recordset(register_receivers.receivers) c (kind text, name text, all_logs boolean)
+    ),
+    removed as (
+      delete from audit.receivers r
+      where r.kind = any (register_receivers.kinds)
+        and not exists (select from configured c where c.kind = r.kind and c.name = r.name)
+      returning r.id, r.kind, r.name, r.all_logs
+    ),
+    added as (
+      insert into audit.receivers as r (kind, name, all_logs)
+      select c.kind, c.name, c.all_logs from configured c
+      on conflict on constraint one_receiver_a_name do update set all_logs = excluded.all_logs
+        where r.all_logs <> excluded.all_logs
+      returning r.id, r.kind, r.name, r.all_logs
+    )
+    select false as stays, r.* from removed r
+    union all
+    select true, a.* from added a
+  loop
+    delete from audit.receiver_logs d
+    where d.receiver = v_changed.id
+      and not (v_changed.stays and (v_changed.all_logs or d.log = (select l.id from audit.logs l where l.month is null)));
+    insert into audit.receiver_logs (receiver, log, newest)
+    select v_changed.id, l.id, l.published
+    from audit.logs l
+    where v_changed.stays and l.published > 0 and (v_changed.all_logs or l.month is null)
+      and not (v_changed.kind = 'mirror' and l.archive_deletion_began_at is not null)
+    on conflict on constraint receiver_logs_pkey do nothing;
+    -- Who takes a witness away should not do it unseen.
+    perform audit.record(
+      audit.system_organization(), case when v_changed.stays then 'integration.configured' else 'integration.removed' end,
+      'receiver', v_changed.name, jsonb_build_object('kind', v_changed.kind, 'all_logs', v_changed.all_logs)
+    );
+  end loop;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes who the receivers of some kinds are, as the environment of the functions has them: [{kind, name, all_logs}]. Who
+is new or gone leaves an entry.
+
+-- function audit.release_hold(uuid,text)
+CREATE OR REPLACE FUNCTION audit.release_hold(organization_id uuid, name text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_hold audit.holds;
+begin
+  perform audit.require_admin(release_hold.organization_id);
+  update audit.holds h set released_at = clock_timestamp()
+  where h.organization_id = release_hold.organization_id and h.name = release_hold.name and h.released_at is null
+  returning h.* into v_hold;
+  if not found then
+    return false;
+  end if;
+  perform audit.record(
+    release_hold.organization_id, 'hold.released', 'hold', release_hold.name,
+    jsonb_build_object('old', jsonb_build_object('reason', v_hold.reason, 'placed_at', to_jsonb(v_hold.placed_at at time zone 'utc')))
+  );
+  return true;
+end
+$function$
+
+owner audit_purger
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Ends a legal hold: what is past its retention may go again. False if there was none. For admins of the organisation; leaves
+an entry.
+
+-- function audit.release_identities(uuid,bytea[])
+CREATE OR REPLACE FUNCTION audit.release_identities(organization_id uuid, hashes bytea[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update audit.identities i set check_at = clock_timestamp()
+  where i.organization_id = release_identities.organization_id and i.identity_hash = any (release_identities.hashes)
+    and i.check_at is null
+$function$
+
+owner postgres
+grant audit_purger: EXECUTE
+grant postgres: EXECUTE
+comment: Has it looked whether entries still commit to identities of purged ones.
+
+-- function audit.release_unused()
+CREATE OR REPLACE FUNCTION audit.release_unused()
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select audit.require_restoring();
+  -- Personal data goes with the last entry that commits to it: of entries that were purged since, or never came back.
+  delete from audit.identities i
+  where not exists (
+    select from public.audit_logs a where a.organization_id = i.organization_id and a.identity_hash = i.identity_hash
+  );
+  with named as materialized (
+    select a.organization_id, decode(p #>> '{}', 'hex') as value_hash
+    from public.audit_logs a
+    cross join lateral jsonb_path_query(a.details, '$.**.personal ? (@ like_regex "^[0-9a-f]{64}$")') p
+    where a.details::text like '%"personal"%' and exists (select from audit.personal_values)
+  ),
+  -- Details that were cut to fit do not name their values.
+  cut as materialized (
+    select distinct a.organization_id, a.resource_type, a.resource_id
+    from public.audit_logs a
+    where a.details::text like '%"cut"%' and exists (select from audit.personal_values)
+  )
+  delete from audit.personal_values v
+  where not exists (select from named n where n.organization_id = v.organization_id and n.value_hash = v.value_hash)
+    and not exists (
+      select from cut c
+      where c.organization_id = v.organization_id and c.resource_type = v.resource_type and c.resource_id is not distinct from v.resource_id
+    );
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Deletes identities and personal values of a backup that no entry commits to.
+
+-- function audit.release_values(uuid,bytea[],timestamp with time zone,jsonb)
+CREATE OR REPLACE FUNCTION audit.release_values(organization_id uuid, hashes bytea[], before timestamp with time zone, cut jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  -- A value is recorded before its entry: an entry that names the hash of a later one (who writes details chooses them)
+  -- takes nothing along.
+  delete from audit.personal_values v
+  where v.value_hash = any (release_values.hashes) and v.organization_id = release_values.organization_id
+    and v.created_at <= release_values.before;
+  -- Details that were cut to fit do not name their values.
+  if release_values.cut is not null then
+    delete from audit.personal_values v
+    using jsonb_to_recordset(release_values.cut) c (resource_type text, resource_id text, created_at timestamptz)
+    where v.organization_id = release_values.organization_id and v.resource_type = c.resource_type
+      and v.resource_id is not distinct from c.resource_id and v.created_at <= c.created_at;
+  end if;
+end
+$function$
+
+owner postgres
+grant audit_purger: EXECUTE
+grant postgres: EXECUTE
+comment: Deletes personal values of entries that were purged: by their hashes, or by the resource where details were cut.
 
 -- function audit.renders_alike(oid,text)
 CREATE OR REPLACE FUNCTION audit.renders_alike(type oid, category text)
@@ -5686,9 +8983,49 @@ end
 $function$
 
 owner postgres
+grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Raises AUDEN unless the caller administers the organisation.
+
+-- function audit.require_restoring()
+CREATE OR REPLACE FUNCTION audit.require_restoring()
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if not exists (select from audit.restores r where r.ended_at is null and r.transaction_id = pg_current_xact_id_if_assigned()) then
+    perform audit.fail('AURST', 'No restore is under way.', null, 'npm run restore puts a log back into an empty database.');
+  end if;
+end
+$function$
+
+owner postgres
+grant audit_purger: EXECUTE
+grant audit_writer: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Raises AURST outside of a transaction that audit.begin_restore() began.
+
+-- function audit.resolve_finding(uuid,text,text)
+CREATE OR REPLACE FUNCTION audit.resolve_finding(organization_id uuid, kind text, subject text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  update audit.findings f set resolved_at = clock_timestamp()
+  where f.organization_id = resolve_finding.organization_id and f.kind = resolve_finding.kind
+    and f.subject = resolve_finding.subject and f.resolved_at is null;
+  return found;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Closes a finding that is in order again; answers whether it was open. Seen again, it is a new one.
 
 -- function audit.resolved_column(regclass,text,text)
 CREATE OR REPLACE FUNCTION audit.resolved_column(table_name regclass, option text, path text)
@@ -5733,6 +9070,293 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Where an option's column is: in the table itself, or behind one of its foreign keys.
+
+-- function audit.restore_anchor_entries(bigint,text[])
+CREATE OR REPLACE FUNCTION audit.restore_anchor_entries(first_index bigint, entries text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.require_restoring();
+  insert into audit.anchor_entries (index, log, size, entry)
+  select restore_anchor_entries.first_index + e.n - 1, (
+    select l.id from audit.logs l where l.origin = split_part(e.entry, E'\n', 1)
+  ), split_part(e.entry, E'\n', 2)::bigint, e.entry
+  from unnest(restore_anchor_entries.entries) with ordinality e (entry, n);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Puts entries of the anchor log back, from an index on.
+
+-- function audit.restore_entries(text[])
+CREATE OR REPLACE FUNCTION audit.restore_entries(entries text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_kept bigint;
+begin
+  perform audit.require_restoring();
+  with parsed as materialized (
+    select p.* from audit.parsed_entries(restore_entries.entries) p
+  ),
+  kept as (
+    insert into public.audit_logs
+    select p.* from parsed p
+    where p.hash = audit.hash_of(audit.entry_text(
+      p.organization_id, p.chain, p.seq, p.created_at, p.action, p.outcome, p.resource_type, p.resource_id, p.created_by,
+      p.actor_type, p.identity_hash, p.provider, p.cost, p.request_id, p.details, p.prev_hash
+    ))
+    returning 1
+  )
+  select count(*) into v_kept from kept;
+  if v_kept <> cardinality(restore_entries.entries) then
+    perform audit.fail('AUARG', format('Of %s entries, %s are not as the writer writes them.', cardinality(restore_entries.entries), cardinality(restore_entries.entries) - v_kept));
+  end if;
+end
+$function$
+
+owner audit_writer
+grant postgres: EXECUTE
+comment: Puts entries back into the log, by their texts; each must make the same text, and so the same hash, again.
+
+-- function audit.restore_heads(jsonb)
+CREATE OR REPLACE FUNCTION audit.restore_heads(heads jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  perform audit.require_restoring();
+  -- Chains that only installing had written are as before their first entry.
+  update audit.heads h set
+    seq = 0, last_at = '-infinity', prev_hash = ''::bytea, hash = audit.first_prev_hash(h.organization_id, h.chain)
+  where true;
+  insert into audit.heads as h (organization_id, chain, seq, last_at, prev_hash, hash)
+  select r.organization_id, r.chain, r.seq, r.last_at, decode(r.prev_hash, 'hex'), decode(r.hash, 'hex')
+  from jsonb_to_recordset(restore_heads.heads)
+    r (organization_id uuid, chain int, seq bigint, last_at timestamptz, prev_hash text, hash text)
+  on conflict on constraint heads_pkey do update set
+    seq = excluded.seq, last_at = excluded.last_at, prev_hash = excluded.prev_hash, hash = excluded.hash;
+end
+$function$
+
+owner audit_writer
+grant postgres: EXECUTE
+comment: Sets the heads of all chains; chains that are not named are as before their first entry.
+
+-- function audit.restore_kept_rows(text,jsonb)
+CREATE OR REPLACE FUNCTION audit.restore_kept_rows(section text, rows jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.require_restoring();
+  if section not in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
+    perform audit.fail('AUARG', format('%s is no section of the purger''s.', section));
+  end if;
+  perform audit.load_rows(section, rows);
+end
+$function$
+
+owner audit_purger
+grant postgres: EXECUTE
+comment: What audit.restore_rows() does with tables of the purger's.
+
+-- function audit.restore_log(jsonb)
+CREATE OR REPLACE FUNCTION audit.restore_log(log jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_log int;
+begin
+  perform audit.require_restoring();
+  insert into audit.logs (
+    organization_id, month, origin, sequenced, size, published, first_at, last_at, opened_at, sealed_at, closed_at, read_back,
+    archive_deletion_began_at, archive_deleted_at
+  )
+  select r.organization_id, r.month, r.origin, r.size, r.size, r.size, r.first_at, r.last_at, coalesce(r.opened_at, clock_timestamp()),
+    r.sealed_at, r.closed_at, r.read_back, r.archive_deletion_began_at, r.archive_deleted_at
+  from jsonb_to_record(restore_log.log) r (
+    organization_id uuid, month date, origin text, size bigint, first_at timestamptz, last_at timestamptz, opened_at timestamptz,
+    sealed_at timestamptz, closed_at timestamptz, read_back bigint, archive_deletion_began_at timestamptz, archive_deleted_at timestamptz
+  )
+  returning id into v_log;
+  insert into audit.log_ranges (log, start, organization_id, chain, from_seq, to_seq)
+  select v_log, (r ->> 0)::bigint, (restore_log.log ->> 'organization_id')::uuid, (r ->> 1)::int, (r ->> 2)::bigint, (r ->> 3)::bigint
+  from jsonb_array_elements(restore_log.log -> 'ranges') r;
+  with kept as (
+    insert into audit.checkpoints (log, size, root, frontier, note, recorded_at, signed_at, published_at)
+    select v_log, c.size, decode(c.root, 'hex'), decode(c.frontier, 'hex'), c.note, coalesce(c.recorded_at, clock_timestamp()),
+      coalesce(c.signed_at, clock_timestamp()), coalesce(c.published_at, clock_timestamp())
+    from jsonb_to_recordset(restore_log.log -> 'checkpoints') c (
+      size bigint, root text, frontier text, note text, recorded_at timestamptz, signed_at timestamptz, published_at timestamptz
+    )
+  )
+  insert into audit.cosigned_checkpoints (log, size, cosigned_at)
+  select v_log, c.size, c.cosigned_at
+  from jsonb_to_recordset(restore_log.log -> 'checkpoints') c (size bigint, cosigned_at timestamptz)
+  where c.cosigned_at is not null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Puts a log back as the archive has it: what it is called, how far it is, which entries stand where, its checkpoints.
+
+-- function audit.restore_membership(text)
+CREATE OR REPLACE FUNCTION audit.restore_membership(source text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.require_restoring();
+  execute format(
+    $f$
+      create or replace function audit.memberships(user_id uuid)
+        returns table (organization_id uuid, role text)
+        language sql stable rows 10 security definer -- callers need not see the membership table
+        set search_path = ''
+      as %L
+    $f$, restore_membership.source
+  );
+  return true;
+exception when undefined_table or undefined_column then
+  return false; -- the application is not there yet
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Makes audit.memberships() what audit.use_membership() had made it; false where the table is not there.
+
+-- function audit.restore_rows(text,jsonb)
+CREATE OR REPLACE FUNCTION audit.restore_rows(section text, rows jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  perform audit.require_restoring();
+  case
+    when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
+      perform audit.restore_kept_rows(section, rows);
+    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values') then
+      perform audit.load_rows(section, rows);
+    when section = 'settings' then
+      delete from audit.settings where true;
+      perform audit.load_rows(section, rows);
+    when section = 'receiver_logs' then
+      insert into audit.receiver_logs (receiver, log, size, copied, delivered_at, next_try_at, last_error)
+      select r.id, l.id, d.size, d.copied, d.delivered_at, d.next_try_at, d.last_error
+      from jsonb_to_recordset(rows) d (
+        kind text, name text, origin text, size bigint, copied bigint, delivered_at timestamptz, next_try_at timestamptz, last_error text
+      )
+      join audit.receivers r on r.kind = d.kind and r.name = d.name
+      join audit.logs l on l.origin = d.origin;
+    else
+      perform audit.fail('AUARG', format('Rows of %s are not restored by themselves.', section));
+  end case;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Puts rows of a backup back into their table, as audit.backup_sections() took them.
+
+-- function audit.restore_sequenced(jsonb)
+CREATE OR REPLACE FUNCTION audit.restore_sequenced(chains jsonb)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select audit.require_restoring();
+  insert into audit.sequenced (organization_id, chain, seq, last_at)
+  select r.organization_id, r.chain, r.seq, r.last_at
+  from jsonb_to_recordset(restore_sequenced.chains) r (organization_id uuid, chain int, seq bigint, last_at timestamptz)
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Sets how far each chain has its indexes.
+
+-- function audit.retention_of(uuid)
+CREATE OR REPLACE FUNCTION audit.retention_of(organization_id uuid, OUT database_days integer, OUT archive_days integer)
+ RETURNS record
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case when p.effective_at <= clock_timestamp() then p.database_days else p.database_days_before end,
+    case when p.effective_at <= clock_timestamp() then p.archive_days else p.archive_days_before end
+  from audit.retention_periods p
+  where p.organization_id in (retention_of.organization_id, audit.system_organization())
+  order by p.organization_id = audit.system_organization()
+  limit 1
+$function$
+
+owner postgres
+grant audit_purger: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The periods in force for an organisation: its own, else the project's; null for unlimited.
+
+-- function audit.retention_status()
+CREATE OR REPLACE FUNCTION audit.retention_status()
+ RETURNS TABLE(organization_id uuid, database_days integer, archive_days integer, chosen boolean, next_database_days integer, next_archive_days integer, next_at timestamp with time zone, holds text[], oldest_in_database timestamp with time zone, oldest_in_archive timestamp with time zone, archived_before timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select o.organization_id, t.database_days, t.archive_days, coalesce(p.organization_id = o.organization_id, false),
+    case when p.effective_at > clock_timestamp() then p.database_days end,
+    case when p.effective_at > clock_timestamp() then p.archive_days end,
+    case when p.effective_at > clock_timestamp() then p.effective_at end,
+    array(
+      select h.name from audit.holds h
+      where h.organization_id in (o.organization_id, audit.system_organization()) and h.released_at is null
+      order by h.placed_at
+    ),
+    (select a.created_at from public.audit_logs a where a.organization_id = o.organization_id order by a.created_at limit 1),
+    (
+      select min(l.first_at) from audit.logs l
+      where l.organization_id = o.organization_id and l.published > 0 and l.archive_deletion_began_at is null
+    ),
+    audit.archived_before(o.organization_id)
+  from (
+    select h.organization_id from audit.heads h
+    union
+    select r.organization_id from audit.retention_periods r
+  ) o
+  cross join lateral audit.retention_of(o.organization_id) t
+  left join lateral (
+    select r.* from audit.retention_periods r
+    where r.organization_id in (o.organization_id, audit.system_organization())
+    order by r.organization_id = audit.system_organization()
+    limit 1
+  ) p on true
+  where audit.reach(o.organization_id) = 'all'
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What the view audit.retention shows.
 
 -- function audit.revoke_auditor(uuid,uuid)
 CREATE OR REPLACE FUNCTION audit.revoke_auditor(organization_id uuid, user_id uuid)
@@ -5860,6 +9484,7 @@ declare
   v_tree jsonb := audit.parse_query(coalesce(search.query, ''));
   v_compiled audit.compiled_query := audit.compile_query(v_organization, v_tree);
   v_found int;
+  v_archived timestamptz := audit.archived_before(v_organization);
 begin
   perform audit.check_sort(search.sort);
   if search.at_most is null or search.at_most not between 1 and 10000 then
@@ -5880,6 +9505,9 @@ begin
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
     'query', left(audit.format_node(v_tree), 4000), 'sort', search.sort, 'entries', v_found, 'continued', false
   ));
+  if v_archived >= coalesce((v_compiled).from_time, '-infinity') then
+    raise notice 'audit: entries up to % may be in the archive only, where this does not look', v_archived;
+  end if;
 end
 $function$
 
@@ -6036,7 +9664,8 @@ begin
     'next', case when v_last.seq is not null then audit.make_cursor(
       v_organization, v_sort || ' ' || v_tree,
       row(case when v_sort like '%cost' then v_last.cost end, v_last.created_at, v_last.chain, v_last.seq)::audit.position
-    ) end
+    ) end,
+    'archived_before', audit.instant_text(audit.archived_before(v_organization))
   );
   if request -> 'include' ?| array['total', 'facets'] then
     v_sample := audit.sample_matching(v_organization, v_compiled, 10000);
@@ -6071,6 +9700,7 @@ CREATE OR REPLACE FUNCTION audit.search_seed(organization_id uuid, created_at ti
 RETURN hashint8extended((((EXTRACT(year FROM (created_at AT TIME ZONE 'utc'::text)) * (12)::numeric) + EXTRACT(month FROM (created_at AT TIME ZONE 'utc'::text))))::bigint, uuid_hash_extended(organization_id, (0)::bigint))
 
 owner postgres
+grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: With what the terms of an organisation's month are salted.
@@ -6103,6 +9733,7 @@ CREATE OR REPLACE FUNCTION audit.search_term(seed bigint, term text)
 RETURN ((hashtextextended(term, seed) >> 32))::integer
 
 owner postgres
+grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The number under which the search index keeps a term.
@@ -6209,6 +9840,8 @@ declare
 begin
   -- The entry's name. Uniqueness across partitions follows from the chain's head, which only moves forward.
   execute format('create unique index if not exists %I on %s (organization_id, chain, seq)', v_name || '_name_idx', partition);
+  -- Where the log is published (Realtime, replication), nothing could be purged from a table without.
+  execute format('alter table %s replica identity using index %I', partition, v_name || '_name_idx');
   -- Row triggers come from the parent, statement triggers do not; and "truncate one partition" names only that one.
   execute format(
     'create or replace trigger refuse_truncate before truncate on %s for each statement execute function audit.refuse_change()',
@@ -6227,6 +9860,198 @@ owner postgres
 grant postgres: EXECUTE
 comment: Gives a partition of the log all it needs: unique entry names, refusal of changes, no direct access.
 
+-- function audit.sequence_entries(integer,integer,bigint)
+CREATE OR REPLACE FUNCTION audit.sequence_entries(log integer, most_entries integer, most_bytes bigint DEFAULT 16000000)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+  v_log audit.logs;
+  -- The same share for every chain, so that a busy one keeps no other waiting.
+  v_share bigint;
+  v_entries bigint;
+  v_first_at timestamptz;
+  v_last_at timestamptz;
+  v_gaps jsonb;
+  v_gap jsonb;
+begin
+  select l.* into strict v_log from audit.logs l where l.id = sequence_entries.log for update;
+  select greatest(sequence_entries.most_entries / greatest(count(*), 1), 1) into v_share
+  from audit.waiting_chains(v_log.organization_id) w;
+
+  with waiting as materialized (
+    select w.chain, w.from_seq, least(w.to_seq, w.from_seq + v_share - 1) as to_seq, w.sequenced_at
+    from audit.waiting_chains(v_log.organization_id) w
+  ),
+  -- Round the chains, up to so many bytes: what is kept of a chain is its beginning.
+  found as materialized (
+    select f.chain, f.seq, f.created_at,
+      coalesce(sum(f.bytes) over (order by f.turn, f.chain rows between unbounded preceding and 1 preceding), 0)
+        < sequence_entries.most_bytes as kept
+    from (
+      select a.chain, a.seq, a.created_at, a.seq - w.from_seq as turn, octet_length(a.details::text) + 700 as bytes
+      from waiting w
+      cross join lateral (
+        select a.chain, a.seq, a.created_at, a.details
+        from public.audit_logs a
+        where a.organization_id = v_log.organization_id and a.chain = w.chain and a.seq between w.from_seq and w.to_seq
+          and a.created_at >= w.sequenced_at
+      ) a
+    ) f
+  ),
+  -- Only entries that are there get an index: what somebody deleted beforehand is a finding, not the end of sealing.
+  islands as (
+    select i.chain, min(i.seq) as from_seq, max(i.seq) as to_seq, count(*) as entries,
+      min(i.created_at) as first_at, max(i.created_at) as last_at
+    from (
+      select f.chain, f.seq, f.created_at, f.seq - row_number() over (partition by f.chain order by f.seq) as island
+      from found f
+      where f.kept
+    ) i
+    group by i.chain, i.island
+  ),
+  ranges as (
+    insert into audit.log_ranges (log, start, organization_id, chain, from_seq, to_seq)
+    select v_log.id, v_log.sequenced + sum(i.entries) over (order by i.chain, i.from_seq) - i.entries, v_log.organization_id,
+      i.chain, i.from_seq, i.to_seq
+    from islands i
+  ),
+  reached as (
+    select w.chain, w.from_seq, case when c.cut then c.kept_to else w.to_seq end as to_seq, c.kept_at, w.sequenced_at, coalesce(c.kept, 0) as kept
+    from waiting w
+    left join (
+      select f.chain, count(*) filter (where f.kept) as kept, max(f.seq) filter (where f.kept) as kept_to,
+        max(f.created_at) filter (where f.kept) as kept_at, bool_or(not f.kept) as cut
+      from found f
+      group by f.chain
+    ) c on c.chain = w.chain
+  ),
+  moved as (
+    insert into audit.sequenced as q (organization_id, chain, seq, last_at)
+    select v_log.organization_id, r.chain, r.to_seq, coalesce(r.kept_at, r.sequenced_at)
+    from reached r
+    where r.to_seq is not null
+    on conflict on constraint sequenced_pkey do update set seq = excluded.seq, last_at = excluded.last_at
+  )
+  select coalesce(sum(i.entries), 0), min(i.first_at), max(i.last_at), (
+    select jsonb_agg(jsonb_build_object('chain', r.chain, 'from_seq', r.from_seq, 'to_seq', r.to_seq, 'there', r.kept))
+    from reached r
+    where r.to_seq - r.from_seq + 1 <> r.kept
+  )
+  into v_entries, v_first_at, v_last_at, v_gaps
+  from islands i;
+
+  update audit.logs l set
+    sequenced = l.sequenced + v_entries, first_at = least(l.first_at, v_first_at), last_at = greatest(l.last_at, v_last_at)
+  where l.id = v_log.id;
+  for v_gap in select g from jsonb_array_elements(v_gaps) g loop
+    perform audit.note_finding(
+      v_log.organization_id, 'entries_missing', format('%s-%s', v_gap ->> 'chain', v_gap ->> 'from_seq'), v_gap
+    );
+  end loop;
+  return v_entries;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Gives entries that wait their indexes in a log, at most so many and about so many bytes; answers how many.
+
+-- function audit.set_retention(uuid,integer,integer)
+CREATE OR REPLACE FUNCTION audit.set_retention(organization_id uuid, database_days integer, archive_days integer)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_now timestamptz;
+  v_old audit.retention_periods;
+  v_force record;
+  -- The longer of what is in force and what is wanted, as null is longer than all.
+  v_database int;
+  v_archive int;
+  v_effective_at timestamptz;
+  v_details jsonb;
+begin
+  perform audit.require_admin(set_retention.organization_id);
+  if set_retention.organization_id is null
+    or set_retention.database_days not between 90 and 36500 or set_retention.archive_days not between 90 and 36500
+    or set_retention.archive_days < coalesce(set_retention.database_days, 36501)
+  then
+    perform audit.fail('AUARG', 'Entries stay in the database for 90 days or more, and in the archive no shorter.', null,
+      'Null is unlimited. For example: select audit.set_retention(organization_id, 400, 2555).');
+  end if;
+  perform audit.await_purge();
+  v_now := clock_timestamp();
+  select p.* into v_old from audit.retention_periods p where p.organization_id = set_retention.organization_id;
+  if v_old.organization_id is not null and row(v_old.database_days, v_old.archive_days)
+    is not distinct from row(set_retention.database_days, set_retention.archive_days)
+  then
+    return v_old.effective_at; -- said again, what waits does not begin to wait anew
+  end if;
+
+  select r.* into v_force from audit.retention_of(set_retention.organization_id) r;
+  v_database := case when v_force.database_days is not null and set_retention.database_days is not null
+    then greatest(v_force.database_days, set_retention.database_days) end;
+  v_archive := case when v_force.archive_days is not null and set_retention.archive_days is not null
+    then greatest(v_force.archive_days, set_retention.archive_days) end;
+  v_effective_at := v_now + case
+    when row(v_database, v_archive) is distinct from row(set_retention.database_days, set_retention.archive_days)
+      then make_interval(days => audit.setting('shorten_retention_after', set_retention.organization_id)::int)
+    else '0'
+  end;
+  insert into audit.retention_periods as p
+    (organization_id, database_days, archive_days, database_days_before, archive_days_before, effective_at)
+  values (
+    set_retention.organization_id, set_retention.database_days, set_retention.archive_days, v_database, v_archive, v_effective_at
+  )
+  on conflict on constraint retention_periods_pkey do update set
+    database_days = excluded.database_days, archive_days = excluded.archive_days,
+    database_days_before = excluded.database_days_before, archive_days_before = excluded.archive_days_before,
+    effective_at = excluded.effective_at, changed_at = v_now;
+
+  v_details := jsonb_build_object(
+    'changes', jsonb_build_object(
+      'database_days', jsonb_build_object('old', v_force.database_days, 'new', set_retention.database_days),
+      'archive_days', jsonb_build_object('old', v_force.archive_days, 'new', set_retention.archive_days)
+    ),
+    'effective_at', to_jsonb(v_effective_at at time zone 'utc')
+  ) || case
+    when v_old.effective_at > v_now then jsonb_build_object('cancelled', jsonb_build_object(
+      'database_days', v_old.database_days, 'archive_days', v_old.archive_days,
+      'effective_at', to_jsonb(v_old.effective_at at time zone 'utc')
+    ))
+    else '{}'
+  end;
+  perform audit.record(set_retention.organization_id, 'retention.changed', 'retention', null, v_details);
+  if set_retention.organization_id = audit.system_organization() then
+    -- Who follows the default is told in the own log.
+    perform audit.record(o.organization_id, 'retention.changed', 'retention', 'default', v_details)
+    from (
+      select distinct h.organization_id from audit.heads h
+      where h.organization_id <> audit.system_organization()
+        and not exists (select from audit.retention_periods p where p.organization_id = h.organization_id)
+      order by 1
+    ) o;
+  end if;
+  return v_effective_at;
+end
+$function$
+
+owner audit_purger
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Chooses for how many days an organisation's entries stay in the database (90 or more) and in the archive (no shorter);
+null is unlimited, the nil UUID the default of those that have not chosen. Longer applies at once, shorter after the setting
+shorten_retention_after; until then, setting it again takes it back. Answers when all of it applies. For admins of the
+organisation; leaves an entry.
+
 -- function audit.setting(text,uuid)
 CREATE OR REPLACE FUNCTION audit.setting(name text, organization_id uuid DEFAULT audit.system_organization())
  RETURNS jsonb
@@ -6243,9 +10068,32 @@ AS $function$
 $function$
 
 owner postgres
+grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The value in force for an organisation: its own choice, else the project's.
+
+-- function audit.settle_finding(uuid,text,text,jsonb)
+CREATE OR REPLACE FUNCTION audit.settle_finding(organization_id uuid, kind text, subject text, detail jsonb DEFAULT '{}'::jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if not audit.resolve_finding(settle_finding.organization_id, settle_finding.kind, settle_finding.subject) then
+    return false;
+  end if;
+  perform audit.record(
+    settle_finding.organization_id, 'finding.resolved', 'finding', settle_finding.subject,
+    jsonb_build_object('kind', settle_finding.kind) || settle_finding.detail
+  );
+  return true;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Closes a finding that a check made good, or found in order again, and leaves a finding.resolved entry that says so.
 
 -- function audit.shortest_secret()
 CREATE OR REPLACE FUNCTION audit.shortest_secret()
@@ -6259,6 +10107,34 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Fewest characters that audit.secret_pattern() matches.
 
+-- function audit.signed_manifest(jsonb)
+CREATE OR REPLACE FUNCTION audit.signed_manifest(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_export audit.exports;
+begin
+  perform audit.check_request(request, array['export']);
+  v_export := audit.find_export(audit.requested_export(request));
+  if v_export.manifest_note is null then
+    perform audit.fail('AUPND', 'The manifest of the export is not signed yet.', null, case
+      when v_export.state = 'done' then 'Its last entries are being sealed, which takes a minute: ask again then.'
+      else format('The export is %s; what is not done is not signed.', v_export.state)
+    end);
+  end if;
+  return jsonb_build_object('manifest', v_export.manifest, 'note', v_export.manifest_note);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The manifest of an export to the byte, and its signature; AUPND while it is not signed.
+
 -- function audit.singular(text)
 CREATE OR REPLACE FUNCTION audit.singular(name text)
  RETURNS text
@@ -6271,6 +10147,49 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The resource type for a table name: budgets → budget.
 
+-- function audit.state_purge(uuid)
+CREATE OR REPLACE FUNCTION audit.state_purge(organization_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_purge audit.purges;
+  v_chains int[];
+  v_bounds jsonb;
+  v_entry record;
+begin
+  select p.* into v_purge from audit.purges p where p.organization_id = state_purge.organization_id;
+  loop
+    -- What an entry can hold.
+    select array_agg(b.chain), jsonb_agg(jsonb_build_array(b.chain, b.seq, encode(b.hash, 'hex')) order by b.chain)
+    into v_chains, v_bounds
+    from (
+      select b.* from audit.chain_bounds b
+      where b.organization_id = state_purge.organization_id and b.stated_seq is null
+      order by b.chain
+      limit 500
+    ) b;
+    exit when v_chains is null;
+    v_entry := audit.record(state_purge.organization_id, 'log.purged', 'log', null, jsonb_build_object(
+      'before', to_jsonb(v_purge.before at time zone 'utc'), 'entries', v_purge.entries, 'bounds', v_bounds
+    ));
+    v_purge.entries := 0;
+    update audit.chain_bounds b set stated_chain = h.chain, stated_seq = h.seq, stated_at = h.last_at
+    from audit.heads h
+    where b.organization_id = state_purge.organization_id and b.chain = any (v_chains)
+      and h.organization_id = state_purge.organization_id and h.chain = v_entry.chain;
+  end loop;
+  update audit.purges p set entries = 0 where p.organization_id = state_purge.organization_id;
+end
+$function$
+
+owner postgres
+grant audit_purger: EXECUTE
+grant postgres: EXECUTE
+comment: Leaves the log.purged entry: how many entries are gone, and for each chain the last of them, with its hash.
+
 -- function audit.system_organization()
 CREATE OR REPLACE FUNCTION audit.system_organization()
  RETURNS uuid
@@ -6279,6 +10198,7 @@ CREATE OR REPLACE FUNCTION audit.system_organization()
 RETURN '00000000-0000-0000-0000-000000000000'::uuid
 
 owner postgres
+grant audit_purger: EXECUTE
 grant audit_writer: EXECUTE
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
@@ -6539,6 +10459,58 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The number of the chain that this transaction writes, where transactions can be prepared.
 
+-- function audit.unpublished_chains()
+CREATE OR REPLACE FUNCTION audit.unpublished_chains()
+ RETURNS TABLE(organization_id uuid, chain integer, from_seq bigint, to_seq bigint)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select h.organization_id, h.chain, f.seq, h.seq
+  from audit.heads h
+  left join audit.sequenced s on s.organization_id = h.organization_id and s.chain = h.chain
+  cross join lateral (
+    select coalesce(
+      (
+        select min(greatest(r.from_seq, r.from_seq + l.published - r.start))
+        from audit.logs l
+        join audit.log_ranges r on r.log = l.id
+        where l.organization_id = h.organization_id and l.sequenced > l.published and r.chain = h.chain
+          and r.start + r.to_seq - r.from_seq >= l.published
+      ),
+      coalesce(s.seq, 0) + 1
+    ) as seq
+  ) f
+  where f.seq <= h.seq
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Of each chain, the entries that no checkpoint covers that readers have: the archive may not have them.
+
+-- function audit.unpublished_entries(integer)
+CREATE OR REPLACE FUNCTION audit.unpublished_entries(at_most integer DEFAULT 50000)
+ RETURNS SETOF text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  -- By time, so that of each chain it is the beginning.
+  select audit.entry_text(a.*::public.audit_logs)
+  from audit.unpublished_chains() u
+  cross join lateral (
+    select a.* from public.audit_logs a
+    where a.organization_id = u.organization_id and a.chain = u.chain and a.seq between u.from_seq and u.to_seq
+  ) a
+  order by a.created_at, a.organization_id, a.chain, a.seq
+  limit unpublished_entries.at_most
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The texts of entries that no published checkpoint covers, the oldest first. More than so many wait only where sealing has stopped.
+
 -- function audit.untrack(text)
 CREATE OR REPLACE FUNCTION audit.untrack(table_name text)
  RETURNS boolean
@@ -6718,14 +10690,11 @@ begin
       case
         when not b.is_as_written then 'hash_mismatch'
         when lag(b.seq) over in_chain = b.seq then 'duplicate'
-        when b.seq <> coalesce(lag(b.seq) over in_chain + 1, case when verify.resume_from is null then 1 else b.seq end)
-          then 'gap'
-        when b.prev_hash is distinct from coalesce(
-          lag(b.hash) over in_chain,
-          case when b.seq = 1 then audit.first_prev_hash(b.organization_id, b.chain) else b.prev_hash end
-        ) then 'link_mismatch'
+        when b.seq <> lag(b.seq) over in_chain + 1 then 'gap'
+        when b.prev_hash <> lag(b.hash) over in_chain then 'link_mismatch'
         when b.created_at < lag(b.created_at) over in_chain then 'time_reversed'
       end as finding,
+      lag(true) over in_chain is null as is_first,
       lead(true) over in_chain is null as is_last
     from bounded b
     window in_chain as (partition by b.organization_id, b.chain order by b.seq)
@@ -6733,6 +10702,8 @@ begin
   chains as (
     select l.organization_id, l.chain, count(*) as entries, min(l.seq) as from_seq, max(l.seq) as to_seq,
       (array_agg(row(l.hash, l.prev_hash, l.created_at)::text) filter (where l.is_last))[1] as last_entry,
+      (array_agg(l.prev_hash) filter (where l.is_first))[1] as first_prev_hash,
+      (array_agg(l.created_at) filter (where l.is_first))[1] as first_at,
       min(l.seq) filter (where l.finding is not null) as broken_seq,
       (array_agg(l.finding order by l.seq) filter (where l.finding is not null))[1] as finding
     from linked l
@@ -6744,35 +10715,66 @@ begin
     from chains c
     where c.organization_id = v_to_organization and c.chain = v_to_chain
   ),
-  judged as (
-    select coalesce(c.organization_id, h.organization_id) as organization_id, coalesce(c.chain, h.chain) as chain,
-      coalesce(c.entries, 0) as entries, c.from_seq, c.to_seq,
-      coalesce(c.broken_seq, case
-        when k.chain is not null and h.seq > c.to_seq then null -- cut by the bound: the head is not reached yet
-        when h.chain is null then c.to_seq
-        when c.chain is null and h.seq > 0 then 1
-        when h.seq > c.to_seq then c.to_seq + 1
-        when h.seq < c.to_seq then h.seq + 1
-        when h.seq > 0 and row(h.hash, h.prev_hash, h.last_at)::text <> c.last_entry then c.to_seq
-      end) as broken_seq,
+  -- Where each chain must begin, behind what was purged, and where it must end.
+  known as (
+    select n.organization_id, n.chain, h.chain is not null as has_head, h.seq, h.hash, row(h.hash, h.prev_hash, h.last_at)::text as last_entry,
+      coalesce(b.seq, 0) as purged, b.hash as purged_hash, b.created_at as purged_at,
+      -- The entry that says so, as long as it is there.
+      s.details -> 'bounds' @> jsonb_build_array(jsonb_build_array(b.chain, b.seq, encode(b.hash, 'hex'))) as is_as_stated
+    from audit.heads h
+    full join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    left join lateral (
+      select a.details from public.audit_logs a
+      where a.organization_id = b.organization_id and a.chain = b.stated_chain and a.seq = b.stated_seq and a.created_at = b.stated_at
+      limit 1
+    ) s on true
+    cross join lateral (select coalesce(h.organization_id, b.organization_id) as organization_id, coalesce(h.chain, b.chain) as chain) n
+    where (verify.organization is null or n.organization_id = verify.organization)
+      and (verify.resume_from is null or (n.organization_id, n.chain) >= (v_from_organization, v_from_chain))
+      and not exists (select from cut k where (n.organization_id, n.chain) > (k.organization_id, k.chain))
+  ),
+  compared as (
+    select coalesce(c.organization_id, k.organization_id) as organization_id, coalesce(c.chain, k.chain) as chain,
+      coalesce(c.entries, 0) as entries, c.from_seq, c.to_seq, c.broken_seq, c.finding,
+      k.has_head, k.seq as head_seq, k.purged, coalesce(c.to_seq, k.purged) as last_seq,
+      case when c.chain is null then k.hash <> k.purged_hash else k.last_entry <> c.last_entry end as is_other_head,
+      x.chain is not null and k.seq > c.to_seq as is_cut, -- by the bound: the head is not reached yet
       case
-        when c.finding is not null then c.finding
-        when k.chain is not null and h.seq > c.to_seq then null
-        when h.chain is null then 'head_missing'
-        when c.chain is null and h.seq > 0 or h.seq > c.to_seq then 'tail_missing'
-        when h.seq < c.to_seq then 'beyond_head'
-        when h.seq > 0 and row(h.hash, h.prev_hash, h.last_at)::text <> c.last_entry then 'head_mismatch'
-      end as finding,
-      k.chain is not null and h.seq > c.to_seq as is_cut
+        when not k.is_as_stated then 'bound_mismatch'
+        when c.broken_seq = c.from_seq then null -- whatever it links to
+        -- Where an earlier run stopped.
+        when (c.organization_id, c.chain, c.from_seq) = (v_from_organization, v_from_chain, v_from_seq) then null
+        when c.from_seq <= k.purged then 'purged_before'
+        when c.from_seq > coalesce(k.purged, 0) + 1 then 'gap'
+        when c.first_prev_hash <> coalesce(k.purged_hash, audit.first_prev_hash(c.organization_id, c.chain)) then 'link_mismatch'
+        when c.first_at < k.purged_at then 'time_reversed'
+      end as first_finding
     from chains c
-    full join (
-      select h.*
-      from audit.heads h
-      where (verify.organization is null or h.organization_id = verify.organization)
-        and (verify.resume_from is null or (h.organization_id, h.chain) >= (v_from_organization, v_from_chain))
-        and not exists (select from cut k where (h.organization_id, h.chain) > (k.organization_id, k.chain))
-    ) h on h.organization_id = c.organization_id and h.chain = c.chain
-    left join cut k on k.organization_id = c.organization_id and k.chain = c.chain
+    full join known k on k.organization_id = c.organization_id and k.chain = c.chain
+    left join cut x on x.organization_id = c.organization_id and x.chain = c.chain
+  ),
+  judged as (
+    select c.organization_id, c.chain, c.entries, c.from_seq, c.to_seq, c.is_cut, c.purged,
+      case
+        when c.first_finding = 'bound_mismatch' then c.purged
+        when c.first_finding is not null then c.from_seq
+        when c.finding is not null then c.broken_seq
+        when c.is_cut then null
+        when c.has_head is not true then c.last_seq
+        when c.head_seq > c.last_seq then c.last_seq + 1
+        when c.head_seq < c.last_seq then c.head_seq + 1
+        when c.is_other_head then c.last_seq
+      end as broken_seq,
+      case
+        when c.first_finding is not null then c.first_finding
+        when c.finding is not null then c.finding
+        when c.is_cut then null
+        when c.has_head is not true then 'head_missing'
+        when c.head_seq > c.last_seq then 'tail_missing'
+        when c.head_seq < c.last_seq then 'beyond_head'
+        when c.is_other_head then 'head_mismatch'
+      end as finding
+    from compared c
   )
   select j.organization_id, j.chain, j.entries, j.from_seq, j.to_seq,
     case when j.finding is not null then 'broken' when j.is_cut then 'partial' else 'verified' end,
@@ -6787,11 +10789,13 @@ begin
       when 'beyond_head' then 'Entries from here on were not written by the writer.'
       when 'head_mismatch' then 'The last entry is not the one that the chain''s head knows.'
       when 'head_missing' then 'The chain has no head: it was not written by the writer, or the head was deleted.'
+      when 'bound_mismatch' then 'The boundary of what was purged is not where the log.purged entry says.'
+      when 'purged_before' then 'Entries up to the boundary were purged: this one came back.'
     end,
     case when (j.organization_id, j.chain) in (select k.organization_id, k.chain from cut k)
       then concat(j.organization_id, '/', j.chain, '/', j.to_seq) end
   from judged j
-  where j.entries > 0 or j.finding is not null
+  where j.entries > 0 or j.purged > 0 or j.finding is not null
   order by j.organization_id, j.chain;
 end
 $function$
@@ -6838,6 +10842,262 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Opens every commitment to an identity: verified, missing (erased, or removed by somebody), mismatched (tampered).
 
+-- function audit.verify_log(integer)
+CREATE OR REPLACE FUNCTION audit.verify_log(log integer, OUT status text, OUT finding text, OUT explanation text, OUT broken_entry text)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_log audit.logs;
+  v_trees record;
+  -- Where the first entry is that is not as it was sealed: from this index to before that one.
+  v_from bigint := 0;
+  v_to bigint;
+  v_missing bigint;
+  v_lost bigint;
+  v_altered bigint;
+begin
+  select l.* into strict v_log from audit.logs l where l.id = verify_log.log;
+  if v_log.archive_deleted_at is not null then
+    status := 'expired';
+    explanation := 'The log is past its retention: entries and archive were deleted, its last checkpoint is kept.';
+    return;
+  end if;
+  select r.finding, r.broken_entry into finding, broken_entry from audit.verify_ranges(v_log.id) r;
+
+  if finding is null then
+    select coalesce(bool_or(c.tree_root is null), false) as is_partial,
+      min(c.size) filter (where c.tree_root <> c.root and not c.signs_tree) as wrong_root,
+      array_agg(c.size) filter (where c.tree_root = c.root) as right_roots,
+      min(c.size) filter (
+        where (c.tree_root <> c.root or c.tree_frontier <> c.frontier) and c.signs_tree or not c.signs_root
+      ) as wrong_checkpoint,
+      coalesce(array_agg(c.size), '{}') || 0::bigint @> array[v_log.size, v_log.published] as has_last
+    into v_trees
+    from (
+      select c.size, c.root, c.frontier, t.root as tree_root, t.frontier as tree_frontier,
+        c.note is null and c.size > v_log.published or starts_with(c.note, n.head || encode(c.root, 'base64') || n.neck) is true as signs_root,
+        c.note is null or starts_with(c.note, n.head || encode(t.root, 'base64') || n.neck) as signs_tree
+      from audit.checkpoints c
+      join audit.log_trees(v_log.id) t on t.size = c.size
+      cross join lateral (select concat(v_log.origin, E'\n', c.size, E'\n') as head, E'\n\n' as neck) n
+      where c.log = v_log.id
+    ) c;
+
+    if v_trees.is_partial or v_trees.wrong_root is not null then
+      v_to := coalesce(v_trees.wrong_root, v_log.size);
+      v_from := coalesce((select max(s) from unnest(v_trees.right_roots) s where s < v_to), 0);
+      select min(l.index) filter (where l.hash is null),
+        min(l.index) filter (where l.hash is null and l.seq <= b.seq is not true),
+        min(l.index) filter (where l.hash <> l.kept_hash and l.index >= v_from and l.index < v_to)
+      into v_missing, v_lost, v_altered
+      from audit.log_leaves(v_log.id) l
+      left join audit.chain_bounds b on b.organization_id = v_log.organization_id and b.chain = l.chain;
+    end if;
+
+    finding := case
+      when v_lost is not null then 'entries_missing'
+      when v_altered is not null or v_trees.wrong_root is not null then 'entry_altered'
+      when not v_trees.has_last then 'checkpoint_missing'
+      when v_trees.wrong_checkpoint is not null then 'checkpoint_altered'
+      when not audit.verify_opening(v_log.id) then 'opening_altered'
+    end;
+    broken_entry := case finding
+      when 'entries_missing' then audit.entry_at(v_log.id, v_lost)
+      when 'entry_altered' then audit.entry_at(v_log.id, coalesce(v_altered, case when v_to = v_from + 1 then v_from end))
+      when 'opening_altered' then audit.entry_at(v_log.id, 0)
+    end;
+  end if;
+
+  status := case
+    when finding is not null then 'broken'
+    when v_log.size = 0 then 'pending'
+    when v_missing is not null then 'partial'
+    else 'verified'
+  end;
+  explanation := case finding
+    when 'ranges_broken' then 'From here on the ranges do not say of each index which entry stands there, once.'
+    when 'entries_skipped' then 'Entries before this one in its chain stand in no log: they were gone when they were to be sealed, or their range is.'
+    when 'entries_missing' then 'The entry is gone, and it is not among those that were purged.'
+    when 'entry_altered' then case
+      when broken_entry is not null then 'The entry''s content is not what was sealed.'
+      else format(
+        'One of the entries from index %s (%s) to %s (%s) is not what was sealed, and was hashed again: the archive tells which.',
+        v_from, audit.entry_at(v_log.id, v_from), v_to - 1, audit.entry_at(v_log.id, v_to - 1)
+      )
+    end
+    when 'checkpoint_missing' then 'There is no checkpoint of the size that the log has.'
+    when 'checkpoint_altered' then format(
+      'The checkpoint of size %s does not say, or its note does not, what the tree of the entries is.',
+      v_trees.wrong_checkpoint
+    )
+    when 'opening_altered' then 'The first entry does not commit to the last checkpoint of the log before, or that checkpoint is not the last.'
+    else case when v_missing is not null then 'Entries were purged from the database, so no root can be made of them: the archive has them.' end
+  end;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What audit.verify_logs() says of one log.
+
+-- function audit.verify_logs(uuid)
+CREATE OR REPLACE FUNCTION audit.verify_logs(organization uuid DEFAULT NULL::uuid)
+ RETURNS TABLE(organization_id uuid, origin text, size bigint, status text, broken_entry text, finding text, explanation text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select l.organization_id, l.origin, l.size, v.status, v.broken_entry, v.finding, v.explanation
+  from audit.logs l
+  cross join lateral audit.verify_log(l.id) v
+  where verify_logs.organization is null or l.organization_id = verify_logs.organization
+  order by l.organization_id, l.month
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Recomputes every Merkle root from the entries: select * from audit.verify_logs(). One row a log: verified, partial
+(entries were purged, the rest was checked), expired (so was the archive), pending (nothing sealed yet) or broken, with what
+was found first. Without the
+archive and the key it believes the database: npm run verify does not.
+
+-- function audit.verify_on(audit.verifications,bigint)
+CREATE OR REPLACE FUNCTION audit.verify_on(verification audit.verifications, most_entries bigint)
+ RETURNS audit.verifications
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid := (verification).organization_id;
+  v_at audit.verifications := verification;
+  v_chain record;
+  v_log record;
+begin
+  if v_at.log is null then
+    v_at.resume := null;
+    for v_chain in select * from audit.verify(v_organization, verify_on.most_entries, (verification).resume) loop
+      v_at.resume := coalesce(v_chain.resume, v_at.resume);
+      if v_chain.status = 'broken' then
+        v_at.broken := v_at.broken + 1;
+        perform audit.note_finding(
+          v_organization, 'chain_broken', concat_ws('-', v_chain.chain, v_chain.broken_seq),
+          jsonb_build_object('finding', v_chain.finding, 'explanation', v_chain.explanation)
+        );
+      end if;
+    end loop;
+    v_at.log := case when v_at.resume is null then 0 end;
+    return v_at;
+  end if;
+
+  select l.id, l.origin, v.* into v_log
+  from (
+    select l.* from audit.logs l
+    where l.organization_id = v_organization and l.id > v_at.log
+    order by l.id
+    limit 1
+  ) l
+  cross join lateral audit.verify_log(l.id) v;
+  if not found then
+    v_at.ended_at := clock_timestamp();
+    v_at.verified_at := v_at.ended_at;
+    v_at.was_verified := v_at.broken = 0;
+    return v_at;
+  end if;
+  v_at.log := v_log.id;
+  if v_log.status = 'broken' then
+    v_at.broken := v_at.broken + 1;
+    perform audit.note_finding(
+      v_organization, 'log_broken', v_log.origin,
+      jsonb_build_object('finding', v_log.finding, 'explanation', v_log.explanation, 'entry', v_log.broken_entry)
+    );
+  end if;
+  return v_at;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Verifies a little more of an organisation and notes what is broken: so many entries of its chains, or one log.
+
+-- function audit.verify_opening(integer)
+CREATE OR REPLACE FUNCTION audit.verify_opening(log integer)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  -- Null where the entry is gone, or where there is none.
+  select e.entry::jsonb -> 'action' = '"log.opened"' and (e.entry::jsonb -> 'details') - 'incarnation' = jsonb_build_object(
+    'origin', l.origin,
+    'previous', (
+      select jsonb_build_object('origin', b.origin, 'size', b.size, 'root', encode(c.root, 'base64'))
+      from audit.logs b
+      join audit.checkpoints c on c.log = b.id and c.size = b.size
+      where b.organization_id = l.organization_id and b.month < l.month
+      order by b.month desc
+      limit 1
+    )
+  )
+  from audit.logs l
+  cross join lateral audit.log_entries(l.id, 0, 1) e
+  where l.id = verify_opening.log and l.month is not null
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether the first entry of a log commits to the last checkpoint of the log before it.
+
+-- function audit.verify_ranges(integer)
+CREATE OR REPLACE FUNCTION audit.verify_ranges(log integer, OUT finding text, OUT broken_entry text)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_log audit.logs;
+begin
+  select l.* into strict v_log from audit.logs l where l.id = verify_ranges.log;
+  if v_log.month is null then
+    if (select count(*) from audit.anchor_entries a where a.index < v_log.sequenced) <> v_log.sequenced then
+      finding := 'ranges_broken';
+    end if;
+    return;
+  end if;
+  select
+    case when r.start <> r.due then 'ranges_broken' else 'entries_skipped' end,
+    case when r.from_seq is not null then concat(r.chain, '-', r.from_seq) end
+  into finding, broken_entry
+  from (
+    select r.start, r.chain, r.from_seq,
+      coalesce(sum(r.to_seq - r.from_seq + 1) over (order by r.start rows between unbounded preceding and 1 preceding), 0) as due,
+      (
+        select max(b.to_seq) from audit.log_ranges b
+        where b.organization_id = r.organization_id and b.chain = r.chain and b.from_seq < r.from_seq
+      ) as to_seq_before
+    from (
+      select r.* from audit.log_ranges r where r.log = v_log.id
+      union all
+      select v_log.id, v_log.sequenced, null, null, null, null -- where the next range would begin
+    ) r
+  ) r
+  where r.start <> r.due or r.from_seq <> r.to_seq_before + 1
+  order by r.start
+  limit 1;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The first place where the ranges of a log leave an index out or name it twice, or where a chain does not go on where it was left.
+
 -- function audit.view_entry(jsonb)
 CREATE OR REPLACE FUNCTION audit.view_entry(request jsonb)
  RETURNS jsonb
@@ -6854,15 +11114,9 @@ declare
 begin
   perform audit.check_request(request, array['organization_id', 'name']);
   v_organization := audit.requested_organization(request);
-  if coalesce(request ->> 'name', '') !~ '^\d{1,9}-\d{1,18}$' then
-    perform audit.fail('AUARG', 'An entry is named by chain and position: 3-17.');
-  end if;
-  v_chain := split_part(request ->> 'name', '-', 1)::int;
-  v_seq := split_part(request ->> 'name', '-', 2)::bigint;
-  select * into v_entry from public.audit_logs a where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq;
-  if not found then
-    perform audit.fail('AUNOT', format('There is no entry %s that you may read.', request ->> 'name'));
-  end if;
+  v_entry := audit.find_entry(v_organization, request ->> 'name');
+  v_chain := v_entry.chain;
+  v_seq := v_entry.seq;
   v_page := jsonb_build_object(
     'entry', audit.entries_json(array[v_entry]) -> 0,
     'entry_text', audit.entry_text(v_entry),
@@ -6882,7 +11136,9 @@ begin
       order by a.created_at, a.chain, a.seq
       limit 50
     )),
-    'proof', '{"state": "pending"}'::jsonb
+    'proof', coalesce(
+      '{"state": "sealed"}'::jsonb || (audit.place_in_log(v_organization, v_chain, v_seq) - 'folder'), '{"state": "pending"}'
+    )
   );
   perform audit.record_reading(v_organization, 'log.viewed', '{}', 'audit_log', request ->> 'name');
   return v_page;
@@ -6894,6 +11150,32 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: One entry with its exact text, its neighbours in the chain and the other entries of its request. Leaves a log.viewed entry.
+
+-- function audit.waiting_chains(uuid)
+CREATE OR REPLACE FUNCTION audit.waiting_chains(organization uuid DEFAULT NULL::uuid)
+ RETURNS TABLE(organization_id uuid, chain integer, from_seq bigint, to_seq bigint, since timestamp with time zone, sequenced_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select h.organization_id, h.chain, coalesce(s.seq, 0) + 1, h.seq, coalesce(a.created_at, h.last_at), coalesce(s.last_at, '-infinity')
+  from audit.heads h
+  left join audit.sequenced s on s.organization_id = h.organization_id and s.chain = h.chain
+  left join lateral (
+    select a.created_at
+    from public.audit_logs a
+    where a.organization_id = h.organization_id and a.chain = h.chain and a.seq = coalesce(s.seq, 0) + 1
+      and a.created_at >= coalesce(s.last_at, '-infinity')
+    limit 1
+  ) a on true
+  where (waiting_chains.organization is null or h.organization_id = waiting_chains.organization)
+    and h.seq > coalesce(s.seq, 0)
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Chains with entries that have no index yet, and since when the oldest of them waits.
 
 -- function audit.waiting_entries(uuid)
 CREATE OR REPLACE FUNCTION audit.waiting_entries(organization_id uuid)

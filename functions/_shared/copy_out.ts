@@ -50,6 +50,12 @@ export function copyOut(client: pg.PoolClient, text: string, options: CopyOption
   return { next: () => reader.next() };
 }
 
+/** All that a COPY sends, chunk by chunk. */
+export async function* copyChunks(client: pg.PoolClient, text: string): AsyncGenerator<Uint8Array> {
+  const copy = copyOut(client, text);
+  for (let chunk = await copy.next(); chunk !== undefined; chunk = await copy.next()) yield chunk;
+}
+
 class Reader implements Tap {
   readonly #after: string;
   #skip: number;
@@ -94,7 +100,9 @@ class Reader implements Tap {
     if (this.#ended || this.#error !== undefined) return;
     this.#ended = true;
     const after = new TextEncoder().encode(this.#after);
-    if (this.#filled > 0) this.#ready.push(this.#chunk.subarray(0, this.#filled));
+    if (this.#filled > 0) {
+      this.#ready.push(this.#chunk.subarray(0, this.#filled));
+    }
     if (after.length > 0) this.#ready.push(after);
     this.#wakeConsumer();
   }
@@ -110,7 +118,9 @@ class Reader implements Tap {
       await new Promise<void>((resolve) => this.#producer = resolve);
       this.#producer = undefined;
     }
-    if (this.#smallRead) await new Promise((resolve) => setTimeout(resolve, SMALL_READ_DELAY));
+    if (this.#smallRead) {
+      await new Promise((resolve) => setTimeout(resolve, SMALL_READ_DELAY));
+    }
   }
 
   space(): Uint8Array {

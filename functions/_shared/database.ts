@@ -86,10 +86,9 @@ export function openDatabase({ url, ca, connections = 6 }: DatabaseOptions): Dat
 
 /** Begins, does the work, commits; a connection on which something failed is rolled back, or closed where that fails. */
 async function transaction<T>(pool: pg.Pool, begin: string, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
+  const client = await beginIn(pool, begin);
   let broken = false;
   try {
-    await client.query(begin);
     const result = await work(client);
     await client.query("commit");
     return result;
@@ -98,6 +97,20 @@ async function transaction<T>(pool: pg.Pool, begin: string, work: (client: pg.Po
     throw error;
   } finally {
     client.release(broken);
+  }
+}
+
+/** A connection with a transaction begun. One that the server has ended meanwhile, as when it was restarted, is replaced. */
+async function beginIn(pool: pg.Pool, begin: string): Promise<pg.PoolClient> {
+  for (let dead = 0;; dead++) {
+    const client = await pool.connect();
+    try {
+      await client.query(begin);
+      return client;
+    } catch (error) {
+      client.release(true);
+      if (!isUnreachable(error) || dead === pool.options.max) throw error;
+    }
   }
 }
 

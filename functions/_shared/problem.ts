@@ -13,6 +13,7 @@ const PROBLEMS = {
   too_large: [413, "The request is too large."],
   unsupported_media_type: [415, "The body is not JSON."],
   internal_error: [500, "Something failed that should not."],
+  not_configured: [503, "The project has not set this up."],
   unavailable: [503, "The service cannot answer at the moment."],
   timeout: [504, "It took too long."],
 } as const satisfies Record<string, readonly [number, string]>;
@@ -26,6 +27,7 @@ export const DATABASE_PROBLEMS: Record<
   AUQRY: [400, "invalid_query", "A query could not be read."],
   AUCUR: [400, "invalid_cursor", "A cursor was edited, or belongs to another search."],
   AUNOT: [404, "not_found", "There is no such thing that the caller may read."],
+  AUPND: [409, "not_sealed", "The entry is not in a signed log yet."],
   AUDEN: [403, "access_denied", "The caller may not do this."],
   AUIMM: [409, "log_immutable", "Entries of the log are never changed or deleted."],
   AUOPT: [422, "invalid_option", "An option is unknown or of the wrong type."],

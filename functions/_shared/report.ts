@@ -19,7 +19,8 @@ export async function renderReport({ rows, caller, ...part }: RenderedPart): Pro
     export: { id: part.id, part: part.part, before: part.before },
     count: part.total ?? part.before + part.entries,
     rows: entries,
-    manifestNote: "Unsigned: this project does not sign checkpoints yet.",
+    manifestNote:
+      `This file's SHA-256 stands in the signed manifest of export ${part.id}: exports/${part.id}/manifest.note`,
   });
   return pdf;
 }

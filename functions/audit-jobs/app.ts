@@ -3,11 +3,13 @@ import { Hono } from "hono";
 import { asProblem, Problem } from "../_shared/problem.ts";
 import { requestIdOf } from "../_shared/request_id.ts";
 import { equalSecrets } from "../_shared/secrets.ts";
-import { type ExportJobDeps, makeExports } from "./exports.ts";
 
-export type Deps = ExportJobDeps & { secret: string };
+/** Work that the clock sets off, bounded, safe to repeat and to run twice at once. Its answer says what it did. */
+export type Job = (query: URLSearchParams) => Promise<object>;
 
-export function createApp({ secret, ...deps }: Deps): Hono<{ Variables: { requestId: string } }> {
+export type Deps = { secret: string; jobs: Record<string, Job> };
+
+export function createApp({ secret, jobs }: Deps): Hono<{ Variables: { requestId: string } }> {
   const app = new Hono<{ Variables: { requestId: string } }>().basePath("/audit-jobs");
 
   app.use(async (c, next) => {
@@ -23,7 +25,9 @@ export function createApp({ secret, ...deps }: Deps): Hono<{ Variables: { reques
     await next();
   });
 
-  app.post("/exports", async (c) => c.json(await makeExports(deps)));
+  for (const [name, job] of Object.entries(jobs)) {
+    app.post(`/${name}`, async (c) => c.json(await job(new URL(c.req.url).searchParams)));
+  }
 
   app.notFound((c) =>
     new Problem("route_not_found", `There is no job at ${c.req.path}.`)

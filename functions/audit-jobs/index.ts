@@ -1,19 +1,100 @@
-// Function `audit-jobs`: what the clock sets off. Wires what the app needs; everything else is in app.ts.
+// Function `audit-jobs`: what the clock sets off. Wires what the jobs need; what they do is in the files named after them.
+import { parseArchiveKeys } from "../_shared/archive/bundle_encryption.ts";
+import { encryptedBundles } from "../_shared/archive/encrypted_bundles.ts";
+import { storageArchive } from "../_shared/archive/storage_archive.ts";
+import { copyChunks } from "../_shared/copy_out.ts";
 import { openDatabase } from "../_shared/database.ts";
 import { required, setting } from "../_shared/env.ts";
+import { type LogKeys, readLogKeys } from "../_shared/log_keys.ts";
+import { Problem } from "../_shared/problem.ts";
 import { renderReport } from "../_shared/report.ts";
-import { openStorage } from "../_shared/storage.ts";
+import { BUCKET, openStorage } from "../_shared/storage.ts";
 import { createApp } from "./app.ts";
+import { makeBackup } from "./backup.ts";
+import { readBack } from "./read_back.ts";
+import { readBackupSettings } from "./backup_settings.ts";
+import { expireArchives } from "./expire.ts";
+import { makeExports } from "./exports.ts";
+import { mirrorArchive } from "./mirror.ts";
+import { readOutside, RECEIVER_PATIENCE } from "./receiver_settings.ts";
+import { deliverCheckpoints } from "./receivers.ts";
+import { signManifests } from "./manifests.ts";
+import { sealLogs } from "./seal.ts";
+import { cosignCheckpoint } from "./witnesses.ts";
 
 declare const Deno: {
   serve(handler: (request: Request) => Response | Promise<Response>): unknown;
 };
 
+const projectUrl = required("SUPABASE_URL");
+const serviceKey = setting("SUPABASE_SERVICE_ROLE_KEY");
+const database = openDatabase({ url: required("SUPABASE_DB_URL"), ca: setting("AUDIT_DB_CA"), connections: 6 });
+const archiveKeys = setting("AUDIT_ARCHIVE_KEY");
+const stored = storageArchive({ projectUrl, serviceKey });
+const archive = encryptedBundles(stored, archiveKeys === undefined ? undefined : parseArchiveKeys(archiveKeys));
+const outside = readOutside({
+  setting,
+  openBucket: (bucket) => storageArchive({ projectUrl, serviceKey, bucket, patience: RECEIVER_PATIENCE }),
+});
+
 const app = createApp({
   secret: required("AUDIT_JOBS_SECRET"),
-  database: openDatabase({ url: required("SUPABASE_DB_URL"), ca: setting("AUDIT_DB_CA"), connections: 4 }),
-  openStorage: () => openStorage(required("SUPABASE_URL"), setting("SUPABASE_SERVICE_ROLE_KEY")),
-  render: renderReport,
+  jobs: {
+    backup: () =>
+      makeBackup({
+        database,
+        copy: copyChunks,
+        ...readBackupSettings({ setting, openBucket: (bucket) => storageArchive({ projectUrl, serviceKey, bucket }) }),
+      }),
+    exports: () =>
+      makeExports({ database, openStorage: () => openStorage(projectUrl, serviceKey), render: renderReport }),
+    manifests: () => signManifests({ database, keys: logKeys() }),
+    seal: async (query) => {
+      const result = await sealLogs({ database, archive, keys: logKeys() }, {
+        dueNow: query.get("due_now") === "true",
+      });
+      // One invocation is bounded: the next is asked for at once, not at the clock's next tick.
+      if (result.more) {
+        await database.askAsOwner({
+          name: "continue_sealing",
+          text: "select audit.continue_sealing()::text",
+          values: [],
+        });
+      }
+      return result;
+    },
+    "deliver-checkpoints": () => deliverCheckpoints({ database, outside }),
+    expire: () =>
+      expireArchives({
+        database,
+        archive: stored,
+        exported: storageArchive({ projectUrl, serviceKey, bucket: BUCKET }),
+      }),
+    mirror: () => mirrorArchive({ database, stored, outside }),
+    "read-back": async () => {
+      const result = await readBack({ database, archive, keys: logKeys() });
+      if (result.more && result.failed === 0) {
+        await database.askAsOwner({
+          name: "continue_reading_back",
+          text: "select audit.continue_reading_back()::text",
+          values: [],
+        });
+      }
+      return result;
+    },
+    witness: () => cosignCheckpoint({ database, stored, outside }),
+  },
 });
+
+/** Read by the jobs that sign, so that the others work without. */
+function logKeys(): LogKeys {
+  const key = setting("AUDIT_LOG_KEY");
+  if (key === undefined) {
+    throw new Problem("not_configured", "AUDIT_LOG_KEY is missing: logs cannot be signed.", {
+      hint: "Make a key with npm run keygen and set it as a secret of the project.",
+    });
+  }
+  return readLogKeys(key, setting("AUDIT_LOG_VKEYS"));
+}
 
 Deno.serve(app.fetch);

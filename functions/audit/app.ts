@@ -7,12 +7,14 @@ import { asProblem, Problem } from "../_shared/problem.ts";
 import { requestIdOf } from "../_shared/request_id.ts";
 import type { Deps, Env } from "./deps.ts";
 import { addAccess } from "./routes/access.ts";
+import { addArchive } from "./routes/archive.ts";
 import { addCosts } from "./routes/costs.ts";
 import { addEntries } from "./routes/entries.ts";
 import { addExport } from "./routes/export.ts";
 import { addExports } from "./routes/exports.ts";
 import { addHealth } from "./routes/health.ts";
 import { addHistory } from "./routes/history.ts";
+import { addProof } from "./routes/proof.ts";
 import { addQuery } from "./routes/query.ts";
 import { addReference } from "./routes/reference.ts";
 import { addSearch } from "./routes/search.ts";
@@ -89,12 +91,14 @@ export function createApp(deps: Deps): App {
 
   addSearch(app, deps);
   addEntries(app, deps);
+  addProof(app, deps);
   addHistory(app, deps);
   addQuery(app, deps);
   addCosts(app, deps);
   addExport(app, deps);
   addExports(app, deps);
   addAccess(app, deps);
+  addArchive(app, deps);
 
   app.notFound((c) => {
     const methods = methodsAt(app, c.req.path);
@@ -129,7 +133,9 @@ const patterns = new Map<string, RegExp>();
 function patternOf(path: string): RegExp {
   let pattern = patterns.get(path);
   if (pattern === undefined) {
-    pattern = new RegExp(`^${path.replace(/[.]/g, "\\.").replace(/:\w+/g, "[^/]+")}$`);
+    // `:name` is one part, `:name{.+}` any number of them.
+    const source = path.replace(/:\w+(\{\.\+\})?|\./g, (part, all) => part === "." ? "\\." : all ? ".+" : "[^/]+");
+    pattern = new RegExp(`^${source}$`);
     patterns.set(path, pattern);
   }
   return pattern;

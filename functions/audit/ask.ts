@@ -8,9 +8,11 @@ import type { Deps, Env } from "./deps.ts";
 export type Asked =
   | "search_page"
   | "view_entry"
+  | "entry_proof"
   | "convert_query"
   | "costs_page"
   | "export_status"
+  | "signed_manifest"
   | "list_exports"
   | "request_export"
   | "cancel_export";

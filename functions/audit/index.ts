@@ -1,4 +1,5 @@
 // Function `audit`: people search, view and export the log. Wires what the app needs; everything else is in app.ts.
+import { storageArchive } from "../_shared/archive/storage_archive.ts";
 import { createAuthenticate } from "./auth.ts";
 import { openDatabase } from "../_shared/database.ts";
 import { required, setting } from "../_shared/env.ts";
@@ -14,8 +15,11 @@ declare const Deno: {
 const CONNECTIONS = 6;
 /** Each export holds one connection, and a second one for moments. */
 const EXPORTS_AT_ONCE = 3;
+/** Milliseconds that somebody waits for a file of the archive. */
+const ARCHIVE_PATIENCE = { attempt: 6_000, total: 10_000 };
 
 const projectUrl = required("SUPABASE_URL");
+const serviceKey = setting("SUPABASE_SERVICE_ROLE_KEY");
 // Both are Auth's, unless another service signs the project's tokens.
 const issuer = setting("AUDIT_JWT_ISSUER") ?? `${projectUrl}/auth/v1`;
 
@@ -35,7 +39,8 @@ const app = createApp({
   }),
   exports: createLimiter(EXPORTS_AT_ONCE),
   render: renderReport,
-  signUrls: createUrlSigner(projectUrl, setting("SUPABASE_SERVICE_ROLE_KEY")),
+  signUrls: createUrlSigner(projectUrl, serviceKey),
+  archive: storageArchive({ projectUrl, serviceKey, patience: ARCHIVE_PATIENCE }),
   projectUrl,
 });
 

@@ -140,6 +140,7 @@ export const ResourcePath = z.object({
   id: z.string().min(1),
 });
 export const ExportPath = z.object({ id: z.guid() });
+export const ManifestPath = ExportPath.extend({ file: z.enum(["manifest.json", "manifest.note"]) });
 
 // Responses -----------------------------------------------------------------------------------------------------------
 
@@ -177,6 +178,9 @@ export const Page = z.strictObject({
   sort,
   entries: z.array(Entry),
   next: text.openapi({ description: "Cursor of the next page; null on the last." }),
+  archived_before: z.iso.datetime({ precision: 6 }).nullable().openapi({
+    description: "Entries up to then may be in the archive only, where no search finds them; null where none are.",
+  }),
   total: z.strictObject({ value: z.int(), exact: z.boolean() }).optional(),
   facets: z.strictObject({
     of: z.int().openapi({ description: "How many matches were counted." }),
@@ -255,11 +259,13 @@ const exportFields = {
   parts: z.array(ExportPart),
 };
 
-export const ExportStatus = z.strictObject({ ...exportFields, manifest: z.looseObject({}) }).openapi("Export");
-export const ExportList = z.strictObject({
-  organization_id: z.guid(),
-  exports: z.array(z.strictObject(exportFields)),
-}).openapi("Exports");
+export const ExportStatus = z.strictObject({
+  ...exportFields,
+  manifest: z.looseObject({}),
+  manifest_note: text.openapi({ description: "The signed note over the manifest; null until it is signed." }),
+}).openapi("Export");
+export const ExportList = z.strictObject({ organization_id: z.guid(), exports: z.array(z.strictObject(exportFields)) })
+  .openapi("Exports");
 
 export const Health = z.strictObject({
   status: z.enum(["ok", "failing"]),

@@ -82,7 +82,7 @@ function signIn(log: LogDatabase, secret: string, api: string): Promise<string> 
 }
 
 /** The process that createFunctions() started; the last word of its command line is its port. */
-async function findWorker(): Promise<{ pid: number; port: string }> {
+export async function findWorker(): Promise<{ pid: number; port: string }> {
   for (const pid of await childrenOf(process.pid)) {
     const words = (await commandLine(pid)).trim().split(/\s+/);
     if (words.some((word) => word.endsWith("function_host.ts"))) return { pid, port: words.at(-1)! };

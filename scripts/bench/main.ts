@@ -4,8 +4,17 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { benchCapture, SCENARIOS } from "./capture.ts";
 import type { Commit } from "./cluster.ts";
 import { benchExport } from "./export.ts";
-import { formatCapture, formatExport, formatJudged, formatMachine, formatSearch, formatVerify } from "./report.ts";
+import {
+  formatCapture,
+  formatExport,
+  formatJudged,
+  formatMachine,
+  formatSeal,
+  formatSearch,
+  formatVerify,
+} from "./report.ts";
 import type { Scenario } from "./scenario.ts";
+import { benchSeal } from "./seal.ts";
 import { benchSearch } from "./search.ts";
 import { benchVerify } from "./verify.ts";
 
@@ -30,44 +39,66 @@ type SearchArguments = {
   json?: string;
 };
 
+type SealArguments = { entries: number; seconds: number; rounds: number; json?: string; dir?: string };
+
 type ExportArguments = { entries: number; rounds: number; keep?: string; dir?: string; json?: string };
 
-const program = new Command("npm run bench --")
-  .description("Measures capture, verification, search and export, on database servers of its own.");
+const program = new Command("npm run bench --").description(
+  "Measures capture, verification, search, export and sealing, on database servers of its own.",
+);
 
-program.command("capture")
-  .description("compare unaudited tables, ours and supa_audit; after every run each chain must verify")
-  .option("--supa-audit <file>", "the peer's supa_audit--0.3.1.sql; without it the comparison is left out")
-  .addOption(
-    new Option("--commit-delay <kind>", "cost of a commit: the disk's own, 1 ms in memory, or one after the other")
-      .choices(["disk", "1ms", "both"]).default("both"),
-  )
-  .option("--seconds <number>", "length of a run with several writers", positive, 5)
-  .option("--rounds <number>", "runs of each scenario and variant; medians are shown", positive, 3)
-  .option("--only <names...>", `scenarios, also by the beginning of their names: ${names()}`, choose)
-  .option("--dir <folder>", "where the disk's database is made (default: the system's temporary folder)")
-  .option("--json <file>", "also write every single run to a file")
-  .action(capture);
+program.command("capture").description(
+  "compare unaudited tables, ours and supa_audit; after every run each chain must verify",
+).option("--supa-audit <file>", "the peer's supa_audit--0.3.1.sql; without it the comparison is left out").addOption(
+  new Option("--commit-delay <kind>", "cost of a commit: the disk's own, 1 ms in memory, or one after the other")
+    .choices(["disk", "1ms", "both"]).default("both"),
+).option("--seconds <number>", "length of a run with several writers", positive, 5).option(
+  "--rounds <number>",
+  "runs of each scenario and variant; medians are shown",
+  positive,
+  3,
+).option("--only <names...>", `scenarios, also by the beginning of their names: ${names()}`, choose).option(
+  "--dir <folder>",
+  "where the disk's database is made (default: the system's temporary folder)",
+).option("--json <file>", "also write every single run to a file").action(capture);
 
-program.command("verify")
-  .description("time the verification of a log in SQL and in TypeScript, as it grows to a tenth, half and all")
-  .option("--entries <number>", "size of the log", positive, 1_000_000)
-  .option("--dir <folder>", "where the database is made (default: the system's temporary folder)")
-  .option("--json <file>", "also write the figures to a file")
-  .action(verify);
+program.command("verify").description(
+  "time the verification of a log in SQL and in TypeScript, as it grows to a tenth, half and all",
+).option("--entries <number>", "size of the log", positive, 1_000_000).option(
+  "--dir <folder>",
+  "where the database is made (default: the system's temporary folder)",
+).option("--json <file>", "also write the figures to a file").action(verify);
 
-withLog(program.command("search"))
-  .description("time searches in an organisation that has a tenth of a generated log; medians and percentiles")
-  .option("--entries <numbers>", "sizes of the log, with commas between (default: 1000000,10000000)", sizes)
-  .option("--requests <number>", "searches of each class", positive, 40)
-  .option("--explain <file>", "write what the planner made of the slowest classes to a file")
-  .action(search);
+withLog(program.command("search")).description(
+  "time searches in an organisation that has a tenth of a generated log; medians and percentiles",
+).option("--entries <numbers>", "sizes of the log, with commas between (default: 1000000,10000000)", sizes).option(
+  "--requests <number>",
+  "searches of each class",
+  positive,
+  40,
+).option("--explain <file>", "write what the planner made of the slowest classes to a file").action(search);
 
-withLog(program.command("export"))
-  .description("time exports of an organisation that has a tenth of a generated log, beside psql's \\copy of it")
-  .option("--entries <number>", "size of the log", positive, 10_000_000)
-  .option("--rounds <number>", "exports in each format; medians are shown", positive, 3)
-  .action(exportLog);
+withLog(program.command("export")).description(
+  "time exports of an organisation that has a tenth of a generated log, beside psql's \\copy of it",
+).option("--entries <number>", "size of the log", positive, 10_000_000).option(
+  "--rounds <number>",
+  "exports in each format; medians are shown",
+  positive,
+  3,
+).action(exportLog);
+
+program.command("seal").description(
+  "time sealing by the function, what waits for it and what it takes from writers, and offline verification",
+).option("--entries <number>", "size of the backlog", positive, 1_000_000).option(
+  "--seconds <number>",
+  "length of a run with writers",
+  positive,
+  15,
+).option("--rounds <number>", "runs with and without sealing beside the writers; medians are judged", positive, 3)
+  .option("--dir <folder>", "where the databases are made (default: the system's temporary folder)").option(
+    "--json <file>",
+    "also write all figures to a file",
+  ).action(seal);
 
 try {
   await program.parseAsync();
@@ -119,6 +150,19 @@ async function search({ json, entries = [1_000_000, 10_000_000], ...rest }: Sear
     formatSearch(report),
     formatJudged(report.targets),
   ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function seal({ json, ...rest }: SealArguments): Promise<void> {
+  const report = await benchSeal({ ...rest, onProgress: (line) => console.error(line) });
+  console.log(
+    [
+      `\n${formatMachine(report.machine)}`,
+      "Function, database, Storage's stand-in and writers share the machine",
+      formatSeal(report),
+      formatJudged(report.targets),
+    ].join("\n\n"),
+  );
   if (json !== undefined) await writeJson(json, report);
 }
 

@@ -6,6 +6,7 @@ import { Measured, type Run } from "./results.ts";
 import type { Scenario } from "./scenario.ts";
 import type { ExportReport } from "./export.ts";
 import { groupTimes, type SearchReport, type SizeReport } from "./search.ts";
+import type { SealReport } from "./seal.ts";
 import { mean, median, percentile, sum } from "./statistics.ts";
 import type { Judged } from "./targets.ts";
 import { type Variant, VARIANTS } from "./variants.ts";
@@ -176,6 +177,45 @@ export function formatExport({ entries, psql, variations }: ExportReport): strin
       row("psql \\copy", median(psql.seconds), psql.bytes, ["1", NOT_MEASURED, NOT_MEASURED, NOT_MEASURED]),
       ...rows,
     ]);
+}
+
+export function formatSeal({ backlog, waiting, beside, verified }: SealReport): string {
+  const whole = (value: number) => value.toLocaleString("en", { maximumFractionDigits: 0 });
+  const writers = beside.flatMap((turns) =>
+    turns.without.map((
+      without,
+      round,
+    ) => [
+      String(turns.clients),
+      String(round + 1),
+      fixed(without, 0),
+      fixed(turns.with[round], 0),
+      fixed(turns.with[round]! / without, 3),
+    ])
+  );
+  return [
+    formatTable(["backlog", "invocations", "seconds", "entries/s", "CPU s", "CPU s/10,000", "idle MB", "most MB"], [[
+      whole(backlog.entries),
+      String(backlog.invocations),
+      fixed(backlog.seconds, 1),
+      whole(backlog.entries / backlog.seconds),
+      fixed(backlog.cpu_seconds, 1),
+      fixed(backlog.cpu_seconds * 10_000 / backlog.entries, 3),
+      fixed(backlog.idle_mb, 0),
+      fixed(backlog.memory_mb, 0),
+    ]]),
+    formatTable(["entry to published checkpoint, 4 writers", "tps", "p50 s", "p95 s", "most s"], [[
+      whole(waiting.entries),
+      fixed(waiting.tps, 0),
+      ...[waiting.p50_s, waiting.p95_s, waiting.most_s].map((each) => fixed(each, 1)),
+    ]]),
+    formatTable(["writers", "round", "tps", "beside sealing and purging", "ratio"], writers),
+    formatTable(["offline verification", "seconds", "entries/s"], [[
+      whole(verified.entries),
+      fixed(verified.seconds, 1),
+      whole(verified.entries / verified.seconds),
+    ]]),
+  ].join("\n\n");
 }
 
 export function formatJudged(judged: Judged[]): string {

@@ -41,6 +41,14 @@ export const EXPORT_GOALS = {
   memory: lessIsBetter("most memory of the function for it", 128, 96, "MB"),
 };
 
+export const SEAL_GOALS = {
+  cpu: lessIsBetter("processor time of the function to seal 10,000 entries", 0.5, 0.2, "s"),
+  memory: lessIsBetter("most memory of the function while the backlog is sealed", 160, 128, "MB"),
+  waiting: lessIsBetter("from an entry to its published checkpoint, under load, p95", 90, 10, "s"),
+  verification: { title: "offline verification, entries a second", atLeast: 100_000, aim: 300_000 },
+  writers: lessIsBetter("1 writer: throughput lost to sealing and purging", 5, 2, "%"),
+};
+
 export const CAPTURE_TARGETS: Target[] = [
   throughput("1 writer, of supa_audit", "one-writer", "disk", "supa_audit", 2.0, 2.6),
   throughput("1 writer, of unaudited", "one-writer", "1ms", "unaudited", 0.80, 0.87),

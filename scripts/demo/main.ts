@@ -1,9 +1,13 @@
-import { basename } from "node:path";
+import { basename, join } from "node:path";
+import type pg from "pg";
 import { Client } from "pg";
 import type { StackInfo } from "../stack/info.ts";
 import { admitAuditor, makeChanges, tryForbidden } from "./changes.ts";
 import { startProgress } from "./progress.ts";
 import { findDone, replay } from "./replay.ts";
+import { rewriteHistory } from "./rewrite.ts";
+import { keepReceipt, newestCheckpoint, runVerifier, sealAll } from "./seal.ts";
+import { signIn } from "../stack/sign_in.ts";
 import { reportCosts, reportVerification } from "./report.ts";
 import { formatTable } from "./table.ts";
 import { findTrace, readTrace } from "./trace.ts";
@@ -13,7 +17,7 @@ import { makeWorkload } from "./workload.ts";
  * Uses the sample application as its people would, then shows what the log made of it. A second start finds its own
  * work and does only what is missing.
  */
-export async function runDemo(stack: StackInfo): Promise<void> {
+export async function runDemo(stack: StackInfo, dir: string): Promise<void> {
   const client = new Client({ connectionString: stack.db_url, application_name: "demo" });
   await client.connect();
   try {
@@ -26,6 +30,7 @@ export async function runDemo(stack: StackInfo): Promise<void> {
     await reportVerification(client);
     console.log("\nCosts, from the log:");
     await reportCosts(client);
+    await proveLog(client, stack, join(dir, "receipts"));
     printNextSteps(stack);
   } finally {
     await client.end();
@@ -57,6 +62,64 @@ async function replayTrace(client: Client, stack: StackInfo): Promise<void> {
   const seconds = (Date.now() - start) / 1000;
   const rate = Math.round(openRequests / seconds);
   console.log(`  ${openRequests} queries and their responses in ${seconds.toFixed(1)} s (${rate} a second)`);
+}
+
+/** Seals what was recorded, has somebody else verify it, and shows that rewriting history does not go unseen. */
+async function proveLog(client: Client, stack: StackInfo, folder: string): Promise<void> {
+  const admin = stack.users.find(({ role }) => role === "admin")!;
+  const organizationId = admin.organization_id!;
+  const start = performance.now();
+  const entries = await sealAll(stack);
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  console.log(
+    `\nSealed: ${
+      entries === 0 ? "nothing new" : `${entries} entries in ${seconds} s`
+    }. The checkpoint of ${admin.email}'s organisation:\n`,
+  );
+  for (const line of (await newestCheckpoint(client, organizationId)).trimEnd().split("\n")) console.log(`    ${line}`);
+
+  const token = await signIn(stack, admin);
+  const { rows: [first] } = await client.query<{ name: string }>(
+    "select chain || '-' || seq as name from public.audit_logs where organization_id = $1 and action = 'api_key.added' order by created_at limit 1",
+    [organizationId],
+  );
+  const receipt = await keepReceipt(stack, token, first!.name, folder);
+  console.log(`\nThe receipt of entry ${first!.name}, verified without asking anyone:\n`);
+  console.log(`  $ npm run verify -- --receipt ${receipt} --key '${stack.log_vkey}'`);
+  await runVerifier(["--receipt", receipt, "--key", stack.log_vkey]);
+
+  console.log("\nIn a copy of the database, its owner changes an old entry and hashes the whole chain again:\n");
+  const rewritten = await rewriteHistory(stack, organizationId);
+  try {
+    const { rows: [sql] } = await queryOnce<{ chains: string; verified: string }>(
+      rewritten.url,
+      "select count(*) as chains, count(*) filter (where status = 'verified') as verified from audit.verify()",
+    );
+    console.log(
+      `  The cost of entry ${rewritten.entry} is ten times what it was, ${rewritten.rehashed} ${
+        rewritten.rehashed === 1 ? "entry has a new hash" : "entries have new hashes"
+      }.`,
+    );
+    console.log(
+      `  The database itself sees nothing: ${sql!.verified} of ${sql!.chains} chains verify. Beside the archive:\n`,
+    );
+    const archive = `${stack.api_url}/functions/v1/audit/archive/${organizationId}`;
+    const month = new Date().toISOString().slice(0, 7);
+    console.log(`  $ npm run verify -- ${archive} --month ${month} --database <the copy> --key '${stack.log_vkey}'`);
+    await runVerifier([archive, "--month", month, "--database", rewritten.url, "--key", stack.log_vkey], token);
+  } finally {
+    await rewritten.remove();
+  }
+}
+
+async function queryOnce<R extends pg.QueryResultRow>(url: string, text: string): Promise<pg.QueryResult<R>> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    return await client.query<R>(text);
+  } finally {
+    await client.end();
+  }
 }
 
 function printNextSteps(stack: StackInfo): void {

@@ -1,7 +1,8 @@
 // The secrets of one checkout: made once, kept in a file that only its owner may read.
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { SignJWT } from "jose";
+import { formatSignerKey, formatVerifierKey, generateKey, parseSignerKey } from "../../functions/_shared/tlog/key.ts";
 
 export type Keys = {
   /** Of every database role that may log in. */
@@ -11,8 +12,10 @@ export type Keys = {
   service_role_key: string;
   /** What the clock shows to the jobs function. */
   jobs_secret: string;
-  /** Ed25519 seed that signs checkpoints, base64. */
-  log_seed: string;
+  /** Signs checkpoints: a signer key, `PRIVATE+KEY+…`. */
+  log_key: string;
+  /** Encrypts backups. */
+  backup_key: string;
 };
 
 const LOG_NAME = "localhost/audit-logs";
@@ -23,22 +26,22 @@ export async function loadKeys(file: string): Promise<Keys> {
     if (error.code === "ENOENT") return undefined;
     throw error;
   });
-  if (text !== undefined) return JSON.parse(text) as Keys;
-  const keys = await makeKeys();
+  // Of a file that an earlier version wrote, keys may be missing.
+  const keys = { ...await makeKeys(), ...JSON.parse(text ?? "{}") as Partial<Keys> };
   await writePrivately(file, keys);
   return keys;
 }
 
 export async function makeKeys(): Promise<Keys> {
   const jwt_secret = randomBytes(32).toString("hex");
-  const { privateKey } = generateKeyPairSync("ed25519");
   return {
     db_password: randomBytes(18).toString("base64url"),
     jwt_secret,
     anon_key: await apiKey("anon", jwt_secret),
     service_role_key: await apiKey("service_role", jwt_secret),
     jobs_secret: randomBytes(32).toString("base64url"),
-    log_seed: Buffer.from(privateKey.export({ format: "jwk" }).d!, "base64url").toString("base64"),
+    log_key: formatSignerKey(generateKey(LOG_NAME, "note")),
+    backup_key: randomBytes(32).toString("base64"),
   };
 }
 
@@ -48,20 +51,9 @@ export async function writePrivately(file: string, value: unknown): Promise<void
   await rename(`${file}.new`, file);
 }
 
-/** The public half of the checkpoint key as a C2SP signed-note verifier key. */
+/** The public half of the log's key, as verifiers are given it. */
 export function logVkey(keys: Keys): string {
-  const pkcs8 = Buffer.concat([
-    Buffer.from("302e020100300506032b657004220420", "hex"), // the fixed head of an Ed25519 private key
-    Buffer.from(keys.log_seed, "base64"),
-  ]);
-  const publicKey = createPublicKey(createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" }));
-  return vkey(LOG_NAME, Buffer.from(publicKey.export({ format: "jwk" }).x!, "base64url"));
-}
-
-export function vkey(name: string, publicKey: Uint8Array): string {
-  const typed = Buffer.concat([Buffer.from([1]), publicKey]);
-  const id = createHash("sha256").update(`${name}\n`).update(typed).digest().subarray(0, 4);
-  return `${name}+${id.toString("hex")}+${typed.toString("base64")}`;
+  return formatVerifierKey(parseSignerKey(keys.log_key, "note"));
 }
 
 function apiKey(role: "anon" | "service_role", secret: string): Promise<string> {

@@ -6,6 +6,7 @@ import { mkdir, open, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError } from "commander";
+import { signIn } from "./sign_in.ts";
 import type { StackInfo } from "./info.ts";
 import { releaseLock, runningStack, takeLock } from "./lock.ts";
 import { isAlive, waitFor } from "./processes.ts";
@@ -101,7 +102,7 @@ async function runInForeground(options: Options, withDemo: boolean): Promise<voi
     });
     if (withDemo && !options.empty && existsSync(join(ROOT, "scripts", "demo", "main.ts"))) {
       const { runDemo } = await import("../demo/main.ts");
-      await Promise.race([runDemo(stack.info), ended]);
+      await Promise.race([runDemo(stack.info, dir), ended]);
     }
     if (options.exit) return;
     say(`\n${summary(dir, stack.info)}`);
@@ -139,7 +140,9 @@ async function startDetached(options: Options): Promise<void> {
   const owner = await runningStack(dir);
   if (owner !== undefined) return reportRunning(dir, owner);
   const args = ["start", "--dir", dir, "--port", String(options.port)];
-  if (options.dbPort !== undefined) args.push("--db-port", String(options.dbPort));
+  if (options.dbPort !== undefined) {
+    args.push("--db-port", String(options.dbPort));
+  }
   if (options.empty) args.push("--empty");
   const logFile = join(dir, "logs", "stack.log");
   const log = await open(logFile, "w", 0o600);
@@ -199,16 +202,14 @@ async function status({ dir }: Options): Promise<void> {
 
 async function token(email: string, { dir }: Options): Promise<void> {
   const info = await readInfo(resolve(dir));
-  if (info === undefined) throw new Error("It does not run. `npm start` starts it.");
+  if (info === undefined) {
+    throw new Error("It does not run. `npm start` starts it.");
+  }
   const user = info.users.find((each) => each.email === email);
-  if (user === undefined) throw new Error(`There is no demo user ${email}. \`npm start\` lists them.`);
-  const response = await fetch(`${info.api_url}/auth/v1/token?grant_type=password`, {
-    method: "POST",
-    headers: { apikey: info.anon_key, "content-type": "application/json" },
-    body: JSON.stringify({ email, password: user.password }),
-  });
-  if (!response.ok) throw new Error(`Signing in was refused: ${await response.text()}`);
-  console.log((await response.json() as { access_token: string }).access_token);
+  if (user === undefined) {
+    throw new Error(`There is no demo user ${email}. \`npm start\` lists them.`);
+  }
+  console.log(await signIn(info, user));
 }
 
 async function reset(options: Options): Promise<void> {
@@ -218,7 +219,9 @@ async function reset(options: Options): Promise<void> {
   // By name: --dir may point to a folder that holds other things, too.
   const data = ["data", "data.new", "data.password", "data.programs"].map((name) => join(cluster, name));
   const rest = ["logs", "storage", "cli", "keys.json", "stack.json"].map((name) => join(dir, name));
-  for (const path of [...data, ...rest]) await rm(path, { recursive: true, force: true });
+  for (const path of [...data, ...rest]) {
+    await rm(path, { recursive: true, force: true });
+  }
   console.log("Deleted data and keys.");
 }
 

@@ -45,7 +45,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   // Undone in reverse order, at the end or when a later step fails.
   const undo: (() => Promise<void>)[] = [];
   const stop = async () => {
-    for (let last = undo.pop(); last !== undefined; last = undo.pop()) await last();
+    for (let last = undo.pop(); last !== undefined; last = undo.pop()) {
+      await last();
+    }
   };
   const step = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
     options.signal?.throwIfAborted();
@@ -79,7 +81,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     await step("Supabase base", () => loadBase(adminUrl, { password: keys.db_password, defaultPrivileges }));
     await step("migrations", () => applyMigrations(migrate));
     await createEventTriggers(adminUrl);
-    if (!options.empty) await step("sample application", () => applySeed(migrate));
+    if (!options.empty) {
+      await step("sample application", () => applySeed(migrate));
+    }
     const info = await step("services", async () => {
       const api = await startServices(options, keys, urlFor, undo);
       return describeStack(api, keys, urlFor("postgres"), adminUrl);
@@ -116,7 +120,13 @@ async function startServices(
       // On hosted the functions verify tokens by the project's JWKS; here there is one shared secret.
       JWT_SECRET: keys.jwt_secret,
     },
-    secrets: { "audit-jobs": { AUDIT_JOBS_SECRET: keys.jobs_secret, AUDIT_LOG_SEED: keys.log_seed } },
+    secrets: {
+      "audit-jobs": {
+        AUDIT_JOBS_SECRET: keys.jobs_secret,
+        AUDIT_LOG_KEY: keys.log_key,
+        AUDIT_BACKUP_KEY: keys.backup_key,
+      },
+    },
   });
   undo.push(functions.stop);
   const auth = createAuth({

@@ -5,7 +5,7 @@ set local check_function_bodies = off;
 
 -- sql/000_schema.sql
 
--- The product's own schema and the one role that may write the log.
+-- The product's own schema, the one role that may write the log, and the one that may let go of it.
 --
 -- Schema `audit` is not exposed by the API. What each role may do in it stands in 980_privileges.sql, which starts
 -- from nothing: default privileges cannot be reduced per schema, so every load revokes first and grants by name.
@@ -33,6 +33,22 @@ comment on role audit_writer is 'Owns the functions that append to public.audit_
 grant audit_writer to current_user;
 grant usage on schema public to audit_writer;
 grant usage, create on schema audit to audit_writer; -- create: needed to hand functions over; withdrawn in 990
+
+-- Nor does anybody who can log in own the right to delete from it. What is past its retention goes through the functions
+-- of 4xx that belong to this role, which also keep the periods and holds that they go by.
+do $$
+begin
+  if not exists (select from pg_catalog.pg_roles where rolname = 'audit_purger') then
+    create role audit_purger nologin noinherit;
+  end if;
+end
+$$;
+
+comment on role audit_purger is 'Owns the functions of retention and purge; nobody else can delete from public.audit_logs.';
+
+grant audit_purger to current_user;
+grant usage on schema public to audit_purger;
+grant usage, create on schema audit to audit_purger;
 
 -- sql/010_errors.sql
 
@@ -72,8 +88,12 @@ create or replace view audit.error_codes as
     ('AUQRY', 400, 'invalid_query', 'A query could not be read; the detail says where.'),
     ('AUCUR', 400, 'invalid_cursor', 'A cursor was edited, or belongs to another search.'),
     ('AUNOT', 404, 'not_found', 'There is no such thing that the caller may read.'),
+    ('AUPND', 409, 'not_sealed', 'The entry is not in a signed log yet.'),
     ('AUDEN', 403, 'access_denied', 'The caller may not do this.'),
     ('AUSTL', 409, 'capture_stale', 'The table was altered after it was tracked; track it again.'),
+    ('AUFRK', 409, 'log_forked', 'A log would get two roots for one size.'),
+    ('AULSE', 409, 'lease_lost', 'Another run took over the work.'),
+    ('AURST', 409, 'not_restorable', 'A log is restored into an empty database, by one transaction.'),
     ('AUROW', 409, 'rows_unpaired', 'An update''s old and new rows could not be paired.')
   ) as registry (code, http_status, name, meaning);
 
@@ -103,6 +123,16 @@ create table if not exists audit.settings (
     case name
       when 'ip_addresses' then value in ('"on"', '"truncated"', '"off"')
       when 'query_text' then jsonb_typeof(value) = 'boolean'
+      when 'seal_after' then jsonb_typeof(value) = 'number' and value::numeric between 1 and 3600
+      when 'shorten_retention_after' then value::text ~ '^\d+$' and value::numeric between 1 and 90
+      when 'backup_days' then value::text ~ '^\d+$' and value::numeric between 0 and 90
+      when 'api_access' then jsonb_typeof(value) = 'number' and value::numeric between 0 and 1
+      when 'own_actions' then jsonb_typeof(value) = 'array' and not value @? '$[*] ? (@.type() != "string" || !(@ like_regex "^[a-z][a-z0-9_.]*([.][*])?$"))'
+      when 'lockout' then case jsonb_typeof(value)
+        when 'object' then value ?& '{failures,minutes}' and value - '{failures,minutes}'::text[] = '{}'
+          and (value -> 'failures')::text ~ '^[1-9]\d{0,2}$' and (value -> 'minutes')::text ~ '^[1-9]\d{0,3}$'
+        else value = 'false'
+      end
       else false
     end
   )
@@ -110,14 +140,20 @@ create table if not exists audit.settings (
 
 comment on table audit.settings is 'What a project or an organisation has chosen; written by audit.configure().';
 comment on column audit.settings.organization_id is 'Whose choice; the nil UUID is the project''s default.';
-comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off") or query_text (true or false).';
+comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), api_access (0 to 1) or own_actions (a list), lockout (false, or {"failures", "minutes"}).';
 comment on column audit.settings.value is 'The chosen value.';
 comment on column audit.settings.changed_at is 'When it was last chosen; the log has every change.';
 
 insert into audit.settings (organization_id, name, value)
 values
   (audit.system_organization(), 'ip_addresses', '"on"'),
-  (audit.system_organization(), 'query_text', 'false')
+  (audit.system_organization(), 'query_text', 'false'),
+  (audit.system_organization(), 'seal_after', '60'),
+  (audit.system_organization(), 'shorten_retention_after', '7'),
+  (audit.system_organization(), 'backup_days', '35'),
+  (audit.system_organization(), 'api_access', '0'),
+  (audit.system_organization(), 'own_actions', '["report.generated", "settings.viewed"]'),
+  (audit.system_organization(), 'lockout', 'false')
 on conflict do nothing;
 
 create or replace function audit.setting(name text, organization_id uuid default audit.system_organization())
@@ -155,7 +191,7 @@ begin
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
   exception when check_violation or not_null_violation then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off") and query_text (true, false).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days) backup_days (0 to 90 days; 0: no backups), api_access (the share of routine API requests that are recorded, 0 to 1) and own_actions (what clients may report of themselves, like ["report.*"]); lockout (false, or {"failures": 5, "minutes": 15}).');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.
@@ -2124,6 +2160,9 @@ create or replace function audit.refuse_change()
   set search_path = ''
 as $$
 begin
+  if tg_op = 'DELETE' and current_user = 'audit_purger' then
+    return old; -- audit.purge(), past their retention
+  end if;
   perform audit.fail(
     'AUIMM', 'Entries of the audit log are never changed or deleted.',
     format('%s on %I.%I was refused.', tg_op, tg_table_schema, tg_table_name),
@@ -2132,7 +2171,7 @@ begin
 end
 $$;
 
-comment on function audit.refuse_change() is 'Trigger function that refuses UPDATE, DELETE and TRUNCATE of the log.';
+comment on function audit.refuse_change() is 'Trigger function that refuses UPDATE, DELETE and TRUNCATE of the log to all but the purger, who may DELETE.';
 
 create or replace trigger refuse_update_delete
   before update or delete on public.audit_logs
@@ -2147,6 +2186,7 @@ revoke all on public.audit_logs from public, anon, authenticated, service_role;
 revoke insert, update, delete, truncate on public.audit_logs from current_user;
 grant select on public.audit_logs to authenticated, service_role;
 grant insert on public.audit_logs to audit_writer;
+grant select, delete on public.audit_logs to audit_purger;
 
 alter table public.audit_logs enable row level security;
 
@@ -2168,6 +2208,12 @@ create policy "members read their own activity" on public.audit_logs
 
 drop policy if exists "the writer appends" on public.audit_logs;
 create policy "the writer appends" on public.audit_logs for insert to audit_writer with check (true);
+
+drop policy if exists "the purger finds entries" on public.audit_logs;
+create policy "the purger finds entries" on public.audit_logs for select to audit_purger using (true);
+
+drop policy if exists "the purger deletes entries" on public.audit_logs;
+create policy "the purger deletes entries" on public.audit_logs for delete to audit_purger using (true);
 
 create or replace function audit.organization_of(resource_type text, resource_id text)
   returns uuid
@@ -2202,6 +2248,8 @@ declare
 begin
   -- The entry's name. Uniqueness across partitions follows from the chain's head, which only moves forward.
   execute format('create unique index if not exists %I on %s (organization_id, chain, seq)', v_name || '_name_idx', partition);
+  -- Where the log is published (Realtime, replication), nothing could be purged from a table without.
+  execute format('alter table %s replica identity using index %I', partition, v_name || '_name_idx');
   -- Row triggers come from the parent, statement triggers do not; and "truncate one partition" names only that one.
   execute format(
     'create or replace trigger refuse_truncate before truncate on %s for each statement execute function audit.refuse_change()',
@@ -3100,8 +3148,9 @@ $$;
 
 -- sql/270_verify.sql
 
--- Verification in the database: every entry's hash is recomputed from its columns, every link followed, every head
--- compared. (It runs inside the database it checks; the offline verifier of the archive trusts less.)
+-- Verification in the database: every entry's hash is recomputed from its columns, every link followed, from the start or
+-- from where a purge has left off, and every head compared. (It runs inside the database it checks; the offline verifier
+-- of the archive trusts less.)
 
 create or replace function audit.verify(
   organization uuid default null,
@@ -3186,14 +3235,11 @@ begin
       case
         when not b.is_as_written then 'hash_mismatch'
         when lag(b.seq) over in_chain = b.seq then 'duplicate'
-        when b.seq <> coalesce(lag(b.seq) over in_chain + 1, case when verify.resume_from is null then 1 else b.seq end)
-          then 'gap'
-        when b.prev_hash is distinct from coalesce(
-          lag(b.hash) over in_chain,
-          case when b.seq = 1 then audit.first_prev_hash(b.organization_id, b.chain) else b.prev_hash end
-        ) then 'link_mismatch'
+        when b.seq <> lag(b.seq) over in_chain + 1 then 'gap'
+        when b.prev_hash <> lag(b.hash) over in_chain then 'link_mismatch'
         when b.created_at < lag(b.created_at) over in_chain then 'time_reversed'
       end as finding,
+      lag(true) over in_chain is null as is_first,
       lead(true) over in_chain is null as is_last
     from bounded b
     window in_chain as (partition by b.organization_id, b.chain order by b.seq)
@@ -3201,6 +3247,8 @@ begin
   chains as (
     select l.organization_id, l.chain, count(*) as entries, min(l.seq) as from_seq, max(l.seq) as to_seq,
       (array_agg(row(l.hash, l.prev_hash, l.created_at)::text) filter (where l.is_last))[1] as last_entry,
+      (array_agg(l.prev_hash) filter (where l.is_first))[1] as first_prev_hash,
+      (array_agg(l.created_at) filter (where l.is_first))[1] as first_at,
       min(l.seq) filter (where l.finding is not null) as broken_seq,
       (array_agg(l.finding order by l.seq) filter (where l.finding is not null))[1] as finding
     from linked l
@@ -3212,35 +3260,66 @@ begin
     from chains c
     where c.organization_id = v_to_organization and c.chain = v_to_chain
   ),
-  judged as (
-    select coalesce(c.organization_id, h.organization_id) as organization_id, coalesce(c.chain, h.chain) as chain,
-      coalesce(c.entries, 0) as entries, c.from_seq, c.to_seq,
-      coalesce(c.broken_seq, case
-        when k.chain is not null and h.seq > c.to_seq then null -- cut by the bound: the head is not reached yet
-        when h.chain is null then c.to_seq
-        when c.chain is null and h.seq > 0 then 1
-        when h.seq > c.to_seq then c.to_seq + 1
-        when h.seq < c.to_seq then h.seq + 1
-        when h.seq > 0 and row(h.hash, h.prev_hash, h.last_at)::text <> c.last_entry then c.to_seq
-      end) as broken_seq,
+  -- Where each chain must begin, behind what was purged, and where it must end.
+  known as (
+    select n.organization_id, n.chain, h.chain is not null as has_head, h.seq, h.hash, row(h.hash, h.prev_hash, h.last_at)::text as last_entry,
+      coalesce(b.seq, 0) as purged, b.hash as purged_hash, b.created_at as purged_at,
+      -- The entry that says so, as long as it is there.
+      s.details -> 'bounds' @> jsonb_build_array(jsonb_build_array(b.chain, b.seq, encode(b.hash, 'hex'))) as is_as_stated
+    from audit.heads h
+    full join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    left join lateral (
+      select a.details from public.audit_logs a
+      where a.organization_id = b.organization_id and a.chain = b.stated_chain and a.seq = b.stated_seq and a.created_at = b.stated_at
+      limit 1
+    ) s on true
+    cross join lateral (select coalesce(h.organization_id, b.organization_id) as organization_id, coalesce(h.chain, b.chain) as chain) n
+    where (verify.organization is null or n.organization_id = verify.organization)
+      and (verify.resume_from is null or (n.organization_id, n.chain) >= (v_from_organization, v_from_chain))
+      and not exists (select from cut k where (n.organization_id, n.chain) > (k.organization_id, k.chain))
+  ),
+  compared as (
+    select coalesce(c.organization_id, k.organization_id) as organization_id, coalesce(c.chain, k.chain) as chain,
+      coalesce(c.entries, 0) as entries, c.from_seq, c.to_seq, c.broken_seq, c.finding,
+      k.has_head, k.seq as head_seq, k.purged, coalesce(c.to_seq, k.purged) as last_seq,
+      case when c.chain is null then k.hash <> k.purged_hash else k.last_entry <> c.last_entry end as is_other_head,
+      x.chain is not null and k.seq > c.to_seq as is_cut, -- by the bound: the head is not reached yet
       case
-        when c.finding is not null then c.finding
-        when k.chain is not null and h.seq > c.to_seq then null
-        when h.chain is null then 'head_missing'
-        when c.chain is null and h.seq > 0 or h.seq > c.to_seq then 'tail_missing'
-        when h.seq < c.to_seq then 'beyond_head'
-        when h.seq > 0 and row(h.hash, h.prev_hash, h.last_at)::text <> c.last_entry then 'head_mismatch'
-      end as finding,
-      k.chain is not null and h.seq > c.to_seq as is_cut
+        when not k.is_as_stated then 'bound_mismatch'
+        when c.broken_seq = c.from_seq then null -- whatever it links to
+        -- Where an earlier run stopped.
+        when (c.organization_id, c.chain, c.from_seq) = (v_from_organization, v_from_chain, v_from_seq) then null
+        when c.from_seq <= k.purged then 'purged_before'
+        when c.from_seq > coalesce(k.purged, 0) + 1 then 'gap'
+        when c.first_prev_hash <> coalesce(k.purged_hash, audit.first_prev_hash(c.organization_id, c.chain)) then 'link_mismatch'
+        when c.first_at < k.purged_at then 'time_reversed'
+      end as first_finding
     from chains c
-    full join (
-      select h.*
-      from audit.heads h
-      where (verify.organization is null or h.organization_id = verify.organization)
-        and (verify.resume_from is null or (h.organization_id, h.chain) >= (v_from_organization, v_from_chain))
-        and not exists (select from cut k where (h.organization_id, h.chain) > (k.organization_id, k.chain))
-    ) h on h.organization_id = c.organization_id and h.chain = c.chain
-    left join cut k on k.organization_id = c.organization_id and k.chain = c.chain
+    full join known k on k.organization_id = c.organization_id and k.chain = c.chain
+    left join cut x on x.organization_id = c.organization_id and x.chain = c.chain
+  ),
+  judged as (
+    select c.organization_id, c.chain, c.entries, c.from_seq, c.to_seq, c.is_cut, c.purged,
+      case
+        when c.first_finding = 'bound_mismatch' then c.purged
+        when c.first_finding is not null then c.from_seq
+        when c.finding is not null then c.broken_seq
+        when c.is_cut then null
+        when c.has_head is not true then c.last_seq
+        when c.head_seq > c.last_seq then c.last_seq + 1
+        when c.head_seq < c.last_seq then c.head_seq + 1
+        when c.is_other_head then c.last_seq
+      end as broken_seq,
+      case
+        when c.first_finding is not null then c.first_finding
+        when c.finding is not null then c.finding
+        when c.is_cut then null
+        when c.has_head is not true then 'head_missing'
+        when c.head_seq > c.last_seq then 'tail_missing'
+        when c.head_seq < c.last_seq then 'beyond_head'
+        when c.is_other_head then 'head_mismatch'
+      end as finding
+    from compared c
   )
   select j.organization_id, j.chain, j.entries, j.from_seq, j.to_seq,
     case when j.finding is not null then 'broken' when j.is_cut then 'partial' else 'verified' end,
@@ -3255,11 +3334,13 @@ begin
       when 'beyond_head' then 'Entries from here on were not written by the writer.'
       when 'head_mismatch' then 'The last entry is not the one that the chain''s head knows.'
       when 'head_missing' then 'The chain has no head: it was not written by the writer, or the head was deleted.'
+      when 'bound_mismatch' then 'The boundary of what was purged is not where the log.purged entry says.'
+      when 'purged_before' then 'Entries up to the boundary were purged: this one came back.'
     end,
     case when (j.organization_id, j.chain) in (select k.organization_id, k.chain from cut k)
       then concat(j.organization_id, '/', j.chain, '/', j.to_seq) end
   from judged j
-  where j.entries > 0 or j.finding is not null
+  where j.entries > 0 or j.purged > 0 or j.finding is not null
   order by j.organization_id, j.chain;
 end
 $$;
@@ -3432,6 +3513,3622 @@ create or replace view audit.coverage as
 
 comment on view audit.coverage is
   'Every table that is or should be captured: whether capture is whole, else what is wrong (a row each) and the way out.';
+
+-- sql/295_findings.sql
+
+-- What checks discover. One row a thing that is wrong, however often it is seen; each new one leaves an entry.
+
+create table if not exists audit.findings (
+  id bigint generated always as identity primary key,
+  organization_id uuid not null,
+  kind text not null,
+  subject text not null,
+  detail jsonb not null default '{}',
+  first_seen_at timestamptz not null default clock_timestamp(),
+  last_seen_at timestamptz not null default clock_timestamp(),
+  seen bigint not null default 1,
+  resolved_at timestamptz
+);
+
+comment on table audit.findings is 'What checks discovered and nobody has resolved yet, and what was resolved; written by audit.note_finding().';
+comment on column audit.findings.id is 'Names the finding.';
+comment on column audit.findings.organization_id is 'Whom it concerns; the nil UUID for the whole project.';
+comment on column audit.findings.kind is 'What is wrong, in the words of the check: entry_altered, entries_missing, archive_damaged, …';
+comment on column audit.findings.subject is 'What it was found in: an entry''s name, a log''s origin, an object''s path.';
+comment on column audit.findings.detail is 'What was seen, for whoever looks into it.';
+comment on column audit.findings.first_seen_at is 'When it was discovered.';
+comment on column audit.findings.last_seen_at is 'When a check saw it last.';
+comment on column audit.findings.seen is 'How many times.';
+comment on column audit.findings.resolved_at is 'When somebody, or the check itself, found it in order again; null while it is open.';
+
+-- One open finding a thing; the check that sees it again only counts.
+create unique index if not exists findings_open_idx on audit.findings (organization_id, kind, subject) where resolved_at is null;
+
+create or replace function audit.note_finding(organization_id uuid, kind text, subject text, detail jsonb default '{}')
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_is_new boolean;
+begin
+  insert into audit.findings as f (organization_id, kind, subject, detail)
+  values (note_finding.organization_id, note_finding.kind, note_finding.subject, note_finding.detail)
+  on conflict (organization_id, kind, subject) where resolved_at is null do update
+    set last_seen_at = clock_timestamp(), seen = f.seen + 1, detail = excluded.detail
+  returning f.seen = 1 into v_is_new;
+  if v_is_new then
+    perform audit.record(
+      note_finding.organization_id, 'verification.failed', 'finding', note_finding.subject,
+      jsonb_build_object('kind', note_finding.kind) || note_finding.detail, 'failure'
+    );
+  end if;
+  return v_is_new;
+end
+$$;
+
+comment on function audit.note_finding(uuid, text, text, jsonb) is
+  'Notes what a check found wrong; the first time it leaves a verification.failed entry. Answers whether it is new.';
+
+create or replace function audit.resolve_finding(organization_id uuid, kind text, subject text)
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  update audit.findings f set resolved_at = clock_timestamp()
+  where f.organization_id = resolve_finding.organization_id and f.kind = resolve_finding.kind
+    and f.subject = resolve_finding.subject and f.resolved_at is null;
+  return found;
+end
+$$;
+
+comment on function audit.resolve_finding(uuid, text, text) is
+  'Closes a finding that is in order again; answers whether it was open. Seen again, it is a new one.';
+
+-- sql/300_logs.sql
+
+-- Logs: the Merkle trees that entries are sealed into, one for each organisation and calendar month (UTC), and the anchor
+-- log over all of them. PostgreSQL gives each entry its index and is the lock; the function audit-jobs hashes and signs.
+--
+-- A log grows in steps, each safe to repeat, and a crash between any two leaves what the next run finishes with the
+-- same bytes:   sequenced (indexes given) → size (root recorded, then signed) → published (readers see the checkpoint).
+
+create table if not exists audit.logs (
+  id int generated always as identity primary key,
+  organization_id uuid not null,
+  month date,
+  origin text not null,
+  sequenced bigint not null default 0,
+  size bigint not null default 0,
+  published bigint not null default 0,
+  first_at timestamptz,
+  last_at timestamptz,
+  opened_at timestamptz not null default clock_timestamp(),
+  sealed_at timestamptz,
+  closed_at timestamptz,
+  lease uuid,
+  lease_until timestamptz not null default '-infinity',
+  constraint origin_is_of_one_log unique (origin),
+  constraint one_log_a_month unique nulls not distinct (organization_id, month),
+  constraint month_begins_on_its_first check (extract(day from month) = 1),
+  constraint sizes_in_order check (0 <= published and published <= size and size <= sequenced)
+);
+
+comment on table audit.logs is
+  'The Merkle logs (C2SP tlog-tiles): one for each organisation and month, and the anchor log. Steps: sequenced, size, published.';
+comment on column audit.logs.id is 'Names the log in the database.';
+comment on column audit.logs.organization_id is 'Whose entries; the nil UUID for the system organisation''s and for the anchor log.';
+comment on column audit.logs.month is 'The first day of the month in which it was opened (UTC); null for the anchor log, which never ends.';
+comment on column audit.logs.origin is 'The log''s name in its checkpoints.';
+comment on column audit.logs.sequenced is 'How many entries have an index.';
+comment on column audit.logs.size is 'How many entries the last recorded root is over.';
+comment on column audit.logs.published is 'The size of the checkpoint that readers get.';
+comment on column audit.logs.first_at is 'The oldest created_at among its entries: where in the log''s partitions they begin.';
+comment on column audit.logs.last_at is 'The newest created_at among its entries.';
+comment on column audit.logs.opened_at is 'When it was opened.';
+comment on column audit.logs.sealed_at is 'When its last root was recorded.';
+comment on column audit.logs.closed_at is 'When the next month''s log took over; its last checkpoint is final then.';
+comment on column audit.logs.lease is 'Which run works on it; another may once lease_until is over.';
+comment on column audit.logs.lease_until is 'Until when that run has it for itself.';
+
+create unique index if not exists logs_open_idx on audit.logs (organization_id, (month is null)) where closed_at is null;
+create index if not exists logs_unfinished_idx on audit.logs (id) where sequenced > published;
+
+create table if not exists audit.log_ranges (
+  log int not null references audit.logs (id),
+  start bigint not null,
+  organization_id uuid not null,
+  chain int not null,
+  from_seq bigint not null,
+  to_seq bigint not null,
+  constraint log_ranges_pkey primary key (log, start),
+  constraint range_is_not_empty check (from_seq <= to_seq)
+);
+
+comment on table audit.log_ranges is 'Which entries stand where in a log: entries from_seq to to_seq of a chain from index start on.';
+comment on column audit.log_ranges.log is 'The log.';
+comment on column audit.log_ranges.start is 'Index of the first of them.';
+comment on column audit.log_ranges.organization_id is 'Whose chain.';
+comment on column audit.log_ranges.chain is 'The chain.';
+comment on column audit.log_ranges.from_seq is 'The first entry.';
+comment on column audit.log_ranges.to_seq is 'The last entry.';
+
+-- An entry is sequenced once; and where is it?
+create unique index if not exists log_ranges_entry_idx on audit.log_ranges (organization_id, chain, from_seq);
+
+create table if not exists audit.sequenced (
+  organization_id uuid not null,
+  chain int not null,
+  seq bigint not null,
+  last_at timestamptz not null,
+  constraint sequenced_pkey primary key (organization_id, chain)
+)
+with (fillfactor = 50);
+
+comment on table audit.sequenced is 'How far each chain has its indexes; what is beyond waits to be sealed.';
+comment on column audit.sequenced.organization_id is 'Whose chain.';
+comment on column audit.sequenced.chain is 'The chain.';
+comment on column audit.sequenced.seq is 'The last entry with an index.';
+comment on column audit.sequenced.last_at is 'Its created_at: no later entry of the chain is older.';
+
+create table if not exists audit.checkpoints (
+  log int not null references audit.logs (id),
+  size bigint not null,
+  root bytea not null,
+  frontier bytea not null,
+  note text,
+  recorded_at timestamptz not null default clock_timestamp(),
+  signed_at timestamptz,
+  published_at timestamptz,
+  constraint checkpoints_pkey primary key (log, size),
+  constraint root_is_sha256 check (octet_length(root) = 32)
+);
+
+comment on table audit.checkpoints is 'Every root that was recorded, one a size; signed only after it stands here, so a size never has two.';
+comment on column audit.checkpoints.log is 'The log.';
+comment on column audit.checkpoints.size is 'How many entries.';
+comment on column audit.checkpoints.root is 'The root hash over them (RFC 6962).';
+comment on column audit.checkpoints.frontier is 'The roots of the perfect subtrees they consist of, largest first, 32 bytes each.';
+comment on column audit.checkpoints.note is 'The signed checkpoint (C2SP signed-note), null until it is signed.';
+comment on column audit.checkpoints.recorded_at is 'When the root was recorded.';
+comment on column audit.checkpoints.signed_at is 'When it was signed.';
+comment on column audit.checkpoints.published_at is 'When readers could get it; null where a later one was published before it.';
+
+-- The anchor log's entries are checkpoints of the other logs, so that one witness, or one checkpoint kept elsewhere,
+-- stands for all organisations.
+create table if not exists audit.anchor_entries (
+  index bigint not null,
+  log int not null references audit.logs (id),
+  size bigint not null,
+  entry text not null,
+  constraint anchor_entries_pkey primary key (index),
+  constraint anchored_once unique (log, size)
+);
+
+comment on table audit.anchor_entries is 'The entries of the anchor log: what the checkpoints of other logs say.';
+comment on column audit.anchor_entries.index is 'Place in the anchor log.';
+comment on column audit.anchor_entries.log is 'The log whose checkpoint it is.';
+comment on column audit.anchor_entries.size is 'The checkpoint''s size.';
+comment on column audit.anchor_entries.entry is 'The checkpoint''s text: origin, size and root, a line each.';
+
+revoke all on audit.logs, audit.log_ranges, audit.sequenced, audit.checkpoints, audit.anchor_entries, audit.findings
+from public, anon, authenticated, service_role;
+
+create or replace function audit.log_chain()
+  returns int
+  language sql
+  immutable
+  parallel safe
+  return 999999999;
+
+comment on function audit.log_chain() is
+  'The chain of the log''s own entries (log.opened, log.heartbeat), which are written where entries are sequenced and nowhere else.';
+
+create or replace function audit.append_to_log_chain(organization_id uuid, action text, resource_id text, details jsonb)
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_usual audit.statement_context := audit.context();
+  v_seq bigint;
+begin
+  -- Not the connection's chain: entries of others may wait there, which would have to be sealed before this one.
+  perform set_config('audit.context', row(
+    null::uuid, 'system', null::text, null::text, null::text, null::text, audit.log_chain(), null::jsonb
+  )::audit.statement_context::text, false);
+  select a.seq into v_seq
+  from audit.append(
+    append_to_log_chain.organization_id, append_to_log_chain.action, 'success', 'log', append_to_log_chain.resource_id,
+    null, null, null, append_to_log_chain.details, false
+  ) a;
+  perform set_config('audit.context', v_usual::text, false);
+  return v_seq;
+end
+$$;
+
+comment on function audit.append_to_log_chain(uuid, text, text, jsonb) is 'Appends one of the log''s own entries and answers its seq.';
+
+-- sql/310_sequence.sql
+
+-- Sequencing: committed entries get their index in the log. Which organisation is due, which log is open, what it begins
+-- with. All of it is one transaction: an entry that has an index keeps it.
+
+create or replace function audit.waiting_chains(organization uuid default null)
+  returns table (organization_id uuid, chain int, from_seq bigint, to_seq bigint, since timestamptz, sequenced_at timestamptz)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select h.organization_id, h.chain, coalesce(s.seq, 0) + 1, h.seq, coalesce(a.created_at, h.last_at), coalesce(s.last_at, '-infinity')
+  from audit.heads h
+  left join audit.sequenced s on s.organization_id = h.organization_id and s.chain = h.chain
+  left join lateral (
+    select a.created_at
+    from public.audit_logs a
+    where a.organization_id = h.organization_id and a.chain = h.chain and a.seq = coalesce(s.seq, 0) + 1
+      and a.created_at >= coalesce(s.last_at, '-infinity')
+    limit 1
+  ) a on true
+  where (waiting_chains.organization is null or h.organization_id = waiting_chains.organization)
+    and h.seq > coalesce(s.seq, 0)
+$$;
+
+comment on function audit.waiting_chains(uuid) is 'Chains with entries that have no index yet, and since when the oldest of them waits.';
+
+create or replace function audit.due_organizations(due_now boolean default false)
+  returns setof uuid
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select d.organization_id
+  from (
+    select w.organization_id, sum(w.to_seq - w.from_seq + 1) as entries, min(w.since) as since
+    from audit.waiting_chains() w
+    group by w.organization_id
+    union all
+    -- A log that says nothing for an hour says that nothing happened.
+    select h.organization_id, 0, h.last_at
+    from audit.heads h
+    where h.chain = audit.log_chain() and h.last_at <= clock_timestamp() - interval '1 hour'
+  ) d
+  where due_organizations.due_now or d.entries = 0 or d.entries >= 256
+    -- A clock that was set back must not keep entries waiting.
+    or d.since not between clock_timestamp() - make_interval(secs => (audit.setting('seal_after', d.organization_id))::double precision)
+      and clock_timestamp()
+  group by d.organization_id
+  order by min(d.since)
+$$;
+
+comment on function audit.due_organizations(boolean) is
+  'Organisations to be sealed, the longest waiting first: 256 entries, or one that waited as long as the setting seal_after,
+or an hour of silence.';
+
+create or replace function audit.sequence_entries(log int, most_entries int, most_bytes bigint default 16000000)
+  returns bigint
+  language plpgsql
+  set search_path = ''
+  set enable_seqscan = off -- a few entries of each chain, by name
+as $$
+#variable_conflict use_column
+declare
+  v_log audit.logs;
+  -- The same share for every chain, so that a busy one keeps no other waiting.
+  v_share bigint;
+  v_entries bigint;
+  v_first_at timestamptz;
+  v_last_at timestamptz;
+  v_gaps jsonb;
+  v_gap jsonb;
+begin
+  select l.* into strict v_log from audit.logs l where l.id = sequence_entries.log for update;
+  select greatest(sequence_entries.most_entries / greatest(count(*), 1), 1) into v_share
+  from audit.waiting_chains(v_log.organization_id) w;
+
+  with waiting as materialized (
+    select w.chain, w.from_seq, least(w.to_seq, w.from_seq + v_share - 1) as to_seq, w.sequenced_at
+    from audit.waiting_chains(v_log.organization_id) w
+  ),
+  -- Round the chains, up to so many bytes: what is kept of a chain is its beginning.
+  found as materialized (
+    select f.chain, f.seq, f.created_at,
+      coalesce(sum(f.bytes) over (order by f.turn, f.chain rows between unbounded preceding and 1 preceding), 0)
+        < sequence_entries.most_bytes as kept
+    from (
+      select a.chain, a.seq, a.created_at, a.seq - w.from_seq as turn, octet_length(a.details::text) + 700 as bytes
+      from waiting w
+      cross join lateral (
+        select a.chain, a.seq, a.created_at, a.details
+        from public.audit_logs a
+        where a.organization_id = v_log.organization_id and a.chain = w.chain and a.seq between w.from_seq and w.to_seq
+          and a.created_at >= w.sequenced_at
+      ) a
+    ) f
+  ),
+  -- Only entries that are there get an index: what somebody deleted beforehand is a finding, not the end of sealing.
+  islands as (
+    select i.chain, min(i.seq) as from_seq, max(i.seq) as to_seq, count(*) as entries,
+      min(i.created_at) as first_at, max(i.created_at) as last_at
+    from (
+      select f.chain, f.seq, f.created_at, f.seq - row_number() over (partition by f.chain order by f.seq) as island
+      from found f
+      where f.kept
+    ) i
+    group by i.chain, i.island
+  ),
+  ranges as (
+    insert into audit.log_ranges (log, start, organization_id, chain, from_seq, to_seq)
+    select v_log.id, v_log.sequenced + sum(i.entries) over (order by i.chain, i.from_seq) - i.entries, v_log.organization_id,
+      i.chain, i.from_seq, i.to_seq
+    from islands i
+  ),
+  reached as (
+    select w.chain, w.from_seq, case when c.cut then c.kept_to else w.to_seq end as to_seq, c.kept_at, w.sequenced_at, coalesce(c.kept, 0) as kept
+    from waiting w
+    left join (
+      select f.chain, count(*) filter (where f.kept) as kept, max(f.seq) filter (where f.kept) as kept_to,
+        max(f.created_at) filter (where f.kept) as kept_at, bool_or(not f.kept) as cut
+      from found f
+      group by f.chain
+    ) c on c.chain = w.chain
+  ),
+  moved as (
+    insert into audit.sequenced as q (organization_id, chain, seq, last_at)
+    select v_log.organization_id, r.chain, r.to_seq, coalesce(r.kept_at, r.sequenced_at)
+    from reached r
+    where r.to_seq is not null
+    on conflict on constraint sequenced_pkey do update set seq = excluded.seq, last_at = excluded.last_at
+  )
+  select coalesce(sum(i.entries), 0), min(i.first_at), max(i.last_at), (
+    select jsonb_agg(jsonb_build_object('chain', r.chain, 'from_seq', r.from_seq, 'to_seq', r.to_seq, 'there', r.kept))
+    from reached r
+    where r.to_seq - r.from_seq + 1 <> r.kept
+  )
+  into v_entries, v_first_at, v_last_at, v_gaps
+  from islands i;
+
+  update audit.logs l set
+    sequenced = l.sequenced + v_entries, first_at = least(l.first_at, v_first_at), last_at = greatest(l.last_at, v_last_at)
+  where l.id = v_log.id;
+  for v_gap in select g from jsonb_array_elements(v_gaps) g loop
+    perform audit.note_finding(
+      v_log.organization_id, 'entries_missing', format('%s-%s', v_gap ->> 'chain', v_gap ->> 'from_seq'), v_gap
+    );
+  end loop;
+  return v_entries;
+end
+$$;
+
+comment on function audit.sequence_entries(int, int, bigint) is
+  'Gives entries that wait their indexes in a log, at most so many and about so many bytes; answers how many.';
+
+create or replace function audit.chain_heads(organization_id uuid)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  -- What an entry can hold: the 500 chains that were written last.
+  select jsonb_agg(jsonb_build_array(h.chain, h.seq, encode(h.hash, 'hex')) order by h.chain)
+  from (
+    select h.chain, h.seq, h.hash
+    from audit.heads h
+    where h.organization_id = chain_heads.organization_id and h.chain <> audit.log_chain() and h.seq > 0
+    order by h.last_at desc
+    limit 500
+  ) h
+$$;
+
+comment on function audit.chain_heads(uuid) is 'Chain, position and hash of the last entries of an organisation''s chains, for its heartbeat.';
+
+create or replace function audit.open_log(organization_id uuid, base text)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_log audit.logs;
+  v_before audit.logs;
+  v_month date := date_trunc('month', clock_timestamp() at time zone 'utc');
+  v_origin text;
+begin
+  select l.* into v_log from audit.logs l
+  where l.organization_id = open_log.organization_id and l.month is not null and l.closed_at is null
+  for update skip locked;
+  if v_log.id is null and exists (
+    select from audit.logs l where l.organization_id = open_log.organization_id and l.month is not null and l.closed_at is null
+  ) or v_log.lease_until >= clock_timestamp() then
+    return null; -- another run has it
+  elsif v_log.month >= v_month then -- or the clock was set back
+    return v_log.id;
+  end if;
+
+  -- What was sequenced is published (audit.claim_log() sees to it), so the last checkpoint is final.
+  update audit.logs l set closed_at = clock_timestamp() where l.id = v_log.id;
+  select l.* into v_before from audit.logs l
+  where l.organization_id = open_log.organization_id and l.month is not null
+  order by l.month desc
+  limit 1;
+  v_origin := format('%s/%s/%s', open_log.base, open_log.organization_id, to_char(v_month, 'YYYY-MM'));
+  insert into audit.logs as l (organization_id, month, origin)
+  values (open_log.organization_id, v_month, v_origin)
+  on conflict do nothing
+  returning l.* into v_log;
+  if not found then
+    return null; -- another run was quicker
+  end if;
+
+  -- The months form one history: each begins with what the one before ended with.
+  perform audit.append_to_log_chain(open_log.organization_id, 'log.opened', v_origin, jsonb_build_object(
+    'origin', v_origin, 'incarnation', audit.incarnation(),
+    'previous', (
+      select jsonb_build_object('origin', v_before.origin, 'size', c.size, 'root', encode(c.root, 'base64'))
+      from audit.checkpoints c
+      where c.log = v_before.id and c.size = v_before.published
+    )
+  ));
+  insert into audit.log_ranges (log, start, organization_id, chain, from_seq, to_seq)
+  select v_log.id, 0, h.organization_id, h.chain, h.seq, h.seq
+  from audit.heads h
+  where h.organization_id = open_log.organization_id and h.chain = audit.log_chain();
+  update audit.logs l set sequenced = 1, first_at = h.last_at, last_at = h.last_at
+  from audit.heads h
+  where l.id = v_log.id and h.organization_id = open_log.organization_id and h.chain = audit.log_chain();
+  insert into audit.sequenced as s (organization_id, chain, seq, last_at)
+  select h.organization_id, h.chain, h.seq, h.last_at
+  from audit.heads h
+  where h.organization_id = open_log.organization_id and h.chain = audit.log_chain()
+  on conflict on constraint sequenced_pkey do update set seq = excluded.seq, last_at = excluded.last_at;
+
+  -- One anchor log for the whole deployment, from the first log on.
+  insert into audit.logs (organization_id, month, origin)
+  values (audit.system_organization(), null, open_log.base || '/anchor')
+  on conflict do nothing;
+  return v_log.id;
+end
+$$;
+
+comment on function audit.open_log(uuid, text) is
+  'The organisation''s log of this month, opened where it is new; null where another run has it.';
+
+create or replace function audit.beat(organization_id uuid)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (
+    select from audit.heads h
+    where h.organization_id = beat.organization_id and h.chain = audit.log_chain()
+      and h.last_at <= clock_timestamp() - interval '1 hour'
+  ) then
+    perform audit.append_to_log_chain(
+      beat.organization_id, 'log.heartbeat', null, jsonb_build_object(
+        'heads', audit.chain_heads(beat.organization_id), 'incarnation', audit.incarnation(),
+        'uncaptured', (select count(distinct c.table_name) from audit.coverage c where not c.healthy)
+      )
+    );
+  end if;
+end
+$$;
+
+comment on function audit.beat(uuid) is 'Appends the hourly log.heartbeat where it is due: that nothing else happened, where the chains stand, how often the log was
+restored from a backup, and how many tables are not captured whole.';
+
+create or replace function audit.claim_log(
+  base text,
+  lease interval default '2 minutes',
+  most_entries int default 10000,
+  due_now boolean default false
+)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_log int;
+  v_organization uuid;
+begin
+  -- What an earlier run left comes first.
+  select l.id into v_log from audit.logs l
+  where l.sequenced > l.published and l.lease_until < clock_timestamp()
+  order by l.lease_until, l.sealed_at nulls first
+  limit 1
+  for update skip locked;
+  if v_log is null then
+    for v_organization in select audit.due_organizations(claim_log.due_now) loop
+      v_log := audit.open_log(v_organization, claim_log.base);
+      if v_log is not null then
+        perform audit.beat(v_organization);
+        perform audit.sequence_entries(v_log, claim_log.most_entries);
+      end if;
+      exit when exists (select from audit.logs l where l.id = v_log and l.sequenced > l.published);
+      v_log := null;
+    end loop;
+  end if;
+
+  update audit.logs l set lease = gen_random_uuid(), lease_until = clock_timestamp() + claim_log.lease where l.id = v_log;
+  return (
+    select jsonb_build_object(
+      'lease', l.lease, 'log', l.id, 'organization_id', l.organization_id, 'origin', l.origin,
+      'folder', case when l.month is null then 'anchor' else l.organization_id || '/' || to_char(l.month, 'YYYY-MM') end,
+      'published', l.published, 'note', c.note, 'frontier', encode(c.frontier, 'hex'),
+      -- A root that was recorded is signed and published before the next one.
+      'size', case when l.size > l.published then l.size else l.sequenced end
+    )
+    from audit.logs l
+    left join audit.checkpoints c on c.log = l.id and c.size = l.published
+    where l.id = v_log
+  );
+end
+$$;
+
+comment on function audit.claim_log(text, interval, int, boolean) is
+  'Gives a run of the job "seal" one log with work to do, for as long as the lease: what an earlier run left, else the
+organisation that waits longest, with new indexes given. Null where nothing is due. base: first part of the names of new logs.';
+
+create or replace function audit.anchor_checkpoints()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_anchor audit.logs;
+  v_entries int;
+begin
+  select l.* into v_anchor from audit.logs l where l.month is null for update;
+  with entry as (
+    insert into audit.anchor_entries (index, log, size, entry)
+    select v_anchor.sequenced + row_number() over (order by l.id) - 1, l.id, l.published,
+      concat(l.origin, E'\n', c.size, E'\n', encode(c.root, 'base64'), E'\n')
+    from audit.logs l
+    join audit.checkpoints c on c.log = l.id and c.size = l.published
+    where v_anchor.id is not null and l.month is not null
+      and not exists (select from audit.anchor_entries a where a.log = l.id and a.size = l.published)
+    returning 1
+  )
+  select count(*) into v_entries from entry;
+  update audit.logs l set sequenced = l.sequenced + v_entries where l.id = v_anchor.id and v_entries > 0;
+  return v_entries;
+end
+$$;
+
+comment on function audit.anchor_checkpoints() is
+  'Puts what was published since the last time into the anchor log; answers how many checkpoints.';
+
+-- sql/320_checkpoints.sql
+
+-- Checkpoints: what a run of the job "seal" reads and records. A root stands here before its signature leaves the
+-- process, one root a size; whoever comes second with the same root changes nothing, with another one is refused.
+
+create or replace function audit.log_entries(log int, from_index bigint, to_index bigint)
+  returns table (index bigint, entry text, hash bytea)
+  language plpgsql
+  stable
+  set search_path = ''
+  set enable_seqscan = off -- by name, a few thousand at a time
+as $$
+#variable_conflict use_column
+declare
+  v_log audit.logs;
+begin
+  select l.* into strict v_log from audit.logs l where l.id = log_entries.log;
+  if v_log.month is null then
+    return query
+    select a.index, a.entry, audit.hash_of(a.entry)
+    from audit.anchor_entries a
+    where a.index >= log_entries.from_index and a.index < log_entries.to_index
+    order by a.index;
+    return;
+  end if;
+  return query
+  select r.start + a.seq - r.from_seq, audit.entry_text(a), a.hash
+  from audit.log_ranges r
+  cross join lateral (
+    select a.*
+    from public.audit_logs a
+    where a.organization_id = r.organization_id and a.chain = r.chain
+      and a.seq between greatest(r.from_seq, r.from_seq + log_entries.from_index - r.start)
+        and least(r.to_seq, r.from_seq + log_entries.to_index - r.start - 1)
+      and a.created_at between v_log.first_at and v_log.last_at
+  ) a
+  where r.log = v_log.id and r.start < log_entries.to_index
+    and r.start >= (
+      select max(b.start) from audit.log_ranges b where b.log = v_log.id and b.start <= log_entries.from_index
+    )
+  order by 1;
+end
+$$;
+
+comment on function audit.log_entries(int, bigint, bigint) is
+  'The entries of a log from one index to before another, in order: index, entry text, and the hash it was written with.';
+
+create or replace function audit.record_root(log int, old_size bigint, size bigint, root bytea, frontier bytea)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_log audit.logs;
+begin
+  select l.* into strict v_log from audit.logs l where l.id = record_root.log for update;
+  if exists (select from audit.checkpoints c where c.log = v_log.id and c.size = record_root.size and c.root = record_root.root) then
+    return; -- a run before this one, or beside it, came as far
+  elsif v_log.size <> record_root.old_size or v_log.sequenced < record_root.size or record_root.size <= v_log.size then
+    perform audit.fail(
+      'AUFRK', format('The log %s stands at %s: a root for %s after %s is refused.', v_log.origin, v_log.size, record_root.size, record_root.old_size),
+      null, 'If no other run works on it, the log has two histories: verify the archive before anything else.'
+    );
+  end if;
+  insert into audit.checkpoints (log, size, root, frontier)
+  values (v_log.id, record_root.size, record_root.root, record_root.frontier);
+  update audit.logs l set size = record_root.size, sealed_at = clock_timestamp() where l.id = v_log.id;
+end
+$$;
+
+comment on function audit.record_root(int, bigint, bigint, bytea, bytea) is
+  'Records the root of a log at a size, once and for all; raises AUFRK for another root, or another size than the next.';
+
+create or replace function audit.record_note(log int, size bigint, note text, lease uuid)
+  returns text
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_note text;
+begin
+  -- Renewed, so that whoever publishes next has the log for himself: an older checkpoint must never replace a newer one.
+  update audit.logs l set lease_until = clock_timestamp() + interval '2 minutes'
+  where l.id = record_note.log and l.lease = record_note.lease;
+  if not found then
+    perform audit.fail('AULSE', 'Another run works on the log.', null, 'Leave it to that run.');
+  end if;
+  -- What was signed first is what everybody gets, after a crash as well.
+  update audit.checkpoints c set note = coalesce(c.note, record_note.note), signed_at = coalesce(c.signed_at, clock_timestamp())
+  where c.log = record_note.log and c.size = record_note.size
+  returning c.note into strict v_note;
+  return v_note;
+end
+$$;
+
+comment on function audit.record_note(int, bigint, text, uuid) is
+  'Keeps a signed checkpoint for who holds the lease, and answers the one that was kept first.';
+
+create or replace function audit.record_published(log int, size bigint, lease uuid)
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_more boolean;
+begin
+  update audit.checkpoints c set published_at = coalesce(c.published_at, clock_timestamp())
+  where c.log = record_published.log and c.size = record_published.size;
+  update audit.logs l set
+    published = greatest(l.published, record_published.size),
+    lease_until = case when l.lease = record_published.lease then '-infinity' else l.lease_until end
+  where l.id = record_published.log and record_published.size <= l.size
+  returning l.sequenced > l.published into strict v_more;
+  return v_more;
+end
+$$;
+
+comment on function audit.record_published(int, bigint, uuid) is
+  'Notes that readers get the checkpoint of a size, and ends the lease; answers whether the log has more to seal.';
+
+-- sql/330_verify_logs.sql
+
+-- Verification of the logs in the database: every Merkle root recomputed from the entries, and what was recorded and
+-- signed compared with it. It believes the database it runs in: whoever rewrites entries, ranges and checkpoints alike is
+-- found with the archive and the key (332_read_back.sql, the offline verifier), and not here.
+
+create or replace function audit.log_leaves(log int)
+  returns table (index bigint, chain int, seq bigint, kept_hash bytea, hash bytea)
+  language plpgsql
+  stable
+  set search_path = ''
+  -- As in audit.verify(): hashing runs in parallel, which the planner does not expect of such short expressions.
+  set work_mem = '64MB'
+  set parallel_tuple_cost = 0
+  set parallel_setup_cost = 0
+as $$
+#variable_conflict use_column
+declare
+  v_log audit.logs;
+begin
+  select l.* into strict v_log from audit.logs l where l.id = log_leaves.log;
+  if v_log.month is null then
+    return query
+    select i.index, null::int, null::bigint, null::bytea, audit.hash_of(a.entry)
+    from generate_series(0, v_log.size - 1) i (index)
+    left join audit.anchor_entries a on a.index = i.index;
+    return;
+  end if;
+  return query
+  with entry as (
+    select a.chain, a.seq, a.hash as kept_hash,
+      audit.hash_of(audit.entry_text(
+        a.organization_id, a.chain, a.seq, a.created_at, a.action, a.outcome, a.resource_type, a.resource_id,
+        a.created_by, a.actor_type, a.identity_hash, a.provider, a.cost, a.request_id, a.details, a.prev_hash
+      )) as hash
+    from public.audit_logs a
+    where a.organization_id = v_log.organization_id and a.created_at between v_log.first_at and v_log.last_at
+    offset 0 -- keeps the hashing down here, where it runs in parallel
+  )
+  select r.start + s.seq - r.from_seq, r.chain, s.seq, e.kept_hash, e.hash
+  from audit.log_ranges r
+  cross join lateral generate_series(r.from_seq, least(r.to_seq, r.from_seq + v_log.size - 1 - r.start)) s (seq)
+  left join entry e on e.chain = r.chain and e.seq = s.seq
+  where r.log = v_log.id;
+end
+$$;
+
+comment on function audit.log_leaves(int) is
+  'Of each index of a log, in no order: its entry, the hash that was written with it, and the hash recomputed; null where it is gone.';
+
+create or replace function audit.merkle_step(smaller bytea, larger bytea)
+  returns bytea
+  language sql
+  immutable
+  parallel safe
+  return coalesce(sha256('\x01'::bytea || larger || smaller), larger);
+
+comment on function audit.merkle_step(bytea, bytea) is
+  'The root over a perfect subtree and all that stands to its right (RFC 6962, section 2.1).';
+
+create or replace aggregate audit.merkle_root(bytea) (sfunc = audit.merkle_step, stype = bytea, parallel = safe);
+
+comment on aggregate audit.merkle_root(bytea) is
+  'The root over the perfect subtrees that a tree consists of, from the smallest to the largest.';
+
+create or replace function audit.log_trees(log int)
+  returns table (size bigint, root bytea, frontier bytea)
+  language sql
+  stable
+  set search_path = ''
+  set work_mem = '64MB'
+as $$
+  with recursive node as (
+    select 0 as height, l.index, l.hash
+    from audit.log_leaves(log_trees.log) l
+    union all
+    -- A level at a time: a node that stands alone at its end is part of no perfect subtree.
+    select n.height + 1, n.index / 2, sha256('\x01'::bytea || n.hash || n.right_hash)
+    from (
+      select n.height, n.index, n.hash, lead(n.hash) over level as right_hash, lead(true) over level as has_right
+      from node n
+      window level as (order by n.index)
+    ) n
+    where n.index % 2 = 0 and n.has_right
+  )
+  -- A tree consists of a perfect subtree of height h for each bit h of its size.
+  select c.size,
+    case when bool_and(n.hash is not null) then audit.merkle_root(n.hash order by n.height) end,
+    case when bool_and(n.hash is not null) then string_agg(n.hash, ''::bytea order by n.height desc) end
+  from (
+    select c.size, h.height, (c.size >> h.height) - 1 as index
+    from audit.checkpoints c
+    cross join generate_series(0, 62) h (height)
+    where c.log = log_trees.log and (c.size >> h.height) % 2 = 1
+  ) c
+  left join node n on n.height = c.height and n.index = c.index
+  group by c.size
+$$;
+
+comment on function audit.log_trees(int) is
+  'Root and frontier of a log at the size of each of its checkpoints, recomputed from the entries; null where entries are gone.';
+
+create or replace function audit.entry_at(log int, index bigint)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select concat(r.chain, '-', r.from_seq + entry_at.index - r.start)
+  from audit.log_ranges r
+  where r.log = entry_at.log and r.start <= entry_at.index
+  order by r.start desc
+  limit 1
+$$;
+
+comment on function audit.entry_at(int, bigint) is 'The name of the entry that stands at an index of a log.';
+
+create or replace function audit.verify_ranges(log int, out finding text, out broken_entry text)
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_log audit.logs;
+begin
+  select l.* into strict v_log from audit.logs l where l.id = verify_ranges.log;
+  if v_log.month is null then
+    if (select count(*) from audit.anchor_entries a where a.index < v_log.sequenced) <> v_log.sequenced then
+      finding := 'ranges_broken';
+    end if;
+    return;
+  end if;
+  select
+    case when r.start <> r.due then 'ranges_broken' else 'entries_skipped' end,
+    case when r.from_seq is not null then concat(r.chain, '-', r.from_seq) end
+  into finding, broken_entry
+  from (
+    select r.start, r.chain, r.from_seq,
+      coalesce(sum(r.to_seq - r.from_seq + 1) over (order by r.start rows between unbounded preceding and 1 preceding), 0) as due,
+      (
+        select max(b.to_seq) from audit.log_ranges b
+        where b.organization_id = r.organization_id and b.chain = r.chain and b.from_seq < r.from_seq
+      ) as to_seq_before
+    from (
+      select r.* from audit.log_ranges r where r.log = v_log.id
+      union all
+      select v_log.id, v_log.sequenced, null, null, null, null -- where the next range would begin
+    ) r
+  ) r
+  where r.start <> r.due or r.from_seq <> r.to_seq_before + 1
+  order by r.start
+  limit 1;
+end
+$$;
+
+comment on function audit.verify_ranges(int) is
+  'The first place where the ranges of a log leave an index out or name it twice, or where a chain does not go on where it was left.';
+
+create or replace function audit.verify_opening(log int)
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  -- Null where the entry is gone, or where there is none.
+  select e.entry::jsonb -> 'action' = '"log.opened"' and (e.entry::jsonb -> 'details') - 'incarnation' = jsonb_build_object(
+    'origin', l.origin,
+    'previous', (
+      select jsonb_build_object('origin', b.origin, 'size', b.size, 'root', encode(c.root, 'base64'))
+      from audit.logs b
+      join audit.checkpoints c on c.log = b.id and c.size = b.size
+      where b.organization_id = l.organization_id and b.month < l.month
+      order by b.month desc
+      limit 1
+    )
+  )
+  from audit.logs l
+  cross join lateral audit.log_entries(l.id, 0, 1) e
+  where l.id = verify_opening.log and l.month is not null
+$$;
+
+comment on function audit.verify_opening(int) is
+  'Whether the first entry of a log commits to the last checkpoint of the log before it.';
+
+create or replace function audit.verify_log(
+  log int,
+  out status text,
+  out finding text,
+  out explanation text,
+  out broken_entry text
+)
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_log audit.logs;
+  v_trees record;
+  -- Where the first entry is that is not as it was sealed: from this index to before that one.
+  v_from bigint := 0;
+  v_to bigint;
+  v_missing bigint;
+  v_lost bigint;
+  v_altered bigint;
+begin
+  select l.* into strict v_log from audit.logs l where l.id = verify_log.log;
+  if v_log.archive_deleted_at is not null then
+    status := 'expired';
+    explanation := 'The log is past its retention: entries and archive were deleted, its last checkpoint is kept.';
+    return;
+  end if;
+  select r.finding, r.broken_entry into finding, broken_entry from audit.verify_ranges(v_log.id) r;
+
+  if finding is null then
+    select coalesce(bool_or(c.tree_root is null), false) as is_partial,
+      min(c.size) filter (where c.tree_root <> c.root and not c.signs_tree) as wrong_root,
+      array_agg(c.size) filter (where c.tree_root = c.root) as right_roots,
+      min(c.size) filter (
+        where (c.tree_root <> c.root or c.tree_frontier <> c.frontier) and c.signs_tree or not c.signs_root
+      ) as wrong_checkpoint,
+      coalesce(array_agg(c.size), '{}') || 0::bigint @> array[v_log.size, v_log.published] as has_last
+    into v_trees
+    from (
+      select c.size, c.root, c.frontier, t.root as tree_root, t.frontier as tree_frontier,
+        c.note is null and c.size > v_log.published or starts_with(c.note, n.head || encode(c.root, 'base64') || n.neck) is true as signs_root,
+        c.note is null or starts_with(c.note, n.head || encode(t.root, 'base64') || n.neck) as signs_tree
+      from audit.checkpoints c
+      join audit.log_trees(v_log.id) t on t.size = c.size
+      cross join lateral (select concat(v_log.origin, E'\n', c.size, E'\n') as head, E'\n\n' as neck) n
+      where c.log = v_log.id
+    ) c;
+
+    if v_trees.is_partial or v_trees.wrong_root is not null then
+      v_to := coalesce(v_trees.wrong_root, v_log.size);
+      v_from := coalesce((select max(s) from unnest(v_trees.right_roots) s where s < v_to), 0);
+      select min(l.index) filter (where l.hash is null),
+        min(l.index) filter (where l.hash is null and l.seq <= b.seq is not true),
+        min(l.index) filter (where l.hash <> l.kept_hash and l.index >= v_from and l.index < v_to)
+      into v_missing, v_lost, v_altered
+      from audit.log_leaves(v_log.id) l
+      left join audit.chain_bounds b on b.organization_id = v_log.organization_id and b.chain = l.chain;
+    end if;
+
+    finding := case
+      when v_lost is not null then 'entries_missing'
+      when v_altered is not null or v_trees.wrong_root is not null then 'entry_altered'
+      when not v_trees.has_last then 'checkpoint_missing'
+      when v_trees.wrong_checkpoint is not null then 'checkpoint_altered'
+      when not audit.verify_opening(v_log.id) then 'opening_altered'
+    end;
+    broken_entry := case finding
+      when 'entries_missing' then audit.entry_at(v_log.id, v_lost)
+      when 'entry_altered' then audit.entry_at(v_log.id, coalesce(v_altered, case when v_to = v_from + 1 then v_from end))
+      when 'opening_altered' then audit.entry_at(v_log.id, 0)
+    end;
+  end if;
+
+  status := case
+    when finding is not null then 'broken'
+    when v_log.size = 0 then 'pending'
+    when v_missing is not null then 'partial'
+    else 'verified'
+  end;
+  explanation := case finding
+    when 'ranges_broken' then 'From here on the ranges do not say of each index which entry stands there, once.'
+    when 'entries_skipped' then 'Entries before this one in its chain stand in no log: they were gone when they were to be sealed, or their range is.'
+    when 'entries_missing' then 'The entry is gone, and it is not among those that were purged.'
+    when 'entry_altered' then case
+      when broken_entry is not null then 'The entry''s content is not what was sealed.'
+      else format(
+        'One of the entries from index %s (%s) to %s (%s) is not what was sealed, and was hashed again: the archive tells which.',
+        v_from, audit.entry_at(v_log.id, v_from), v_to - 1, audit.entry_at(v_log.id, v_to - 1)
+      )
+    end
+    when 'checkpoint_missing' then 'There is no checkpoint of the size that the log has.'
+    when 'checkpoint_altered' then format(
+      'The checkpoint of size %s does not say, or its note does not, what the tree of the entries is.',
+      v_trees.wrong_checkpoint
+    )
+    when 'opening_altered' then 'The first entry does not commit to the last checkpoint of the log before, or that checkpoint is not the last.'
+    else case when v_missing is not null then 'Entries were purged from the database, so no root can be made of them: the archive has them.' end
+  end;
+end
+$$;
+
+comment on function audit.verify_log(int) is 'What audit.verify_logs() says of one log.';
+
+create or replace function audit.verify_logs(organization uuid default null)
+  returns table (
+    organization_id uuid,
+    origin text,
+    size bigint,
+    status text,
+    broken_entry text,
+    finding text,
+    explanation text
+  )
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select l.organization_id, l.origin, l.size, v.status, v.broken_entry, v.finding, v.explanation
+  from audit.logs l
+  cross join lateral audit.verify_log(l.id) v
+  where verify_logs.organization is null or l.organization_id = verify_logs.organization
+  order by l.organization_id, l.month
+$$;
+
+comment on function audit.verify_logs(uuid) is
+  'Recomputes every Merkle root from the entries: select * from audit.verify_logs(). One row a log: verified, partial
+(entries were purged, the rest was checked), expired (so was the archive), pending (nothing sealed yet) or broken, with what
+was found first. Without the
+archive and the key it believes the database: npm run verify does not.';
+
+-- sql/332_read_back.sql
+
+-- Reading the archive back: the function audit-jobs reads every object again and compares it with the entries in the
+-- database and with what was signed. Here is what it asks: which log is next, from where to where, and what it learned.
+--
+-- A reading stands at a checkpoint: all before it was compared, and its root recomputed. It goes on from the last full
+-- bundle, so what was read as part of a partial object is read again in the full one that stays.
+
+alter table audit.logs add column if not exists read_back bigint not null default 0;
+
+comment on column audit.logs.read_back is
+  'How many entries were read back from the archive, out of objects that stay, and were the same: only these may be purged.';
+
+create table if not exists audit.readings (
+  log int not null references audit.logs (id),
+  again boolean not null,
+  size bigint not null default 0,
+  frontier bytea not null default ''::bytea,
+  next_at timestamptz not null default '-infinity',
+  begun_at timestamptz not null default clock_timestamp(),
+  ended_at timestamptz,
+  constraint readings_pkey primary key (log, again)
+);
+
+comment on table audit.readings is
+  'How far each log was read back: once behind the sealing, and again from its start every seven days.';
+comment on column audit.readings.log is 'The log.';
+comment on column audit.readings.again is 'Whether this is the reading from the start.';
+comment on column audit.readings.size is 'The checkpoint that it stands at.';
+comment on column audit.readings.frontier is 'The roots of the perfect subtrees of what was read, largest first, 32 bytes each.';
+comment on column audit.readings.next_at is 'Not before then: a run is at it, or failed a moment ago.';
+comment on column audit.readings.begun_at is 'When it stood at the start.';
+comment on column audit.readings.ended_at is 'When it last reached the end; null while it is on its way.';
+
+create or replace function audit.due_readings(patience interval default '1 hour', cycle interval default '7 days')
+  returns table (log int, again boolean, since timestamptz)
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select l.id, a.again, greatest(coalesce(r.next_at, '-infinity'), case when a.again then coalesce(r.ended_at, l.opened_at) end)
+  from audit.logs l
+  cross join (values (false), (true)) a (again)
+  left join audit.readings r on r.log = l.id and r.again = a.again
+  where l.published > 0 and coalesce(r.next_at, '-infinity') <= clock_timestamp()
+    and l.archive_deletion_began_at is null -- past its retention
+    and case
+      when a.again then
+        r.ended_at is null and r.log is not null
+        or coalesce(r.begun_at, l.opened_at) <= clock_timestamp() - due_readings.cycle
+      -- Full bundles at once; a partial one, which the next checkpoint replaces, only now and then.
+      when l.published / 256 > coalesce(r.size, 0) / 256 then true
+      when l.published > coalesce(r.size, 0) then coalesce(r.ended_at, '-infinity') <= clock_timestamp() - due_readings.patience
+      -- That of a log that is closed stays.
+      else coalesce(r.ended_at, '-infinity') < l.closed_at
+    end;
+end
+$$;
+
+comment on function audit.due_readings(interval, interval) is
+  'Logs with something to read back: new full bundles, a partial one that was read the patience ago, and every log again once a cycle.';
+
+create or replace function audit.claim_reading(patience interval default '1 hour', most_entries int default 5000)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_reading audit.readings;
+  v_log audit.logs;
+  v_to bigint;
+begin
+  -- Who waits longest comes first, so logs take turns. That two runs read the same does no harm, so this is no lock: it
+  -- only keeps them from it, and from trying every time what has just failed.
+  insert into audit.readings as r (log, again, next_at)
+  select d.log, d.again, clock_timestamp() + interval '1 minute'
+  from audit.due_readings(claim_reading.patience) d
+  order by d.since, d.again
+  limit 1
+  on conflict on constraint readings_pkey do update set
+    next_at = excluded.next_at,
+    size = case when r.again and r.ended_at is not null then 0 else r.size end,
+    frontier = case when r.again and r.ended_at is not null then ''::bytea else r.frontier end,
+    begun_at = case when r.again and r.ended_at is not null then clock_timestamp() else r.begun_at end,
+    ended_at = null
+  returning r.* into v_reading;
+  if v_reading.log is null then
+    return null;
+  end if;
+  select l.* into v_log from audit.logs l where l.id = v_reading.log;
+  -- To a checkpoint: only there is a root to compare.
+  v_to := coalesce(
+    (
+      select max(c.size) from audit.checkpoints c
+      where c.log = v_log.id and c.size > v_reading.size
+        and c.size <= least(v_log.published, v_reading.size + claim_reading.most_entries)
+    ),
+    (select min(c.size) from audit.checkpoints c where c.log = v_log.id and c.size > v_reading.size and c.size <= v_log.published),
+    v_log.published
+  );
+  return jsonb_build_object(
+    'log', v_log.id, 'again', v_reading.again, 'organization_id', v_log.organization_id, 'origin', v_log.origin,
+    'folder', case when v_log.month is null then 'anchor' else v_log.organization_id || '/' || to_char(v_log.month, 'YYYY-MM') end,
+    'size', v_reading.size, 'frontier', encode(v_reading.frontier, 'hex'), 'to', v_to, 'published', v_log.published,
+    -- The last of each bundle's: every signature costs.
+    'checkpoints', (
+      select coalesce(jsonb_agg(jsonb_build_object('size', c.size, 'note', c.note, 'frontier', encode(c.frontier, 'hex'))), '[]')
+      from (
+        select distinct on ((c.size / 256)) c.size, c.note, c.frontier
+        from audit.checkpoints c
+        where c.log = v_log.id and c.size > v_reading.size and c.size <= v_to
+        order by c.size / 256, c.size desc
+      ) c
+    ) || (
+      select coalesce(jsonb_agg(jsonb_build_object('size', c.size, 'note', c.note, 'frontier', encode(c.frontier, 'hex'))), '[]')
+      from audit.checkpoints c
+      where c.log = v_log.id and c.size = v_reading.size
+    ),
+    'findings', (
+      select coalesce(jsonb_agg(jsonb_build_object('kind', f.kind, 'subject', f.subject)), '[]')
+      from audit.findings f
+      where f.organization_id = v_log.organization_id and f.resolved_at is null
+        and (f.kind = 'entry_altered' or starts_with(f.kind, 'archive_'))
+    )
+  );
+end
+$$;
+
+comment on function audit.claim_reading(interval, int) is
+  'Gives a run of the job "read-back" one log to read on, from a checkpoint to another about so many entries further; null where nothing is due.';
+
+create or replace function audit.hashes_in_log(log int, from_index bigint, to_index bigint)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return (
+    select encode(string_agg(
+      case
+        when e.entry is not null then audit.hash_of(e.entry)
+        when b.seq is not null then sha256(''::bytea)
+        else decode(repeat('00', 32), 'hex')
+      end, '' order by i.index
+    ), 'hex')
+    from generate_series(hashes_in_log.from_index, hashes_in_log.to_index - 1) i (index)
+    left join audit.log_entries(hashes_in_log.log, hashes_in_log.from_index, hashes_in_log.to_index) e on e.index = i.index
+    left join lateral (
+      select b.seq
+      from (
+        select r.* from audit.log_ranges r
+        where r.log = hashes_in_log.log and r.start <= i.index
+        order by r.start desc
+        limit 1
+      ) r
+      join audit.chain_bounds b on b.organization_id = r.organization_id and b.chain = r.chain
+        and b.seq >= r.from_seq + i.index - r.start
+      where e.entry is null
+    ) b on true
+  );
+end
+$$;
+
+comment on function audit.hashes_in_log(int, bigint, bigint) is
+  'The recomputed hashes of a log''s entries, 64 hex digits each; for one that was purged SHA-256 of nothing, for one that is
+missing zeros: no entry has either.';
+
+create or replace function audit.record_read_back(log int, again boolean, old_size bigint, size bigint, frontier bytea, same boolean)
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  update audit.readings r set
+    size = record_read_back.size,
+    frontier = record_read_back.frontier,
+    next_at = clock_timestamp(),
+    ended_at = case when record_read_back.size >= l.published then clock_timestamp() end
+  from audit.logs l
+  where l.id = r.log and r.log = record_read_back.log and r.again = record_read_back.again
+    and r.size = record_read_back.old_size and record_read_back.size <= l.published;
+  if not found then
+    return false; -- another run came as far, or further
+  end if;
+  -- Without a gap: behind what was not the same nothing counts until that is in order, and read again.
+  update audit.logs l set read_back = b.entries
+  from (
+    select l.id, case
+      when l.closed_at is not null and record_read_back.size = l.sequenced then l.sequenced
+      else record_read_back.size / 256 * 256
+    end as entries
+    from audit.logs l
+    where l.id = record_read_back.log
+  ) b
+  where b.id = l.id and record_read_back.same and l.read_back < b.entries
+    and l.read_back >= record_read_back.old_size / 256 * 256;
+  return true;
+end
+$$;
+
+comment on function audit.record_read_back(int, boolean, bigint, bigint, bytea, boolean) is
+  'Notes that a log was read from one checkpoint to another, and whether all of it was the same; false where another run was quicker.';
+
+create or replace function audit.settle_finding(organization_id uuid, kind text, subject text, detail jsonb default '{}')
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if not audit.resolve_finding(settle_finding.organization_id, settle_finding.kind, settle_finding.subject) then
+    return false;
+  end if;
+  perform audit.record(
+    settle_finding.organization_id, 'finding.resolved', 'finding', settle_finding.subject,
+    jsonb_build_object('kind', settle_finding.kind) || settle_finding.detail
+  );
+  return true;
+end
+$$;
+
+comment on function audit.settle_finding(uuid, text, text, jsonb) is
+  'Closes a finding that a check made good, or found in order again, and leaves a finding.resolved entry that says so.';
+
+-- sql/340_cosignatures.sql
+
+-- Cosignatures: witnesses outside sign that the anchor log only ever grew. Theirs stand in the checkpoint beside its own
+-- signature, and what one of them saw, all organisations' logs are held to: the anchor log has the checkpoints of all.
+
+create table if not exists audit.cosigned_checkpoints (
+  log int not null references audit.logs (id),
+  size bigint not null,
+  cosigned_at timestamptz not null default clock_timestamp(),
+  constraint cosigned_checkpoints_pkey primary key (log, size)
+);
+
+comment on table audit.cosigned_checkpoints is
+  'Checkpoints that as many witnesses cosigned as the policy asks for; written by audit.record_cosignatures().';
+comment on column audit.cosigned_checkpoints.log is 'The log.';
+comment on column audit.cosigned_checkpoints.size is 'The checkpoint''s size.';
+comment on column audit.cosigned_checkpoints.cosigned_at is 'When cosignatures were added last; idle logs get new ones every hour.';
+
+create or replace function audit.note_text(note text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  -- Up to the last blank line: in what is turned round, the first.
+  select reverse(substr(r.turned, strpos(r.turned, E'\n\n') + 1))
+  from (values (reverse(note_text.note))) r (turned)
+  where strpos(r.turned, E'\n\n') > 0
+$$;
+
+comment on function audit.note_text(text) is 'What the signatures of a signed note are over: all before its last blank line. Null where it has none.';
+
+create or replace function audit.record_cosignatures(log int, size bigint, note text, enough boolean)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_origin text;
+  v_kept text;
+begin
+  select l.origin, c.note into strict v_origin, v_kept
+  from audit.checkpoints c
+  join audit.logs l on l.id = c.log
+  where c.log = record_cosignatures.log and c.size = record_cosignatures.size
+  for update of c;
+  -- Cosignatures come and go; what the log itself said stays.
+  if audit.note_text(record_cosignatures.note) is distinct from audit.note_text(v_kept)
+    or exists (
+      select from string_to_table(v_kept, E'\n') own (line)
+      where starts_with(own.line, '— ' || v_origin || ' ')
+        and own.line <> all (string_to_array(record_cosignatures.note, E'\n'))
+    )
+  then
+    perform audit.fail('AUARG', format('The note is not the checkpoint of %s at %s.', v_origin, record_cosignatures.size),
+      null, 'Cosignatures are added to the note that was signed first.');
+  end if;
+  update audit.checkpoints c set note = record_cosignatures.note
+  where c.log = record_cosignatures.log and c.size = record_cosignatures.size;
+  if record_cosignatures.enough then
+    insert into audit.cosigned_checkpoints (log, size) values (record_cosignatures.log, record_cosignatures.size)
+    on conflict on constraint cosigned_checkpoints_pkey do update set cosigned_at = clock_timestamp();
+  end if;
+end
+$$;
+
+comment on function audit.record_cosignatures(int, bigint, text, boolean) is
+  'Keeps a checkpoint with its cosignatures, and whether they are enough; refuses a note with another text, or without the log''s own signatures.';
+
+create or replace function audit.lease_checkpoint(log int, size bigint, lease interval default '2 minutes')
+  returns uuid
+  language sql
+  set search_path = ''
+as $$
+  update audit.logs l set lease = gen_random_uuid(), lease_until = clock_timestamp() + lease_checkpoint.lease
+  where l.id = lease_checkpoint.log and l.published = lease_checkpoint.size and l.lease_until < clock_timestamp()
+  returning l.lease
+$$;
+
+comment on function audit.lease_checkpoint(int, bigint, interval) is
+  'Has the log to oneself while its newest checkpoint is published again, so that it never replaces a newer one; null where
+there is a newer one, or a run is about to publish it. audit.record_published() ends it.';
+
+create or replace function audit.anchor_of(log int, size bigint)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'index', e.index, 'entry', e.entry, 'size', e.size,
+    'log', a.id, 'origin', a.origin, 'folder', 'anchor', 'published', a.published,
+    'cosigned', (
+      select jsonb_build_object('size', c.size, 'note', c.note)
+      from audit.cosigned_checkpoints s
+      join audit.checkpoints c on c.log = s.log and c.size = s.size
+      where s.log = a.id and s.size > e.index
+      order by s.size desc
+      limit 1
+    )
+  )
+  from audit.logs a
+  cross join lateral (
+    select e.index, e.entry, e.size
+    from audit.anchor_entries e
+    where e.log = anchor_of.log and e.size >= anchor_of.size
+    order by e.size
+    limit 1
+  ) e
+  where a.month is null
+$$;
+
+comment on function audit.anchor_of(int, bigint) is
+  'Where the anchor log has the first checkpoint of a log that covers so many entries: its index there, its text and its
+size; how far the anchor log is published (beyond the index: it is proved), and its newest cosigned checkpoint that covers
+it. Null where it is not anchored yet.';
+
+-- sql/350_receivers.sql
+
+-- Whom checkpoints leave the project for, and how far each is: receivers (webhooks, buckets), mirrors, which get the whole
+-- archive, and witnesses. Who they are, and their secrets, the functions' environment says (functions/audit-jobs); here
+-- stands what is owed to whom. Without anyone outside, nobody could hold the database's owner to what was signed.
+
+create table if not exists audit.receivers (
+  id int generated always as identity primary key,
+  kind text not null,
+  name text not null,
+  all_logs boolean not null,
+  registered_at timestamptz not null default clock_timestamp(),
+  disabled_at timestamptz,
+  tried_at timestamptz not null default '-infinity',
+  succeeded_at timestamptz,
+  attempts int not null default 0,
+  next_try_at timestamptz not null default '-infinity',
+  last_error text,
+  lease uuid,
+  lease_until timestamptz not null default '-infinity',
+  constraint one_receiver_a_name unique (kind, name),
+  constraint receiver_kind_is_known check (kind in ('webhook', 'bucket', 's3', 'mirror', 'witness'))
+);
+
+comment on table audit.receivers is 'Whom outside checkpoints are for, as the functions'' environment names them; written by the functions of 350.';
+comment on column audit.receivers.id is 'Short name for it in receiver_logs.';
+comment on column audit.receivers.kind is 'webhook, bucket or s3: gets checkpoints. mirror: gets the archive. witness: cosigns the anchor log.';
+comment on column audit.receivers.name is 'Its name in the configuration.';
+comment on column audit.receivers.all_logs is 'Whether it gets the checkpoints of all logs, or those of the anchor log, which stand for all.';
+comment on column audit.receivers.registered_at is 'When it was first seen in the configuration.';
+comment on column audit.receivers.disabled_at is 'When it said that it is gone for good; null while it is asked. audit.enable_receiver() asks again.';
+comment on column audit.receivers.tried_at is 'When it was last asked.';
+comment on column audit.receivers.succeeded_at is 'When it last took what it was given; of a witness, the time of its cosignature.';
+comment on column audit.receivers.attempts is 'How many times in a row it did not.';
+comment on column audit.receivers.next_try_at is 'Before that it is left alone.';
+comment on column audit.receivers.last_error is 'Why it did not, in a word; null where it did.';
+comment on column audit.receivers.lease is 'Which run serves it; another may once lease_until is over.';
+comment on column audit.receivers.lease_until is 'Until when that run has it for itself.';
+
+create table if not exists audit.receiver_logs (
+  -- No foreign keys: sealing notes here what is owed, and must neither fail nor wait because somebody is just taken away.
+  receiver int not null,
+  log int not null,
+  newest bigint not null default 0,
+  size bigint not null default 0,
+  copied bigint not null default 0,
+  delivered_at timestamptz,
+  next_try_at timestamptz not null default '-infinity',
+  last_error text,
+  constraint receiver_logs_pkey primary key (receiver, log)
+);
+
+comment on table audit.receiver_logs is 'How far each receiver is with each log that it is for.';
+comment on column audit.receiver_logs.receiver is 'The receiver.';
+comment on column audit.receiver_logs.log is 'The log.';
+comment on column audit.receiver_logs.newest is 'The newest checkpoint that there is.';
+comment on column audit.receiver_logs.size is 'The newest checkpoint that it has.';
+comment on column audit.receiver_logs.copied is 'Of a mirror: up to where it has the full tiles and bundles.';
+comment on column audit.receiver_logs.delivered_at is 'Since when it has the checkpoint.';
+comment on column audit.receiver_logs.next_try_at is 'Before that this log is left alone: what is wrong is not the receiver''s.';
+comment on column audit.receiver_logs.last_error is 'What is wrong with the log, in a word.';
+
+-- What is owed is few of many, for old months never change; and who waits longest is next.
+create index if not exists receiver_logs_owed_idx on audit.receiver_logs (receiver, delivered_at nulls first, log) where newest > size;
+
+create or replace function audit.owe_checkpoint()
+  returns trigger
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  insert into audit.receiver_logs as d (receiver, log, newest)
+  select r.id, new.id, new.published
+  from audit.receivers r
+  where r.all_logs or new.month is null
+  order by r.id
+  on conflict on constraint receiver_logs_pkey do update set newest = greatest(d.newest, excluded.newest);
+  return null;
+end
+$$;
+
+comment on function audit.owe_checkpoint() is 'Notes for whom a checkpoint is that was published.';
+
+create or replace trigger owe_checkpoint
+  after update of published on audit.logs
+  for each row
+  when (new.published > old.published)
+  execute function audit.owe_checkpoint();
+
+create or replace view audit.owed_checkpoints as
+  select r.id as receiver, r.kind, r.name, o.log, o.is_anchor, o.newest as size, o.size as delivered, o.last_error,
+    r.disabled_at is null and r.lease_until < clock_timestamp()
+      and greatest(r.next_try_at, o.next_try_at) <= clock_timestamp() as due
+  from audit.receivers r
+  cross join lateral (
+    select d.*, l.month is null as is_anchor
+    from audit.receiver_logs d
+    join audit.logs l on l.id = d.log
+    where d.receiver = r.id and d.newest > d.size
+    union all
+    -- A witness says each hour that nothing happened, and what a mirror has is as good as the archive.
+    select d.*, true
+    from audit.logs l
+    join audit.receiver_logs d on d.receiver = r.id and d.log = l.id
+    where l.organization_id = audit.system_organization() and l.month is null and d.newest <= d.size and case r.kind
+        when 'witness' then r.tried_at < clock_timestamp() - interval '1 hour'
+        when 'mirror' then exists (
+          select from audit.cosigned_checkpoints s
+          where s.log = d.log and s.size = d.size and s.cosigned_at > d.delivered_at
+        )
+      end
+  ) o;
+
+comment on view audit.owed_checkpoints is
+  'What is owed: the newest checkpoint of each log to each receiver that does not have it. Only the newest: what it replaced is not sent late.';
+comment on column audit.owed_checkpoints.receiver is 'The receiver.';
+comment on column audit.owed_checkpoints.kind is 'Its kind.';
+comment on column audit.owed_checkpoints.name is 'Its name.';
+comment on column audit.owed_checkpoints.log is 'The log.';
+comment on column audit.owed_checkpoints.is_anchor is 'Whether it is the anchor log.';
+comment on column audit.owed_checkpoints.size is 'The checkpoint''s size.';
+comment on column audit.owed_checkpoints.delivered is 'The size of the one that it has; 0 for none.';
+comment on column audit.owed_checkpoints.last_error is 'What is wrong with the log, in a word.';
+comment on column audit.owed_checkpoints.due is 'Whether it is to be asked now: not gone, not being served, and no pause after a failure.';
+
+create or replace function audit.register_receivers(kinds text[], receivers jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_changed record;
+begin
+  if not exists (
+    select
+    from jsonb_to_recordset(register_receivers.receivers) c (kind text, name text, all_logs boolean)
+    full join (select r.* from audit.receivers r where r.kind = any (register_receivers.kinds)) r
+      on r.kind = c.kind and r.name = c.name and r.all_logs = c.all_logs
+    where r.id is null or c.kind is null
+  ) then
+    return;
+  end if;
+
+  -- Whoever publishes a checkpoint comes before, and is seen here, or after, and sees the receivers.
+  lock table audit.logs in share mode;
+  for v_changed in
+    with configured as (
+      select c.kind, c.name, c.all_logs
+      from jsonb_to_recordset(register_receivers.receivers) c (kind text, name text, all_logs boolean)
+    ),
+    removed as (
+      delete from audit.receivers r
+      where r.kind = any (register_receivers.kinds)
+        and not exists (select from configured c where c.kind = r.kind and c.name = r.name)
+      returning r.id, r.kind, r.name, r.all_logs
+    ),
+    added as (
+      insert into audit.receivers as r (kind, name, all_logs)
+      select c.kind, c.name, c.all_logs from configured c
+      on conflict on constraint one_receiver_a_name do update set all_logs = excluded.all_logs
+        where r.all_logs <> excluded.all_logs
+      returning r.id, r.kind, r.name, r.all_logs
+    )
+    select false as stays, r.* from removed r
+    union all
+    select true, a.* from added a
+  loop
+    delete from audit.receiver_logs d
+    where d.receiver = v_changed.id
+      and not (v_changed.stays and (v_changed.all_logs or d.log = (select l.id from audit.logs l where l.month is null)));
+    insert into audit.receiver_logs (receiver, log, newest)
+    select v_changed.id, l.id, l.published
+    from audit.logs l
+    where v_changed.stays and l.published > 0 and (v_changed.all_logs or l.month is null)
+      and not (v_changed.kind = 'mirror' and l.archive_deletion_began_at is not null)
+    on conflict on constraint receiver_logs_pkey do nothing;
+    -- Who takes a witness away should not do it unseen.
+    perform audit.record(
+      audit.system_organization(), case when v_changed.stays then 'integration.configured' else 'integration.removed' end,
+      'receiver', v_changed.name, jsonb_build_object('kind', v_changed.kind, 'all_logs', v_changed.all_logs)
+    );
+  end loop;
+end
+$$;
+
+comment on function audit.register_receivers(text[], jsonb) is
+  'Notes who the receivers of some kinds are, as the environment of the functions has them: [{kind, name, all_logs}]. Who
+is new or gone leaves an entry.';
+
+create or replace function audit.claim_delivery(kind text, name text, lease interval default '2 minutes')
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_receiver int;
+  v_log int;
+  v_lease uuid := gen_random_uuid();
+begin
+  select r.id into v_receiver from audit.receivers r
+  where r.kind = claim_delivery.kind and r.name = claim_delivery.name and r.disabled_at is null
+    and r.lease_until < clock_timestamp() and r.next_try_at <= clock_timestamp()
+  for no key update skip locked;
+  -- The anchor log first, which stands for all; then who waits longest.
+  select l.id into v_log from audit.logs l where l.organization_id = audit.system_organization() and l.month is null;
+  if not exists (select from audit.owed_checkpoints o where o.receiver = v_receiver and o.log = v_log and o.due) then
+    v_log := null;
+    select d.log into v_log from audit.receiver_logs d
+    where d.receiver = v_receiver and d.newest > d.size and d.next_try_at <= clock_timestamp()
+    order by d.delivered_at nulls first, d.log
+    limit 1;
+  end if;
+  if v_log is null then
+    return null;
+  end if;
+  update audit.receivers r set
+    lease = v_lease, lease_until = clock_timestamp() + claim_delivery.lease, tried_at = clock_timestamp()
+  where r.id = v_receiver;
+  return (
+    select jsonb_build_object(
+      'lease', v_lease, 'log', l.id, 'origin', l.origin,
+      'folder', case when l.month is null then 'anchor' else l.organization_id || '/' || to_char(l.month, 'YYYY-MM') end,
+      'size', c.size, 'note', c.note, 'published_at', audit.instant_text(c.published_at), 'copied', d.copied
+    )
+    from audit.receiver_logs d
+    join audit.logs l on l.id = d.log
+    join audit.checkpoints c on c.log = d.log and c.size = d.newest
+    where d.receiver = v_receiver and d.log = v_log
+  );
+end
+$$;
+
+comment on function audit.claim_delivery(text, text, interval) is
+  'Gives a run one checkpoint to hand to a receiver, which it has for itself until it says what became of it, or the lease
+is over; null where nothing is due.';
+
+create or replace function audit.claim_cosigning(lease interval default '2 minutes')
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_claimed jsonb;
+begin
+  -- One run at a time, so that none writes over the cosignatures of another.
+  perform from audit.receivers r where r.kind = 'witness' order by r.id for no key update;
+  if exists (select from audit.receivers r where r.kind = 'witness' and r.lease_until >= clock_timestamp()) then
+    return null;
+  end if;
+  with asked as (
+    update audit.receivers r set
+      lease = gen_random_uuid(), lease_until = clock_timestamp() + claim_cosigning.lease, tried_at = clock_timestamp()
+    from audit.owed_checkpoints o
+    where o.receiver = r.id and o.kind = 'witness' and o.due
+    returning r.name, r.lease, o.log, o.size, o.delivered
+  )
+  select jsonb_build_object(
+    'log', l.id, 'origin', l.origin, 'size', c.size, 'note', c.note,
+    'witnesses', jsonb_agg(jsonb_build_object('name', a.name, 'lease', a.lease, 'size', a.delivered) order by a.name)
+  )
+  into v_claimed
+  from asked a
+  join audit.logs l on l.id = a.log
+  join audit.checkpoints c on c.log = l.id and c.size = a.size
+  group by l.id, c.log, c.size;
+  return v_claimed;
+end
+$$;
+
+comment on function audit.claim_cosigning(interval) is
+  'Gives a run the anchor log''s newest checkpoint and the witnesses to be asked for their cosignatures, with the size that
+each has cosigned; null where none is due.';
+
+create or replace function audit.record_delivery(lease uuid, log int, size bigint, at timestamptz default clock_timestamp())
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_receiver int;
+begin
+  update audit.receivers r set
+    attempts = 0, next_try_at = '-infinity', last_error = null, lease_until = '-infinity',
+    succeeded_at = greatest(r.succeeded_at, record_delivery.at)
+  where r.lease = record_delivery.lease and r.lease_until > '-infinity'
+  returning r.id into v_receiver;
+  update audit.receiver_logs d set
+    size = greatest(d.size, record_delivery.size), copied = greatest(d.copied, record_delivery.size),
+    delivered_at = clock_timestamp(), next_try_at = '-infinity', last_error = null
+  where d.receiver = v_receiver and d.log = record_delivery.log;
+  return v_receiver is not null;
+end
+$$;
+
+comment on function audit.record_delivery(uuid, int, bigint, timestamptz) is
+  'Notes that a receiver took a checkpoint, and ends the lease; false where another run has the receiver by now, which will say so itself.';
+
+create or replace function audit.record_copied(lease uuid, log int, copied bigint)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  update audit.receiver_logs d set copied = greatest(d.copied, record_copied.copied)
+  from audit.receivers r
+  where r.lease = record_copied.lease and d.receiver = r.id and d.log = record_copied.log;
+  update audit.receivers r set attempts = 0, last_error = null, lease_until = '-infinity' where r.lease = record_copied.lease;
+end
+$$;
+
+comment on function audit.record_copied(uuid, int, bigint) is
+  'Notes how far a mirror has come with a log that it could not finish in one run, and ends the lease.';
+
+create or replace function audit.fail_delivery(
+  lease uuid,
+  log int,
+  error text,
+  retry_after double precision default 0,
+  of_log boolean default false,
+  gone boolean default false
+)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_receiver audit.receivers;
+begin
+  if fail_delivery.of_log then
+    update audit.receiver_logs d set
+      next_try_at = clock_timestamp() + interval '10 minutes', last_error = fail_delivery.error
+    from audit.receivers r
+    where r.lease = fail_delivery.lease and d.receiver = r.id and d.log = fail_delivery.log;
+    update audit.receivers r set lease_until = '-infinity' where r.lease = fail_delivery.lease;
+    return;
+  end if;
+  update audit.receivers r set
+    attempts = r.attempts + 1, last_error = fail_delivery.error, lease_until = '-infinity',
+    -- 10 s, 20 s, 40 s … and at last every hour, or when it asked for it, if that is not the end of time.
+    next_try_at = clock_timestamp() + make_interval(secs => greatest(
+      least(10 * 2 ^ least(r.attempts, 10), 3600), least(fail_delivery.retry_after, 86400)
+    )),
+    disabled_at = case when fail_delivery.gone then coalesce(r.disabled_at, clock_timestamp()) else r.disabled_at end
+  where r.lease = fail_delivery.lease
+  returning r.* into v_receiver;
+  if v_receiver.disabled_at is not null then
+    perform audit.note_finding(
+      audit.system_organization(), 'receiver_gone', v_receiver.name,
+      jsonb_build_object('receiver', v_receiver.kind, 'error', fail_delivery.error)
+    );
+  end if;
+end
+$$;
+
+comment on function audit.fail_delivery(uuid, int, text, double precision, boolean, boolean) is
+  'Notes why a receiver did not take a checkpoint, and ends the lease. It is left alone for a while, the longer the more
+often; of_log: only this log is, because the reason is not the receiver''s; gone: for good, which is a finding.';
+
+create or replace function audit.enable_receiver(kind text, name text)
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  update audit.receivers r set disabled_at = null, attempts = 0, next_try_at = '-infinity', last_error = null
+  where r.kind = enable_receiver.kind and r.name = enable_receiver.name;
+  if not found then
+    perform audit.fail('AUARG', format('There is no %s named %s.', enable_receiver.kind, enable_receiver.name), null,
+      'audit.outside lists them; those that are new appear when the functions have run.');
+  end if;
+  return audit.resolve_finding(audit.system_organization(), 'receiver_gone', enable_receiver.name);
+end
+$$;
+
+comment on function audit.enable_receiver(text, text) is
+  'Has a receiver that said it is gone, or failed often, asked again at once; answers whether that was a finding.';
+
+create or replace view audit.outside as
+  select r.kind, r.name, r.succeeded_at as last_success, o.checkpoints as behind_checkpoints, o.entries as behind_entries,
+    o.since as behind_since, coalesce(r.last_error, o.last_error) as last_error, r.disabled_at is not null as disabled
+  from audit.receivers r
+  cross join lateral (
+    select coalesce(sum(c.checkpoints), 0)::bigint as checkpoints, coalesce(sum(o.size - o.delivered), 0)::bigint as entries,
+      min(c.since) as since, max(o.last_error) as last_error
+    from audit.owed_checkpoints o
+    cross join lateral (
+      select count(*) as checkpoints, min(c.published_at) as since
+      from audit.checkpoints c
+      where c.log = o.log and c.size > o.delivered and c.published_at is not null
+    ) c
+    where o.receiver = r.id
+  ) o;
+
+comment on view audit.outside is 'Who outside holds the project to what it signed, and whether each has the newest.';
+comment on column audit.outside.kind is 'webhook, bucket, s3, mirror or witness.';
+comment on column audit.outside.name is 'Its name in the configuration.';
+comment on column audit.outside.last_success is 'When it last took what it was given; of a witness, the time of its newest cosignature.';
+comment on column audit.outside.behind_checkpoints is 'How many published checkpoints are newer than what it has.';
+comment on column audit.outside.behind_entries is 'How many entries, of the logs it is for, it does not know of.';
+comment on column audit.outside.behind_since is 'When the oldest of those checkpoints was published; null where it has the newest.';
+comment on column audit.outside.last_error is 'Why it does not have the newest, in a word; null where nothing went wrong.';
+comment on column audit.outside.disabled is 'Whether it said that it is gone for good, and is no longer asked.';
+
+revoke all on audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs from public, anon, authenticated, service_role;
+
+-- sql/400_retention.sql
+
+-- Retention: for how many days entries stay in the database, and in the archive. Each organisation chooses; the nil UUID
+-- is the project's default, for organisations that have not. What was never set is unlimited: nothing goes that nobody
+-- wanted gone. 400 days in the database (a yearly audit, and a month to hold it) and 2,555 in the archive (seven years, the
+-- longest that the usual frameworks ask) are a sensible choice.
+--
+-- A longer period applies at once. A shorter one waits, for whoever shortens it may have something to hide: it is an entry
+-- of the log at once, and takes effect when somebody had the time to see it there and to set it back.
+
+create table if not exists audit.retention_periods (
+  organization_id uuid not null,
+  database_days int,
+  archive_days int,
+  database_days_before int,
+  archive_days_before int,
+  effective_at timestamptz not null,
+  changed_at timestamptz not null default clock_timestamp(),
+  constraint retention_periods_pkey primary key (organization_id),
+  constraint days_in_range check (
+    least(database_days, archive_days, database_days_before, archive_days_before) >= 90
+      and greatest(database_days, archive_days, database_days_before, archive_days_before) <= 36500
+  ),
+  constraint archive_has_no_less check (
+    archive_days >= coalesce(database_days, 36501) and archive_days_before >= coalesce(database_days_before, 36501)
+  )
+);
+
+comment on table audit.retention_periods is 'How long each organisation keeps its entries; written by audit.set_retention() only. Null is unlimited.';
+comment on column audit.retention_periods.organization_id is 'Whose entries; the nil UUID for organisations that have not chosen.';
+comment on column audit.retention_periods.database_days is 'Days in the database, from effective_at on.';
+comment on column audit.retention_periods.archive_days is 'Days in the archive, from effective_at on.';
+comment on column audit.retention_periods.database_days_before is 'Days in the database until then.';
+comment on column audit.retention_periods.archive_days_before is 'Days in the archive until then.';
+comment on column audit.retention_periods.effective_at is 'When a shorter period takes effect; in the past where none waits.';
+comment on column audit.retention_periods.changed_at is 'When it was last chosen; the log has every change.';
+
+revoke all on audit.retention_periods from public, anon, authenticated, service_role;
+revoke insert, update, delete, truncate on audit.retention_periods from current_user;
+
+create or replace function audit.retention_of(organization_id uuid, out database_days int, out archive_days int)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case when p.effective_at <= clock_timestamp() then p.database_days else p.database_days_before end,
+    case when p.effective_at <= clock_timestamp() then p.archive_days else p.archive_days_before end
+  from audit.retention_periods p
+  where p.organization_id in (retention_of.organization_id, audit.system_organization())
+  order by p.organization_id = audit.system_organization()
+  limit 1
+$$;
+
+comment on function audit.retention_of(uuid) is
+  'The periods in force for an organisation: its own, else the project''s; null for unlimited.';
+
+-- What must not happen between a hold, or a longer period, and the batch of a purge that did not see it yet.
+create or replace function audit.await_purge()
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  select pg_advisory_xact_lock(hashtext('audit.purge'))
+$$;
+
+comment on function audit.await_purge() is
+  'Waits for the batch of a purge that runs, and keeps the next from beginning until this transaction is over.';
+
+create or replace function audit.set_retention(organization_id uuid, database_days int, archive_days int)
+  returns timestamptz
+  language plpgsql
+  security definer -- admins choose periods through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz;
+  v_old audit.retention_periods;
+  v_force record;
+  -- The longer of what is in force and what is wanted, as null is longer than all.
+  v_database int;
+  v_archive int;
+  v_effective_at timestamptz;
+  v_details jsonb;
+begin
+  perform audit.require_admin(set_retention.organization_id);
+  if set_retention.organization_id is null
+    or set_retention.database_days not between 90 and 36500 or set_retention.archive_days not between 90 and 36500
+    or set_retention.archive_days < coalesce(set_retention.database_days, 36501)
+  then
+    perform audit.fail('AUARG', 'Entries stay in the database for 90 days or more, and in the archive no shorter.', null,
+      'Null is unlimited. For example: select audit.set_retention(organization_id, 400, 2555).');
+  end if;
+  perform audit.await_purge();
+  v_now := clock_timestamp();
+  select p.* into v_old from audit.retention_periods p where p.organization_id = set_retention.organization_id;
+  if v_old.organization_id is not null and row(v_old.database_days, v_old.archive_days)
+    is not distinct from row(set_retention.database_days, set_retention.archive_days)
+  then
+    return v_old.effective_at; -- said again, what waits does not begin to wait anew
+  end if;
+
+  select r.* into v_force from audit.retention_of(set_retention.organization_id) r;
+  v_database := case when v_force.database_days is not null and set_retention.database_days is not null
+    then greatest(v_force.database_days, set_retention.database_days) end;
+  v_archive := case when v_force.archive_days is not null and set_retention.archive_days is not null
+    then greatest(v_force.archive_days, set_retention.archive_days) end;
+  v_effective_at := v_now + case
+    when row(v_database, v_archive) is distinct from row(set_retention.database_days, set_retention.archive_days)
+      then make_interval(days => audit.setting('shorten_retention_after', set_retention.organization_id)::int)
+    else '0'
+  end;
+  insert into audit.retention_periods as p
+    (organization_id, database_days, archive_days, database_days_before, archive_days_before, effective_at)
+  values (
+    set_retention.organization_id, set_retention.database_days, set_retention.archive_days, v_database, v_archive, v_effective_at
+  )
+  on conflict on constraint retention_periods_pkey do update set
+    database_days = excluded.database_days, archive_days = excluded.archive_days,
+    database_days_before = excluded.database_days_before, archive_days_before = excluded.archive_days_before,
+    effective_at = excluded.effective_at, changed_at = v_now;
+
+  v_details := jsonb_build_object(
+    'changes', jsonb_build_object(
+      'database_days', jsonb_build_object('old', v_force.database_days, 'new', set_retention.database_days),
+      'archive_days', jsonb_build_object('old', v_force.archive_days, 'new', set_retention.archive_days)
+    ),
+    'effective_at', to_jsonb(v_effective_at at time zone 'utc')
+  ) || case
+    when v_old.effective_at > v_now then jsonb_build_object('cancelled', jsonb_build_object(
+      'database_days', v_old.database_days, 'archive_days', v_old.archive_days,
+      'effective_at', to_jsonb(v_old.effective_at at time zone 'utc')
+    ))
+    else '{}'
+  end;
+  perform audit.record(set_retention.organization_id, 'retention.changed', 'retention', null, v_details);
+  if set_retention.organization_id = audit.system_organization() then
+    -- Who follows the default is told in the own log.
+    perform audit.record(o.organization_id, 'retention.changed', 'retention', 'default', v_details)
+    from (
+      select distinct h.organization_id from audit.heads h
+      where h.organization_id <> audit.system_organization()
+        and not exists (select from audit.retention_periods p where p.organization_id = h.organization_id)
+      order by 1
+    ) o;
+  end if;
+  return v_effective_at;
+end
+$$;
+
+comment on function audit.set_retention(uuid, int, int) is
+  'Chooses for how many days an organisation''s entries stay in the database (90 or more) and in the archive (no shorter);
+null is unlimited, the nil UUID the default of those that have not chosen. Longer applies at once, shorter after the setting
+shorten_retention_after; until then, setting it again takes it back. Answers when all of it applies. For admins of the
+organisation; leaves an entry.';
+
+alter function audit.set_retention(uuid, int, int) owner to audit_purger;
+
+-- sql/405_holds.sql
+
+-- Legal holds: while an organisation has one, nothing of it is let go, in the database or in the archive. A hold of the nil
+-- UUID is on the whole project.
+
+create table if not exists audit.holds (
+  organization_id uuid not null,
+  name text not null,
+  reason text not null,
+  placed_at timestamptz not null default clock_timestamp(),
+  released_at timestamptz
+);
+
+comment on table audit.holds is 'Legal holds, those that were released included; written by audit.place_hold() and audit.release_hold() only. The log says who did it.';
+comment on column audit.holds.organization_id is 'Whose entries are held; the nil UUID for everybody''s.';
+comment on column audit.holds.name is 'What it is called: the matter, a case number.';
+comment on column audit.holds.reason is 'Why.';
+comment on column audit.holds.placed_at is 'Since when.';
+comment on column audit.holds.released_at is 'Until when; null while it holds.';
+
+create unique index if not exists holds_name_idx on audit.holds (organization_id, name) where released_at is null;
+
+revoke all on audit.holds from public, anon, authenticated, service_role;
+revoke insert, update, delete, truncate on audit.holds from current_user;
+
+create or replace function audit.is_held(organization_id uuid)
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select exists (
+    select from audit.holds h
+    where h.organization_id in (is_held.organization_id, audit.system_organization()) and h.released_at is null
+  )
+$$;
+
+comment on function audit.is_held(uuid) is 'Whether a legal hold is on an organisation, or on the whole project.';
+
+create or replace function audit.place_hold(organization_id uuid, name text, reason text)
+  returns void
+  language plpgsql
+  security definer -- admins place holds through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  perform audit.require_admin(place_hold.organization_id);
+  if place_hold.organization_id is null or coalesce(length(place_hold.name), 0) not between 1 and 200
+    or coalesce(length(place_hold.reason), 0) not between 1 and 2000
+  then
+    perform audit.fail('AUARG', 'A hold needs an organisation, a name of up to 200 characters and a reason of up to 2,000.');
+  end if;
+  -- What a purge has begun to delete is gone when this returns; nothing goes after it.
+  perform audit.await_purge();
+  insert into audit.holds (organization_id, name, reason)
+  values (place_hold.organization_id, place_hold.name, place_hold.reason)
+  on conflict (organization_id, name) where released_at is null do nothing;
+  if not found then
+    perform audit.fail('AUARG', 'The organisation has a hold of this name.', null, 'Release it first, or choose another name.');
+  end if;
+  perform audit.record(
+    place_hold.organization_id, 'hold.placed', 'hold', place_hold.name,
+    jsonb_build_object('new', jsonb_build_object('reason', place_hold.reason))
+  );
+end
+$$;
+
+comment on function audit.place_hold(uuid, text, text) is
+  'Keeps all of an organisation''s entries, in the database and in the archive, until audit.release_hold(); with the nil
+UUID those of the whole project. For admins of the organisation; leaves an entry.';
+
+create or replace function audit.release_hold(organization_id uuid, name text)
+  returns boolean
+  language plpgsql
+  security definer -- admins release holds through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_hold audit.holds;
+begin
+  perform audit.require_admin(release_hold.organization_id);
+  update audit.holds h set released_at = clock_timestamp()
+  where h.organization_id = release_hold.organization_id and h.name = release_hold.name and h.released_at is null
+  returning h.* into v_hold;
+  if not found then
+    return false;
+  end if;
+  perform audit.record(
+    release_hold.organization_id, 'hold.released', 'hold', release_hold.name,
+    jsonb_build_object('old', jsonb_build_object('reason', v_hold.reason, 'placed_at', to_jsonb(v_hold.placed_at at time zone 'utc')))
+  );
+  return true;
+end
+$$;
+
+comment on function audit.release_hold(uuid, text) is
+  'Ends a legal hold: what is past its retention may go again. False if there was none. For admins of the organisation; leaves
+an entry.';
+
+alter function audit.place_hold(uuid, text, text) owner to audit_purger;
+alter function audit.release_hold(uuid, text) owner to audit_purger;
+
+-- sql/410_purge.sql
+
+-- Purge: what is past its retention leaves the database, a small batch at a time, beside writers and readers, who notice
+-- nothing: the purger locks rows that nobody else writes, and waits for nobody.
+--
+-- Of each chain goes its beginning, as far as every entry of it is past its retention, sealed, published and read back from
+-- the archive. What stays links to the boundary that is kept here, so it verifies. One entry a day says for each
+-- organisation where the boundaries are (log.purged).
+
+create table if not exists audit.chain_bounds (
+  organization_id uuid not null,
+  chain int not null,
+  seq bigint not null,
+  hash bytea not null,
+  created_at timestamptz not null,
+  stated_chain int,
+  stated_seq bigint,
+  stated_at timestamptz,
+  constraint chain_bounds_pkey primary key (organization_id, chain)
+)
+with (fillfactor = 70);
+
+comment on table audit.chain_bounds is 'The last purged entry of each chain: what is left of it begins after it; written by audit.purge() only.';
+comment on column audit.chain_bounds.organization_id is 'Whose chain.';
+comment on column audit.chain_bounds.chain is 'The chain.';
+comment on column audit.chain_bounds.seq is 'Position of the entry; all before it are gone too.';
+comment on column audit.chain_bounds.hash is 'Its hash; what the first that is left links to.';
+comment on column audit.chain_bounds.created_at is 'Its time.';
+comment on column audit.chain_bounds.stated_chain is 'Chain of the log.purged entry that says so; null while the day''s purge is under way.';
+comment on column audit.chain_bounds.stated_seq is 'Position of that entry.';
+comment on column audit.chain_bounds.stated_at is 'Time of that entry.';
+
+create index if not exists chain_bounds_unstated_idx on audit.chain_bounds (organization_id, chain) where stated_seq is null;
+
+create table if not exists audit.purges (
+  organization_id uuid not null,
+  before timestamptz not null,
+  done boolean not null,
+  entries bigint not null,
+  run_at timestamptz not null default clock_timestamp(),
+  constraint purges_pkey primary key (organization_id)
+)
+with (fillfactor = 70);
+
+comment on table audit.purges is 'How far the day''s purge of each organisation has come; written by audit.purge() only.';
+comment on column audit.purges.organization_id is 'Whose entries.';
+comment on column audit.purges.before is 'Entries from before then are past their retention.';
+comment on column audit.purges.done is 'Whether all of them that may go are gone.';
+comment on column audit.purges.entries is 'How many are gone that no log.purged entry has counted yet.';
+comment on column audit.purges.run_at is 'When it last came on.';
+
+revoke all on audit.chain_bounds, audit.purges from public, anon, authenticated, service_role;
+revoke insert, update, delete, truncate on audit.chain_bounds, audit.purges from current_user;
+
+create or replace function audit.purge_chain(
+  organization_id uuid,
+  chain int,
+  before timestamptz,
+  at_most int,
+  out entries int,
+  out identities bytea[]
+)
+  language plpgsql
+  set search_path = ''
+  -- By name, and only as far as entries may go: no plan that reads a whole chain first.
+  set enable_seqscan = off
+  set enable_sort = off
+as $$
+#variable_conflict use_column
+declare
+  v_bound audit.chain_bounds;
+  v_entry record;
+  v_after bigint;
+  v_first_at timestamptz;
+  v_last_at timestamptz;
+  v_values bytea[];
+  v_cut jsonb;
+begin
+  entries := 0;
+  select b.* into v_bound from audit.chain_bounds b
+  where b.organization_id = purge_chain.organization_id and b.chain = purge_chain.chain;
+  v_after := coalesce(v_bound.seq, 0);
+  v_bound.seq := null;
+  for v_entry in
+    select a.seq, a.created_at, a.hash, l.is_read_back
+    from public.audit_logs a
+    left join lateral (
+      select a.seq <= r.to_seq and r.start + a.seq - r.from_seq < least(l.published, l.read_back) as is_read_back
+      from audit.log_ranges r
+      join audit.logs l on l.id = r.log
+      where r.organization_id = purge_chain.organization_id and r.chain = purge_chain.chain and r.from_seq <= a.seq
+      order by r.from_seq desc
+      limit 1
+    ) l on true
+    where a.organization_id = purge_chain.organization_id and a.chain = purge_chain.chain and a.seq > v_after
+    order by a.seq
+    limit purge_chain.at_most
+  loop
+    exit when v_entry.created_at >= purge_chain.before or v_entry.is_read_back is not true;
+    entries := entries + 1;
+    v_bound.seq := v_entry.seq;
+    v_bound.hash := v_entry.hash;
+    v_bound.created_at := v_entry.created_at;
+    v_first_at := least(v_first_at, v_entry.created_at);
+    v_last_at := greatest(v_last_at, v_entry.created_at);
+  end loop;
+  if entries = 0 then
+    return;
+  end if;
+
+  with gone as (
+    delete from public.audit_logs a
+    where a.organization_id = purge_chain.organization_id and a.chain = purge_chain.chain
+      and a.seq > v_after and a.seq <= v_bound.seq and a.created_at between v_first_at and v_last_at
+    returning a.seq, a.created_at, a.identity_hash, a.details, a.resource_type, a.resource_id
+  ),
+  unindexed as (
+    delete from audit.search_index s using gone g
+    where s.organization_id = purge_chain.organization_id and s.created_at = g.created_at
+      and s.chain = purge_chain.chain and s.seq = g.seq
+  )
+  select array_agg(distinct g.identity_hash) filter (where g.identity_hash is not null),
+    array_agg(p.value_hash) filter (where p.value_hash is not null),
+    jsonb_agg(jsonb_build_object('resource_type', g.resource_type, 'resource_id', g.resource_id, 'created_at', g.created_at))
+      filter (where p.is_cut)
+  into identities, v_values, v_cut
+  from gone g
+  left join lateral (
+    select decode(v #>> '{}', 'hex') as value_hash, false as is_cut
+    from jsonb_path_query(g.details, '$.**.personal ? (@ like_regex "^[0-9a-f]{64}$")') v
+    union all
+    select null, true where g.details::text like '%"cut"%'
+  ) p on true;
+  perform audit.release_values(purge_chain.organization_id, v_values, v_last_at, v_cut);
+
+  insert into audit.chain_bounds as b (organization_id, chain, seq, hash, created_at)
+  values (purge_chain.organization_id, purge_chain.chain, v_bound.seq, v_bound.hash, v_bound.created_at)
+  on conflict on constraint chain_bounds_pkey do update set
+    seq = excluded.seq, hash = excluded.hash, created_at = excluded.created_at,
+    stated_chain = null, stated_seq = null, stated_at = null;
+  -- What somebody took out before is not purged: it is a finding, and no reason to keep the rest for ever.
+  if v_bound.seq - v_after > entries then
+    perform audit.note_finding(
+      purge_chain.organization_id, 'entries_missing', format('%s-%s', purge_chain.chain, v_after + 1),
+      jsonb_build_object('chain', purge_chain.chain, 'from_seq', v_after + 1, 'to_seq', v_bound.seq, 'there', entries)
+    );
+  end if;
+end
+$$;
+
+comment on function audit.purge_chain(uuid, int, timestamptz, int) is
+  'Purges the beginning of a chain, at most so many entries; answers how many, and the identities that they committed to.';
+
+create or replace function audit.purge_organization(organization_id uuid, before timestamptz, at_most int)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_chain int;
+  v_purged record;
+  v_entries int := 0;
+  v_identities bytea[] := '{}';
+begin
+  -- The chain that was left furthest behind comes first.
+  for v_chain in
+    select h.chain
+    from audit.heads h
+    left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    where h.organization_id = purge_organization.organization_id and h.seq > coalesce(b.seq, 0)
+    order by b.created_at nulls first, h.chain
+  loop
+    exit when v_entries >= purge_organization.at_most;
+    v_purged := audit.purge_chain(
+      purge_organization.organization_id, v_chain, purge_organization.before, purge_organization.at_most - v_entries
+    );
+    v_entries := v_entries + v_purged.entries;
+    v_identities := v_identities || v_purged.identities;
+  end loop;
+  perform audit.release_identities(purge_organization.organization_id, v_identities);
+  return v_entries;
+end
+$$;
+
+comment on function audit.purge_organization(uuid, timestamptz, int) is
+  'Purges an organisation''s entries from before a time, at most so many; answers how many, fewer where no more may go.';
+
+create or replace function audit.state_purge(organization_id uuid)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_purge audit.purges;
+  v_chains int[];
+  v_bounds jsonb;
+  v_entry record;
+begin
+  select p.* into v_purge from audit.purges p where p.organization_id = state_purge.organization_id;
+  loop
+    -- What an entry can hold.
+    select array_agg(b.chain), jsonb_agg(jsonb_build_array(b.chain, b.seq, encode(b.hash, 'hex')) order by b.chain)
+    into v_chains, v_bounds
+    from (
+      select b.* from audit.chain_bounds b
+      where b.organization_id = state_purge.organization_id and b.stated_seq is null
+      order by b.chain
+      limit 500
+    ) b;
+    exit when v_chains is null;
+    v_entry := audit.record(state_purge.organization_id, 'log.purged', 'log', null, jsonb_build_object(
+      'before', to_jsonb(v_purge.before at time zone 'utc'), 'entries', v_purge.entries, 'bounds', v_bounds
+    ));
+    v_purge.entries := 0;
+    update audit.chain_bounds b set stated_chain = h.chain, stated_seq = h.seq, stated_at = h.last_at
+    from audit.heads h
+    where b.organization_id = state_purge.organization_id and b.chain = any (v_chains)
+      and h.organization_id = state_purge.organization_id and h.chain = v_entry.chain;
+  end loop;
+  update audit.purges p set entries = 0 where p.organization_id = state_purge.organization_id;
+end
+$$;
+
+comment on function audit.state_purge(uuid) is
+  'Leaves the log.purged entry: how many entries are gone, and for each chain the last of them, with its hash.';
+
+create or replace function audit.purge(most_entries int default 5000)
+  returns int
+  language plpgsql
+  security definer -- nobody who can log in may delete entries
+  set search_path = ''
+  set lock_timeout = '1s'
+as $$
+#variable_conflict use_column
+declare
+  v_due record;
+  v_entries int;
+  v_left int := most_entries;
+  v_start timestamptz := clock_timestamp();
+begin
+  if most_entries is null or most_entries not between 1 and 100000 then
+    perform audit.fail('AUARG', 'A batch has 1 to 100,000 entries.');
+  elsif current_setting('transaction_isolation') <> 'read committed' then
+    perform audit.fail('AUARG', 'A purge must see holds of the moment.', null, 'Run it at read committed.');
+  -- One at a time; and not while somebody places a hold or sets a period (audit.await_purge).
+  elsif not pg_try_advisory_xact_lock(hashtext('audit.purge')) then
+    return 0;
+  end if;
+
+  for v_due in
+    select d.organization_id, d.before, d.states_first
+    from (
+      select o.organization_id, r.before, p.run_at, p.entries > 0 and p.before is distinct from r.before as states_first,
+        r.before is not null and (p.done is not true or r.before > p.before) as is_due
+      from (
+        select distinct h.organization_id
+        from audit.heads h
+        where h.organization_id in (select c.organization_id from audit.retention_periods c)
+          or exists (select from audit.retention_periods c where c.organization_id = audit.system_organization())
+      ) o
+      left join audit.purges p on p.organization_id = o.organization_id
+      cross join lateral (
+        -- By whole days, so that each has one run, and one entry.
+        select case when not audit.is_held(o.organization_id) then
+          date_trunc('day', clock_timestamp() - make_interval(days => t.database_days), 'UTC')
+        end as before
+        from audit.retention_of(o.organization_id) t
+      ) r
+      where p.organization_id is null or not p.done or p.entries > 0 or p.run_at < date_trunc('day', clock_timestamp(), 'UTC')
+    ) d
+    where d.is_due or d.states_first
+    order by d.run_at nulls first
+  loop
+    -- What an earlier day has purged, or one that a hold has stopped.
+    if v_due.states_first then
+      perform audit.state_purge(v_due.organization_id);
+    end if;
+    continue when v_due.before is null;
+    v_entries := audit.purge_organization(v_due.organization_id, v_due.before, v_left);
+    insert into audit.purges as p (organization_id, before, done, entries)
+    values (v_due.organization_id, v_due.before, v_entries < v_left, v_entries)
+    on conflict on constraint purges_pkey do update set
+      before = excluded.before, done = excluded.done, entries = p.entries + excluded.entries, run_at = clock_timestamp();
+    v_left := v_left - v_entries;
+    exit when v_left = 0;
+    perform audit.state_purge(v_due.organization_id);
+    -- Of very many organisations each has a little, and whoever places a hold waits for the batch.
+    exit when clock_timestamp() > v_start + interval '2 seconds';
+  end loop;
+  perform audit.check_identities();
+  return most_entries - v_left;
+end
+$$;
+
+comment on function audit.purge(int) is
+  'Deletes entries that are past their retention, sealed, published, read back and not held, at most so many at once, with
+what belongs to them; answers how many. pg_cron runs it.';
+
+alter function audit.purge(int) owner to audit_purger;
+
+-- Where nothing is left of a month. Detaching concurrently is not for functions, nor for a table with a default partition;
+-- so the log is locked whole, for the moment that it takes, and only if that can be had at once: whoever wants to write or
+-- read meanwhile waits no longer than lock_timeout. Where a reader is in the way, the next run tries again.
+create or replace function audit.drop_empty_partition()
+  returns text
+  language plpgsql
+  set search_path = ''
+  set lock_timeout = '50ms'
+  set enable_seqscan = off -- an index forgets dead entries before the table does
+as $$
+declare
+  v_partition text;
+  v_is_empty boolean;
+begin
+  for v_partition in
+    select audit.qualified_name(r.partition) from audit.partition_ranges() r
+    where r.to_time <= date_trunc('month', clock_timestamp(), 'UTC')
+    order by r.from_time
+  loop
+    execute format('select not exists (select from %s)', v_partition) into v_is_empty;
+    continue when not v_is_empty;
+    execute format('alter table public.audit_logs detach partition %s', v_partition);
+    -- Looked at again where nobody can write to it: a clock that was set back must not lose an entry.
+    execute format('select not exists (select from %s)', v_partition) into v_is_empty;
+    if not v_is_empty then
+      perform audit.fail('AUIMM', format('Entries were written to %s meanwhile.', v_partition));
+    end if;
+    execute format('drop table %s', v_partition);
+    return v_partition;
+  end loop;
+  return null;
+exception when lock_not_available or sqlstate 'AUIMM' then
+  return null;
+end
+$$;
+
+comment on function audit.drop_empty_partition() is
+  'Drops the oldest partition of a month that is over and of which all entries were purged; null where there is none, or
+where somebody reads the log at this moment. pg_cron runs it.';
+
+-- sql/415_purge_personal.sql
+
+-- Personal data goes with the last entry that commits to it: values at once, identities a day later.
+--
+-- An identity serves many entries. When one of them is purged, it is looked whether there is another. If not, a writer may
+-- still be about to use it, for an entry that nobody sees yet: so it is put where writers do not find it any more, and
+-- deleted when it is looked again a day later, unless such an entry has come to light.
+
+alter table audit.identities add column if not exists check_at timestamptz;
+
+comment on column audit.identities.check_at is
+  'When it is to be looked whether an entry still commits to it: an entry that did was purged. Null where none was since.';
+
+create index if not exists identities_check_idx on audit.identities (check_at) where check_at is not null;
+
+grant select, delete on audit.identities, audit.personal_values to audit_purger;
+grant update (lookup, check_at) on audit.identities to audit_purger;
+
+drop policy if exists "the purger finds identities" on audit.identities;
+create policy "the purger finds identities" on audit.identities for select to audit_purger using (true);
+
+drop policy if exists "the purger marks identities" on audit.identities;
+create policy "the purger marks identities" on audit.identities for update to audit_purger using (true);
+
+drop policy if exists "the purger deletes identities" on audit.identities;
+create policy "the purger deletes identities" on audit.identities for delete to audit_purger using (true);
+
+drop policy if exists "the purger finds personal values" on audit.personal_values;
+create policy "the purger finds personal values" on audit.personal_values for select to audit_purger using (true);
+
+drop policy if exists "the purger deletes personal values" on audit.personal_values;
+create policy "the purger deletes personal values" on audit.personal_values for delete to audit_purger using (true);
+
+create or replace function audit.release_values(organization_id uuid, hashes bytea[], before timestamptz, cut jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  -- A value is recorded before its entry: an entry that names the hash of a later one (who writes details chooses them)
+  -- takes nothing along.
+  delete from audit.personal_values v
+  where v.value_hash = any (release_values.hashes) and v.organization_id = release_values.organization_id
+    and v.created_at <= release_values.before;
+  -- Details that were cut to fit do not name their values.
+  if release_values.cut is not null then
+    delete from audit.personal_values v
+    using jsonb_to_recordset(release_values.cut) c (resource_type text, resource_id text, created_at timestamptz)
+    where v.organization_id = release_values.organization_id and v.resource_type = c.resource_type
+      and v.resource_id is not distinct from c.resource_id and v.created_at <= c.created_at;
+  end if;
+end
+$$;
+
+comment on function audit.release_values(uuid, bytea[], timestamptz, jsonb) is
+  'Deletes personal values of entries that were purged: by their hashes, or by the resource where details were cut.';
+
+create or replace function audit.identities_in_use(organization_id uuid, hashes bytea[])
+  returns bytea[]
+  language plpgsql
+  stable
+  set search_path = ''
+  set enable_seqscan = off -- salted terms: see audit.search_candidates()
+as $$
+#variable_conflict use_column
+begin
+  return (
+    with wanted as materialized (
+      select w.hash, array(
+        select audit.search_term(audit.search_seed(identities_in_use.organization_id, m at time zone 'utc'), 'identity=' || encode(w.hash, 'hex'))
+        from generate_series(
+          date_trunc('month', (
+            select a.created_at from public.audit_logs a
+            where a.organization_id = identities_in_use.organization_id order by a.created_at limit 1
+          ) at time zone 'utc'),
+          date_trunc('month', (
+            select max(h.last_at) from audit.heads h where h.organization_id = identities_in_use.organization_id
+          ) at time zone 'utc'),
+          interval '1 month'
+        ) m
+      ) as terms
+      from (select distinct u.hash from unnest(identities_in_use.hashes) u (hash)) w
+    ),
+    -- What the index does not have yet, after a rebuild all of it, is read.
+    tail as (
+      select a.identity_hash
+      from audit.heads h
+      left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+      cross join lateral (
+        select a.identity_hash from public.audit_logs a
+        where a.organization_id = h.organization_id and a.chain = h.chain and a.seq > coalesce(p.seq, 0)
+        offset 0
+      ) a
+      where h.organization_id = identities_in_use.organization_id and h.seq > coalesce(p.seq, 0)
+    )
+    select array_agg(w.hash)
+    from wanted w
+    where exists (
+      select from audit.search_index s
+      join public.audit_logs a on a.organization_id = s.organization_id and a.created_at = s.created_at
+        and a.chain = s.chain and a.seq = s.seq
+      where s.terms && w.terms and s.organization_id = identities_in_use.organization_id and a.identity_hash = w.hash
+    ) or w.hash in (select t.identity_hash from tail t)
+  );
+end
+$$;
+
+comment on function audit.identities_in_use(uuid, bytea[]) is
+  'Which of these identities an entry of the organisation commits to, found through the search index and behind it.';
+
+create or replace function audit.release_identities(organization_id uuid, hashes bytea[])
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  update audit.identities i set check_at = clock_timestamp()
+  where i.organization_id = release_identities.organization_id and i.identity_hash = any (release_identities.hashes)
+    and i.check_at is null
+$$;
+
+comment on function audit.release_identities(uuid, bytea[]) is 'Has it looked whether entries still commit to identities of purged ones.';
+
+create or replace function audit.check_identities()
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_start timestamptz := clock_timestamp();
+  v_due record;
+  v_is_held boolean;
+  v_in_use bytea[];
+begin
+  loop
+    select i.organization_id, array_agg(i.identity_hash) as hashes into v_due
+    from (
+      select i.organization_id, i.identity_hash
+      from audit.identities i
+      where i.check_at <= clock_timestamp()
+      order by i.check_at
+      limit 100
+    ) i
+    group by i.organization_id
+    limit 1;
+    exit when v_due.organization_id is null;
+    v_is_held := audit.is_held(v_due.organization_id);
+    v_in_use := coalesce(
+      case when not v_is_held then audit.identities_in_use(v_due.organization_id, v_due.hashes) end, '{}'
+    );
+    delete from audit.identities i
+    where i.organization_id = v_due.organization_id and i.identity_hash = any (v_due.hashes)
+      and i.identity_hash <> all (v_in_use) and i.lookup = '' and not v_is_held;
+    update audit.identities i set
+      lookup = case when v_is_held or i.identity_hash = any (v_in_use) then i.lookup else '' end,
+      check_at = case when i.identity_hash = any (v_in_use) then null else clock_timestamp() + interval '1 day' end
+    where i.organization_id = v_due.organization_id and i.identity_hash = any (v_due.hashes);
+    -- In most batches there are few; with years of months to look through, thousands take longer than one may.
+    exit when clock_timestamp() > v_start + interval '1 second';
+  end loop;
+end
+$$;
+
+comment on function audit.check_identities() is
+  'Looks for a second which identities no entry commits to any more: they are hidden from writers, and deleted a day later.';
+
+-- sql/420_expire.sql
+
+-- The archive's retention: a month's archive goes whole, when all of it is past its retention and none of its entries is
+-- in the database any more. The function audit-jobs removes the files; what it may remove is said here, and noted here.
+-- The log's last checkpoint stays, in the database and in the archive: later months commit to it.
+
+alter table audit.logs add column if not exists archive_deletion_began_at timestamptz;
+alter table audit.logs add column if not exists archive_deleted_at timestamptz;
+
+comment on column audit.logs.archive_deletion_began_at is 'Since when the archive is being deleted: it is no longer whole.';
+comment on column audit.logs.archive_deleted_at is 'When the last of it but the checkpoint was deleted.';
+
+create or replace function audit.expired_logs()
+  returns table (log int, organization_id uuid, origin text, folder text)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select l.id, l.organization_id, l.origin, concat(l.organization_id, '/', to_char(l.month, 'YYYY-MM'))
+  from audit.logs l
+  cross join lateral audit.retention_of(l.organization_id) t
+  where l.closed_at is not null and l.month is not null and l.published = l.sequenced and l.archive_deleted_at is null
+    and l.last_at < date_trunc('day', clock_timestamp() - make_interval(days => t.archive_days), 'UTC')
+    and not audit.is_held(l.organization_id)
+    and not exists (
+      select from audit.log_ranges r
+      left join audit.chain_bounds b on b.organization_id = r.organization_id and b.chain = r.chain
+      where r.log = l.id and r.to_seq > coalesce(b.seq, 0)
+    )
+  order by l.month, l.id
+$$;
+
+comment on function audit.expired_logs() is
+  'Closed logs whose archive is past its retention and not held, with the folder that is to go, the oldest first.';
+
+create or replace function audit.begin_archive_deletion(log int)
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  perform audit.await_purge();
+  update audit.logs l set archive_deletion_began_at = coalesce(l.archive_deletion_began_at, clock_timestamp())
+  where l.id = begin_archive_deletion.log and l.id in (select e.log from audit.expired_logs() e);
+  if not found then
+    return false;
+  end if;
+  -- A second archive that has not caught up would wait for files that are going.
+  delete from audit.receiver_logs d using audit.receivers r
+  where r.id = d.receiver and r.kind = 'mirror' and d.log = begin_archive_deletion.log;
+  return true;
+end
+$$;
+
+comment on function audit.begin_archive_deletion(int) is
+  'Whether files of a log''s archive may be removed now, which is noted. Asked before every batch: a hold stops it.';
+
+create or replace function audit.record_archive_deleted(log int)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_log audit.logs;
+begin
+  update audit.logs l set archive_deleted_at = clock_timestamp()
+  where l.id = record_archive_deleted.log and l.archive_deletion_began_at is not null and l.archive_deleted_at is null
+  returning l.* into v_log;
+  if not found then
+    if exists (select from audit.logs l where l.id = record_archive_deleted.log and l.archive_deleted_at is not null) then
+      return;
+    end if;
+    perform audit.fail('AUARG', 'The archive of this log was not to be deleted.', null, 'Ask audit.begin_archive_deletion() first.');
+  end if;
+  perform audit.record(v_log.organization_id, 'log.purged', 'log', v_log.origin, (
+    select jsonb_build_object('origin', v_log.origin, 'size', c.size, 'root', encode(c.root, 'base64'))
+    from audit.checkpoints c
+    where c.log = v_log.id and c.size = v_log.published
+  ));
+  -- Nothing is left that they lead to.
+  delete from audit.log_ranges r where r.log = v_log.id;
+  delete from audit.checkpoints c where c.log = v_log.id and c.size < v_log.published;
+end
+$$;
+
+comment on function audit.record_archive_deleted(int) is
+  'Notes that a log''s archive is gone but for its checkpoint; leaves a log.purged entry with origin, size and root.';
+
+-- sql/430_retention_status.sql
+
+-- What is kept where, for people: the periods in force, what waits, who holds, and how far back each place reaches.
+
+create or replace function audit.archived_before(organization_id uuid)
+  returns timestamptz
+  language sql
+  stable
+  security definer -- says from when on there is more in the archive, nothing of what is in it
+  set search_path = ''
+as $$
+  select max(b.created_at)
+  from audit.chain_bounds b
+  where b.organization_id = archived_before.organization_id and audit.reach(archived_before.organization_id) is not null
+    and exists (
+      select from audit.logs l
+      where l.organization_id = archived_before.organization_id and l.month is not null and l.archive_deletion_began_at is null
+        and l.first_at <= b.created_at
+    )
+$$;
+
+comment on function audit.archived_before(uuid) is
+  'Up to when entries of an organisation may be in the archive only; null where all that there is is in the database.';
+
+create or replace function audit.retention_status()
+  returns table (
+    organization_id uuid,
+    database_days int,
+    archive_days int,
+    chosen boolean,
+    next_database_days int,
+    next_archive_days int,
+    next_at timestamptz,
+    holds text[],
+    oldest_in_database timestamptz,
+    oldest_in_archive timestamptz,
+    archived_before timestamptz
+  )
+  language sql
+  stable
+  security definer -- periods and holds are shown to those who read all of the organisation's log
+  set search_path = ''
+as $$
+  select o.organization_id, t.database_days, t.archive_days, coalesce(p.organization_id = o.organization_id, false),
+    case when p.effective_at > clock_timestamp() then p.database_days end,
+    case when p.effective_at > clock_timestamp() then p.archive_days end,
+    case when p.effective_at > clock_timestamp() then p.effective_at end,
+    array(
+      select h.name from audit.holds h
+      where h.organization_id in (o.organization_id, audit.system_organization()) and h.released_at is null
+      order by h.placed_at
+    ),
+    (select a.created_at from public.audit_logs a where a.organization_id = o.organization_id order by a.created_at limit 1),
+    (
+      select min(l.first_at) from audit.logs l
+      where l.organization_id = o.organization_id and l.published > 0 and l.archive_deletion_began_at is null
+    ),
+    audit.archived_before(o.organization_id)
+  from (
+    select h.organization_id from audit.heads h
+    union
+    select r.organization_id from audit.retention_periods r
+  ) o
+  cross join lateral audit.retention_of(o.organization_id) t
+  left join lateral (
+    select r.* from audit.retention_periods r
+    where r.organization_id in (o.organization_id, audit.system_organization())
+    order by r.organization_id = audit.system_organization()
+    limit 1
+  ) p on true
+  where audit.reach(o.organization_id) = 'all'
+$$;
+
+comment on function audit.retention_status() is 'What the view audit.retention shows.';
+
+create or replace view audit.retention
+  with (security_invoker = true)
+as
+  select * from audit.retention_status();
+
+comment on view audit.retention is
+  'How long each organisation''s entries are kept (null: for ever), what shorter period waits to take effect, which holds
+stop it, and how far back database and archive reach. For those who read all of the organisation''s log.';
+
+-- sql/440_integrity.sql
+
+-- Verification by schedule, a little at a time, with findings; and on one line an organisation, how it stands.
+
+create table if not exists audit.verifications (
+  organization_id uuid not null,
+  resume text,
+  log int,
+  broken int not null default 0,
+  begun_at timestamptz not null default clock_timestamp(),
+  ended_at timestamptz,
+  was_verified boolean,
+  verified_at timestamptz,
+  constraint verifications_pkey primary key (organization_id)
+);
+
+comment on table audit.verifications is
+  'How far the scheduled verification of each organisation is: its chains, then its logs; written by audit.continue_verification().';
+comment on column audit.verifications.organization_id is 'Whose entries.';
+comment on column audit.verifications.resume is 'Where audit.verify() goes on; null at the start.';
+comment on column audit.verifications.log is 'The last log that was verified, 0 before the first; null while it is about the chains.';
+comment on column audit.verifications.broken is 'How many chains and logs this round has found broken.';
+comment on column audit.verifications.begun_at is 'When this round began.';
+comment on column audit.verifications.ended_at is 'When it ended; null while it is on its way.';
+comment on column audit.verifications.was_verified is 'Whether the last whole round found nothing.';
+comment on column audit.verifications.verified_at is 'When the last whole round ended.';
+
+create or replace function audit.verify_on(verification audit.verifications, most_entries bigint)
+  returns audit.verifications
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_organization uuid := (verification).organization_id;
+  v_at audit.verifications := verification;
+  v_chain record;
+  v_log record;
+begin
+  if v_at.log is null then
+    v_at.resume := null;
+    for v_chain in select * from audit.verify(v_organization, verify_on.most_entries, (verification).resume) loop
+      v_at.resume := coalesce(v_chain.resume, v_at.resume);
+      if v_chain.status = 'broken' then
+        v_at.broken := v_at.broken + 1;
+        perform audit.note_finding(
+          v_organization, 'chain_broken', concat_ws('-', v_chain.chain, v_chain.broken_seq),
+          jsonb_build_object('finding', v_chain.finding, 'explanation', v_chain.explanation)
+        );
+      end if;
+    end loop;
+    v_at.log := case when v_at.resume is null then 0 end;
+    return v_at;
+  end if;
+
+  select l.id, l.origin, v.* into v_log
+  from (
+    select l.* from audit.logs l
+    where l.organization_id = v_organization and l.id > v_at.log
+    order by l.id
+    limit 1
+  ) l
+  cross join lateral audit.verify_log(l.id) v;
+  if not found then
+    v_at.ended_at := clock_timestamp();
+    v_at.verified_at := v_at.ended_at;
+    v_at.was_verified := v_at.broken = 0;
+    return v_at;
+  end if;
+  v_at.log := v_log.id;
+  if v_log.status = 'broken' then
+    v_at.broken := v_at.broken + 1;
+    perform audit.note_finding(
+      v_organization, 'log_broken', v_log.origin,
+      jsonb_build_object('finding', v_log.finding, 'explanation', v_log.explanation, 'entry', v_log.broken_entry)
+    );
+  end if;
+  return v_at;
+end
+$$;
+
+comment on function audit.verify_on(audit.verifications, bigint) is
+  'Verifies a little more of an organisation and notes what is broken: so many entries of its chains, or one log.';
+
+create or replace function audit.continue_verification(
+  most_entries bigint default 100000,
+  at_most interval default '5 seconds',
+  cycle interval default '1 day'
+)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_start timestamptz := clock_timestamp();
+  v_steps int := 0;
+  v_verification audit.verifications;
+begin
+  loop
+    -- What was begun comes first, then who was never verified, then whose round is longest ago.
+    insert into audit.verifications as v (organization_id)
+    select o.organization_id
+    from (
+      select distinct h.organization_id from audit.heads h
+    ) o
+    left join audit.verifications v on v.organization_id = o.organization_id
+    where v.organization_id is null or v.ended_at is null or v.begun_at <= clock_timestamp() - continue_verification.cycle
+    order by v.ended_at is null and v.organization_id is not null desc, v.begun_at nulls first
+    limit 1
+    on conflict on constraint verifications_pkey do update set
+      resume = case when v.ended_at is null then v.resume end,
+      log = case when v.ended_at is null then v.log end,
+      broken = case when v.ended_at is null then v.broken else 0 end,
+      begun_at = case when v.ended_at is null then v.begun_at else clock_timestamp() end,
+      ended_at = null
+    returning v.* into v_verification;
+    exit when v_verification.organization_id is null;
+    v_verification := audit.verify_on(v_verification, continue_verification.most_entries);
+    update audit.verifications v set
+      resume = v_verification.resume, log = v_verification.log, broken = v_verification.broken, ended_at = v_verification.ended_at,
+      was_verified = v_verification.was_verified, verified_at = v_verification.verified_at
+    where v.organization_id = v_verification.organization_id;
+    v_steps := v_steps + 1;
+    exit when clock_timestamp() >= v_start + continue_verification.at_most;
+  end loop;
+  return v_steps;
+end
+$$;
+
+comment on function audit.continue_verification(bigint, interval, interval) is
+  'Verifies on for a few seconds, every organisation once a cycle: its chains by audit.verify(), then its logs. What is broken
+becomes a finding. Answers how many steps it took, 0 where all were verified within the cycle.';
+
+create or replace view audit.integrity
+  with (security_invoker = true)
+as
+  select h.organization_id,
+    v.was_verified, v.verified_at,
+    l.origin, l.published as size, encode(c.root, 'base64') as root,
+    s.entries_read_back, s.entries_archived, s.read_back_at,
+    coalesce(f.findings, 0) as open_findings
+  from (
+    select distinct h.organization_id from audit.heads h
+  ) h
+  left join audit.verifications v on v.organization_id = h.organization_id
+  left join lateral (
+    select sum(l.read_back) as entries_read_back, sum(l.published) as entries_archived,
+      max((select max(r.ended_at) from audit.readings r where r.log = l.id)) as read_back_at,
+      max(l.month) filter (where l.published > 0) as month
+    from audit.logs l
+    where l.organization_id = h.organization_id and l.month is not null and l.archive_deletion_began_at is null
+  ) s on true
+  left join audit.logs l on l.organization_id = h.organization_id and l.month = s.month
+  left join audit.checkpoints c on c.log = l.id and c.size = l.published
+  left join lateral (
+    select count(*) as findings from audit.findings f where f.organization_id = h.organization_id and f.resolved_at is null
+  ) f on true;
+
+comment on view audit.integrity is 'How each organisation''s log stands: verification, last checkpoint, reading back of its archive, findings.';
+comment on column audit.integrity.organization_id is 'Whose log; the nil UUID is the system organisation.';
+comment on column audit.integrity.was_verified is 'Whether the last whole round of verification in the database found nothing; null before the first.';
+comment on column audit.integrity.verified_at is 'When that round ended.';
+comment on column audit.integrity.origin is 'The newest log with a checkpoint.';
+comment on column audit.integrity.size is 'How many entries its checkpoint covers.';
+comment on column audit.integrity.root is 'The root hash over them.';
+comment on column audit.integrity.entries_read_back is 'How many entries were read back from the archive, and were the same.';
+comment on column audit.integrity.entries_archived is 'Out of how many.';
+comment on column audit.integrity.read_back_at is 'When a reading last reached the end of a log.';
+comment on column audit.integrity.open_findings is 'What checks found and nobody has resolved.';
+
+-- sql/450_restore.sql
+
+-- Restore: a log that was lost, made again in an empty database from its archive and a backup. `npm run restore` does it, in
+-- one transaction: it verifies the archive by the public key and hands the entries over; here they are put in their place.
+--
+-- Nobody who can log in may write the log, and these functions do not change that: they work between
+-- audit.begin_restore(), which refuses a log that has entries, and the end of its transaction.
+
+create table if not exists audit.restores (
+  incarnation int not null,
+  begun_at timestamptz not null default clock_timestamp(),
+  ended_at timestamptz,
+  transaction_id xid8,
+  installed jsonb,
+  details jsonb not null default '{}',
+  constraint restores_pkey primary key (incarnation)
+);
+
+comment on table audit.restores is 'When this log was made again from its archive and a backup; written by the functions of 450 only.';
+comment on column audit.restores.incarnation is 'The log''s life that began with it: 2 for the first restore.';
+comment on column audit.restores.begun_at is 'When it began.';
+comment on column audit.restores.ended_at is 'When all of it was there.';
+comment on column audit.restores.transaction_id is 'The transaction that does it.';
+comment on column audit.restores.installed is 'What installing the product had recorded, which is recorded again behind the restored log.';
+comment on column audit.restores.details is 'From what, and what is missing.';
+
+revoke all on audit.restores from public, anon, authenticated, service_role;
+revoke insert, update, delete, truncate on audit.restores from current_user;
+
+create or replace function audit.incarnation()
+  returns int
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select coalesce(max(r.incarnation), 1) from audit.restores r where r.ended_at is not null
+$$;
+
+comment on function audit.incarnation() is 'Which life of the log this is: 1, and one more with every restore from a backup.';
+
+create or replace function audit.require_restoring()
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if not exists (select from audit.restores r where r.ended_at is null and r.transaction_id = pg_current_xact_id_if_assigned()) then
+    perform audit.fail('AURST', 'No restore is under way.', null, 'npm run restore puts a log back into an empty database.');
+  end if;
+end
+$$;
+
+comment on function audit.require_restoring() is 'Raises AURST outside of a transaction that audit.begin_restore() began.';
+
+create or replace function audit.begin_restore()
+  returns void
+  language plpgsql
+  security definer -- nobody who can log in may take out what installing has recorded
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_installed jsonb;
+begin
+  -- Nobody writes from here on, until all is there or nothing.
+  lock table public.audit_logs in share row exclusive mode;
+  if exists (select from audit.logs)
+    or exists (
+      select from public.audit_logs a
+      where not (
+        a.organization_id = audit.system_organization() and a.resource_type = 'table'
+        and a.action in ('capture.tracked', 'capture.changed', 'capture.untracked')
+      )
+    )
+  then
+    perform audit.fail('AURST', 'The log of this database is not empty.', null,
+      'A log is restored into a database where the product was just installed, before anything writes or seals.');
+  end if;
+  with gone as (
+    delete from public.audit_logs a returning a.created_at, a.chain, a.seq, a.action, a.resource_type, a.resource_id, a.details
+  )
+  select jsonb_agg(to_jsonb(g) order by g.created_at, g.chain, g.seq) into v_installed from gone g;
+  insert into audit.restores (incarnation, transaction_id, installed) values (0, pg_current_xact_id(), v_installed);
+end
+$$;
+
+comment on function audit.begin_restore() is
+  'Begins a restore, which lasts as long as the transaction: only in an empty log, and nobody else writes meanwhile.';
+
+create or replace function audit.ensure_partitions_since(month date)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_month date;
+  v_name text;
+begin
+  for v_month in
+    select g::date
+    from generate_series(ensure_partitions_since.month, date_trunc('month', clock_timestamp() at time zone 'utc'), interval '1 month') g
+    where not exists (
+      select from audit.partition_ranges() r
+      where (g::date::text || ' 00:00:00+00')::timestamptz >= r.from_time and (g::date::text || ' 00:00:00+00')::timestamptz < r.to_time
+    )
+  loop
+    v_name := format('audit_logs_%s', to_char(v_month, 'YYYY_MM'));
+    execute format(
+      'create table public.%I partition of public.audit_logs for values from (%L) to (%L)',
+      v_name, v_month::text || ' 00:00:00+00', (v_month + interval '1 month')::date::text || ' 00:00:00+00'
+    );
+    perform audit.secure_partition(format('public.%I', v_name)::regclass);
+  end loop;
+end
+$$;
+
+comment on function audit.ensure_partitions_since(date) is 'Makes the log''s partitions of past months, where they are missing.';
+
+create or replace function audit.parsed_entries(entries text[])
+  returns setof public.audit_logs
+  language sql
+  stable
+  parallel safe
+  set search_path = ''
+as $$
+  select (e.j ->> 'organization_id')::uuid, (e.j ->> 'chain')::int, (e.j ->> 'seq')::bigint,
+    timestamptz 'epoch' + (e.j ->> 'created_at')::bigint * interval '1 microsecond',
+    e.j ->> 'action', e.j ->> 'outcome', e.j ->> 'resource_type', e.j ->> 'resource_id', (e.j ->> 'created_by')::uuid,
+    e.j ->> 'actor_type', decode(e.j ->> 'identity_hash', 'hex'), e.j ->> 'provider', (e.j ->> 'cost')::numeric,
+    e.j ->> 'request_id', e.j -> 'details', decode(e.j ->> 'prev_hash', 'hex'), audit.hash_of(e.text)
+  from (
+    select t.text, t.text::jsonb as j from unnest(parsed_entries.entries) t (text)
+    offset 0 -- else each of its fields would parse it anew
+  ) e
+$$;
+
+comment on function audit.parsed_entries(text[]) is
+  'The rows of entry texts. Whether each is an entry text, and nothing more, shows when it is made of its row again: the hash is that of the text.';
+
+create or replace function audit.restore_entries(entries text[])
+  returns void
+  language plpgsql
+  security definer -- only the writer may insert entries
+  set search_path = ''
+as $$
+declare
+  v_kept bigint;
+begin
+  perform audit.require_restoring();
+  with parsed as materialized (
+    select p.* from audit.parsed_entries(restore_entries.entries) p
+  ),
+  kept as (
+    insert into public.audit_logs
+    select p.* from parsed p
+    where p.hash = audit.hash_of(audit.entry_text(
+      p.organization_id, p.chain, p.seq, p.created_at, p.action, p.outcome, p.resource_type, p.resource_id, p.created_by,
+      p.actor_type, p.identity_hash, p.provider, p.cost, p.request_id, p.details, p.prev_hash
+    ))
+    returning 1
+  )
+  select count(*) into v_kept from kept;
+  if v_kept <> cardinality(restore_entries.entries) then
+    perform audit.fail('AUARG', format('Of %s entries, %s are not as the writer writes them.', cardinality(restore_entries.entries), cardinality(restore_entries.entries) - v_kept));
+  end if;
+end
+$$;
+
+comment on function audit.restore_entries(text[]) is 'Puts entries back into the log, by their texts; each must make the same text, and so the same hash, again.';
+
+create or replace function audit.restore_heads(heads jsonb)
+  returns void
+  language plpgsql
+  security definer -- only the writer may write heads
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  perform audit.require_restoring();
+  -- Chains that only installing had written are as before their first entry.
+  update audit.heads h set
+    seq = 0, last_at = '-infinity', prev_hash = ''::bytea, hash = audit.first_prev_hash(h.organization_id, h.chain)
+  where true;
+  insert into audit.heads as h (organization_id, chain, seq, last_at, prev_hash, hash)
+  select r.organization_id, r.chain, r.seq, r.last_at, decode(r.prev_hash, 'hex'), decode(r.hash, 'hex')
+  from jsonb_to_recordset(restore_heads.heads)
+    r (organization_id uuid, chain int, seq bigint, last_at timestamptz, prev_hash text, hash text)
+  on conflict on constraint heads_pkey do update set
+    seq = excluded.seq, last_at = excluded.last_at, prev_hash = excluded.prev_hash, hash = excluded.hash;
+end
+$$;
+
+comment on function audit.restore_heads(jsonb) is 'Sets the heads of all chains; chains that are not named are as before their first entry.';
+
+create or replace function audit.load_rows(table_name text, rows jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_columns text;
+begin
+  -- What a backup of another version has more is left out, what it has less is as in new rows.
+  select string_agg(format('%I', a.attname), ', ' order by a.attnum) into v_columns
+  from pg_catalog.pg_attribute a
+  where a.attrelid = format('audit.%I', load_rows.table_name)::regclass and a.attnum > 0 and not a.attisdropped
+    and a.attidentity = '' and load_rows.rows -> 0 ? a.attname;
+  if v_columns is not null then
+    execute format(
+      'insert into audit.%1$I (%2$s) select %2$s from jsonb_populate_recordset(null::audit.%1$I, $1)', load_rows.table_name, v_columns
+    ) using load_rows.rows;
+  end if;
+end
+$$;
+
+comment on function audit.load_rows(text, jsonb) is 'Inserts rows of a backup into the table of that name.';
+
+create or replace function audit.restore_kept_rows(section text, rows jsonb)
+  returns void
+  language plpgsql
+  security definer -- only the purger may write periods, holds and bounds
+  set search_path = ''
+as $$
+begin
+  perform audit.require_restoring();
+  if section not in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
+    perform audit.fail('AUARG', format('%s is no section of the purger''s.', section));
+  end if;
+  perform audit.load_rows(section, rows);
+end
+$$;
+
+comment on function audit.restore_kept_rows(text, jsonb) is 'What audit.restore_rows() does with tables of the purger''s.';
+
+create or replace function audit.restore_rows(section text, rows jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  perform audit.require_restoring();
+  case
+    when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
+      perform audit.restore_kept_rows(section, rows);
+    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values') then
+      perform audit.load_rows(section, rows);
+    when section = 'settings' then
+      delete from audit.settings where true;
+      perform audit.load_rows(section, rows);
+    when section = 'receiver_logs' then
+      insert into audit.receiver_logs (receiver, log, size, copied, delivered_at, next_try_at, last_error)
+      select r.id, l.id, d.size, d.copied, d.delivered_at, d.next_try_at, d.last_error
+      from jsonb_to_recordset(rows) d (
+        kind text, name text, origin text, size bigint, copied bigint, delivered_at timestamptz, next_try_at timestamptz, last_error text
+      )
+      join audit.receivers r on r.kind = d.kind and r.name = d.name
+      join audit.logs l on l.origin = d.origin;
+    else
+      perform audit.fail('AUARG', format('Rows of %s are not restored by themselves.', section));
+  end case;
+end
+$$;
+
+comment on function audit.restore_rows(text, jsonb) is 'Puts rows of a backup back into their table, as audit.backup_sections() took them.';
+
+create or replace function audit.restore_log(log jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_log int;
+begin
+  perform audit.require_restoring();
+  insert into audit.logs (
+    organization_id, month, origin, sequenced, size, published, first_at, last_at, opened_at, sealed_at, closed_at, read_back,
+    archive_deletion_began_at, archive_deleted_at
+  )
+  select r.organization_id, r.month, r.origin, r.size, r.size, r.size, r.first_at, r.last_at, coalesce(r.opened_at, clock_timestamp()),
+    r.sealed_at, r.closed_at, r.read_back, r.archive_deletion_began_at, r.archive_deleted_at
+  from jsonb_to_record(restore_log.log) r (
+    organization_id uuid, month date, origin text, size bigint, first_at timestamptz, last_at timestamptz, opened_at timestamptz,
+    sealed_at timestamptz, closed_at timestamptz, read_back bigint, archive_deletion_began_at timestamptz, archive_deleted_at timestamptz
+  )
+  returning id into v_log;
+  insert into audit.log_ranges (log, start, organization_id, chain, from_seq, to_seq)
+  select v_log, (r ->> 0)::bigint, (restore_log.log ->> 'organization_id')::uuid, (r ->> 1)::int, (r ->> 2)::bigint, (r ->> 3)::bigint
+  from jsonb_array_elements(restore_log.log -> 'ranges') r;
+  with kept as (
+    insert into audit.checkpoints (log, size, root, frontier, note, recorded_at, signed_at, published_at)
+    select v_log, c.size, decode(c.root, 'hex'), decode(c.frontier, 'hex'), c.note, coalesce(c.recorded_at, clock_timestamp()),
+      coalesce(c.signed_at, clock_timestamp()), coalesce(c.published_at, clock_timestamp())
+    from jsonb_to_recordset(restore_log.log -> 'checkpoints') c (
+      size bigint, root text, frontier text, note text, recorded_at timestamptz, signed_at timestamptz, published_at timestamptz
+    )
+  )
+  insert into audit.cosigned_checkpoints (log, size, cosigned_at)
+  select v_log, c.size, c.cosigned_at
+  from jsonb_to_recordset(restore_log.log -> 'checkpoints') c (size bigint, cosigned_at timestamptz)
+  where c.cosigned_at is not null;
+end
+$$;
+
+comment on function audit.restore_log(jsonb) is
+  'Puts a log back as the archive has it: what it is called, how far it is, which entries stand where, its checkpoints.';
+
+create or replace function audit.restore_sequenced(chains jsonb)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  select audit.require_restoring();
+  insert into audit.sequenced (organization_id, chain, seq, last_at)
+  select r.organization_id, r.chain, r.seq, r.last_at
+  from jsonb_to_recordset(restore_sequenced.chains) r (organization_id uuid, chain int, seq bigint, last_at timestamptz)
+$$;
+
+comment on function audit.restore_sequenced(jsonb) is 'Sets how far each chain has its indexes.';
+
+create or replace function audit.restore_anchor_entries(first_index bigint, entries text[])
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  perform audit.require_restoring();
+  insert into audit.anchor_entries (index, log, size, entry)
+  select restore_anchor_entries.first_index + e.n - 1, (
+    select l.id from audit.logs l where l.origin = split_part(e.entry, E'\n', 1)
+  ), split_part(e.entry, E'\n', 2)::bigint, e.entry
+  from unnest(restore_anchor_entries.entries) with ordinality e (entry, n);
+end
+$$;
+
+comment on function audit.restore_anchor_entries(bigint, text[]) is 'Puts entries of the anchor log back, from an index on.';
+
+-- Whom a subject.erased entry names stays erased, though a backup is older. Its details say it in any of these ways:
+-- {"identities": [hash, …]} and {"personal_values": [hash, …]} in hex, {"subject": user id}: all of that person from before.
+create or replace function audit.erase_again(organization_id uuid, erased_at timestamptz, details jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_subject uuid := audit.as_uuid(erase_again.details ->> 'subject');
+begin
+  delete from audit.identities i
+  where i.organization_id = erase_again.organization_id and (
+    encode(i.identity_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.identities[*]')))
+    or i.user_id = v_subject and i.created_at <= erase_again.erased_at
+  );
+  delete from audit.personal_values v
+  where v.organization_id = erase_again.organization_id and (
+    encode(v.value_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.personal_values[*]')))
+    or v.subject_id = v_subject and v.created_at <= erase_again.erased_at
+  );
+end
+$$;
+
+comment on function audit.erase_again(uuid, timestamptz, jsonb) is
+  'Erases what a subject.erased entry says was erased: the hashes in "identities" and "personal_values", and all of "subject" up to then.';
+
+create or replace function audit.release_unused()
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  select audit.require_restoring();
+  -- Personal data goes with the last entry that commits to it: of entries that were purged since, or never came back.
+  delete from audit.identities i
+  where not exists (
+    select from public.audit_logs a where a.organization_id = i.organization_id and a.identity_hash = i.identity_hash
+  );
+  with named as materialized (
+    select a.organization_id, decode(p #>> '{}', 'hex') as value_hash
+    from public.audit_logs a
+    cross join lateral jsonb_path_query(a.details, '$.**.personal ? (@ like_regex "^[0-9a-f]{64}$")') p
+    where a.details::text like '%"personal"%' and exists (select from audit.personal_values)
+  ),
+  -- Details that were cut to fit do not name their values.
+  cut as materialized (
+    select distinct a.organization_id, a.resource_type, a.resource_id
+    from public.audit_logs a
+    where a.details::text like '%"cut"%' and exists (select from audit.personal_values)
+  )
+  delete from audit.personal_values v
+  where not exists (select from named n where n.organization_id = v.organization_id and n.value_hash = v.value_hash)
+    and not exists (
+      select from cut c
+      where c.organization_id = v.organization_id and c.resource_type = v.resource_type and c.resource_id is not distinct from v.resource_id
+    );
+$$;
+
+comment on function audit.release_unused() is 'Deletes identities and personal values of a backup that no entry commits to.';
+
+create or replace function audit.restore_membership(source text)
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  perform audit.require_restoring();
+  execute format(
+    $f$
+      create or replace function audit.memberships(user_id uuid)
+        returns table (organization_id uuid, role text)
+        language sql stable rows 10 security definer -- callers need not see the membership table
+        set search_path = ''
+      as %L
+    $f$, restore_membership.source
+  );
+  return true;
+exception when undefined_table or undefined_column then
+  return false; -- the application is not there yet
+end
+$$;
+
+comment on function audit.restore_membership(text) is
+  'Makes audit.memberships() what audit.use_membership() had made it; false where the table is not there.';
+
+create or replace function audit.close_restore(incarnation int, details jsonb)
+  returns jsonb
+  language sql
+  security definer -- restores are written by these functions only
+  set search_path = ''
+as $$
+  select audit.require_restoring();
+  update audit.restores r set
+    incarnation = close_restore.incarnation, details = close_restore.details, ended_at = clock_timestamp(), transaction_id = null
+  where r.incarnation = 0
+  returning r.installed;
+$$;
+
+comment on function audit.close_restore(int, jsonb) is 'Ends a restore, and answers what installing had recorded.';
+
+create or replace function audit.end_restore(incarnation int, details jsonb, organizations jsonb, tables jsonb)
+  returns text[]
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_installed jsonb;
+  v_table record;
+  v_missing text[] := '{}';
+begin
+  perform audit.compile_ip_setting();
+  -- Searches find entries by reading them until the index is made again.
+  perform audit.rebuild_search_index();
+  v_installed := audit.close_restore(end_restore.incarnation, end_restore.details);
+  perform audit.record(o.organization_id, 'log.restored', 'log', null, o.details)
+  from jsonb_to_recordset(end_restore.organizations) o (organization_id uuid, details jsonb);
+  perform audit.record(null, i.action, i.resource_type, i.resource_id, i.details)
+  from jsonb_to_recordset(v_installed) i (action text, resource_type text, resource_id text, details jsonb);
+  for v_table in select t.table_name, t.options from jsonb_to_recordset(end_restore.tables) t (table_name text, options jsonb) loop
+    if to_regclass(v_table.table_name) is null then
+      v_missing := v_missing || v_table.table_name;
+    else
+      perform audit.track(v_table.table_name, v_table.options);
+    end if;
+  end loop;
+  perform audit.refresh_capture();
+  return v_missing;
+end
+$$;
+
+comment on function audit.end_restore(int, jsonb, jsonb, jsonb) is
+  'Ends a restore: from here on the log goes on. Leaves a log.restored entry in each organisation''s log, and tracks the tables
+of the backup; answers those that are not there.';
+
+alter function audit.begin_restore() owner to audit_purger;
+alter function audit.restore_kept_rows(text, jsonb) owner to audit_purger;
+alter function audit.close_restore(int, jsonb) owner to audit_purger;
+alter function audit.restore_entries(text[]) owner to audit_writer;
+alter function audit.restore_heads(jsonb) owner to audit_writer;
+
+-- sql/455_backup.sql
+
+-- Backup: what a lost database could not be made of again from the archive, which has the entries that were sealed and
+-- nothing else. The function audit-jobs reads it in one snapshot, encrypts it with a key that the database does not have, and
+-- keeps it for as many days as the setting backup_days says: so what is erased here is gone from the backups too by then.
+
+create table if not exists audit.backups (
+  name text not null,
+  made_at timestamptz not null,
+  parts int not null,
+  bytes bigint not null,
+  sha256 text not null,
+  rows jsonb not null,
+  deleted_at timestamptz,
+  constraint backups_pkey primary key (name)
+);
+
+comment on table audit.backups is 'Backups that were made, read back and found whole; written by audit.record_backup() and audit.record_backups_deleted().';
+comment on column audit.backups.name is 'Its objects are called so, followed by the number of the part.';
+comment on column audit.backups.made_at is 'The moment that it shows.';
+comment on column audit.backups.parts is 'How many objects it consists of.';
+comment on column audit.backups.bytes is 'How many bytes they have.';
+comment on column audit.backups.sha256 is 'Over all of them, one after the other; in hex.';
+comment on column audit.backups.rows is 'How many rows of what it holds.';
+comment on column audit.backups.deleted_at is 'When it was deleted; null while it is there.';
+
+revoke all on audit.backups from public, anon, authenticated, service_role;
+
+create or replace function audit.unpublished_chains()
+  returns table (organization_id uuid, chain int, from_seq bigint, to_seq bigint)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select h.organization_id, h.chain, f.seq, h.seq
+  from audit.heads h
+  left join audit.sequenced s on s.organization_id = h.organization_id and s.chain = h.chain
+  cross join lateral (
+    select coalesce(
+      (
+        select min(greatest(r.from_seq, r.from_seq + l.published - r.start))
+        from audit.logs l
+        join audit.log_ranges r on r.log = l.id
+        where l.organization_id = h.organization_id and l.sequenced > l.published and r.chain = h.chain
+          and r.start + r.to_seq - r.from_seq >= l.published
+      ),
+      coalesce(s.seq, 0) + 1
+    ) as seq
+  ) f
+  where f.seq <= h.seq
+$$;
+
+comment on function audit.unpublished_chains() is 'Of each chain, the entries that no checkpoint covers that readers have: the archive may not have them.';
+
+create or replace function audit.unpublished_entries(at_most int default 50000)
+  returns setof text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  -- By time, so that of each chain it is the beginning.
+  select audit.entry_text(a.*::public.audit_logs)
+  from audit.unpublished_chains() u
+  cross join lateral (
+    select a.* from public.audit_logs a
+    where a.organization_id = u.organization_id and a.chain = u.chain and a.seq between u.from_seq and u.to_seq
+  ) a
+  order by a.created_at, a.organization_id, a.chain, a.seq
+  limit unpublished_entries.at_most
+$$;
+
+comment on function audit.unpublished_entries(int) is
+  'The texts of entries that no published checkpoint covers, the oldest first. More than so many wait only where sealing has stopped.';
+
+-- What is in a backup, section by section; 450_restore.sql puts it back. Logs, ranges and sealed entries are not in it: the
+-- archive says them, signed. Of checkpoints it has the newest, so that an archive that is older is known to be.
+create or replace function audit.backup_sections()
+  returns table (section text, query text)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  values
+    ('backup', $q$ select jsonb_build_object(
+      'format', 'supabase-audit-logs backup v1', 'made_at', now(), 'incarnation', audit.incarnation(),
+      'entries_left_out', (
+        select coalesce(sum(u.to_seq - u.from_seq + 1), 0) - (select count(*) from audit.unpublished_entries())
+        from audit.unpublished_chains() u
+      )
+    ) $q$),
+    ('restores', 'select to_jsonb(r) - ''transaction_id'' from audit.restores r where r.ended_at is not null'),
+    ('settings', 'select to_jsonb(s) from audit.settings s'),
+    ('membership', $q$ select jsonb_build_object('source', p.prosrc) from pg_catalog.pg_proc p where p.oid = 'audit.memberships(uuid)'::regprocedure $q$),
+    ('tracked_tables', $q$ select jsonb_build_object('table_name', audit.qualified_name(t.table_name), 'options', t.options) from audit.tracked_tables t $q$),
+    ('auditors', 'select to_jsonb(a) from audit.auditors a'),
+    ('retention_periods', 'select to_jsonb(p) from audit.retention_periods p'),
+    ('holds', 'select to_jsonb(h) from audit.holds h'),
+    ('chain_bounds', 'select to_jsonb(b) from audit.chain_bounds b'),
+    ('purges', 'select to_jsonb(p) from audit.purges p'),
+    ('heads', 'select to_jsonb(h) from audit.heads h'),
+    ('logs', $q$ select to_jsonb(l) - array['id', 'lease', 'lease_until'] from audit.logs l $q$),
+    ('checkpoints', $q$
+      select jsonb_build_object(
+        'origin', l.origin, 'size', c.size, 'root', encode(c.root, 'hex'), 'frontier', encode(c.frontier, 'hex'), 'note', c.note,
+        'recorded_at', c.recorded_at, 'signed_at', c.signed_at, 'published_at', c.published_at, 'cosigned_at', s.cosigned_at
+      )
+      from audit.logs l
+      cross join lateral (
+        select c.* from audit.checkpoints c
+        where c.log = l.id and c.size in (
+          (select max(n.size) from audit.checkpoints n where n.log = l.id and n.note is not null),
+          (select max(w.size) from audit.cosigned_checkpoints w where w.log = l.id)
+        )
+      ) c
+      left join audit.cosigned_checkpoints s on s.log = c.log and s.size = c.size
+    $q$),
+    ('receivers', $q$ select to_jsonb(r) - array['id', 'lease', 'lease_until'] from audit.receivers r $q$),
+    ('receiver_logs', $q$
+      select to_jsonb(d) - array['receiver', 'log'] || jsonb_build_object('kind', r.kind, 'name', r.name, 'origin', l.origin)
+      from audit.receiver_logs d
+      join audit.receivers r on r.id = d.receiver
+      join audit.logs l on l.id = d.log
+    $q$),
+    ('findings', 'select to_jsonb(f) - ''id'' from audit.findings f'),
+    ('backups', 'select to_jsonb(b) from audit.backups b'),
+    ('identities', 'select to_jsonb(i) from audit.identities i'),
+    ('personal_values', 'select to_jsonb(v) from audit.personal_values v'),
+    ('entries', 'select jsonb_build_object(''text'', e) from audit.unpublished_entries() e')
+$$;
+
+comment on function audit.backup_sections() is 'What a backup holds: sections in their order, and the query for the rows of each, one JSON object a row.';
+
+create or replace function audit.record_backup(name text, made_at timestamptz, parts int, bytes bigint, sha256 text, rows jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  insert into audit.backups (name, made_at, parts, bytes, sha256, rows)
+  values (
+    record_backup.name, record_backup.made_at, record_backup.parts, record_backup.bytes, record_backup.sha256, record_backup.rows
+  );
+  -- Whoever puts an older backup in its place is found out by this, which the archive has.
+  perform audit.record(audit.system_organization(), 'backup.made', 'backup', record_backup.name, jsonb_build_object(
+    'made_at', to_jsonb(record_backup.made_at at time zone 'utc'), 'parts', record_backup.parts, 'bytes', record_backup.bytes,
+    'sha256', record_backup.sha256
+  ));
+  perform audit.settle_finding(audit.system_organization(), f.kind, 'backup')
+  from unnest(array['backup_failed', 'backup_missed']) f (kind);
+end
+$$;
+
+comment on function audit.record_backup(text, timestamptz, int, bigint, text, jsonb) is
+  'Notes a backup that was stored and read back; leaves a backup.made entry.';
+
+create or replace function audit.record_backups_deleted(names text[])
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  update audit.backups b set deleted_at = clock_timestamp()
+  where b.name = any (record_backups_deleted.names) and b.deleted_at is null;
+  perform audit.record(audit.system_organization(), 'backup.deleted', 'backup', null, jsonb_build_object('names', to_jsonb(names)));
+end
+$$;
+
+comment on function audit.record_backups_deleted(text[]) is 'Notes that backups are deleted; leaves a backup.deleted entry.';
+
+-- sql/460_restored_entries.sql
+
+-- Entries that retention has let go of, back from the archive for as long as somebody needs them: in a table of their own,
+-- beside the log and not in it, which whoever reads all of the organisation's log reads too. `npm run restore -- --entries`
+-- fills it with what it has verified; `drop table` ends it.
+
+create or replace function audit.open_restored_entries(table_name text default 'audit.restored_entries')
+  returns regclass
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_name text[] := parse_ident(open_restored_entries.table_name);
+  v_table regclass;
+begin
+  if cardinality(v_name) <> 2 then
+    perform audit.fail('AUARG', format('%s is no table with its schema.', open_restored_entries.table_name), null,
+      'For example audit.restored_entries, or public.entries_of_2024.');
+  end if;
+  v_table := to_regclass(open_restored_entries.table_name);
+  if v_table is null then
+    execute format('create table %I.%I (like public.audit_logs including comments)', v_name[1], v_name[2]);
+    v_table := to_regclass(open_restored_entries.table_name);
+    execute format('comment on table %s is %L', v_table, 'Entries from the archive, verified when they were restored. Not the log: drop it when it is no longer needed.');
+    execute format('alter table %s add constraint %I primary key (organization_id, chain, seq)', v_table, v_name[2] || '_pkey');
+    execute format('create index on %s (organization_id, created_at)', v_table);
+    execute format('alter table %s enable row level security', v_table);
+    execute format('revoke all on %s from public, anon, authenticated, service_role', v_table);
+    execute format('grant select on %s to authenticated, service_role', v_table);
+    execute format(
+      $q$
+        create policy "admins and auditors read their organisation's entries" on %s for select to authenticated using (
+          organization_id = any (array(select audit.admin_organizations()))
+          or organization_id = any (array(select audit.auditor_organizations()))
+        )
+      $q$, v_table
+    );
+  elsif coalesce(pg_catalog.obj_description(v_table, 'pg_class'), '') not like 'Entries from the archive,%' then
+    perform audit.fail('AUARG', format('%s is another table.', open_restored_entries.table_name), null,
+      'Name one that is not there, or one that a restore made.');
+  end if;
+  return v_table;
+end
+$$;
+
+comment on function audit.open_restored_entries(text) is
+  'The table for entries from the archive, made where it is missing: admins and auditors read those of their organisation.';
+
+create or replace function audit.add_restored_entries(restored regclass, entries text[])
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_added bigint;
+begin
+  execute format(
+    'insert into %s select p.* from audit.parsed_entries($1) p where p.hash = audit.hash_of(audit.entry_text(p)) on conflict do nothing',
+    add_restored_entries.restored
+  ) using add_restored_entries.entries;
+  get diagnostics v_added = row_count;
+  return v_added;
+end
+$$;
+
+comment on function audit.add_restored_entries(regclass, text[]) is
+  'Adds entries from the archive, by their texts; answers how many were not there yet.';
 
 -- sql/500_search_index.sql
 
@@ -3615,11 +7312,14 @@ begin
 
   -- A chain's entries become visible in order and without gaps, so everything up to its head is there.
   with waiting as (
-    select h.organization_id, h.chain, coalesce(p.seq, 0) as after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
-      sum(h.seq - coalesce(p.seq, 0)) over (order by h.last_at, h.organization_id, h.chain) as running
+    select h.organization_id, h.chain, f.after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - f.after) over (order by h.last_at, h.organization_id, h.chain) as running
     from audit.heads h
     left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
-    where h.seq > coalesce(p.seq, 0)
+    left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    -- What was purged before it was indexed is not waited for.
+    cross join lateral (select coalesce(greatest(p.seq, b.seq), 0) as after) f
+    where h.seq > f.after
   ),
   taken as materialized (
     select w.organization_id, w.chain, w.after, w.last_at,
@@ -5386,6 +9086,7 @@ declare
   v_tree jsonb := audit.parse_query(coalesce(search.query, ''));
   v_compiled audit.compiled_query := audit.compile_query(v_organization, v_tree);
   v_found int;
+  v_archived timestamptz := audit.archived_before(v_organization);
 begin
   perform audit.check_sort(search.sort);
   if search.at_most is null or search.at_most not between 1 and 10000 then
@@ -5406,6 +9107,9 @@ begin
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
     'query', left(audit.format_node(v_tree), 4000), 'sort', search.sort, 'entries', v_found, 'continued', false
   ));
+  if v_archived >= coalesce((v_compiled).from_time, '-infinity') then
+    raise notice 'audit: entries up to % may be in the archive only, where this does not look', v_archived;
+  end if;
 end
 $$;
 
@@ -5724,7 +9428,8 @@ begin
     'next', case when v_last.seq is not null then audit.make_cursor(
       v_organization, v_sort || ' ' || v_tree,
       row(case when v_sort like '%cost' then v_last.cost end, v_last.created_at, v_last.chain, v_last.seq)::audit.position
-    ) end
+    ) end,
+    'archived_before', audit.instant_text(audit.archived_before(v_organization))
   );
   if request -> 'include' ?| array['total', 'facets'] then
     v_sample := audit.sample_matching(v_organization, v_compiled, 10000);
@@ -5768,6 +9473,32 @@ $$;
 
 comment on function audit.convert_query(jsonb) is 'The string form of a query tree, and the tree of a string: {"query"} or {"filter"} in, both out.';
 
+create or replace function audit.find_entry(organization_id uuid, name text)
+  returns public.audit_logs
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_entry public.audit_logs;
+begin
+  if coalesce(find_entry.name, '') !~ '^\d{1,9}-\d{1,18}$' then
+    perform audit.fail('AUARG', 'An entry is named by chain and position: 3-17.');
+  end if;
+  select a.* into v_entry
+  from public.audit_logs a
+  where a.organization_id = find_entry.organization_id and a.chain = split_part(find_entry.name, '-', 1)::int
+    and a.seq = split_part(find_entry.name, '-', 2)::bigint;
+  if not found then
+    perform audit.fail('AUNOT', format('There is no entry %s that you may read.', find_entry.name));
+  end if;
+  return v_entry;
+end
+$$;
+
+comment on function audit.find_entry(uuid, text) is 'The entry of a name like 3-17, as far as the caller may read it; raises AUNOT else.';
+
 create or replace function audit.view_entry(request jsonb)
   returns jsonb
   language plpgsql
@@ -5783,15 +9514,9 @@ declare
 begin
   perform audit.check_request(request, array['organization_id', 'name']);
   v_organization := audit.requested_organization(request);
-  if coalesce(request ->> 'name', '') !~ '^\d{1,9}-\d{1,18}$' then
-    perform audit.fail('AUARG', 'An entry is named by chain and position: 3-17.');
-  end if;
-  v_chain := split_part(request ->> 'name', '-', 1)::int;
-  v_seq := split_part(request ->> 'name', '-', 2)::bigint;
-  select * into v_entry from public.audit_logs a where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq;
-  if not found then
-    perform audit.fail('AUNOT', format('There is no entry %s that you may read.', request ->> 'name'));
-  end if;
+  v_entry := audit.find_entry(v_organization, request ->> 'name');
+  v_chain := v_entry.chain;
+  v_seq := v_entry.seq;
   v_page := jsonb_build_object(
     'entry', audit.entries_json(array[v_entry]) -> 0,
     'entry_text', audit.entry_text(v_entry),
@@ -5811,7 +9536,9 @@ begin
       order by a.created_at, a.chain, a.seq
       limit 50
     )),
-    'proof', '{"state": "pending"}'::jsonb
+    'proof', coalesce(
+      '{"state": "sealed"}'::jsonb || (audit.place_in_log(v_organization, v_chain, v_seq) - 'folder'), '{"state": "pending"}'
+    )
   );
   perform audit.record_reading(v_organization, 'log.viewed', '{}', 'audit_log', request ->> 'name');
   return v_page;
@@ -5844,6 +9571,98 @@ $$;
 
 comment on function audit.access_page() is 'Whose logs the caller reads, and how much of them.';
 
+-- sql/537_receipts.sql
+
+-- Where an entry stands in a log, and under which checkpoint that readers have. The receipt itself (C2SP tlog-proof) is made
+-- by the function audit, from the archive's tiles.
+
+create or replace function audit.place_in_log(organization_id uuid, chain int, seq bigint)
+  returns jsonb
+  language sql
+  stable
+  security definer -- where an entry stands is told to whoever knows its name; the entry itself is not
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'origin', l.origin, 'folder', l.organization_id || '/' || to_char(l.month, 'YYYY-MM'),
+    'index', r.start + place_in_log.seq - r.from_seq, 'size', c.size, 'checkpoint', c.note
+  )
+  from (
+    select r.log, r.start, r.from_seq, r.to_seq
+    from audit.log_ranges r
+    where r.organization_id = place_in_log.organization_id and r.chain = place_in_log.chain and r.from_seq <= place_in_log.seq
+    order by r.from_seq desc
+    limit 1
+  ) r
+  join audit.logs l on l.id = r.log
+  join audit.checkpoints c on c.log = l.id and c.size = l.published
+  where place_in_log.seq <= r.to_seq and r.start + place_in_log.seq - r.from_seq < l.published
+$$;
+
+comment on function audit.place_in_log(uuid, int, bigint) is
+  'The log, index and newest checkpoint of an entry that is sealed; null while it is not.';
+
+create or replace function audit.entry_proof(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+  v_entry public.audit_logs;
+  v_place jsonb;
+begin
+  perform audit.check_request(request, array['organization_id', 'name']);
+  v_organization := audit.requested_organization(request);
+  v_entry := audit.find_entry(v_organization, request ->> 'name');
+  v_place := audit.place_in_log(v_organization, v_entry.chain, v_entry.seq);
+  if v_place is null then
+    perform audit.fail('AUPND', format('The entry %s is not sealed yet.', request ->> 'name'), null,
+      'Sealing takes a minute: ask again then.');
+  end if;
+  return v_place || jsonb_build_object('hash', encode(v_entry.hash, 'hex'), 'entry_text', audit.entry_text(v_entry));
+end
+$$;
+
+comment on function audit.entry_proof(jsonb) is
+  'What a receipt is made of: the place of an entry that the caller may read, its newest checkpoint, hash and text. AUPND while
+it is not sealed.';
+
+-- sql/538_archive_access.sql
+
+-- The archive as people read it, file by file, through function `audit`. The files themselves lie in Storage.
+
+create or replace function audit.read_archive(organization_id uuid, log text, entries boolean)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if audit.reach(read_archive.organization_id) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'You do not read all of this organisation''s log.', null,
+      'The archive is for admins and auditors. Members find their own activity by searching.');
+  end if;
+  -- Hashes tell nothing of what was done. Entries do; but who verifies a log reads thousands of files in a row.
+  if read_archive.entries and not exists (
+    select from public.audit_logs a
+    where a.organization_id = read_archive.organization_id
+      and a.created_by = auth.uid()
+      and a.created_at > clock_timestamp() - interval '1 hour'
+      and a.action = 'log.exported'
+      and a.resource_type = 'log'
+      and a.resource_id = read_archive.log
+  ) then
+    perform audit.record_reading(
+      read_archive.organization_id, 'log.exported', '{"format": "archive"}', 'log', read_archive.log
+    );
+  end if;
+end
+$$;
+
+comment on function audit.read_archive(uuid, text, boolean) is
+  'Raises AUDEN unless the caller reads all of the organisation''s log. Where entries are read, leaves a log.exported entry, at most one an hour for each person and log.';
+
 -- sql/540_export.sql
 
 -- Exports: what a search finds, whole, as a file that Postgres writes and nobody truncates. An export is made in parts,
@@ -5863,6 +9682,8 @@ create table if not exists audit.exports (
   lease_until timestamptz,
   attempts int not null default 0,
   error text,
+  manifest text,
+  manifest_note text,
   constraint exports_pkey primary key (id),
   constraint exports_format_known check (format in ('csv', 'json', 'ndjson', 'ocsf', 'pdf')),
   constraint exports_state_known check (state in ('streaming', 'queued', 'running', 'done', 'failed', 'cancelled'))
@@ -5882,6 +9703,8 @@ comment on column audit.exports.next is 'Cursor of the next part; null before th
 comment on column audit.exports.lease_until is 'Until when a worker has it.';
 comment on column audit.exports.attempts is 'How often a worker has taken it up for the part that is next.';
 comment on column audit.exports.error is 'Why it failed.';
+comment on column audit.exports.manifest is 'The manifest to the byte, from the moment on in which it is signed.';
+comment on column audit.exports.manifest_note is 'The signed note over the manifest''s digest; null until it is signed.';
 
 create index if not exists exports_requested_by_idx on audit.exports (requested_by, requested_at);
 create index if not exists exports_waiting_idx on audit.exports (requested_at) where state in ('queued', 'running');
@@ -6272,6 +10095,37 @@ $$;
 
 comment on function audit.close_export_part(jsonb) is 'Notes size and digest of a part that was sent or stored.';
 
+create or replace function audit.export_manifest(export audit.exports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'version', 1, 'export', (export_manifest.export).id, 'organization_id', (export_manifest.export).organization_id,
+    'format', (export_manifest.export).format, 'query', audit.format_node((export_manifest.export).filter),
+    'filter', (export_manifest.export).filter, 'until', audit.instant_text((export_manifest.export).until),
+    'complete', (export_manifest.export).state = 'done', 'entries', coalesce(sum(p.entries), 0),
+    'first', (array_agg(p.first order by p.part))[1], 'last', (array_agg(p.last order by p.part desc))[1],
+    'parts', coalesce(jsonb_agg(jsonb_build_object(
+      'part', p.part, 'entries', p.entries, 'bytes', p.bytes, 'sha256', p.sha256, 'first', p.first, 'last', p.last
+    ) order by p.part), '[]'),
+    'checkpoint', (
+      select c.note
+      from audit.logs l
+      join audit.checkpoints c on c.log = l.id and c.size = l.published
+      where l.organization_id = (export_manifest.export).organization_id and l.month is not null and l.published > 0
+      order by l.month desc
+      limit 1
+    )
+  )
+  from audit.export_parts p
+  where p.export = (export_manifest.export).id
+$$;
+
+comment on function audit.export_manifest(audit.exports) is
+  'What an export is: filter, parts with their digests, and the checkpoint under which its entries stand.';
+
 create or replace function audit.export_status(request jsonb)
   returns jsonb
   language plpgsql
@@ -6302,19 +10156,7 @@ begin
       where (p.value ->> 'complete')::boolean
     ),
     'parts', v_parts,
-    'manifest', jsonb_build_object(
-      'version', 1, 'export', v_export.id, 'organization_id', v_export.organization_id, 'format', v_export.format,
-      'query', audit.format_node(v_export.filter), 'filter', v_export.filter,
-      'until', audit.instant_text(v_export.until), 'complete', v_export.state = 'done',
-      'entries', (select coalesce(sum((p.value ->> 'entries')::bigint), 0) from jsonb_array_elements(v_parts) p),
-      'first', v_parts -> 0 -> 'first', 'last', v_parts -> -1 -> 'last',
-      'parts', (
-        select coalesce(jsonb_agg(p.value - 'path' - 'complete' order by p.n), '[]')
-        from jsonb_array_elements(v_parts) with ordinality p (value, n)
-      ),
-      'checkpoint', null, 'signature', null,
-      'signature_note', 'Unsigned: this project does not sign checkpoints yet.'
-    )
+    'manifest', coalesce(v_export.manifest::jsonb, audit.export_manifest(v_export)), 'manifest_note', v_export.manifest_note
   );
 end
 $$;
@@ -6382,7 +10224,7 @@ begin
   perform audit.check_request(request, array['organization_id']);
   v_organization := audit.requested_organization(request);
   return jsonb_build_object('organization_id', v_organization, 'exports', coalesce((
-    select jsonb_agg(audit.export_status(jsonb_build_object('export', x.id)) - 'manifest' order by x.requested_at desc)
+    select jsonb_agg(audit.export_status(jsonb_build_object('export', x.id)) - array['manifest', 'manifest_note'] order by x.requested_at desc)
     from (
       select x.id, x.requested_at
       from audit.exports x
@@ -6443,6 +10285,110 @@ end
 $$;
 
 comment on function audit.fail_export(jsonb) is 'Notes why an export failed, or puts it back to be tried again. For audit-jobs.';
+
+-- Copies of the log do not outlive it for long: exports go 30 days after they were asked for.
+create or replace function audit.expired_exports(at_most int default 1000)
+  returns table (export uuid, folder text)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select x.id, case
+      -- A part may have been stored by a run that died before it said so; what was streamed never lay in Storage.
+      when x.state not in ('streaming', 'done') or exists (
+        select from audit.export_parts p where p.export = x.id and p.path is not null
+      ) then concat(x.organization_id, '/', x.id)
+    end
+  from audit.exports x
+  where x.requested_at < clock_timestamp() - interval '30 days' and not audit.is_held(x.organization_id)
+  order by x.requested_at
+  limit at_most
+$$;
+
+comment on function audit.expired_exports(int) is
+  'Exports of more than 30 days ago that are not held, and the folder of bucket audit-exports that is to go with each; null
+where Storage never had any of it.';
+
+create or replace function audit.forget_exports(exports uuid[])
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  delete from audit.exports x
+  using audit.expired_exports(null) e
+  where x.id = e.export and x.id = any (forget_exports.exports)
+$$;
+
+comment on function audit.forget_exports(uuid[]) is 'Forgets expired exports of which Storage has nothing any more.';
+
+-- sql/545_manifests.sql
+
+-- Signed manifests. Once an export is done and all that it could hold is sealed, its manifest is frozen to the byte, and the
+-- job "manifests" signs its digest: who has the file and the public key needs nobody to know whether it was altered.
+
+create or replace function audit.manifest_to_sign()
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_export audit.exports;
+begin
+  select x.* into v_export
+  from audit.exports x
+  where x.state = 'done' and x.manifest_note is null
+    -- The checkpoint in the manifest is over every entry that the export can have.
+    and not exists (select from audit.waiting_chains(x.organization_id) w where w.since <= x.until)
+    and not exists (select from audit.logs l where l.organization_id = x.organization_id and l.sequenced > l.published)
+  order by x.requested_at
+  limit 1
+  for update skip locked;
+  if v_export.id is null then
+    return null;
+  end if;
+  update audit.exports x set manifest = coalesce(x.manifest, audit.export_manifest(x)::text)
+  where x.id = v_export.id
+  returning x.manifest into v_export.manifest;
+  return jsonb_build_object('export', v_export.id, 'manifest', v_export.manifest);
+end
+$$;
+
+comment on function audit.manifest_to_sign() is 'The manifest of an export that is done, sealed and not signed yet; null where there is none.';
+
+create or replace function audit.record_manifest_note(export uuid, note text)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  update audit.exports x set manifest_note = record_manifest_note.note
+  where x.id = record_manifest_note.export and x.manifest is not null and x.manifest_note is null
+$$;
+
+comment on function audit.record_manifest_note(uuid, text) is 'Keeps the signature of an export''s manifest.';
+
+create or replace function audit.signed_manifest(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_export audit.exports;
+begin
+  perform audit.check_request(request, array['export']);
+  v_export := audit.find_export(audit.requested_export(request));
+  if v_export.manifest_note is null then
+    perform audit.fail('AUPND', 'The manifest of the export is not signed yet.', null, case
+      when v_export.state = 'done' then 'Its last entries are being sealed, which takes a minute: ask again then.'
+      else format('The export is %s; what is not done is not signed.', v_export.state)
+    end);
+  end if;
+  return jsonb_build_object('manifest', v_export.manifest, 'note', v_export.manifest_note);
+end
+$$;
+
+comment on function audit.signed_manifest(jsonb) is 'The manifest of an export to the byte, and its signature; AUPND while it is not signed.';
 
 -- sql/550_ocsf.sql
 
@@ -7157,6 +11103,129 @@ $$;
 
 comment on function audit.continue_exports() is 'Has exports that wait in the queue made; does nothing where none waits.';
 
+create or replace function audit.continue_manifests()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null) then
+    return audit.call_jobs('manifests');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_manifests() is 'Has manifests of exports that are done signed; does nothing where all are.';
+
+create or replace function audit.continue_sealing()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (select from audit.logs l where l.sequenced > l.published and l.lease_until < clock_timestamp())
+    or exists (select from audit.due_organizations())
+  then
+    return audit.call_jobs('seal');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_sealing() is 'Has what is due sealed; does nothing where nothing is.';
+
+create or replace function audit.continue_reading_back()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (select from audit.due_readings()) then
+    return audit.call_jobs('read-back');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_reading_back() is 'Has the archive read back where something is due; does nothing where nothing is.';
+
+create or replace function audit.continue_deliveries()
+  returns bigint
+  language sql
+  set search_path = ''
+as $$
+  select count(audit.call_jobs(j.job))
+  from (
+    select distinct case r.kind when 'mirror' then 'mirror' when 'witness' then 'witness' else 'deliver-checkpoints' end
+    from audit.receivers r
+    where exists (select from audit.owed_checkpoints o where o.receiver = r.id and o.due)
+  ) j (job)
+$$;
+
+comment on function audit.continue_deliveries() is
+  'Has checkpoints handed to whom outside they are owed; answers how many jobs that took, none where everybody has the newest.';
+
+create or replace function audit.continue_expiring()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1)) then
+    return audit.call_jobs('expire');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_expiring() is
+  'Has the files of expired archives and exports removed; does nothing where nothing is expired.';
+
+create or replace function audit.continue_backups()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_newest timestamptz := (select max(b.made_at) from audit.backups b where b.deleted_at is null);
+  v_request bigint;
+begin
+  if audit.setting('backup_days')::int = 0 or v_newest > clock_timestamp() - interval '1 day' then
+    return null;
+  end if;
+  v_request := audit.call_jobs('backup');
+  -- Where nobody can be called there is nothing to miss.
+  if v_request is not null
+    and coalesce(v_newest, (select min(l.opened_at) from audit.logs l)) < clock_timestamp() - interval '2 days'
+  then
+    perform audit.note_finding(audit.system_organization(), 'backup_missed', 'backup', jsonb_build_object('newest', v_newest));
+  end if;
+  return v_request;
+end
+$$;
+
+comment on function audit.continue_backups() is
+  'Has the day''s backup made; does nothing where it is made. That there was none for two days is a finding.';
+
+create or replace function audit.continue_collecting()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  -- The function knows whether it is set up; where it is not, it says so once an hour (audit.pause_collecting()).
+  if exists (select from audit.log_cursors c where c.next_at <= clock_timestamp() and c.lease_until < clock_timestamp())
+    or not exists (select from audit.log_cursors)
+  then
+    return audit.call_jobs('collect-logs');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_collecting() is 'Has the project''s logs fetched; does nothing where none is due.';
+
 do $$
 begin
   if to_regprocedure('cron.schedule(text, text, text)') is not null then
@@ -7166,6 +11235,24 @@ begin
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
+    perform cron.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
+    -- Missed or doubled, it does no harm: what is due stays due, and a log belongs to one run at a time.
+    perform cron.schedule('audit-seal', '5 seconds', 'select audit.continue_sealing()');
+    perform cron.schedule('audit-anchor', '*/5 * * * *', 'select audit.anchor_checkpoints()');
+    -- Missed, an archive that was damaged is found later, and nothing is purged meanwhile.
+    perform cron.schedule('audit-read-back', '* * * * *', 'select audit.continue_reading_back()');
+    perform cron.schedule('audit-verify', '* * * * *', 'select audit.continue_verification()');
+    perform cron.schedule('audit-deliveries', '10 seconds', 'select audit.continue_deliveries()');
+    -- Whom the functions' environment names, only they know: they register it when they run, also where nothing is owed.
+    perform cron.schedule('audit-receivers', '*/5 * * * *', $cron$
+      select audit.call_jobs(job) from unnest(array['deliver-checkpoints', 'mirror', 'witness']) job
+    $cron$);
+    -- A batch at a time; where nothing is past its retention it looks and ends.
+    perform cron.schedule('audit-purge', '30 seconds', 'select audit.purge()');
+    perform cron.schedule('audit-empty-partitions', '*/10 * * * *', 'select audit.drop_empty_partition()');
+    perform cron.schedule('audit-expire', '41 3 * * *', 'select audit.continue_expiring()');
+    -- Once a day; one that failed is tried again an hour later.
+    perform cron.schedule('audit-backup', '29 * * * *', 'select audit.continue_backups()');
   end if;
 end
 $$;
@@ -7176,12 +11263,12 @@ $$;
 -- per-schema `alter default privileges … revoke execute … from public` has no effect in Postgres.
 
 revoke all on all tables in schema audit from public, anon, authenticated, service_role;
-revoke all on all functions in schema audit from public, anon, authenticated, service_role, audit_writer;
+revoke all on all functions in schema audit from public, anon, authenticated, service_role, audit_writer, audit_purger;
 
 grant usage on schema audit to authenticated, service_role;
 
 -- Signed-in users: row level security decides what they see; the functions decide who is an admin.
-grant select on audit.identities, audit.personal_values to authenticated;
+grant select on audit.identities, audit.personal_values, audit.retention to authenticated;
 grant execute on function
   audit.caller(),
   audit.admin_organizations(),
@@ -7189,15 +11276,21 @@ grant execute on function
   audit.auditor_organizations(boolean),
   audit.grant_auditor(uuid, uuid, timestamptz, boolean),
   audit.revoke_auditor(uuid, uuid),
+  audit.set_retention(uuid, int, int),
+  audit.place_hold(uuid, text, text),
+  audit.release_hold(uuid, text),
+  audit.retention_status(),
   audit.entry_text(public.audit_logs),
   audit.entry_text(
     uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
   ),
-  audit.hash_of(text)
+  audit.hash_of(text),
+  audit.normalized_ip(text)
 to authenticated;
 -- Reading runs as the reader, with all it is made of.
 grant execute on function
   audit.access_page(),
+  audit.archived_before(uuid),
   audit.as_uuid(text),
   audit.canonical_node(jsonb, text, int, boolean),
   audit.canonical_pattern(text),
@@ -7219,6 +11312,9 @@ grant execute on function
   audit.either(audit.compiled_query[]),
   audit.entries_by_name(uuid, audit.position[]),
   audit.entries_json(public.audit_logs[]),
+  audit.entry_proof(jsonb),
+  audit.find_entry(uuid, text),
+  audit.place_in_log(uuid, int, bigint),
   audit.entry_json(public.audit_logs, text, text, text),
   audit.fail(text, text, text, text),
   audit.fail_query(text, jsonb, text),
@@ -7250,6 +11346,7 @@ grant execute on function
   audit.read_cursor(uuid, text, text),
   audit.read_query_value(text, text, int, int),
   audit.read_query_word(text, int),
+  audit.read_archive(uuid, text, boolean),
   audit.readable_organization(uuid),
   audit.record_reading(uuid, text, jsonb, text, text),
   audit.requested_organization(jsonb),
@@ -7278,6 +11375,7 @@ grant execute on function
   audit.csv_text(text),
   audit.entries_before(uuid, int),
   audit.export_columns(text),
+  audit.export_manifest(audit.exports),
   audit.export_status(jsonb),
   audit.find_export(uuid),
   audit.list_exports(jsonb),
@@ -7286,6 +11384,7 @@ grant execute on function
   audit.part_after(uuid, text),
   audit.request_export(jsonb),
   audit.requested_export(jsonb),
+  audit.signed_manifest(jsonb),
   -- Inlining needs each part.
   audit.ocsf(public.audit_logs, text, text, text),
   audit.ocsf_ai_operation(text, text, jsonb),
@@ -7309,7 +11408,11 @@ to authenticated;
 -- The application's own backend.
 grant select on
   audit.identities, audit.personal_values, audit.heads, audit.auditors, audit.settings, audit.tracked_tables,
-  audit.coverage, audit.error_codes
+  audit.coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
+  audit.readings, audit.verifications, audit.integrity,
+  audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
+  audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
+  audit.backups, audit.restores
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
@@ -7333,18 +11436,95 @@ revoke execute on function
   audit.claim_export(interval),
   audit.fail_export(jsonb),
   audit.call_jobs(text),
-  audit.continue_exports()
+  audit.continue_exports(),
+  audit.note_finding(uuid, text, text, jsonb),
+  audit.resolve_finding(uuid, text, text),
+  audit.append_to_log_chain(uuid, text, text, jsonb),
+  audit.sequence_entries(int, int, bigint),
+  audit.open_log(uuid, text),
+  audit.beat(uuid),
+  audit.claim_log(text, interval, int, boolean),
+  audit.anchor_checkpoints(),
+  audit.record_root(int, bigint, bigint, bytea, bytea),
+  audit.record_note(int, bigint, text, uuid),
+  audit.record_published(int, bigint, uuid),
+  audit.continue_sealing(),
+  audit.claim_reading(interval, int),
+  audit.record_read_back(int, boolean, bigint, bigint, bytea, boolean),
+  audit.settle_finding(uuid, text, text, jsonb),
+  audit.verify_on(audit.verifications, bigint),
+  audit.continue_verification(bigint, interval, interval),
+  audit.continue_reading_back(),
+  audit.record_cosignatures(int, bigint, text, boolean),
+  audit.lease_checkpoint(int, bigint, interval),
+  audit.register_receivers(text[], jsonb),
+  audit.claim_delivery(text, text, interval),
+  audit.claim_cosigning(interval),
+  audit.record_delivery(uuid, int, bigint, timestamptz),
+  audit.record_copied(uuid, int, bigint),
+  audit.fail_delivery(uuid, int, text, double precision, boolean, boolean),
+  audit.enable_receiver(text, text),
+  audit.continue_deliveries(),
+  audit.await_purge(),
+  audit.purge(int),
+  audit.purge_chain(uuid, int, timestamptz, int),
+  audit.purge_organization(uuid, timestamptz, int),
+  audit.state_purge(uuid),
+  audit.drop_empty_partition(),
+  audit.release_values(uuid, bytea[], timestamptz, jsonb),
+  audit.release_identities(uuid, bytea[]),
+  audit.check_identities(),
+  audit.begin_archive_deletion(int),
+  audit.record_archive_deleted(int),
+  audit.forget_exports(uuid[]),
+  audit.continue_expiring(),
+  audit.unpublished_entries(int),
+  audit.record_backup(text, timestamptz, int, bigint, text, jsonb),
+  audit.record_backups_deleted(text[]),
+  audit.continue_backups(),
+  audit.begin_restore(),
+  audit.ensure_partitions_since(date),
+  audit.restore_entries(text[]),
+  audit.restore_heads(jsonb),
+  audit.load_rows(text, jsonb),
+  audit.restore_kept_rows(text, jsonb),
+  audit.restore_rows(text, jsonb),
+  audit.restore_log(jsonb),
+  audit.restore_sequenced(jsonb),
+  audit.restore_anchor_entries(bigint, text[]),
+  audit.erase_again(uuid, timestamptz, jsonb),
+  audit.release_unused(),
+  audit.restore_membership(text),
+  audit.close_restore(int, jsonb),
+  audit.end_restore(int, jsonb, jsonb, jsonb),
+  audit.open_restored_entries(text),
+  audit.add_restored_entries(regclass, text[])
 from service_role;
 
--- The owner's functions (generated triggers, audit.record) hand over to the writer's.
+-- Auth calls its hooks as itself, and nothing else.
+revoke all on all functions in schema audit from supabase_auth_admin;
+grant usage on schema audit to supabase_auth_admin;
+
+
+-- The owner's functions (generated triggers, audit.record) hand over to the writer's; its schedules call the purger's.
 grant execute on function
   audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean),
-  audit.append_all(audit.draft[])
+  audit.append_all(audit.draft[]),
+  audit.set_retention(uuid, int, int),
+  audit.place_hold(uuid, text, text),
+  audit.release_hold(uuid, text),
+  audit.purge(int),
+  audit.begin_restore(),
+  audit.restore_entries(text[]),
+  audit.restore_heads(jsonb),
+  audit.restore_kept_rows(text, jsonb),
+  audit.close_restore(int, jsonb)
 to current_user;
 
 -- The writer: what the append functions call.
 grant select, insert on audit.identities to audit_writer;
 grant select, insert, update on audit.heads to audit_writer;
+grant select on audit.restores to audit_writer;
 grant execute on function
   audit.as_uuid(text),
   audit.bounded(text, int),
@@ -7357,6 +11537,7 @@ grant execute on function
   audit.details_limit(),
   audit.digest_of(bytea),
   audit.digest_of(text),
+  audit.fail(text, text, text, text),
   audit.entry_text(
     uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
   ),
@@ -7371,13 +11552,46 @@ grant execute on function
   audit.may_hold_secret(text),
   audit.network_of(text),
   audit.normalized_ip(text),
+  audit.parsed_entries(text[]),
   audit.permitted_ip(uuid, text),
   audit.random_salt(),
+  audit.require_restoring(),
   audit.secret_pattern(),
   audit.system_organization(),
   audit.transaction_chain(),
   audit.with_cuts(jsonb, jsonb, text[])
 to audit_writer;
+
+-- The purger: what retention, holds and purge read and write.
+grant select on audit.heads, audit.logs, audit.log_ranges, audit.settings, audit.search_positions to audit_purger;
+grant select, insert, update on
+  audit.retention_periods, audit.holds, audit.chain_bounds, audit.purges, audit.findings, audit.restores
+to audit_purger;
+grant select, delete on audit.search_index to audit_purger;
+grant execute on function
+  audit.admin_organizations(),
+  audit.await_purge(),
+  audit.caller(),
+  audit.fail(text, text, text, text),
+  audit.check_identities(),
+  audit.identities_in_use(uuid, bytea[]),
+  audit.is_held(uuid),
+  audit.load_rows(text, jsonb),
+  audit.note_finding(uuid, text, text, jsonb),
+  audit.purge_chain(uuid, int, timestamptz, int),
+  audit.purge_organization(uuid, timestamptz, int),
+  audit.record(uuid, text, text, text, jsonb, text, text, numeric),
+  audit.release_identities(uuid, bytea[]),
+  audit.release_values(uuid, bytea[], timestamptz, jsonb),
+  audit.require_admin(uuid),
+  audit.require_restoring(),
+  audit.retention_of(uuid),
+  audit.search_seed(uuid, timestamptz),
+  audit.search_term(bigint, text),
+  audit.setting(text, uuid),
+  audit.state_purge(uuid),
+  audit.system_organization()
+to audit_purger;
 
 -- sql/990_install.sql
 
@@ -7400,5 +11614,5 @@ begin
 end
 $$;
 
-revoke create on schema audit from audit_writer;
-revoke audit_writer from current_user;
+revoke create on schema audit from audit_writer, audit_purger;
+revoke audit_writer, audit_purger from current_user;

@@ -60,10 +60,12 @@ export type CallOptions = {
 export type ApiOptions = {
   /** Environment variables of the functions, besides the usual ones. */
   env?: Record<string, string>;
+  /** Of function `audit-jobs` alone, besides the usual ones. */
+  secrets?: Record<string, string>;
 };
 
 /** Starts the functions on a new database. They end with stop(). */
-export async function startApi({ env = {} }: ApiOptions = {}): Promise<Api> {
+export async function startApi({ env = {}, secrets = {} }: ApiOptions = {}): Promise<Api> {
   const db = await createDatabase();
   await populate(db);
   const keys = await makeKeys();
@@ -80,8 +82,10 @@ export async function startApi({ env = {} }: ApiOptions = {}): Promise<Api> {
       SUPABASE_SERVICE_ROLE_KEY: keys.service_role_key,
       SUPABASE_DB_URL: db.url(),
       JWT_SECRET: keys.jwt_secret,
-      AUDIT_JOBS_SECRET: keys.jobs_secret,
       ...env,
+    },
+    secrets: {
+      "audit-jobs": { AUDIT_JOBS_SECRET: keys.jobs_secret, AUDIT_LOG_KEY: keys.log_key, ...secrets },
     },
   });
   const pool = new pg.Pool({ connectionString: db.url(ADMIN), options: "-c role=supabase_storage_admin" });

@@ -1,18 +1,18 @@
--- The schema and the writer's role; and rules that hold for everything in schema audit, whichever file made it.
+-- The schema, the writer's role and the purger's; and rules that hold for everything in schema audit, whichever file made it.
 
 select has_schema('audit', 'the product has a schema of its own');
-select has_role('audit_writer', 'the log has a writer of its own');
+select has_role(r, r || ' is a role of its own') from unnest(array['audit_writer', 'audit_purger']) r;
 select results_eq(
-  $$ select rolcanlogin, rolinherit, rolsuper, rolbypassrls, rolcreaterole from pg_roles where rolname = 'audit_writer' $$,
+  format('select rolcanlogin, rolinherit, rolsuper, rolbypassrls, rolcreaterole from pg_roles where rolname = %L', r),
   $$ values (false, false, false, false, false) $$,
-  'audit_writer cannot log in, inherits nothing and is above nobody'
-);
+  r || ' cannot log in, inherits nothing and is above nobody'
+) from unnest(array['audit_writer', 'audit_purger']) r;
 select is_empty(
-  $$ select rolname from pg_roles where pg_has_role(rolname, 'audit_writer', 'usage') and rolname <> 'audit_writer' and not rolsuper $$,
-  'nobody has the writer''s rights'
-);
-select throws_ok('set local role audit_writer', '42501', null, 'postgres cannot become audit_writer');
-select is(has_schema_privilege('audit_writer', 'audit', 'create'), false, 'audit_writer makes nothing in the schema');
+  format('select rolname from pg_roles where pg_has_role(rolname, %1$L, ''usage'') and rolname <> %1$L and not rolsuper', r),
+  'nobody has the rights of ' || r
+) from unnest(array['audit_writer', 'audit_purger']) r;
+select throws_ok('set local role ' || r, '42501', null, 'postgres cannot become ' || r) from unnest(array['audit_writer', 'audit_purger']) r;
+select is(has_schema_privilege(r, 'audit', 'create'), false, r || ' makes nothing in the schema') from unnest(array['audit_writer', 'audit_purger']) r;
 select is(has_schema_privilege('anon', 'audit', 'usage'), false, 'anon does not reach the schema');
 
 -- Functions
@@ -38,17 +38,17 @@ select results_eq(
     order by 1
   $$,
   array[
-    'admin_organizations', 'append', 'append_all', 'auditor_organizations', 'cancel_export', 'close_export_part',
+    'admin_organizations', 'append', 'append_all', 'archived_before', 'auditor_organizations', 'begin_restore', 'cancel_export', 'close_export_part', 'close_restore',
     'entries_before', 'export_status', 'find_export', 'grant_auditor', 'list_exports', 'member_organizations', 'memberships',
-    'on_ddl_command_end', 'on_sql_drop', 'open_part', 'organization_of', 'part_after', 'record', 'record_reading',
-    'request_export', 'revoke_auditor', 'search_candidates', 'search_tail'
+    'on_ddl_command_end', 'on_sql_drop', 'open_part', 'organization_of', 'part_after', 'place_hold', 'place_in_log', 'purge', 'record', 'record_reading',
+    'release_hold', 'request_export', 'restore_entries', 'restore_heads', 'restore_kept_rows', 'retention_status', 'revoke_auditor', 'search_candidates', 'search_tail', 'set_retention'
   ],
   'exactly these functions act with their owner''s rights'
 );
 select results_eq(
   $$ select p.proname::text collate "default" from pg_proc p where p.pronamespace = 'audit'::regnamespace and p.proowner = 'audit_writer'::regrole order by 1 $$,
-  array['append', 'append_all'],
-  'exactly the append functions belong to the writer'
+  array['append', 'append_all', 'restore_entries', 'restore_heads'],
+  'exactly the append functions, and those that put a lost log back, belong to the writer'
 );
 select is_empty(
   $$
@@ -114,9 +114,13 @@ select is_empty(
     select p.polrelid::regclass, p.polname from pg_policy p
     join pg_class c on c.oid = p.polrelid
     where (c.relnamespace = 'audit'::regnamespace or c.relname ~ '^audit_logs')
-      and (p.polcmd not in ('r', 'a') or p.polroles = '{0}' or p.polcmd = 'a' and p.polroles <> array['audit_writer'::regrole::oid])
+      and (
+        p.polroles = '{0}' or p.polcmd = '*' or p.polcmd = 'a' and p.polroles <> array['audit_writer'::regrole::oid]
+        or p.polcmd in ('w', 'd') and p.polroles <> array['audit_purger'::regrole::oid]
+        or p.polcmd = 'w' and p.polrelid <> 'audit.identities'::regclass
+      )
   $$,
-  'policies name their role, let nobody update or delete, and only the writer insert'
+  'policies name their role, let only the writer insert, and only the purger delete, and mark identities'
 );
 select is_empty(
   $$

@@ -111,6 +111,9 @@ from pg_inherits i where i.inhparent = 'public.audit_logs'::regclass;
 select throws_ok(format('delete from %s', a.part), 'AUIMM', null, 'not delete from partition ' || a.part)
 from (select distinct tableoid::regclass as part from public.audit_logs) a;
 
+-- The purger, and whoever takes its place, deletes; it changes nothing.
+select is(has_table_privilege('audit_purger', 'public.audit_logs', p), p in ('select', 'delete'), 'the purger and ' || p) from unnest(array['select', 'insert', 'update', 'delete', 'truncate']) p;
+
 -- Uniqueness
 create function pg_temp.with_change(change jsonb) returns void language sql as $$
   insert into public.audit_logs select (jsonb_populate_record(a, change)).* from public.audit_logs a limit 1

@@ -28,6 +28,7 @@ select set_eq(
 select is(
   (select count(*) from pg_index i where i.indrelid = member and i.indisunique and i.indkey::text = '1 2 3'), 1::bigint, member || ' has unique entry names'
 ) from partition;
+select is((select i.indkey::text from pg_index i where i.indrelid = member and i.indisreplident), '1 2 3', member || ' is replicated by them') from partition;
 select is((select relrowsecurity from pg_class where oid = member), true, member || ' has row level security') from partition;
 select is_empty(format('select * from pg_policy where polrelid = %L::regclass', member), member || ' has no policy') from partition;
 select is_empty(

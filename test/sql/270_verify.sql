@@ -1,5 +1,19 @@
 -- Verification finds every alteration, at its entry, and says what kind it is.
 
+-- What was purged is not missed
+select old_entries(acme(), 900001, 10, '300 days', '0'), old_entries(acme(), 900002, 5, '300 days', '200 days');
+select seal(), set_retention(acme(), 100);
+create temporary table purged as select * from public.audit_logs where chain = 900001 and seq = 3;
+select is(audit.purge(7), 7, 'a purge begins');
+create temporary table half as select v.* from audit.verify() v;
+select is_empty('select * from half where status <> ''verified''', 'half done, all that is left verifies');
+select is(audit.purge(), 5, 'and ends');
+select is_empty($$ select * from audit.verify() where status <> 'verified' $$, 'then too');
+select results_eq(
+  $$ select chain, entries, from_seq, to_seq from audit.verify() where chain > 900000 and chain < 900009 order by chain $$,
+  $$ values (900001, 3::bigint, 8::bigint, 10::bigint), (900002, 0, null, null) $$, 'from where the purge has left off'
+);
+
 select audit.record(acme(), 'a.one'), audit.record(acme(), 'a.two'), audit.record(acme(), 'a.three'), audit.record(acme(), 'a.four'), audit.record(acme(), 'a.five');
 create temporary table place as
   select organization_id, chain, min(seq) as first, max(seq) as last from public.audit_logs where action in ('a.one', 'a.five') and organization_id = acme() group by 1, 2;
@@ -28,6 +42,12 @@ select cmp_ok((select runs from pg_temp.verify_in_steps(7)), '>', 2, 'in several
 select throws_ok('select * from audit.verify(max_entries => 0)', 'AUARG', null, 'a bound below one is refused');
 select throws_ok($$ select * from audit.verify(resume_from => 'nonsense') $$, 'AUARG', null, 'a position that is none is refused');
 
+-- From where a purge has left off
+select is((select status from pg_temp.verify_in_steps(2)), 'verified', 'in steps as well');
+select is((
+  select status from audit.verify(resume_from => format('%s/900001/3', acme())) where chain = 900001
+), 'verified', 'and from where a run has stopped that was quicker than the purge');
+
 -- Tampering, as the owner with every guard off
 do $$
 declare
@@ -39,7 +59,7 @@ begin
 end
 $$;
 grant all on public.audit_logs to postgres;
-grant all on audit.heads to postgres;
+grant all on audit.heads, audit.chain_bounds to postgres;
 
 create function pg_temp.broken_after(tampering text) returns text language plpgsql as $$
 declare
@@ -85,6 +105,43 @@ select matches(
 select isnt_empty(
   $$ select * from (select pg_temp.broken_after('truncate public.audit_logs') as found) f where found ~ 'tail_missing' $$, 'TRUNCATE is found'
 );
+
+-- At the boundary of what was purged
+create function pg_temp.broken_purge(tampering text) returns text language plpgsql as $$
+declare
+  v_found text;
+begin
+  begin
+    execute tampering;
+    select string_agg(format('%s: %s at %s', v.chain, v.finding, v.broken_seq), ', ' order by v.chain) into v_found from audit.verify() v where v.status = 'broken';
+    raise exception using errcode = 'ZZZZZ';
+  exception when sqlstate 'ZZZZZ' then
+    return v_found; -- what was done is undone
+  end;
+end
+$$;
+create temporary table taken as select * from public.audit_logs where chain = 900001 and seq = 8;
+select is(pg_temp.broken_purge(statement), found, description || ' is found') from (values
+  ('update audit.chain_bounds set seq = seq - 1 where chain = 900001', '900001: bound_mismatch at 6', 'a boundary set back'),
+  ('update audit.chain_bounds set seq = seq + 1 where chain = 900001', '900001: bound_mismatch at 8', 'a boundary moved on'),
+  ('update audit.chain_bounds set hash = sha256(''x'') where chain = 900001', '900001: bound_mismatch at 7', 'another hash'),
+  ('update audit.chain_bounds set hash = sha256(''x'') where chain = 900002', '900002: bound_mismatch at 5', 'another hash of a chain of which nothing is left'),
+  ('update audit.chain_bounds set seq = seq - 1, stated_seq = null where chain = 900001', '900001: gap at 8', 'a boundary set back, as if a purge were under way'),
+  ('update audit.chain_bounds set seq = seq + 1, stated_seq = null where chain = 900001', '900001: purged_before at 8', 'one moved on so'),
+  ('update audit.chain_bounds set hash = sha256(''x''), stated_seq = null where chain = 900001', '900001: link_mismatch at 8', 'another hash so'),
+  ('update audit.chain_bounds set hash = sha256(''x''), stated_seq = null where chain = 900002', '900002: head_mismatch at 5', 'and so, of a chain of which nothing is left'),
+  ('update audit.chain_bounds set seq = seq - 1, stated_seq = null where chain = 900002', '900002: tail_missing at 5', 'a boundary set back before the head'),
+  ('update audit.chain_bounds set created_at = created_at + interval ''1 year'' where chain = 900001', '900001: time_reversed at 8', 'a boundary of another time'),
+  ('delete from audit.chain_bounds where chain = 900001', '900001: gap at 8', 'a boundary that is gone'),
+  ('delete from audit.chain_bounds where chain = 900002', '900002: tail_missing at 1', 'and of a chain of which nothing is left'),
+  ('delete from audit.heads where chain in (900001, 900002)', '900001: head_missing at 10, 900002: head_missing at 5', 'a head that is gone'),
+  ('delete from public.audit_logs where chain = 900001 and seq = 8', '900001: gap at 9', 'an entry deleted beyond the boundary'),
+  ('delete from public.audit_logs where chain = 900001 and seq < 10', '900001: gap at 10', 'several'),
+  ('delete from public.audit_logs where chain = 900001', '900001: tail_missing at 8', 'all of them'),
+  ('with b as (update audit.chain_bounds b set seq = t.seq, hash = t.hash, created_at = t.created_at from taken t where b.chain = t.chain) delete from public.audit_logs where chain = 900001 and seq = 8',
+    '900001: bound_mismatch at 8', 'one with the boundary moved to match'),
+  ('insert into public.audit_logs select * from purged', '900001: purged_before at 3', 'one that came back')
+) t (statement, found, description);
 
 -- Into another organisation, hashes and all
 insert into public.audit_logs

@@ -18,8 +18,7 @@ select alike(said('auditor', $$ select audit.access_page() -> 'organizations' ->
 select audit.record(acme(), 'cost.had', cost => c) from unnest(array[2, 0.10, null, -1, 0.1, 'NaN', 1e20]::numeric[]) c;
 select is(
   (pg_temp.page('admin', '{"query": "action:cost.had", "limit": 1, "include": ["total", "facets"]}') - 'entries' - 'next') #- '{facets,day}',
-  jsonb_build_object(
-    'organization_id', acme(), 'query', 'action:cost.had', 'filter', '{"op": "eq", "field": "action", "value": "cost.had"}'::jsonb, 'sort', '-created_at', 'total', '{"value": 7, "exact": true}'::jsonb,
+  jsonb_build_object('archived_before', null, 'organization_id', acme(), 'query', 'action:cost.had', 'filter', '{"op": "eq", "field": "action", "value": "cost.had"}'::jsonb, 'sort', '-created_at', 'total', '{"value": 7, "exact": true}'::jsonb,
     'facets', '{"of": 7, "complete": true, "action": [{"value": "cost.had", "count": 7}], "actor": [], "provider": []}'::jsonb
   ), 'a total and facets'
 );

@@ -69,13 +69,13 @@ select is(
   pg_temp.export('admin', jsonb_build_object('export', p -> 'id', 'cursor', p -> 'next', 'limit', 2)) - array['copy'], (select p - array['copy'] from parts where (p ->> 'part')::int = 2),
   'a part that is made again is the same, whatever was written since'
 ) from part;
-select is(pg_temp.call('admin', 'export_status', jsonb_build_object('export', p -> 'id')) - array['parts', 'requested_at', 'manifest', 'id', 'entries_total'], jsonb_build_object(
+select is(pg_temp.call('admin', 'export_status', jsonb_build_object('export', p -> 'id')) - array['parts', 'requested_at', 'manifest', 'manifest_note', 'id', 'entries_total'], jsonb_build_object(
   'organization_id', acme(), 'format', 'csv', 'gzip', false, 'query', '-action:log.*', 'filter', p -> 'filter', 'state', 'streaming', 'requested_by', person('admin'), 'error', null, 'entries_done', 0
 ), 'its status') from part;
 create temporary table closed as
 select pg_temp.call('admin', 'close_export_part', jsonb_build_object('export', p.p -> 'id', 'part', p.p -> 'part', 'entries', p.p -> 'entries', 'bytes', 100, 'sha256', repeat('a', 64), 'complete', true)) as s from parts p;
 select is((select count(*) from closed where s ->> 'state' = 'done'), 1::bigint, 'it is done with its last part');
-select is(s #> '{manifest,signature}', 'null', 'its manifest is not signed yet'), matches(s #>> '{manifest,signature_note}', 'nsigned', 'and says so'), is(s #>> '{manifest,complete}', 'true', 'and that it is complete'),
+select is(s -> 'manifest_note', 'null', 'its manifest is not signed yet'), is(s #> '{manifest,checkpoint}', 'null', 'nor is any log'), is(s #>> '{manifest,complete}', 'true', 'and that it is complete'),
   is((s #>> '{manifest,entries}')::bigint, (select count(*) from log where organization_id = acme() and action not like 'log.%'), 'with all entries') from closed where s ->> 'state' = 'done';
 create temporary table holed as select pg_temp.export('admin', '{"query": "-action:log.*", "format": "csv", "limit": 2}') as p;
 create temporary table rest as select pg_temp.export('admin', jsonb_build_object('export', p -> 'id', 'cursor', p -> 'next')) as p from holed;
@@ -102,7 +102,7 @@ select is(pg_temp.export(name, jsonb_build_object('export', p -> 'id', 'cursor',
 -- Nobody reaches into another's export
 create temporary table forged as select p ->> 'id' as id from part;
 select is(
-  said(name, format($q$ select audit.open_part(row(%L, %L, %L, now(), 'csv', false, '{}', now(), 'streaming', null, null, 0, null)::audit.exports, 1, 0, null, null, null) $q$, id, organization, person(name))), 'AUDEN',
+  said(name, format($q$ select audit.open_part(row(%L, %L, %L, now(), 'csv', false, '{}', now(), 'streaming', null, null, 0, null, null, null)::audit.exports, 1, 0, null, null, null) $q$, id, organization, person(name))), 'AUDEN',
   format('%s does not overwrite a part of the admin''s', name)
 ) from forged, (values ('member', acme()), ('auditor', acme()), ('stranger', globex())) n (name, organization);
 select is((select entries from audit.export_parts x where x.export = id::uuid and x.part = 1), 2::bigint, 'it is as it was') from forged;

@@ -84,19 +84,46 @@ select results_eq(
     order by 1, 2
   $$,
   $$ values ('audit.heads', 'insert'), ('audit.heads', 'select'), ('audit.heads', 'update'), ('audit.identities', 'insert'),
-    ('audit.identities', 'select'), ('audit_logs', 'insert') $$,
+    ('audit.identities', 'select'), ('audit.restores', 'select'), ('audit_logs', 'insert') $$,
   'the writer may do exactly this'
 );
 select results_eq(
   $$
+    select c.oid::regclass::text collate "default", p.privilege
+    from pg_class c
+    cross join unnest(array['insert', 'update', 'delete', 'truncate', 'references', 'trigger']) p (privilege)
+    where (c.relnamespace = 'audit'::regnamespace or c.relname ~ '^audit_(logs|events)') and c.relkind in ('r', 'p', 'v')
+      and has_table_privilege('audit_purger', c.oid, p.privilege)
+    order by 1, 2
+  $$,
+  $$ values ('audit.chain_bounds', 'insert'), ('audit.chain_bounds', 'update'), ('audit.findings', 'insert'), ('audit.findings', 'update'),
+    ('audit.holds', 'insert'), ('audit.holds', 'update'), ('audit.identities', 'delete'), ('audit.personal_values', 'delete'),
+    ('audit.purges', 'insert'), ('audit.purges', 'update'), ('audit.restores', 'insert'), ('audit.restores', 'update'), ('audit.retention_periods', 'insert'), ('audit.retention_periods', 'update'),
+    ('audit.search_index', 'delete'), ('audit_logs', 'delete') $$,
+  'the purger may change exactly this'
+);
+select results_eq(
+  $$
     select c.oid::regclass::text collate "default" from pg_class c
-    where (c.relnamespace = 'audit'::regnamespace or c.relname ~ '^audit_(logs|events)') and c.relkind in ('r', 'p')
-      and (has_table_privilege('postgres', c.oid, 'insert') or has_table_privilege('postgres', c.oid, 'update') or has_table_privilege('postgres', c.oid, 'delete'))
+    where c.relnamespace = 'audit'::regnamespace and c.relkind in ('r', 'p') and not (
+      has_table_privilege('postgres', c.oid, 'insert') or has_table_privilege('postgres', c.oid, 'update') or has_table_privilege('postgres', c.oid, 'delete')
+    )
     order by 1
   $$,
-  $$ values ('audit.auditors'), ('audit.export_parts'), ('audit.exports'), ('audit.identities'), ('audit.personal_values'),
-    ('audit.search_index'), ('audit.search_positions'), ('audit.settings'), ('audit.tracked_tables') $$,
-  'postgres has no privilege to write entries or heads'
+  $$ values ('audit.chain_bounds'), ('audit.heads'), ('audit.holds'), ('audit.purges'), ('audit.restores'), ('audit.retention_periods') $$,
+  'postgres has no privilege to write heads, boundaries, holds and periods'
+);
+select is_empty(
+  $$
+    select c.oid::regclass from pg_class c
+    where c.relname ~ '^audit_logs' and c.relkind in ('r', 'p')
+      and (has_table_privilege('postgres', c.oid, 'insert') or has_table_privilege('postgres', c.oid, 'update') or has_table_privilege('postgres', c.oid, 'delete'))
+  $$,
+  'nor to write entries'
+);
+select is_empty(
+  $$ select t from unnest(array['audit.retention_periods', 'audit.holds', 'audit.chain_bounds', 'audit.purges']) t, unnest(array['insert', 'update', 'delete', 'truncate']) p where has_table_privilege('postgres', t, p) $$,
+  'nor periods, holds and boundaries'
 );
 select throws_ok('update audit.heads set seq = 1', '42501', null, 'postgres does not move a head');
 
@@ -117,7 +144,8 @@ select set_eq(
   array[
     'admin_organizations', 'member_organizations', 'auditor_organizations', 'grant_auditor', 'revoke_auditor',
     'search_candidates', 'search_tail', 'record_reading', 'find_export', 'part_after', 'entries_before', 'open_part', 'close_export_part',
-    'export_status', 'request_export', 'cancel_export', 'list_exports'
+    'export_status', 'request_export', 'cancel_export', 'list_exports', 'set_retention', 'place_hold', 'release_hold', 'retention_status',
+    'archived_before', 'place_in_log'
   ],
   'what signed-in users execute with more than their own rights is exactly this'
 );
@@ -134,7 +162,9 @@ select is_empty(
   $$
     select name from executable where role = 'service_role' and name in (
       'append', 'append_all', 'identify', 'commit_personal', 'use_membership', 'configure', 'track', 'untrack', 'refresh_capture',
-      'track_known_tables', 'ensure_partitions', 'secure_partition', 'on_ddl_command_end', 'on_sql_drop'
+      'track_known_tables', 'ensure_partitions', 'secure_partition', 'on_ddl_command_end', 'on_sql_drop',
+      'record_cosignatures', 'lease_checkpoint', 'register_receivers', 'claim_delivery', 'claim_cosigning', 'record_delivery', 'record_copied',
+      'fail_delivery', 'enable_receiver', 'continue_deliveries'
     )
   $$,
   'service_role neither writes the log directly nor changes capture'

@@ -93,3 +93,52 @@ insert into public.api_keys (id, organization_id) values ('b0000000-0000-4000-80
 select tap.act_as('stranger');
 insert into public.budgets (id, organization_id) values ('b0000000-0000-4000-8000-000000000003', tap.globex());
 select tap.act_as_owner();
+
+-- A chain of entries from one age to another, as the writer would have made it then.
+create function tap.old_entries(organization uuid, chain int, entries int, oldest interval, newest interval default '0') returns void language plpgsql as $$
+begin
+  grant insert on public.audit_logs, audit.heads to postgres;
+  with entry as (
+    select n, clock_timestamp() - oldest + (oldest - newest) * ((n - 1)::float8 / entries) as created_at
+    from generate_series(1, entries) n
+  ),
+  linked as materialized (
+    select e.*, audit.chained(audit.first_prev_hash(organization, chain), convert_to(audit.entry_text(
+      organization, chain, e.n, e.created_at, 'thing.done', 'success', 'thing', 'thing-' || e.n, null, 'system', null, null, null, null,
+      '{}', null
+    ), 'UTF8')) over (order by e.n) as hashes
+    from entry e
+  ),
+  head as (
+    insert into audit.heads (organization_id, chain, seq, last_at, prev_hash, hash)
+    select organization, old_entries.chain, l.n, l.created_at, substring(l.hashes from 1 for 32), substring(l.hashes from 33)
+    from linked l order by l.n desc limit 1
+  )
+  insert into public.audit_logs
+    (organization_id, chain, seq, created_at, action, outcome, resource_type, resource_id, actor_type, details, prev_hash, hash)
+  select organization, old_entries.chain, l.n, l.created_at, 'thing.done', 'success', 'thing', 'thing-' || l.n, 'system', '{}',
+    substring(l.hashes from 1 for 32), substring(l.hashes from 33)
+  from linked l;
+end
+$$;
+
+-- All that waits is sequenced, published and read back, without the functions that really do it.
+create function tap.seal() returns void language plpgsql as $$
+begin
+  while audit.claim_log('test.example/audit', most_entries => 1000000, due_now => true) is not null loop
+    insert into audit.checkpoints (log, size, root, frontier)
+    select l.id, l.sequenced, sha256(l.origin::bytea), '' from audit.logs l where l.sequenced > l.published;
+    update audit.logs set size = sequenced, published = sequenced, read_back = sequenced, lease_until = '-infinity'
+    where sequenced > published;
+  end loop;
+end
+$$;
+
+-- What an organisation has chosen applies at once.
+create function tap.set_retention(organization uuid, database_days int, archive_days int default null) returns void language plpgsql as $$
+begin
+  perform audit.set_retention(organization, database_days, archive_days);
+  grant update on audit.retention_periods to postgres;
+  update audit.retention_periods set effective_at = clock_timestamp();
+end
+$$;

@@ -8,6 +8,7 @@ export type TlogErrorCode =
   | "malformed_note"
   | "malformed_origin"
   | "malformed_path"
+  | "malformed_policy"
   | "malformed_receipt"
   | "malformed_tile"
   | "malformed_witness_message"

@@ -31,7 +31,9 @@ export function parseDecimal(text: string): number | undefined {
 
 /** RFC 4648, section 4, with padding; its spare bits are zero. */
 export function parseBase64(text: string): Uint8Array | undefined {
-  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) return undefined;
+  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) {
+    return undefined;
+  }
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   // Whether bits beyond the last byte were set, only writing it again tells.
   return formatBase64(bytes) === text ? bytes : undefined;
@@ -43,6 +45,12 @@ export function formatBase64(bytes: Uint8Array): string {
 
 export function formatHex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
+}
+
+/** Lower-case hex; what is not is refused. */
+export function parseHex(text: string): Uint8Array {
+  if (!/^(?:[0-9a-f]{2})*$/.test(text)) throw new RangeError("this is not hex");
+  return plainBytes(Buffer.from(text, "hex"));
 }
 
 export function concatBytes(...parts: Uint8Array[]): Uint8Array {

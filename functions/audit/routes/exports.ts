@@ -1,11 +1,19 @@
 // Exports as things: those made in the background, and the record of all.
-import { createRoute } from "@hono/zod-openapi";
+import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { App } from "../app.ts";
 import { ask, askBody, json } from "../ask.ts";
 import type { Deps, Env } from "../deps.ts";
 import { answers, body, PROBLEMS, SIGNED_IN } from "../respond.ts";
-import { ExportBody, ExportList, ExportPath, ExportStatus, NoParameters, OrganizationParameters } from "../schemas.ts";
+import {
+  ExportBody,
+  ExportList,
+  ExportPath,
+  ExportStatus,
+  ManifestPath,
+  NoParameters,
+  OrganizationParameters,
+} from "../schemas.ts";
 
 const request = createRoute({
   method: "post",
@@ -43,6 +51,19 @@ const status = createRoute({
   responses: answers("The export.", ExportStatus),
 });
 
+const manifest = createRoute({
+  method: "get",
+  path: "/exports/{id}/{file}",
+  tags: ["Export"],
+  summary: "The signed manifest of an export",
+  description:
+    "manifest.json to the byte, and manifest.note, which signs its digest. Beside the parts in one folder they " +
+    "verify by themselves: npm run verify -- --export FOLDER --key VKEY. 409 not_sealed until the entries are sealed.",
+  security: SIGNED_IN,
+  request: { params: ManifestPath, query: NoParameters },
+  responses: { 200: { description: "The file.", content: { "text/plain": { schema: z.string() } } }, ...PROBLEMS },
+});
+
 const cancel = createRoute({
   method: "delete",
   path: "/exports/{id}",
@@ -64,6 +85,15 @@ export function addExports(app: App, deps: Deps): void {
   });
   app.openapi(list, async (c) => json(await ask(c, deps, "list_exports", JSON.stringify(c.req.valid("query")))));
   app.openapi(status, async (c) => json(await withAddresses(c, deps)));
+  app.openapi(manifest, async (c) => {
+    const { id, file } = c.req.valid("param");
+    const answer = await ask(c, deps, "signed_manifest", JSON.stringify({ export: id }));
+    const { manifest, note } = JSON.parse(answer) as { manifest: string; note: string };
+    return c.text(file === "manifest.json" ? manifest : note, 200, {
+      "content-disposition": `attachment; filename="${file}"`,
+      "cache-control": "no-store, no-transform",
+    });
+  });
   app.openapi(cancel, async (c) => {
     return json(await ask(c, deps, "cancel_export", JSON.stringify({ export: c.req.param("id") })));
   });

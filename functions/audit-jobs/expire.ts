@@ -1,0 +1,115 @@
+// Expiry: files that are past their retention are removed from Storage. PostgreSQL says which (sql/420_expire.sql,
+// sql/540_export.sql); what fails, or is interrupted, is still expired when the next run asks.
+import type { Archive } from "../_shared/archive/archive.ts";
+import type { Database } from "../_shared/database.ts";
+
+type Files = Pick<Archive, "list" | "remove">;
+
+export type ExpireDeps = {
+  database: Database;
+  /** The archive as it is stored. */
+  archive: Files;
+  /** The bucket of exports. */
+  exported: Files;
+};
+
+/** Of archives and exports, how many are gone for good; `more` is whether the run ended before its work. */
+export type ExpireResult = { archives: number; exports: number; files: number; failed: number; more: boolean };
+
+/** What audit.expired_logs() and audit.expired_exports() answer. */
+type ExpiredLog = { log: number; origin: string; folder: string };
+type ExpiredExport = { export: string; folder: string | null };
+
+/** What Storage removes at once. */
+const BATCH = 1_000;
+/** A hosted function has 150 s: after so many milliseconds nothing further is begun. */
+const MOST_TIME = 20_000;
+/** Storage that is down fails for everything: the next run may find it up again. */
+const MOST_FAILURES = 3;
+
+/** Removes what is expired, the oldest months first. */
+export async function expireArchives(deps: ExpireDeps): Promise<ExpireResult> {
+  const until = performance.now() + MOST_TIME;
+  const result = { archives: 0, files: 0, failed: 0 };
+  const isOver = () => result.failed >= MOST_FAILURES || performance.now() > until;
+
+  for (const expired of await ask<ExpiredLog>(deps.database, "expired_logs")) {
+    if (isOver()) break;
+    await attempt(result, "archive", expired.origin, async () => {
+      if (await deleteArchive(deps, expired, result, isOver)) result.archives++;
+    });
+  }
+  const gone: string[] = [];
+  for (const expired of await ask<ExpiredExport>(deps.database, "expired_exports")) {
+    if (isOver()) break;
+    await attempt(result, "export", expired.export, async () => {
+      if (expired.folder !== null) {
+        const paths = await deps.exported.list(expired.folder);
+        await deps.exported.remove(paths);
+        result.files += paths.length;
+      }
+      gone.push(expired.export);
+    });
+  }
+  await deps.database.askAsOwner({
+    name: "forget_exports",
+    text: "select audit.forget_exports($1)::text",
+    values: [gone],
+  });
+  return { ...result, exports: gone.length, more: isOver() };
+}
+
+/** Whether all of it but the checkpoint is gone: not where a hold was placed, or the time is over. */
+async function deleteArchive(
+  { database, archive }: ExpireDeps,
+  { log, folder }: ExpiredLog,
+  result: { files: number },
+  isOver: () => boolean,
+): Promise<boolean> {
+  const paths = (await archive.list(folder)).filter((path) => path !== `${folder}/checkpoint`);
+  for (let at = 0; at === 0 || at < paths.length; at += BATCH) {
+    if (isOver() || !await mayDelete(database, log)) return false;
+    const batch = paths.slice(at, at + BATCH);
+    await archive.remove(batch);
+    result.files += batch.length;
+  }
+  await database.askAsOwner({
+    name: "record_archive_deleted",
+    text: "select audit.record_archive_deleted($1)::text",
+    values: [log],
+  });
+  return true;
+}
+
+async function mayDelete(database: Database, log: number): Promise<boolean> {
+  const answer = await database.askAsOwner({
+    name: "begin_archive_deletion",
+    text: "select audit.begin_archive_deletion($1)::text",
+    values: [log],
+  });
+  return answer === "true";
+}
+
+async function ask<T>(database: Database, what: "expired_logs" | "expired_exports"): Promise<T[]> {
+  const answer = await database.askAsOwner({
+    name: what,
+    text: `select coalesce(json_agg(e), '[]')::text from audit.${what}() e`,
+    values: [],
+  });
+  return JSON.parse(answer!) as T[];
+}
+
+async function attempt(
+  result: { failed: number },
+  what: string,
+  subject: string,
+  work: () => Promise<void>,
+): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    result.failed++;
+    const { name, code, message } = error as { name?: string; code?: string; message?: string };
+    console.error(JSON.stringify({ level: "error", job: "expire", [what]: subject, name, code, message }));
+  }
+}

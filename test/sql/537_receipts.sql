@@ -1,0 +1,36 @@
+-- What a receipt is made of: where a sealed entry stands, for whoever may read it.
+
+create function pg_temp.proof(name text, entry public.audit_logs) returns text language sql as $$
+  select said(name, format('select audit.entry_proof(%L)', jsonb_build_object('organization_id', (entry).organization_id, 'name', (entry).chain || '-' || (entry).seq)))
+$$;
+create temporary table own as select a as one from public.audit_logs a where a.organization_id = acme() and a.created_by = person('member') limit 1;
+create temporary table other as select a as one from public.audit_logs a where a.organization_id = acme() and a.created_by is distinct from person('member') limit 1;
+select is(pg_temp.proof('admin', one), 'AUPND', 'there is none before it is sealed') from other;
+
+do $do$
+declare
+  c jsonb;
+begin
+  for n in 1 .. 3 loop
+    c := audit.claim_log('test/audit', due_now => true);
+    perform audit.record_root((c ->> 'log')::int, 0, (c ->> 'size')::bigint, sha256('r'), ''), audit.record_note((c ->> 'log')::int, (c ->> 'size')::bigint, 'note of ' || (c ->> 'origin'), (c ->> 'lease')::uuid),
+      audit.record_published((c ->> 'log')::int, (c ->> 'size')::bigint, (c ->> 'lease')::uuid);
+  end loop;
+end
+$do$;
+select is(pg_temp.proof('admin', one)::jsonb - array['folder', 'size'], jsonb_build_object(
+  'origin', l.origin, 'index', e.index, 'checkpoint', 'note of ' || l.origin, 'hash', encode((one).hash, 'hex'), 'entry_text', audit.entry_text(one)
+), 'afterwards it says where the entry stands') from other, audit.logs l cross join lateral audit.log_entries(l.id, 0, 1000) e
+where l.organization_id = acme() and e.hash = (one).hash;
+select is(pg_temp.proof(name, one) ~ '^\{', reach is not null and organization = acme() and reach = 'all', format('%s gets the receipt of another''s entry or not', name)) from other, person_reach where organization = acme();
+select ok(pg_temp.proof('member', one) ~ '^\{', 'a member gets that of an own entry'), is(pg_temp.proof('anon', one), '42501', 'anon none') from own;
+select is(pg_temp.proof('member', one), 'AUNOT', 'that of another''s is as if it were not there') from other;
+select is(audit.place_in_log(acme(), 999, 1), null, 'an unknown chain stands nowhere'), is(audit.place_in_log(acme(), (one).chain, 99999999), null, 'nor does an entry beyond its chain''s end'), is(audit.place_in_log(globex(), (one).chain, 99999999), null, 'or another organisation''s') from other;
+select is(said('admin', format('select audit.entry_proof(%L)', r)), code, r || ' is refused') from (values
+  ('{"name": "1"}', 'AUARG'), ('{"name": "1-x"}', 'AUARG'), ('{"name": "9999999999-1"}', 'AUARG'), ('{"name": "5-99999"}', 'AUNOT'), ('{}', 'AUARG'), ('{"name": "1-1", "x": 1}', 'AUARG')
+) v (r, code);
+
+-- What no checkpoint covers yet
+insert into public.budgets (organization_id, name) values (acme(), 'late');
+select audit.claim_log('test/audit', due_now => true);
+select is(pg_temp.proof('admin', a), 'AUPND', 'an index alone is no proof') from public.audit_logs a where a.organization_id = acme() and a.action = 'budget.created' order by a.created_at desc limit 1;
