@@ -56,7 +56,7 @@ export async function withJobServer<T>(
     return await response.json() as T;
   }
   try {
-    await run("seal"); // starts the function
+    await run("manifests"); // starts the function
     const { pid } = await findWorker();
     return await work({ run, pid, keys, vkey: logVkey(keys) });
   } finally {

@@ -45,7 +45,10 @@ export type SealReport = {
 
 /** As pg_cron does. */
 const TICK = 5_000;
+/** The schedule of purging. */
+const PURGE_TICK = 30_000;
 const ROWS = 10_000;
+const OLD = 50_000;
 
 export function benchSeal({ entries, seconds, rounds, dir, onProgress }: SealOptions): Promise<SealReport> {
   return withCluster("disk", dir, async (cluster) => {
@@ -67,6 +70,9 @@ export function benchSeal({ entries, seconds, rounds, dir, onProgress }: SealOpt
       for (let round = 0; round < rounds; round++) {
         await withDatabase(cluster, "ours", (database) =>
           withJobServer(database, async (server) => {
+            await fill(database, OLD, () => {});
+            await sealBacklog(server, () => {});
+            await ageLog(database);
             const load = () => runLoad(database.url, { clients, organizations: 1, seconds });
             const alone = async () => void turns.without.push((await load()).tps);
             const together = async () => void turns.with.push((await besideJobs(database, server, load)).tps);
@@ -89,6 +95,23 @@ async function fill({ url }: Database, entries: number, onProgress: (line: strin
       if ((done / ROWS) % 20 === 0) onProgress(`written ${done + ROWS} of ${entries}`);
     }
     await client.query("vacuum analyze public.audit_logs");
+  });
+}
+
+/** Makes what is sealed old, read back and past its retention, so that there is something to purge all the while. */
+async function ageLog({ adminUrl }: Database): Promise<void> {
+  await withClient(adminUrl, async (admin) => {
+    await admin.query("set session_replication_role = replica");
+    await admin.query("alter table public.audit_logs disable trigger user");
+    await admin.query("update public.audit_logs set created_at = created_at - interval '120 days'");
+    await admin.query("update audit.sequenced set last_at = last_at - interval '120 days'");
+    await admin.query(
+      `update audit.logs set read_back = published, first_at = first_at - interval '120 days', last_at = last_at - interval '120 days'`,
+    );
+    await admin.query("alter table public.audit_logs enable always trigger refuse_update_delete");
+    await admin.query("select audit.set_retention(audit.system_organization(), 90, null)");
+    await admin.query("update audit.retention_periods set effective_at = now() - interval '1 day'");
+    await admin.query("vacuum analyze public.audit_logs");
   });
 }
 
@@ -142,27 +165,30 @@ async function waitingTimes(database: Database, server: JobServer, seconds: numb
 
 async function besideSealing<T>(server: JobServer, work: () => Promise<T>): Promise<{ result: T }> {
   const end = new AbortController();
-  const ticking = tick(end.signal, () => server.run("seal"));
+  const ticking = tick(end.signal, TICK, () => server.run("seal"));
   const result = await work().finally(() => end.abort());
   await ticking;
   await sealBacklog(server, () => {});
   return { result };
 }
 
-/** Sealing and purging, as the schedules set them off; what is purged is what the database begins with. */
+/** Sealing and purging, as the schedules set them off. */
 async function besideJobs<T>({ url }: Database, server: JobServer, work: () => Promise<T>): Promise<T> {
   const end = new AbortController();
-  const sealing = tick(end.signal, () => server.run("seal"));
-  const purging = withClient(url, (client) => tick(end.signal, () => client.query("select audit.purge()")));
+  const sealing = tick(end.signal, TICK, () => server.run("seal"));
+  const purging = withClient(
+    url,
+    (client) => tick(end.signal, PURGE_TICK, () => client.query("select audit.purge()")),
+  );
   const result = await work().finally(() => end.abort());
   await Promise.all([sealing, purging]);
   return result;
 }
 
-async function tick(end: AbortSignal, job: () => Promise<unknown>): Promise<void> {
+async function tick(end: AbortSignal, every: number, job: () => Promise<unknown>): Promise<void> {
   while (!end.aborted) {
     await job();
-    await sleep(TICK, undefined, { signal: end }).catch(() => {});
+    await sleep(every, undefined, { signal: end }).catch(() => {});
   }
 }
 

@@ -339,16 +339,18 @@ describe("a crash", () => {
     const { rows: [{ pid }] } = await database.pool.query("select pg_backend_pid() as pid");
     expect(Number(pid)).toBeGreaterThan(0);
     const killing = await db.connect();
+    let killed: Promise<unknown> = Promise.resolve();
     const killer = setInterval(() => {
-      void killing.query(
+      killed = killing.query(
         "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and query like '%audit.%'",
-      ).catch(() => {});
+      );
     }, 3);
     for (let run = 0; run < 15; run++) {
       await write(20).catch(() => {});
       await sealAll().catch(() => {});
     }
     clearInterval(killer);
+    await killed; // and all before it
     await sealToTheEnd();
     await expectSealed();
   });
