@@ -23,13 +23,6 @@ create table if not exists audit.settings (
       when 'seal_after' then jsonb_typeof(value) = 'number' and value::numeric between 1 and 3600
       when 'shorten_retention_after' then value::text ~ '^\d+$' and value::numeric between 1 and 90
       when 'backup_days' then value::text ~ '^\d+$' and value::numeric between 0 and 90
-      when 'api_access' then jsonb_typeof(value) = 'number' and value::numeric between 0 and 1
-      when 'own_actions' then jsonb_typeof(value) = 'array' and not value @? '$[*] ? (@.type() != "string" || !(@ like_regex "^[a-z][a-z0-9_.]*([.][*])?$"))'
-      when 'lockout' then case jsonb_typeof(value)
-        when 'object' then value ?& '{failures,minutes}' and value - '{failures,minutes}'::text[] = '{}'
-          and (value -> 'failures')::text ~ '^[1-9]\d{0,2}$' and (value -> 'minutes')::text ~ '^[1-9]\d{0,3}$'
-        else value = 'false'
-      end
       else false
     end
   )
@@ -37,7 +30,7 @@ create table if not exists audit.settings (
 
 comment on table audit.settings is 'What a project or an organisation has chosen; written by audit.configure().';
 comment on column audit.settings.organization_id is 'Whose choice; the nil UUID is the project''s default.';
-comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), api_access (0 to 1) or own_actions (a list), lockout (false, or {"failures", "minutes"}).';
+comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days) or backup_days (days).';
 comment on column audit.settings.value is 'The chosen value.';
 comment on column audit.settings.changed_at is 'When it was last chosen; the log has every change.';
 
@@ -47,10 +40,7 @@ values
   (audit.system_organization(), 'query_text', 'false'),
   (audit.system_organization(), 'seal_after', '60'),
   (audit.system_organization(), 'shorten_retention_after', '7'),
-  (audit.system_organization(), 'backup_days', '35'),
-  (audit.system_organization(), 'api_access', '0'),
-  (audit.system_organization(), 'own_actions', '["report.generated", "settings.viewed"]'),
-  (audit.system_organization(), 'lockout', 'false')
+  (audit.system_organization(), 'backup_days', '35')
 on conflict do nothing;
 
 create or replace function audit.setting(name text, organization_id uuid default audit.system_organization())
@@ -88,7 +78,7 @@ begin
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
   exception when check_violation or not_null_violation then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days) backup_days (0 to 90 days; 0: no backups), api_access (the share of routine API requests that are recorded, 0 to 1) and own_actions (what clients may report of themselves, like ["report.*"]); lockout (false, or {"failures": 5, "minutes": 15}).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days) and backup_days (0 to 90 days; 0: no backups).');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.

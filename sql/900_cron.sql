@@ -158,24 +158,6 @@ $$;
 comment on function audit.continue_backups() is
   'Has the day''s backup made; does nothing where it is made. That there was none for two days is a finding.';
 
-create or replace function audit.continue_collecting()
-  returns bigint
-  language plpgsql
-  set search_path = ''
-as $$
-begin
-  -- The function knows whether it is set up; where it is not, it says so once an hour (audit.pause_collecting()).
-  if exists (select from audit.log_cursors c where c.next_at <= clock_timestamp() and c.lease_until < clock_timestamp())
-    or not exists (select from audit.log_cursors)
-  then
-    return audit.call_jobs('collect-logs');
-  end if;
-  return null;
-end
-$$;
-
-comment on function audit.continue_collecting() is 'Has the project''s logs fetched; does nothing where none is due.';
-
 do $$
 begin
   if to_regprocedure('cron.schedule(text, text, text)') is not null then

@@ -1099,13 +1099,6 @@ CASE name
     WHEN 'seal_after'::text THEN ((jsonb_typeof(value) = 'number'::text) AND (((value)::numeric >= (1)::numeric) AND ((value)::numeric <= (3600)::numeric)))
     WHEN 'shorten_retention_after'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric >= (1)::numeric) AND ((value)::numeric <= (90)::numeric)))
     WHEN 'backup_days'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric >= (0)::numeric) AND ((value)::numeric <= (90)::numeric)))
-    WHEN 'api_access'::text THEN ((jsonb_typeof(value) = 'number'::text) AND (((value)::numeric >= (0)::numeric) AND ((value)::numeric <= (1)::numeric)))
-    WHEN 'own_actions'::text THEN ((jsonb_typeof(value) = 'array'::text) AND (NOT (value @? '$[*]?(@.type() != "string" || !(@ like_regex "^[a-z][a-z0-9_.]*([.][*])?$"))'::jsonpath)))
-    WHEN 'lockout'::text THEN
-    CASE jsonb_typeof(value)
-        WHEN 'object'::text THEN ((value ?& '{failures,minutes}'::text[]) AND ((value - '{failures,minutes}'::text[]) = '{}'::jsonb) AND (((value -> 'failures'::text))::text ~ '^[1-9]\d{0,2}$'::text) AND (((value -> 'minutes'::text))::text ~ '^[1-9]\d{0,3}$'::text))
-        ELSE (value = 'false'::jsonb)
-    END
     ELSE false
 END)
 constraint settings_pkey PRIMARY KEY (organization_id, name)
@@ -1115,7 +1108,7 @@ grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE,
 grant service_role: SELECT
 comment: What a project or an organisation has chosen; written by audit.configure().
 comment on column organization_id: Whose choice; the nil UUID is the project's default.
-comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), api_access (0 to 1) or own_actions (a list), lockout (false, or {"failures", "minutes"}).
+comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days) or backup_days (days).
 comment on column value: The chosen value.
 comment on column changed_at: When it was last chosen; the log has every change.
 
@@ -3572,7 +3565,7 @@ begin
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
   exception when check_violation or not_null_violation then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days) backup_days (0 to 90 days; 0: no backups), api_access (the share of routine API requests that are recorded, 0 to 1) and own_actions (what clients may report of themselves, like ["report.*"]); lockout (false, or {"failures": 5, "minutes": 15}).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days) and backup_days (0 to 90 days; 0: no backups).');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.
@@ -3753,28 +3746,6 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Has the day's backup made; does nothing where it is made. That there was none for two days is a finding.
-
--- function audit.continue_collecting()
-CREATE OR REPLACE FUNCTION audit.continue_collecting()
- RETURNS bigint
- LANGUAGE plpgsql
- SET search_path TO ''
-AS $function$
-begin
-  -- The function knows whether it is set up; where it is not, it says so once an hour (audit.pause_collecting()).
-  if exists (select from audit.log_cursors c where c.next_at <= clock_timestamp() and c.lease_until < clock_timestamp())
-    or not exists (select from audit.log_cursors)
-  then
-    return audit.call_jobs('collect-logs');
-  end if;
-  return null;
-end
-$function$
-
-owner postgres
-grant postgres: EXECUTE
-grant service_role: EXECUTE
-comment: Has the project's logs fetched; does nothing where none is due.
 
 -- function audit.continue_deliveries()
 CREATE OR REPLACE FUNCTION audit.continue_deliveries()

@@ -100,9 +100,7 @@ class Reader implements Tap {
     if (this.#ended || this.#error !== undefined) return;
     this.#ended = true;
     const after = new TextEncoder().encode(this.#after);
-    if (this.#filled > 0) {
-      this.#ready.push(this.#chunk.subarray(0, this.#filled));
-    }
+    if (this.#filled > 0) this.#ready.push(this.#chunk.subarray(0, this.#filled));
     if (after.length > 0) this.#ready.push(after);
     this.#wakeConsumer();
   }
@@ -118,9 +116,7 @@ class Reader implements Tap {
       await new Promise<void>((resolve) => this.#producer = resolve);
       this.#producer = undefined;
     }
-    if (this.#smallRead) {
-      await new Promise((resolve) => setTimeout(resolve, SMALL_READ_DELAY));
-    }
+    if (this.#smallRead) await new Promise((resolve) => setTimeout(resolve, SMALL_READ_DELAY));
   }
 
   space(): Uint8Array {

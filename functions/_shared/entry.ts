@@ -142,9 +142,7 @@ export function verifyChain(entries: Iterable<KeptEntry>, from: ChainPosition | 
   for (const entry of entries) {
     const seq: number = (end?.seq ?? 0) + 1;
     const hash = entryHash(entry.text);
-    if (entry.hash !== undefined && entry.hash !== hash) {
-      return { ok: false, seq, reason: "hash_mismatch" };
-    }
+    if (entry.hash !== undefined && entry.hash !== hash) return { ok: false, seq, reason: "hash_mismatch" };
     const row = parseEntryText(entry.text);
     const reason = row === undefined ? "malformed" : brokenLink(end, row);
     if (reason !== undefined) return { ok: false, seq, reason };
@@ -160,9 +158,7 @@ function brokenLink(before: ChainPosition | null, row: EntryRow): Break | undefi
   if (before !== null && row.seq === before.seq) return "duplicate";
   if (row.seq !== (before?.seq ?? 0) + 1) return "gap";
   if (row.prev_hash !== (before?.hash ?? firstPrevHash(row.organization_id, row.chain))) return "link_mismatch";
-  if (before !== null && row.created_at < before.created_at) {
-    return "time_reversed";
-  }
+  if (before !== null && row.created_at < before.created_at) return "time_reversed";
   return undefined;
 }
 
@@ -190,9 +186,7 @@ function sha256(...parts: (string | Uint8Array)[]): string {
 function decode(text: string | Uint8Array): string | undefined {
   const bytes = typeof text === "string" ? Buffer.byteLength(text) : text.length;
   if (bytes > MAX_ENTRY_BYTES) return undefined;
-  if (typeof text === "string") {
-    return /\p{Surrogate}/u.test(text) ? undefined : text;
-  }
+  if (typeof text === "string") return /\p{Surrogate}/u.test(text) ? undefined : text;
   try {
     return UTF_8.decode(text);
   } catch {

@@ -1,5 +1,6 @@
 // Requests to servers of others. They may hang, redirect, or answer without end: every request is bounded in time, every
 // answer in size, and nothing is followed.
+import { secondsOf } from "./retry_after.ts";
 import { concatBytes } from "./tlog/text.ts";
 
 export type OutsideErrorCode = "timeout" | "unreachable" | "redirected" | "too_large" | `http_${number}`;
@@ -42,22 +43,13 @@ export function isSafeAddress(address: string): boolean {
   return (protocol === "https:" || protocol === "http:" && isHere) && username + password + hash === "";
 }
 
-export function post(address: string, { body, ...options }: PostOptions): Promise<Answer> {
-  return request(address, { method: "POST", body }, options);
-}
-
-export function get(address: string, options: Omit<PostOptions, "body">): Promise<Answer> {
-  return request(address, { method: "GET" }, options);
-}
-
-async function request(
+export async function post(
   address: string,
-  init: { method: string; body?: string },
-  { headers, mostBytes, timeout = TIMEOUT }: Omit<PostOptions, "body">,
+  { headers, body, mostBytes, timeout = TIMEOUT }: PostOptions,
 ): Promise<Answer> {
   const signal = AbortSignal.timeout(timeout);
   try {
-    const response = await fetch(address, { ...init, headers, redirect: "manual", signal });
+    const response = await fetch(address, { method: "POST", body, headers, redirect: "manual", signal });
     return {
       status: response.status,
       contentType: response.headers.get("content-type"),
@@ -91,11 +83,4 @@ async function readBody(response: Response, mostBytes: number): Promise<Uint8Arr
     chunks.push(chunk);
   }
   return concatBytes(...chunks);
-}
-
-/** Retry-After (RFC 9110, 10.2.3): seconds, or a date. */
-function secondsOf(header: string | null): number | undefined {
-  if (header === null) return undefined;
-  const seconds = /^\d{1,9}$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1_000;
-  return Number.isFinite(seconds) ? Math.max(0, seconds) : undefined;
 }

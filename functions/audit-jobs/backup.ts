@@ -9,6 +9,7 @@ import { type Archive, ArchiveError } from "../_shared/archive/archive.ts";
 import { BackupError, type BackupKeys, END_SECTION, sealBackup } from "../_shared/backup_format.ts";
 import type { Database } from "../_shared/database.ts";
 import { concatBytes, encodeText, equalBytes } from "../_shared/tlog/text.ts";
+import { noteFinding } from "./findings.ts";
 
 export type BackupDeps = {
   database: Database;
@@ -166,10 +167,7 @@ async function attempt<T>(deps: BackupDeps, kind: string, work: () => Promise<T>
       code: code ?? name ?? null,
       problem: isSafe ? error.message : "Something failed that should not.",
     };
-    await ask(deps, "note_finding", "select audit.note_finding(audit.system_organization(), $1, 'backup', $2)::text", [
-      kind,
-      JSON.stringify(detail),
-    ]);
+    await noteFinding(deps.database, undefined, kind, "backup", detail);
     throw error;
   }
 }

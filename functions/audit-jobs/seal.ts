@@ -21,6 +21,7 @@ import { leafHash } from "../_shared/tlog/hash.ts";
 import { formatNote, signNote } from "../_shared/tlog/note.ts";
 import { concatBytes, encodeText, equalBytes, formatHex, parseHex } from "../_shared/tlog/text.ts";
 import { partialTiles, TILE_WIDTH, tilePath } from "../_shared/tlog/tile.ts";
+import { noteFinding } from "./findings.ts";
 import { readEntries } from "./log_entries.ts";
 
 export type SealDeps = { database: Database; archive: Archive; keys: LogKeys };
@@ -134,7 +135,7 @@ async function openPublished(deps: SealDeps, claim: Claim): Promise<Edge> {
   } catch (error) {
     if (!(error instanceof TlogError)) throw error;
     // The archive was damaged since: what its newest files held is in the database too, and is checked all the same.
-    await noteFinding(deps, claim, "archive_damaged", `${claim.folder}/checkpoint`, { size, problem: error.message });
+    await note(deps, claim, "archive_damaged", `${claim.folder}/checkpoint`, { size, problem: error.message });
     const kept = await readEntries(deps.database, claim.log, size - size % TILE_WIDTH, size);
     const leaves = concatBytes(...kept.map(({ entry }) => leafHash(entry)));
     return await openEdge(
@@ -153,7 +154,7 @@ async function extend(deps: SealDeps, claim: Claim, edge: Edge): Promise<void> {
       const leaf = leafHash(entry.entry);
       // Sealed as it is now: refusing would let whoever altered it stop all sealing. The next entry's link shows it too.
       if (!equalBytes(leaf, entry.hash)) {
-        await noteFinding(deps, claim, "entry_altered", nameOf(entry.entry), { index: entry.index });
+        await note(deps, claim, "entry_altered", nameOf(entry.entry), { index: entry.index });
       }
       files.push(...appendEntry(edge, entry.entry, leaf));
     }
@@ -175,22 +176,18 @@ async function report(deps: SealDeps, claim: Claim, error: unknown): Promise<voi
   const { name, code, message } = error as { name?: string; code?: string; message?: string };
   console.error(JSON.stringify({ level: "error", job: "seal", log: claim.origin, name, code, message }));
   if (error instanceof TlogError) {
-    await noteFinding(deps, claim, "log_broken", claim.origin, { code, problem: message });
+    await note(deps, claim, "log_broken", claim.origin, { code, problem: message });
   }
 }
 
-async function noteFinding(
+function note(
   { database }: SealDeps,
   { organization_id, origin }: Claim,
   kind: string,
   subject: string,
   detail: Record<string, unknown>,
 ): Promise<void> {
-  await database.askAsOwner({
-    name: "note_finding",
-    text: "select audit.note_finding($1, $2, $3, $4)::text",
-    values: [organization_id, kind, subject, JSON.stringify({ log: origin, ...detail })],
-  });
+  return noteFinding(database, organization_id, kind, subject, { log: origin, ...detail });
 }
 
 function nameOf(entry: Uint8Array): string {

@@ -17,6 +17,7 @@ import { rememberTiles, type TileReader } from "../_shared/tlog/tile.ts";
 import { formatAddCheckpoint, readWitnessAnswer } from "../_shared/tlog/witness.ts";
 import { DeliveryError, failDelivery, recordDelivery, registerReceivers } from "./deliveries.ts";
 import type { Outside } from "./receiver_settings.ts";
+import { noteFinding } from "./findings.ts";
 
 export type WitnessDeps = { database: Database; stored: Archive; outside: Outside };
 
@@ -156,7 +157,7 @@ async function prove(deps: WitnessDeps, { claim, checkpoint, read }: Subject, ol
     return await proveConsistency(old, checkpoint, read);
   } catch (error) {
     if (!(error instanceof TlogError)) throw error;
-    await noteFinding(deps, "archive_damaged", `${FOLDER}/checkpoint`, {
+    await noteFinding(deps.database, undefined, "archive_damaged", `${FOLDER}/checkpoint`, {
       log: claim.origin,
       size: claim.size,
       problem: error.message,
@@ -172,19 +173,10 @@ function noteDisagreement(
   { name }: PolicyWitness,
   detail: { witness_size: number },
 ): Promise<void> {
-  return noteFinding(deps, "witness_disagrees", name, { log: claim.origin, size: claim.size, ...detail });
-}
-
-async function noteFinding(
-  { database }: WitnessDeps,
-  kind: string,
-  subject: string,
-  detail: Record<string, unknown>,
-): Promise<void> {
-  await database.askAsOwner({
-    name: "note_finding",
-    text: "select audit.note_finding(audit.system_organization(), $1, $2, $3)::text",
-    values: [kind, subject, JSON.stringify(detail)],
+  return noteFinding(deps.database, undefined, "witness_disagrees", name, {
+    log: claim.origin,
+    size: claim.size,
+    ...detail,
   });
 }
 

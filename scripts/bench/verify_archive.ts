@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { formatVerifierKey, generateKey } from "../../functions/_shared/tlog/key.ts";
 import { runVerification } from "../cli/verify/run.ts";
-import { SampleOrganization } from "../cli/verify/sample_archive.ts";
+import { SampleOrganization } from "./sample_archive.ts";
 
 const SILENT = { begin() {}, advance() {} };
 /** Entries of about 600 bytes each. */

@@ -140,9 +140,7 @@ async function startDetached(options: Options): Promise<void> {
   const owner = await runningStack(dir);
   if (owner !== undefined) return reportRunning(dir, owner);
   const args = ["start", "--dir", dir, "--port", String(options.port)];
-  if (options.dbPort !== undefined) {
-    args.push("--db-port", String(options.dbPort));
-  }
+  if (options.dbPort !== undefined) args.push("--db-port", String(options.dbPort));
   if (options.empty) args.push("--empty");
   const logFile = join(dir, "logs", "stack.log");
   const log = await open(logFile, "w", 0o600);
@@ -219,9 +217,7 @@ async function reset(options: Options): Promise<void> {
   // By name: --dir may point to a folder that holds other things, too.
   const data = ["data", "data.new", "data.password", "data.programs"].map((name) => join(cluster, name));
   const rest = ["logs", "storage", "cli", "keys.json", "stack.json"].map((name) => join(dir, name));
-  for (const path of [...data, ...rest]) {
-    await rm(path, { recursive: true, force: true });
-  }
+  for (const path of [...data, ...rest]) await rm(path, { recursive: true, force: true });
   console.log("Deleted data and keys.");
 }
 

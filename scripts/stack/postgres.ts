@@ -67,9 +67,7 @@ export async function startPostgres(options: ClusterOptions): Promise<Cluster> {
   await stopLeftover(dataDir);
   if (user !== undefined) await assertTraversable(dirname(dataDir), user);
   const bin = await reachableBin(options.bin ?? embeddedBin(), dataDir, user);
-  if (!await exists(join(dataDir, "PG_VERSION"))) {
-    await initialise(bin, dataDir, options.password, user);
-  }
+  if (!await exists(join(dataDir, "PG_VERSION"))) await initialise(bin, dataDir, options.password, user);
   const logFile = options.logFile ?? join(dataDir, "server.log");
   let server = await launch();
 
@@ -82,9 +80,7 @@ export async function startPostgres(options: ClusterOptions): Promise<Cluster> {
       ...options.settings,
     };
     const args = ["-D", dataDir, "-p", String(port)];
-    for (const [name, value] of Object.entries(settings)) {
-      args.push("-c", `${name}=${value}`);
-    }
+    for (const [name, value] of Object.entries(settings)) args.push("-c", `${name}=${value}`);
     await assertPortFree(port, "database", "--db-port");
     return startServer(join(bin, "postgres"), args, { dataDir, logFile, user, onCrash: options.onCrash });
   }
@@ -154,9 +150,7 @@ async function startServer(postgres: string, args: string[], place: ServerPlace)
     await log.close();
     const logged = async () => (await readFile(place.logFile, "utf8").catch(() => "")).slice(logStart).trim();
     const failure = await Promise.race([ended, becomesReady(child, place.dataDir)]);
-    if (failure === undefined) {
-      return supervise(child, ended, logged, place.onCrash);
-    }
+    if (failure === undefined) return supervise(child, ended, logged, place.onCrash);
     if (attempt < 40 && /shared memory block .* is still in use/.test(await logged())) await sleep(500);
     else throw new Error(`PostgreSQL did not start (${failure}); its log says:\n${await logged()}`);
   }
@@ -176,9 +170,7 @@ function supervise(
   ended.then(async (reason) => {
     running = false;
     cutLifeline();
-    if (!expected) {
-      onCrash?.(`PostgreSQL ended unexpectedly (${reason}):\n${(await logged()).slice(-2000)}`);
-    }
+    if (!expected) onCrash?.(`PostgreSQL ended unexpectedly (${reason}):\n${(await logged()).slice(-2000)}`);
   });
   return {
     pid,
@@ -196,12 +188,8 @@ function supervise(
 async function becomesReady(child: ChildProcess, dataDir: string): Promise<undefined> {
   for (;;) {
     const lines = (await readFile(join(dataDir, "postmaster.pid"), "utf8").catch(() => "")).split("\n");
-    if (Number(lines[0]) === child.pid && lines[7]?.trim() === "ready") {
-      return undefined;
-    }
-    if (child.exitCode !== null || child.signalCode !== null) {
-      return new Promise(() => {});
-    }
+    if (Number(lines[0]) === child.pid && lines[7]?.trim() === "ready") return undefined;
+    if (child.exitCode !== null || child.signalCode !== null) return new Promise(() => {});
     await sleep(15);
   }
 }
@@ -235,9 +223,8 @@ async function initialise(bin: string, dataDir: string, password: string | undef
   const major = Number(/(\d+)/.exec((await run(join(bin, "postgres"), ["--version"])).stdout)?.[1]);
   const args = ["-D", fresh, "-U", ADMIN, "-E", "UTF8", "--no-sync", "--no-instructions"];
   // The built-in C.UTF-8 is the same on every system: byte order for sorting, Unicode for upper and lower case.
-  if (major >= 17) {
-    args.push("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8");
-  } else args.push("--locale=C.UTF-8");
+  if (major >= 17) args.push("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8");
+  else args.push("--locale=C.UTF-8");
   if (password === undefined) args.push("--auth=trust");
   else {
     args.push("--auth=scram-sha-256", `--pwfile=${passwordFile}`);
@@ -278,9 +265,7 @@ function embeddedBin(): string {
 async function serverUser(dataDir: string): Promise<User | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const owner = await stat(dataDir).catch(() => undefined);
-  if (owner !== undefined && owner.uid !== 0) {
-    return { uid: owner.uid, gid: owner.gid };
-  }
+  if (owner !== undefined && owner.uid !== 0) return { uid: owner.uid, gid: owner.gid };
   for (const name of ["postgres", "nobody"]) {
     try {
       const id = (flag: string) => Number(execFileSync("id", [flag, name], { stdio: ["ignore", "pipe", "ignore"] }));
@@ -298,9 +283,7 @@ async function serverUser(dataDir: string): Promise<User | undefined> {
  */
 export async function clusterFolder(dir: string): Promise<string> {
   const user = await serverUser(join(dir, "data"));
-  if (user === undefined || await closedFolder(dir, user) === undefined) {
-    return dir;
-  }
+  if (user === undefined || await closedFolder(dir, user) === undefined) return dir;
   const elsewhere = join("/var/tmp", `audit-logs-${createHash("sha256").update(dir).digest("hex").slice(0, 12)}`);
   await mkdir(elsewhere, { recursive: true, mode: 0o755 });
   const { uid } = await lstat(elsewhere);
@@ -335,9 +318,7 @@ async function assertTraversable(folder: string, user: User): Promise<void> {
 /** Programs in a folder that the server's user may not enter (a root home) are copied beside the data. */
 async function reachableBin(bin: string, dataDir: string, user?: User): Promise<string> {
   const real = await realpath(bin);
-  if (user === undefined || await closedFolder(real, user) === undefined) {
-    return real;
-  }
+  if (user === undefined || await closedFolder(real, user) === undefined) return real;
   const copy = `${dataDir}.programs`;
   if (!await exists(copy)) {
     await cp(dirname(real), `${copy}.new`, { recursive: true, verbatimSymlinks: true });

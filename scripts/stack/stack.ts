@@ -45,9 +45,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   // Undone in reverse order, at the end or when a later step fails.
   const undo: (() => Promise<void>)[] = [];
   const stop = async () => {
-    for (let last = undo.pop(); last !== undefined; last = undo.pop()) {
-      await last();
-    }
+    for (let last = undo.pop(); last !== undefined; last = undo.pop()) await last();
   };
   const step = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
     options.signal?.throwIfAborted();
@@ -81,9 +79,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     await step("Supabase base", () => loadBase(adminUrl, { password: keys.db_password, defaultPrivileges }));
     await step("migrations", () => applyMigrations(migrate));
     await createEventTriggers(adminUrl);
-    if (!options.empty) {
-      await step("sample application", () => applySeed(migrate));
-    }
+    if (!options.empty) await step("sample application", () => applySeed(migrate));
     const info = await step("services", async () => {
       const api = await startServices(options, keys, urlFor, undo);
       return describeStack(api, keys, urlFor("postgres"), adminUrl);

@@ -127,30 +127,22 @@ export function createStorage(options: StorageOptions): (request: Request, path:
     }
     const [bucket = "", ...name] = first === "authenticated" ? rest : parts;
     const key = name.join("/");
-    if (isRead) {
-      return send(request, await findObject(await asCaller(request), bucket, key));
-    }
+    if (isRead) return send(request, await findObject(await asCaller(request), bucket, key));
     if (request.method === "DELETE") {
       const names = key === "" ? (await jsonBody(request)).prefixes : [key];
       const removed = await remove(await asCaller(request), bucket, names as string[]);
       return Response.json(key === "" ? removed : { message: "Successfully deleted" });
     }
-    if (request.method === "POST" || request.method === "PUT") {
-      return upload(request, bucket, key);
-    }
+    if (request.method === "POST" || request.method === "PUT") return upload(request, bucket, key);
     throw unknownRoute(request, "/object");
   }
 
   async function upload(request: Request, bucket: string, name: string): Promise<Response> {
-    if (!isValidKey(name)) {
-      throw new StorageError(400, "InvalidKey", `Invalid key: ${name}`);
-    }
+    if (!isValidKey(name)) throw new StorageError(400, "InvalidKey", `Invalid key: ${name}`);
     const db = await asCaller(request);
     const overwrite = request.method === "PUT" || request.headers.get("x-upsert") === "true";
     const { rows: [bucketRow] } = await options.pool.query("select from storage.buckets where id = $1", [bucket]);
-    if (bucketRow === undefined) {
-      throw new StorageError(404, "NoSuchBucket", "Bucket not found");
-    }
+    if (bucketRow === undefined) throw new StorageError(404, "NoSuchBucket", "Bucket not found");
     const existing = (await options.pool.query<{ version: string }>(
       "select version from storage.objects where bucket_id = $1 and name = $2",
       [bucket, name],
@@ -169,9 +161,7 @@ export function createStorage(options: StorageOptions): (request: Request, path:
          returning id`,
         [bucket, name, version, metadata, userMetadata],
       );
-      if (existing !== undefined) {
-        await rm(fileOf(existing.version), { force: true });
-      }
+      if (existing !== undefined) await rm(fileOf(existing.version), { force: true });
       return Response.json({ Key: `${bucket}/${name}`, Id: stored!.id });
     } catch (error) {
       await rm(fileOf(version), { force: true });
@@ -188,9 +178,7 @@ export function createStorage(options: StorageOptions): (request: Request, path:
     if (mimetype.startsWith("multipart/form-data")) {
       const form = await request.formData();
       const file = [...form.values()].find((value) => typeof value !== "string");
-      if (file === undefined) {
-        throw new StorageError(400, "InvalidRequest", "No content provided");
-      }
+      if (file === undefined) throw new StorageError(400, "InvalidRequest", "No content provided");
       body = file.stream() as ReadableStream;
       mimetype = file.type || "application/octet-stream";
       const age = form.get("cacheControl");
@@ -220,9 +208,7 @@ export function createStorage(options: StorageOptions): (request: Request, path:
 
   async function readPublic(request: Request, [bucket = "", ...name]: string[]): Promise<Response> {
     const { rows } = await options.pool.query("select from storage.buckets where id = $1 and public", [bucket]);
-    if (rows.length === 0) {
-      throw new StorageError(404, "NoSuchBucket", "Bucket not found");
-    }
+    if (rows.length === 0) throw new StorageError(404, "NoSuchBucket", "Bucket not found");
     return send(request, await findObject(asOwner, bucket, name.join("/")));
   }
 
@@ -241,9 +227,7 @@ export function createStorage(options: StorageOptions): (request: Request, path:
     const { payload } = await jwtVerify(token, secret).catch((error: Error) => {
       throw new StorageError(400, "InvalidJWT", error.message);
     });
-    if (payload.url !== `${bucket}/${name}`) {
-      throw new StorageError(400, "InvalidSignature", "Invalid signature");
-    }
+    if (payload.url !== `${bucket}/${name}`) throw new StorageError(400, "InvalidSignature", "Invalid signature");
     return send(request, await findObject(asOwner, bucket, name));
   }
 
@@ -319,9 +303,7 @@ export function createStorage(options: StorageOptions): (request: Request, path:
       `delete from storage.objects where bucket_id = $1 and ($2::text[] is null or name = any ($2)) returning *`,
       [bucket, names],
     );
-    for (const { version } of removed) {
-      await rm(fileOf(version), { force: true });
-    }
+    for (const { version } of removed) await rm(fileOf(version), { force: true });
     return removed;
   }
 
@@ -355,9 +337,7 @@ export function createStorage(options: StorageOptions): (request: Request, path:
       throw new StorageError(403, "AccessDenied", error.message);
     });
     const role = ROLES.find((known) => known === payload.role);
-    if (role === undefined) {
-      throw new StorageError(403, "AccessDenied", `role "${payload.role}" does not exist`);
-    }
+    if (role === undefined) throw new StorageError(403, "AccessDenied", `role "${payload.role}" does not exist`);
     return (text, values) =>
       inTransaction(options.pool, async (client) => {
         await client.query(
@@ -376,9 +356,7 @@ export function createStorage(options: StorageOptions): (request: Request, path:
 
 async function findBucket(db: Query, id: string): Promise<object> {
   const [bucket] = await db("select * from storage.buckets where id = $1", [id]);
-  if (bucket === undefined) {
-    throw new StorageError(404, "NoSuchBucket", "Bucket not found");
-  }
+  if (bucket === undefined) throw new StorageError(404, "NoSuchBucket", "Bucket not found");
   return bucket;
 }
 
@@ -387,9 +365,7 @@ async function findObject(db: Query, bucket: string, name: string): Promise<Stor
     `select ${OBJECT_COLUMNS} from storage.objects where bucket_id = $1 and name = $2`,
     [bucket, name],
   );
-  if (object === undefined) {
-    throw new StorageError(404, "NoSuchKey", "Object not found");
-  }
+  if (object === undefined) throw new StorageError(404, "NoSuchKey", "Object not found");
   return object;
 }
 
@@ -407,9 +383,7 @@ function describe({ metadata, user_metadata, updated_at: _, last_accessed_at: __
 
 async function jsonBody(request: Request): Promise<Record<string, unknown>> {
   const body: unknown = await request.json().catch(() => undefined);
-  if (typeof body === "object" && body !== null) {
-    return body as Record<string, unknown>;
-  }
+  if (typeof body === "object" && body !== null) return body as Record<string, unknown>;
   throw new StorageError(400, "InvalidRequest", "The body must be a JSON object");
 }
 
@@ -437,9 +411,7 @@ function unknownRoute(request: Request, path: string): StorageError {
 function asStorageError(error: unknown): StorageError {
   if (error instanceof StorageError) return error;
   const { code, message } = error as { code?: string; message: string };
-  if (code === "42501") {
-    return new StorageError(403, "AccessDenied", message.replace(/ for table "\w+"$/, ""));
-  }
+  if (code === "42501") return new StorageError(403, "AccessDenied", message.replace(/ for table "\w+"$/, ""));
   if (code === "23505") return duplicate();
   return new StorageError(500, "InternalError", message);
 }

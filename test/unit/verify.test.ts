@@ -13,7 +13,7 @@ import { formatVerifierKey, generateKey, renameKey } from "../../functions/_shar
 import { formatNote, noteSigner, signNote } from "../../functions/_shared/tlog/note.ts";
 import { concatBytes } from "../../functions/_shared/tlog/text.ts";
 import { LOG_CHAIN } from "../../scripts/cli/verify/bundle_check.ts";
-import { SampleLog } from "../../scripts/cli/verify/sample_archive.ts";
+import { SampleLog } from "../../scripts/bench/sample_archive.ts";
 import {
   BASE,
   codes,

@@ -7,7 +7,7 @@ import { formatVerifierKey, generateKey, type SignerKey } from "../../functions/
 import { TlogError } from "../../functions/_shared/tlog/error.ts";
 import { LogFiles } from "../../scripts/cli/verify/files.ts";
 import { type Report, type Request, runVerification } from "../../scripts/cli/verify/run.ts";
-import { type SampleOptions, SampleOrganization } from "../../scripts/cli/verify/sample_archive.ts";
+import { type SampleOptions, SampleOrganization } from "../../scripts/bench/sample_archive.ts";
 import type { Target } from "../../scripts/cli/verify/target.ts";
 
 export const BASE = "localhost/audit";

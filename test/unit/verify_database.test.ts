@@ -2,7 +2,7 @@
 // database is wrong any more. The archive names the entry, also where the archive was rewritten with it.
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { SampleLog } from "../../scripts/cli/verify/sample_archive.ts";
+import { SampleLog } from "../../scripts/bench/sample_archive.ts";
 import { createDatabase, type TestDatabase } from "../support/database.ts";
 import { GLOBEX, sealedProject } from "../support/sealed_project.ts";
 import { BASE, type Files, KEY, ORGANIZATION, verify } from "./verify_archive.ts";

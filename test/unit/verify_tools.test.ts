@@ -25,7 +25,7 @@ import { compareRows, type Row } from "../../scripts/cli/verify/database.ts";
 import { manifestText } from "../../scripts/cli/verify/export.ts";
 import { Ledger } from "../../scripts/cli/verify/ledger.ts";
 import type { Purge } from "../../scripts/cli/verify/month.ts";
-import { SampleLog } from "../../scripts/cli/verify/sample_archive.ts";
+import { SampleLog } from "../../scripts/bench/sample_archive.ts";
 import {
   BASE,
   codes,

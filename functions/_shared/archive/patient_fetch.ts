@@ -3,6 +3,7 @@
 import pRetry from "p-retry";
 import { concatBytes } from "../tlog/text.ts";
 import { ArchiveError, MAX_READ_BYTES } from "./archive.ts";
+import { secondsOf } from "../retry_after.ts";
 
 /** How long is waited, in milliseconds. */
 export type Patience = {
@@ -114,11 +115,4 @@ function withoutCoding(headers: Headers): Headers {
   left.delete("content-encoding");
   left.delete("content-length");
   return left;
-}
-
-/** Retry-After (RFC 9110, 10.2.3): seconds, or a date. */
-function secondsOf(header: string | null): number | undefined {
-  if (header === null) return undefined;
-  const seconds = /^\d+$/.test(header.trim()) ? Number(header) : (Date.parse(header) - Date.now()) / 1_000;
-  return Number.isFinite(seconds) ? Math.max(0, seconds) : undefined;
 }

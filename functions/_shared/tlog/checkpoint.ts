@@ -19,9 +19,7 @@ export type OpenedCheckpoint = { checkpoint: Checkpoint; cosignatures: Cosignatu
 
 /** The note text. */
 export function formatCheckpoint({ origin, size, root, extensions }: Checkpoint): string {
-  if (![origin, ...extensions].every(isLine)) {
-    throw malformed("has an origin or extension that is no line");
-  }
+  if (![origin, ...extensions].every(isLine)) throw malformed("has an origin or extension that is no line");
   const text = [origin, String(size), formatHash(root), ...extensions].map((line) => `${line}\n`).join("");
   // What could not be read is not written either.
   parseCheckpoint(text);
@@ -35,12 +33,8 @@ export function parseCheckpoint(text: string): Checkpoint {
   const root = parseHash(base64);
   const extensions = rest.slice(0, -1);
   if (rest.at(-1) !== "") throw malformed("does not end with a line feed");
-  if (![origin, ...extensions].every(isLine)) {
-    throw malformed("has a line that is empty, or holds control characters");
-  }
-  if (size === undefined) {
-    throw malformed("has no size, or one of 2^53 or more");
-  }
+  if (![origin, ...extensions].every(isLine)) throw malformed("has a line that is empty, or holds control characters");
+  if (size === undefined) throw malformed("has no size, or one of 2^53 or more");
   if (root === undefined) throw malformed("has no root hash");
   if (size === 0 && !equalBytes(root, emptyRoot())) {
     throw malformed("has a root over no entries that is not the empty one");

@@ -38,9 +38,7 @@ export async function openEdge(frontier: Frontier, read: TileReader, entries: Ui
       edge.tiles[level] = { bytes, width };
     }),
   );
-  for (let level = 0; level < edge.tiles.length; level++) {
-    edge.tiles[level] ??= newTile();
-  }
+  for (let level = 0; level < edge.tiles.length; level++) edge.tiles[level] ??= newTile();
   checkTiles(edge);
   checkEntries(edge);
   return edge;

@@ -31,9 +31,7 @@ export function parseVerifierKey(text: string, type: KeyType): VerifierKey {
   // Base64 has plus signs of its own.
   const [name = "", keyId = ""] = parts;
   const key = verifierKey(name, type, keyBytes(parts.slice(2).join("+"), type));
-  if (key.keyId !== keyId) {
-    throw malformed("its id belongs to another name, type or key");
-  }
+  if (key.keyId !== keyId) throw malformed("its id belongs to another name, type or key");
   return key;
 }
 
@@ -46,30 +44,20 @@ export function formatSignerKey({ name, keyId, type, seed }: SignerKey): string 
 export function parseSignerKey(text: string, type: KeyType): SignerKey {
   const parts = text.length > MAX_KEY_CHARACTERS ? [] : text.split("+");
   const [first, second, name = "", keyId = ""] = parts;
-  if (first !== "PRIVATE" || second !== "KEY") {
-    throw malformed("it is not a signer key");
-  }
+  if (first !== "PRIVATE" || second !== "KEY") throw malformed("it is not a signer key");
   const key = signerKey(name, type, keyBytes(parts.slice(4).join("+"), type));
-  if (key.keyId !== keyId) {
-    throw malformed("its id belongs to another name, type or key");
-  }
+  if (key.keyId !== keyId) throw malformed("its id belongs to another name, type or key");
   return key;
 }
 
 export function verifierKey(name: string, type: KeyType, publicKey: Uint8Array): VerifierKey {
-  if (!isKeyName(name)) {
-    throw malformed("its name is empty, or has spaces, control characters or plus signs");
-  }
-  if (publicKey.length !== KEY_BYTES) {
-    throw malformed(`${publicKey.length} bytes are no Ed25519 key`);
-  }
+  if (!isKeyName(name)) throw malformed("its name is empty, or has spaces, control characters or plus signs");
+  if (publicKey.length !== KEY_BYTES) throw malformed(`${publicKey.length} bytes are no Ed25519 key`);
   return { name, keyId: keyIdOf(name, type, publicKey), type, publicKey };
 }
 
 export function signerKey(name: string, type: KeyType, seed: Uint8Array): SignerKey {
-  if (seed.length !== KEY_BYTES) {
-    throw malformed(`${seed.length} bytes are no Ed25519 key`);
-  }
+  if (seed.length !== KEY_BYTES) throw malformed(`${seed.length} bytes are no Ed25519 key`);
   return { ...verifierKey(name, type, publicKeyOf(seed)), seed };
 }
 
@@ -99,9 +87,7 @@ function keyIdOf(name: string, type: KeyType, publicKey: Uint8Array): string {
 function keyBytes(base64: string, type: KeyType): Uint8Array {
   const bytes = parseBase64(base64);
   if (bytes === undefined) throw malformed("its last part is not base64");
-  if (bytes[0] !== KEY_TYPES[type]) {
-    throw malformed(`its type is not 0x0${KEY_TYPES[type]}, that of a ${type} key`);
-  }
+  if (bytes[0] !== KEY_TYPES[type]) throw malformed(`its type is not 0x0${KEY_TYPES[type]}, that of a ${type} key`);
   return bytes.subarray(1);
 }
 

@@ -45,20 +45,14 @@ export function formatNote({ text, signatures }: Note): string {
 
 /** What the note says of itself. Nothing is verified. */
 export function parseNote(input: string | Uint8Array): Note {
-  if (input.length > MAX_NOTE_BYTES) {
-    throw new TlogError("too_large", `a note of ${input.length} bytes or more`);
-  }
+  if (input.length > MAX_NOTE_BYTES) throw new TlogError("too_large", `a note of ${input.length} bytes or more`);
   const note = decodeText(input, MAX_NOTE_BYTES);
   if (note === undefined) throw malformed("is not UTF-8");
-  if (hasControls(note.replaceAll("\n", ""))) {
-    throw malformed("holds control characters");
-  }
+  if (hasControls(note.replaceAll("\n", ""))) throw malformed("holds control characters");
   const end = note.lastIndexOf("\n\n") + 1;
   if (end === 0) throw malformed("has no blank line before its signatures");
   const parsed = { text: note.slice(0, end), signatures: parseSignatures(note.slice(end + 1)) };
-  if (formatNote(parsed) !== note) {
-    throw malformed("is not as it would be written");
-  }
+  if (formatNote(parsed) !== note) throw malformed("is not as it would be written");
   return parsed;
 }
 
@@ -69,13 +63,9 @@ export function formatSignatures(signatures: Signature[]): string {
 
 /** At least one line; every line ends with a line feed. */
 export function parseSignatures(lines: string): Signature[] {
-  if (!lines.endsWith("\n")) {
-    throw malformed("does not end with a signature line");
-  }
+  if (!lines.endsWith("\n")) throw malformed("does not end with a signature line");
   const signatures = lines.slice(0, -1).split("\n");
-  if (signatures.length > MAX_SIGNATURES) {
-    throw new TlogError("too_large", `${signatures.length} signatures`);
-  }
+  if (signatures.length > MAX_SIGNATURES) throw new TlogError("too_large", `${signatures.length} signatures`);
   return signatures.map((line) => {
     const [, name = "", base64 = ""] = /^— ([^ ]+) ([^ ]+)$/u.exec(line) ?? [];
     const bytes = parseBase64(base64);
@@ -104,9 +94,7 @@ export function verifyNote({ text, signatures }: Note, known: Verifier[]): Signa
     }
     if (!verified.has(key)) verified.set(key, signature);
   }
-  if (verified.size === 0) {
-    throw new TlogError("no_known_signature", "no known key has signed this text");
-  }
+  if (verified.size === 0) throw new TlogError("no_known_signature", "no known key has signed this text");
   return [...verified.values()];
 }
 

@@ -30,26 +30,18 @@ export function formatReceipt({ index, path, checkpoint, extra }: Receipt): stri
 
 /** What the receipt says. Nothing is verified. */
 export function parseReceipt(input: string | Uint8Array): Receipt {
-  if (input.length > MAX_RECEIPT_BYTES) {
-    throw new TlogError("too_large", `a receipt of ${input.length} bytes or more`);
-  }
+  if (input.length > MAX_RECEIPT_BYTES) throw new TlogError("too_large", `a receipt of ${input.length} bytes or more`);
   const receipt = decodeText(input, MAX_RECEIPT_BYTES);
   if (receipt === undefined) throw malformed("is not UTF-8");
   const end = receipt.indexOf("\n\n");
   if (end === -1) throw malformed("has no blank line before its checkpoint");
   const lines = receipt.slice(0, end).split("\n");
-  if (lines.shift() !== HEADER) {
-    throw malformed(`does not begin with ${HEADER}`);
-  }
+  if (lines.shift() !== HEADER) throw malformed(`does not begin with ${HEADER}`);
   const extra = lines[0]?.startsWith("extra ") ? parseExtra(lines.shift()!) : undefined;
   const index = parseDecimal(/^index (.*)$/.exec(lines.shift() ?? "")?.[1] ?? "");
-  if (index === undefined) {
-    throw malformed("has no index, or one of 2^53 or more");
-  }
+  if (index === undefined) throw malformed("has no index, or one of 2^53 or more");
   const path = parsePath(lines);
-  if (path === undefined) {
-    throw malformed("has a path that is not made of hashes");
-  }
+  if (path === undefined) throw malformed("has a path that is not made of hashes");
   return { index, path, checkpoint: parseNote(receipt.slice(end + 2)), ...(extra === undefined ? {} : { extra }) };
 }
 
@@ -69,9 +61,7 @@ export function verifyReceipt(input: string | Uint8Array, leaf: Hash, trust: Tru
 /** Without extra data the line is left out, so it is never empty. */
 function parseExtra(line: string): Uint8Array {
   const extra = parseBase64(line.slice("extra ".length));
-  if (extra === undefined || extra.length === 0) {
-    throw malformed("has extra data that is not base64, or empty");
-  }
+  if (extra === undefined || extra.length === 0) throw malformed("has extra data that is not base64, or empty");
   return extra;
 }
 

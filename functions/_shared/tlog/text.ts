@@ -31,9 +31,7 @@ export function parseDecimal(text: string): number | undefined {
 
 /** RFC 4648, section 4, with padding; its spare bits are zero. */
 export function parseBase64(text: string): Uint8Array | undefined {
-  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) {
-    return undefined;
-  }
+  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) return undefined;
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   // Whether bits beyond the last byte were set, only writing it again tells.
   return formatBase64(bytes) === text ? bytes : undefined;

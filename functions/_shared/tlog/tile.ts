@@ -18,9 +18,7 @@ const MAX_TILE_LEVEL = 63;
 /** `tile/<L>/<N>[.p/<W>]` or `tile/entries/<N>[.p/<W>]`, below the log's prefix. */
 export function tilePath(tile: TileId): string {
   const { level, index, width } = tile;
-  if (!isTile(tile)) {
-    throw new TlogError("out_of_range", `there is no tile ${level}/${index} of width ${width}`);
-  }
+  if (!isTile(tile)) throw new TlogError("out_of_range", `there is no tile ${level}/${index} of width ${width}`);
   let path = threeDigits(index);
   for (let rest = Math.floor(index / 1000); rest > 0; rest = Math.floor(rest / 1000)) {
     path = `x${threeDigits(rest)}/${path}`;
@@ -88,8 +86,7 @@ export function rememberTiles(read: TileReader): TileReader {
 }
 
 function isTile({ level, index, width }: TileId): boolean {
-  return isIn(level === "entries" ? 0 : level, 0, MAX_TILE_LEVEL) &&
-    isIn(index, 0, Number.MAX_SAFE_INTEGER) &&
+  return isIn(level === "entries" ? 0 : level, 0, MAX_TILE_LEVEL) && isIn(index, 0, Number.MAX_SAFE_INTEGER) &&
     isIn(width, 1, TILE_WIDTH);
 }
 

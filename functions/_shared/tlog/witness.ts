@@ -56,12 +56,8 @@ export function parseAddCheckpoint(input: string | Uint8Array): AddCheckpoint {
   const [first = "", ...lines] = end === -1 ? [] : body.slice(0, end).split("\n");
   const old = parseDecimal(/^old (.*)$/.exec(first)?.[1] ?? "");
   const path = parsePath(lines);
-  if (old === undefined || path === undefined) {
-    throw malformed("the request does not begin with a size and a proof");
-  }
-  if (old === 0 && path.length > 0) {
-    throw malformed("the request proves what needs no proof: that a log began");
-  }
+  if (old === undefined || path === undefined) throw malformed("the request does not begin with a size and a proof");
+  if (old === 0 && path.length > 0) throw malformed("the request proves what needs no proof: that a log began");
   return { old, path, checkpoint: parseNote(body.slice(end + 2)) };
 }
 
@@ -74,9 +70,7 @@ export function readWitnessAnswer(response: WitnessResponse, checkpoint: Note, w
   if (status === 200) {
     const signatures = verifyNote({ text: checkpoint.text, signatures: parseSignatures(decode(body)) }, witness);
     const cosignatures = signatures.map(cosignatureOf);
-    if (cosignatures.some(({ time }) => time === 0)) {
-      throw malformed("the cosignature is of no time");
-    }
+    if (cosignatures.some(({ time }) => time === 0)) throw malformed("the cosignature is of no time");
     return { ok: true, signatures, cosignatures };
   }
   if (status === 409) {
@@ -90,9 +84,7 @@ export function readWitnessAnswer(response: WitnessResponse, checkpoint: Note, w
 }
 
 function decode(input: string | Uint8Array): string {
-  if (input.length > MAX_MESSAGE_BYTES) {
-    throw new TlogError("too_large", `a message of ${input.length} bytes or more`);
-  }
+  if (input.length > MAX_MESSAGE_BYTES) throw new TlogError("too_large", `a message of ${input.length} bytes or more`);
   const text = decodeText(input, MAX_MESSAGE_BYTES);
   if (text === undefined) throw malformed("the message is not UTF-8");
   return text;

@@ -1,14 +1,14 @@
 /** Archives as sealing makes them, of entries that never were: for tests, and to measure verification. */
-import { type EntryRow, entryText, firstPrevHash } from "../../../functions/_shared/entry.ts";
-import { formatCheckpoint } from "../../../functions/_shared/tlog/checkpoint.ts";
-import { appendEntry, type Edge, emptyEdge, type LogFile, partialFiles } from "../../../functions/_shared/tlog/edge.ts";
-import { treeOf } from "../../../functions/_shared/tlog/frontier.ts";
-import { formatHash, leafHash, type Tree } from "../../../functions/_shared/tlog/hash.ts";
-import { renameKey, type SignerKey } from "../../../functions/_shared/tlog/key.ts";
-import { formatNote, noteSigner, signNote } from "../../../functions/_shared/tlog/note.ts";
-import { encodeText, formatHex } from "../../../functions/_shared/tlog/text.ts";
-import { tilePath } from "../../../functions/_shared/tlog/tile.ts";
-import { LOG_CHAIN } from "./bundle_check.ts";
+import { type EntryRow, entryText, firstPrevHash } from "../../functions/_shared/entry.ts";
+import { formatCheckpoint } from "../../functions/_shared/tlog/checkpoint.ts";
+import { appendEntry, type Edge, emptyEdge, type LogFile, partialFiles } from "../../functions/_shared/tlog/edge.ts";
+import { treeOf } from "../../functions/_shared/tlog/frontier.ts";
+import { formatHash, leafHash, type Tree } from "../../functions/_shared/tlog/hash.ts";
+import { renameKey, type SignerKey } from "../../functions/_shared/tlog/key.ts";
+import { formatNote, noteSigner, signNote } from "../../functions/_shared/tlog/note.ts";
+import { encodeText, formatHex } from "../../functions/_shared/tlog/text.ts";
+import { tilePath } from "../../functions/_shared/tlog/tile.ts";
+import { LOG_CHAIN } from "../cli/verify/bundle_check.ts";
 
 /** Where files go, by their path in the archive. */
 export type Write = (path: string, bytes: Uint8Array) => Promise<void> | void;
