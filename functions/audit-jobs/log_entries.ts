@@ -1,10 +1,10 @@
 // The entries of a log as the database has them.
 import type { Database } from "../_shared/database.ts";
 import { TlogError } from "../_shared/tlog/error.ts";
-import { encodeText, parseHex } from "../_shared/tlog/text.ts";
+import { encodeText } from "../_shared/tlog/text.ts";
 
-/** An entry's bytes, and the hash that it was written with. */
-export type LogEntry = { index: number; entry: Uint8Array; hash: Uint8Array };
+/** An entry's bytes, and the hash that it was written with, in hex. */
+export type LogEntry = { index: number; entry: Uint8Array; hash: string };
 
 /** The entries from one index to before another, every one of them; throws `out_of_range` where one is missing. */
 export async function readEntries(database: Database, log: number, from: number, to: number): Promise<LogEntry[]> {
@@ -19,7 +19,7 @@ export async function readEntries(database: Database, log: number, from: number,
     const entries = rows.map(([index, entry, hash]) => ({
       index: Number(index),
       entry: encodeText(entry),
-      hash: parseHex(hash),
+      hash,
     }));
     if (entries.length !== to - from || entries.some(({ index }, at) => index !== from + at)) {
       throw new TlogError("out_of_range", `of the entries ${from} to ${to - 1}, the database has ${entries.length}`);

@@ -140,14 +140,21 @@ What to try next
     select created_at, email, action, details
     from audit.search('action:(api_key.added or member.*) created:7d', '${admin?.organization_id}');
 
-    delete from audit_logs;        -- refused
-    select * from audit.verify();  -- recomputes every hash
+    delete from audit_logs;          -- refused
+    select * from audit.verify();    -- recomputes every hash
+    select * from audit.integrity;   -- how each log stands: checkpoint, archive, findings
 
   Search and export over HTTP (described at ${stack.api_url}/functions/v1/audit/reference):
 
     TOKEN=$(npm run --silent stack -- token ${admin?.email})
     curl "${stack.api_url}/functions/v1/audit/logs?q=action:api_key.*&limit=2" -H "authorization: Bearer $TOKEN"
     curl "${stack.api_url}/functions/v1/audit/export?format=csv" -H "authorization: Bearer $TOKEN" -o audit.csv
+
+  Verify it yourself, with nothing but the public key:
+
+    AUDIT_TOKEN=$TOKEN npm run verify -- \\
+      ${stack.api_url}/functions/v1/audit/archive/${admin?.organization_id} \\
+      --month ${new Date().toISOString().slice(0, 7)} --key '${stack.log_vkey}'
 
   Sign in (password ${password}):
 `);
