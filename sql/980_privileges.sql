@@ -156,7 +156,7 @@ to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
   audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean),
-  audit.append_all(audit.draft[]),
+  audit.append_all(audit.draft[], audit.statement_context[]),
   audit.identify(uuid, uuid, text, text, text),
   audit.commit_personal(uuid, uuid, text, text, text, text),
   audit.use_membership(text, text, text, text, text[], text[]),
@@ -221,6 +221,16 @@ revoke execute on function
   audit.record_backup(text, timestamptz, int, bigint, text, jsonb),
   audit.record_backups_deleted(text[]),
   audit.continue_backups(),
+  audit.record_auth(audit.auth_event[]),
+  audit.may_settle_auth(audit.auth_event[]),
+  audit.settle_auth(audit.auth_event[]),
+  audit.append_auth(audit.auth_event[]),
+  audit.auth_details(uuid, audit.auth_event),
+  audit.auth_cases(audit.auth_event[]),
+  audit.auth_accounts(audit.auth_event[]),
+  audit.settle_waiting_auth(int),
+  audit.settle_waiting_auth_events(bigint[]),
+  audit.forget_auth_sightings(),
   audit.begin_restore(),
   audit.ensure_partitions_since(date),
   audit.restore_entries(text[]),
@@ -248,7 +258,7 @@ grant usage on schema audit to supabase_auth_admin;
 -- The owner's functions (generated triggers, audit.record) hand over to the writer's; its schedules call the purger's.
 grant execute on function
   audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean),
-  audit.append_all(audit.draft[]),
+  audit.append_all(audit.draft[], audit.statement_context[]),
   audit.set_retention(uuid, int, int),
   audit.place_hold(uuid, text, text),
   audit.release_hold(uuid, text),
