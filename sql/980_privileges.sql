@@ -147,7 +147,7 @@ to authenticated;
 -- The application's own backend.
 grant select on
   audit.identities, audit.personal_values, audit.heads, audit.auditors, audit.settings, audit.tracked_tables,
-  audit.coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
+  audit.coverage, audit.auth_coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
   audit.readings, audit.verifications, audit.integrity,
   audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
@@ -231,6 +231,23 @@ revoke execute on function
   audit.settle_waiting_auth(int),
   audit.settle_waiting_auth_events(bigint[]),
   audit.forget_auth_sightings(),
+  audit.auth_lookup(text, uuid),
+  audit.auth_told(text, jsonb, jsonb, boolean, jsonb, text),
+  audit.auth_user_events(text, jsonb),
+  audit.auth_session_events(text, jsonb[]),
+  audit.auth_factor_events(text, jsonb),
+  audit.auth_challenge_events(text, jsonb),
+  audit.auth_identity_events(text, jsonb),
+  audit.capture_auth(text, text, jsonb[]),
+  audit.tell_auth(audit.auth_event[], text),
+  audit.note_auth_failure(text, text, text),
+  audit.on_auth_change(),
+  audit.track_auth(),
+  audit.answer_attempt(text, jsonb),
+  audit.is_locked_out(text, uuid),
+  audit.hook_password_verification_attempt(jsonb),
+  audit.hook_mfa_verification_attempt(jsonb),
+  audit.auth_paths(),
   audit.begin_restore(),
   audit.ensure_partitions_since(date),
   audit.restore_entries(text[]),
@@ -253,7 +270,8 @@ from service_role;
 -- Auth calls its hooks as itself, and nothing else.
 revoke all on all functions in schema audit from supabase_auth_admin;
 grant usage on schema audit to supabase_auth_admin;
-
+grant execute on function audit.hook_password_verification_attempt(jsonb), audit.hook_mfa_verification_attempt(jsonb)
+to supabase_auth_admin;
 
 -- The owner's functions (generated triggers, audit.record) hand over to the writer's; its schedules call the purger's.
 grant execute on function
