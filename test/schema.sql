@@ -435,6 +435,20 @@ as
      LEFT JOIN audit.tracked_tables t ON (((t.table_name)::oid = (c.table_name)::oid)))
      LEFT JOIN finding f ON (((f.table_name)::oid = (c.table_name)::oid)));
 
+-- relation audit.denials
+kind r, owner postgres, persistence p
+no row level security
+column user_id uuid not null
+column hour timestamp with time zone not null
+column denials integer not null
+constraint denials_pkey PRIMARY KEY (user_id, hour)
+CREATE UNIQUE INDEX denials_pkey ON audit.denials USING btree (user_id, hour)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: How often each person was refused in each hour of the last day; written by audit.record_denial().
+comment on column user_id: Who was refused.
+comment on column hour: In which hour.
+comment on column denials: How often.
+
 -- relation audit.error_codes
 kind v, owner postgres, persistence p
 column code text
@@ -2197,16 +2211,16 @@ CREATE OR REPLACE FUNCTION audit.auth_change(old_row jsonb, new_row jsonb)
  STABLE
  SET search_path TO ''
 AS $function$
-  select jsonb_build_object(
+  select jsonb_strip_nulls(jsonb_build_object(
     'old', (select jsonb_object_agg(c.key, c.value) from jsonb_each(old_row) c where c.key = any (audit.auth_columns())),
     'new', (select jsonb_object_agg(c.key, c.value) from jsonb_each(new_row) c where c.key = any (audit.auth_columns())),
     'changed', (
       select jsonb_agg(n.key order by n.key)
       from jsonb_each(new_row) n
       where n.value is distinct from old_row -> n.key
-        and (old_row is not null) and n.key not in ('updated_at', 'last_sign_in_at')
+        and old_row is not null and n.key not in ('updated_at', 'last_sign_in_at')
     )
-  )
+  ))
 $function$
 
 owner postgres
@@ -6563,10 +6577,10 @@ CREATE OR REPLACE FUNCTION audit.hook_mfa_verification_attempt(event jsonb)
 AS $function$
 begin
   return audit.answer_attempt('user.mfa_failed', event) - 'should_logout_user';
-exception when others or query_canceled then
+exception when others or query_canceled or assert_failure then
   begin
     perform audit.note_auth_failure('hook mfa_verification_attempt', sqlstate, sqlerrm);
-  exception when others or query_canceled then
+  exception when others or query_canceled or assert_failure then
     raise warning 'audit: the hook mfa_verification_attempt failed: %', sqlstate;
   end;
   return '{"decision": "continue"}';
@@ -6588,10 +6602,10 @@ CREATE OR REPLACE FUNCTION audit.hook_password_verification_attempt(event jsonb)
 AS $function$
 begin
   return audit.answer_attempt('user.login_failed', event);
-exception when others or query_canceled then
+exception when others or query_canceled or assert_failure then
   begin
     perform audit.note_auth_failure('hook password_verification_attempt', sqlstate, sqlerrm);
-  exception when others or query_canceled then
+  exception when others or query_canceled or assert_failure then
     raise warning 'audit: the hook password_verification_attempt failed: %', sqlstate;
   end;
   return '{"decision": "continue"}';
@@ -7574,7 +7588,7 @@ begin
       'sqlstate', note_auth_failure.state, 'message', audit.masked_text(left(note_auth_failure.message, 200))
     ));
   end if;
-exception when others or query_canceled then
+exception when others or query_canceled or assert_failure then
   raise warning 'audit: capture of auth failed (%: %), and so did noting it (%)', note_auth_failure.state, note_auth_failure.subject, sqlstate;
 end
 $function$
@@ -7891,10 +7905,10 @@ begin
     if v_changes <> '{}' or tg_op = 'TRUNCATE' then
       perform audit.capture_auth(tg_table_name, tg_op, v_changes);
     end if;
-  exception when others or query_canceled then
+  exception when others or query_canceled or assert_failure then
     begin
       perform audit.note_auth_failure(tg_table_name, sqlstate, sqlerrm);
-    exception when others or query_canceled then
+    exception when others or query_canceled or assert_failure then
       raise warning 'audit: capture of auth.% failed: %', tg_table_name, sqlstate;
     end;
   end;
@@ -9695,6 +9709,57 @@ owner postgres
 grant postgres: EXECUTE
 comment: Notes that a receiver took a checkpoint, and ends the lease; false where another run has the receiver by now, which will say so itself.
 
+-- function audit.record_denial(jsonb)
+CREATE OR REPLACE FUNCTION audit.record_denial(request jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_hour timestamptz := date_trunc('hour', clock_timestamp());
+  v_wanted uuid := audit.as_uuid(request ->> 'organization_id');
+  v_denials int;
+begin
+  if auth.uid() is null then
+    return false;
+  end if;
+  insert into audit.denials as d (user_id, hour, denials)
+  values (auth.uid(), v_hour, 1)
+  on conflict on constraint denials_pkey do update set denials = d.denials + 1
+  returning d.denials into v_denials;
+  if v_denials > 20 or (select sum(least(d.denials, 20)) from audit.denials d where d.hour = v_hour) > 1000 then
+    return false;
+  end if;
+  delete from audit.denials d where d.hour < v_hour - interval '1 day';
+  -- For the organisation that was asked for, where there is one; else for those of who asked.
+  perform audit.record(
+    o.organization_id, 'access.denied', 'route', left(request ->> 'route', 200),
+    jsonb_strip_nulls(jsonb_build_object(
+      'method', left(request ->> 'method', 10), 'reason', left(request ->> 'reason', 300), 'last_this_hour', nullif(v_denials = 20, false)
+    )),
+    'denied'
+  )
+  from (
+    select v_wanted as organization_id where exists (select from audit.heads h where h.organization_id = v_wanted)
+    union
+    select m.organization_id from audit.memberships(auth.uid()) m
+    where not exists (select from audit.heads h where h.organization_id = v_wanted)
+    union all
+    select audit.system_organization()
+    where not exists (select from audit.heads h where h.organization_id = v_wanted) and not exists (select from audit.memberships(auth.uid()))
+  ) o;
+  return true;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Records that function audit refused the caller something, {"method", "route", "reason", "organization_id"}; false where this hour has no room for more.
+
 -- function audit.record_manifest_note(uuid,text)
 CREATE OR REPLACE FUNCTION audit.record_manifest_note(export uuid, note text)
  RETURNS void
@@ -11321,7 +11386,8 @@ declare
   v_matched int[];
   v_n int;
   v_bit smallint;
-  v_free smallint[];
+  v_free smallint[]; -- what another has told of and this one has not
+  v_others smallint[]; -- what another has told of
 begin
   select array_agg(case
       when c.valid and c.time = 1 and not exists (select from audit.auth_sightings s where s.mark = c.mark) then 1 else 0
@@ -11334,10 +11400,11 @@ begin
       select from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state) where c.bit = v_bit and c.state = 1
     );
     v_free := array(select f from generate_series(1, 15) f where f & v_bit = 0);
+    v_others := array(select f from generate_series(1, 15) f where f & ~v_bit <> 0);
     -- Each takes the nearest that is free; where two want the same, the nearer has it and the other looks again.
     loop
       with wish as (
-        select c.n, r.row_id, r.distance
+        select c.n, r.row_id, r.distance, v_bit <> 1 and (c.event).action = 'user.updated' as is_vague
         from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
         cross join lateral (
           select f.row_id, abs(extract(epoch from f.happened_at - (c.event).happened_at)) as distance
@@ -11349,7 +11416,9 @@ begin
             union all
             select s.ctid, s.happened_at, s.session_id
             from audit.auth_sightings s
-            where s.place = c.place and s.seen = any (v_free) and (s.subject is null or c.subject is null)
+            where s.place = c.place and (s.subject is null or c.subject is null)
+              -- That an account was modified is said beside what was.
+              and s.seen = any (case when v_bit <> 1 and (c.event).action = 'user.updated' then v_others else v_free end)
               and s.happened_at between (c.event).happened_at - interval '10 seconds' and (c.event).happened_at + interval '10 seconds'
           ) f
           where f.session_id is null or (c.event).session_id is null or f.session_id = (c.event).session_id
@@ -11359,12 +11428,12 @@ begin
         where c.bit = v_bit and c.state = 1
       ),
       granted as (
-        select distinct on (w.row_id) w.row_id, w.n from wish w order by w.row_id, w.distance, w.n
+        select distinct on (w.row_id) w.row_id, w.n, w.is_vague from wish w order by w.row_id, w.distance, w.n
       ),
       taken as (
         update audit.auth_sightings s set seen = s.seen | v_bit
         from granted g
-        where s.ctid = g.row_id and s.seen & v_bit = 0
+        where s.ctid = g.row_id and (s.seen & v_bit = 0 or g.is_vague)
         returning g.n
       )
       select array_agg(t.n) into v_matched from taken t;
@@ -11617,7 +11686,7 @@ CREATE OR REPLACE FUNCTION audit.tell_auth(events audit.auth_event[], teller tex
 AS $function$
 begin
   perform audit.record_auth(tell_auth.events);
-exception when others or query_canceled then
+exception when others or query_canceled or assert_failure then
   -- The log cannot be written now. What happened is kept, and written when it can be.
   insert into audit.waiting_auth_events (event) select e::audit.auth_event from unnest(tell_auth.events) e;
   perform audit.note_auth_failure(teller, sqlstate, sqlerrm);

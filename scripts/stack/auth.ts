@@ -2,7 +2,8 @@
 // TOTP factors, invitations, bans and the rest of the admin API that the log is about; the two hooks of failed attempts.
 // It writes the same rows in the same tables, in the same order, as supabase_auth_admin, so triggers see what they see on
 // hosted. Not imitated: sending mail (options.onMail is told), e-mail and phone confirmation (accounts are confirmed at
-// once), OAuth, SSO, passkeys, factors by phone or WebAuthn, other hooks, rate limits, clean-up of what expired.
+// once), OAuth, SSO, passkeys, factors by phone or WebAuthn, other hooks, rate limits, clean-up of what expired, the cost
+// of hashing passwords.
 import { randomBytes, randomUUID } from "node:crypto";
 import { jwtVerify, SignJWT } from "jose";
 import type pg from "pg";
@@ -193,7 +194,7 @@ export function createAuth(
          )
          values (
            '00000000-0000-0000-0000-000000000000', $1, 'authenticated', 'authenticated', $2,
-           extensions.crypt($3, extensions.gen_salt('bf', 10)), case when $6 then null else now() end, '', '', '', '',
+           extensions.crypt($3, extensions.gen_salt('bf', 4)), case when $6 then null else now() end, '', '', '', '',
            $4, $5, now(), now()
          )
          on conflict (email) where is_sso_user = false do nothing
@@ -371,7 +372,7 @@ export function createAuth(
       await db.query(
         `update auth.users
          set email = coalesce($2, email),
-           encrypted_password = coalesce(extensions.crypt($3::text, extensions.gen_salt('bf', 10)), encrypted_password),
+           encrypted_password = coalesce(extensions.crypt($3::text, extensions.gen_salt('bf', 4)), encrypted_password),
            raw_user_meta_data = coalesce(raw_user_meta_data, '{}') || coalesce($4::jsonb, '{}'),
            raw_app_meta_data = coalesce(raw_app_meta_data, '{}') || coalesce($5::jsonb, '{}'),
            role = coalesce($6, role),
