@@ -87,6 +87,7 @@ grant execute on function
   audit.read_query_word(text, int),
   audit.read_archive(uuid, text, boolean),
   audit.readable_organization(uuid),
+  audit.record_denial(jsonb),
   audit.record_reading(uuid, text, jsonb, text, text),
   audit.requested_organization(jsonb),
   audit.requested_tree(jsonb),
@@ -147,7 +148,7 @@ to authenticated;
 -- The application's own backend.
 grant select on
   audit.identities, audit.personal_values, audit.heads, audit.auditors, audit.settings, audit.tracked_tables,
-  audit.coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
+  audit.coverage, audit.auth_coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
   audit.readings, audit.verifications, audit.integrity,
   audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
@@ -156,7 +157,7 @@ to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
   audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean),
-  audit.append_all(audit.draft[]),
+  audit.append_all(audit.draft[], audit.statement_context[]),
   audit.identify(uuid, uuid, text, text, text),
   audit.commit_personal(uuid, uuid, text, text, text, text),
   audit.use_membership(text, text, text, text, text[], text[]),
@@ -221,6 +222,33 @@ revoke execute on function
   audit.record_backup(text, timestamptz, int, bigint, text, jsonb),
   audit.record_backups_deleted(text[]),
   audit.continue_backups(),
+  audit.record_auth(audit.auth_event[]),
+  audit.may_settle_auth(audit.auth_event[]),
+  audit.settle_auth(audit.auth_event[]),
+  audit.append_auth(audit.auth_event[]),
+  audit.auth_details(uuid, audit.auth_event),
+  audit.auth_cases(audit.auth_event[]),
+  audit.auth_accounts(uuid[], text[]),
+  audit.settle_waiting_auth(int),
+  audit.settle_waiting_auth_events(bigint[]),
+  audit.forget_auth_sightings(),
+  audit.auth_lookup(text, uuid),
+  audit.auth_told(text, jsonb, jsonb, boolean, jsonb, text),
+  audit.auth_user_events(text, jsonb),
+  audit.auth_session_events(text, jsonb[]),
+  audit.auth_factor_events(text, jsonb),
+  audit.auth_challenge_events(text, jsonb),
+  audit.auth_identity_events(text, jsonb),
+  audit.capture_auth(text, text, jsonb[]),
+  audit.tell_auth(audit.auth_event[], text),
+  audit.note_auth_failure(text, text, text),
+  audit.on_auth_change(),
+  audit.track_auth(),
+  audit.answer_attempt(text, jsonb),
+  audit.is_locked_out(text, uuid),
+  audit.hook_password_verification_attempt(jsonb),
+  audit.hook_mfa_verification_attempt(jsonb),
+  audit.auth_paths(),
   audit.begin_restore(),
   audit.ensure_partitions_since(date),
   audit.restore_entries(text[]),
@@ -243,12 +271,13 @@ from service_role;
 -- Auth calls its hooks as itself, and nothing else.
 revoke all on all functions in schema audit from supabase_auth_admin;
 grant usage on schema audit to supabase_auth_admin;
-
+grant execute on function audit.hook_password_verification_attempt(jsonb), audit.hook_mfa_verification_attempt(jsonb)
+to supabase_auth_admin;
 
 -- The owner's functions (generated triggers, audit.record) hand over to the writer's; its schedules call the purger's.
 grant execute on function
   audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean),
-  audit.append_all(audit.draft[]),
+  audit.append_all(audit.draft[], audit.statement_context[]),
   audit.set_retention(uuid, int, int),
   audit.place_hold(uuid, text, text),
   audit.release_hold(uuid, text),

@@ -8,11 +8,13 @@ import {
   formatCapture,
   formatExport,
   formatJudged,
+  formatLogin,
   formatMachine,
   formatSeal,
   formatSearch,
   formatVerify,
 } from "./report.ts";
+import { benchLogin } from "./login.ts";
 import type { Scenario } from "./scenario.ts";
 import { benchSeal } from "./seal.ts";
 import { benchSearch } from "./search.ts";
@@ -38,6 +40,8 @@ type SearchArguments = {
   dir?: string;
   json?: string;
 };
+
+type LoginArguments = { logins: number; json?: string; dir?: string };
 
 type SealArguments = { entries: number; seconds: number; rounds: number; json?: string; dir?: string };
 
@@ -100,6 +104,13 @@ program.command("seal").description(
     "also write all figures to a file",
   ).action(seal);
 
+program.command("login").description(
+  "time logins with and without capture, in turn, and how fast events of a log are settled",
+).option("--logins <number>", "logins of each kind", positive, 1_000).option(
+  "--dir <folder>",
+  "where the databases are made (default: the system's temporary folder)",
+).option("--json <file>", "also write all figures to a file").action(login);
+
 try {
   await program.parseAsync();
 } catch (error) {
@@ -148,6 +159,17 @@ async function search({ json, entries = [1_000_000, 10_000_000], ...rest }: Sear
     `\n${formatMachine(report.machine)}`,
     `${rest.requests} searches of each class, in random order; as an admin, under row level security`,
     formatSearch(report),
+    formatJudged(report.targets),
+  ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function login({ json, ...rest }: LoginArguments): Promise<void> {
+  const report = await benchLogin({ ...rest, onProgress: (line) => console.error(line) });
+  console.log([
+    `\n${formatMachine(report.machine)}`,
+    `${rest.logins} logins of each kind, one connection, with and without capture in turn; every chain verified`,
+    formatLogin(report),
     formatJudged(report.targets),
   ].join("\n\n"));
   if (json !== undefined) await writeJson(json, report);

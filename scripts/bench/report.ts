@@ -6,6 +6,7 @@ import { Measured, type Run } from "./results.ts";
 import type { Scenario } from "./scenario.ts";
 import type { ExportReport } from "./export.ts";
 import { groupTimes, type SearchReport, type SizeReport } from "./search.ts";
+import type { LoginReport } from "./login.ts";
 import type { SealReport } from "./seal.ts";
 import { mean, median, percentile, sum } from "./statistics.ts";
 import type { Judged } from "./targets.ts";
@@ -215,6 +216,25 @@ export function formatSeal({ backlog, waiting, beside, verified }: SealReport): 
       fixed(verified.seconds, 1),
       whole(verified.entries / verified.seconds),
     ]]),
+  ].join("\n\n");
+}
+
+export function formatLogin({ steps, hook, ingestions }: LoginReport): string {
+  const row = (title: string, ascending: number[]) => [
+    title,
+    ...[0.5, 0.95, 0.99].map((fraction) => fixed(percentile(ascending, fraction), 2)),
+  ];
+  return [
+    formatTable(["", "p50 ms", "p95 ms", "p99 ms"], [
+      ...steps.flatMap((
+        step,
+      ) => [row(`${step.title}, not captured`, step.without), row(`${step.title}, captured`, step.with)]),
+      row("hook of a failed login", hook),
+    ]),
+    formatTable(
+      ["failed logins of a log", "batch", "events/s"],
+      ingestions.map(({ title, batch, events, seconds }) => [title, String(batch), fixed(events / seconds, 0)]),
+    ),
   ].join("\n\n");
 }
 

@@ -49,6 +49,12 @@ export const SEAL_GOALS = {
   writers: lessIsBetter("1 writer: throughput lost to sealing and purging", 5, 2, "%"),
 };
 
+export const LOGIN_GOALS = {
+  added: lessIsBetter("added to a login by triggers, p95", 20, 5, "ms"),
+  hook: lessIsBetter("hook of a failed login, p95", 50, 10, "ms"),
+  ingestion: { title: "events of a log settled a second, each an entry", atLeast: 2_000, aim: 10_000 },
+};
+
 export const CAPTURE_TARGETS: Target[] = [
   throughput("1 writer, of supa_audit", "one-writer", "disk", "supa_audit", 2.0, 2.6),
   throughput("1 writer, of unaudited", "one-writer", "1ms", "unaudited", 0.80, 0.87),

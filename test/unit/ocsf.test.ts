@@ -154,6 +154,8 @@ const TYPES: Record<string, number> = {
   "user.login": 300201,
   "user.login_failed": 300201,
   "user.logout": 300202,
+  "user.session_expired": 300202,
+  "user.session_revoked": 300202,
   "user.signed_up": 300101,
   "user.password_changed": 300103,
   "user.password_reset_requested": 300104,
