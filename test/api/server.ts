@@ -85,6 +85,7 @@ export async function startApi({ env = {}, secrets = {} }: ApiOptions = {}): Pro
       ...env,
     },
     secrets: {
+      "audit-ingest": { AUDIT_DRAIN_SECRET: keys.drain_secret },
       "audit-jobs": { AUDIT_JOBS_SECRET: keys.jobs_secret, AUDIT_LOG_KEY: keys.log_key, ...secrets },
     },
   });
