@@ -131,19 +131,23 @@ create or replace function audit.digest_id(value text)
 
 comment on function audit.digest_id(text) is 'The first 16 bytes of the text''s SHA-256 as a UUID: a name that fits an index.';
 
-create or replace function audit.auth_accounts(events audit.auth_event[])
-  returns table (n int, user_id uuid, email text, created_at timestamptz)
+create or replace function audit.auth_accounts(
+  inout user_ids uuid[],
+  inout emails text[],
+  out created_at timestamptz[]
+)
   language plpgsql
   stable
   set search_path = ''
 as $$
 begin
   -- Dynamic: Auth's table belongs to Auth, and older versions have no SSO.
-  return query execute format(
+  execute format(
     $q$
-      select e.n::int, coalesce(e.user_id, b.id), coalesce(nullif(a.email, ''), nullif(b.email, ''), e.email)::text, coalesce(a.created_at, b.created_at)
-      from unnest($1) with ordinality
-        e (source, action, outcome, happened_at, user_id, email, ip_address, user_agent, session_id, request_id, details, n)
+      select array_agg(coalesce(e.user_id, b.id) order by e.n),
+        array_agg(coalesce(nullif(a.email, ''), nullif(b.email, ''), e.email)::text order by e.n),
+        array_agg(coalesce(a.created_at, b.created_at) order by e.n)
+      from unnest($1, $2) with ordinality e (user_id, email, n)
       left join auth.users a on a.id = e.user_id
       left join auth.users b on e.user_id is null and b.email = e.email %s
     $q$,
@@ -152,16 +156,14 @@ begin
       where c.attrelid = to_regclass('auth.users') and c.attname = 'is_sso_user' and not c.attisdropped
     ) then 'and b.is_sso_user = false' end
   )
-  using auth_accounts.events;
+  into user_ids, emails, created_at
+  using user_ids, emails;
 exception when others then
-  -- Without Auth's table an event is still whoever it says.
-  return query select e.n::int, e.user_id, e.email, null::timestamptz
-    from unnest(auth_accounts.events) with ordinality
-      e (source, action, outcome, happened_at, user_id, email, ip_address, user_agent, session_id, request_id, details, n);
+  null; -- without Auth's table an event is still whoever it says
 end
 $$;
 
-comment on function audit.auth_accounts(audit.auth_event[]) is
+comment on function audit.auth_accounts(uuid[], text[]) is
   'Whose each event is: the account that has the id or, where only an e-mail address is known, that address.';
 
 create or replace function audit.auth_cases(events audit.auth_event[])
@@ -169,32 +171,35 @@ create or replace function audit.auth_cases(events audit.auth_event[])
   language plpgsql
   set search_path = ''
 as $$
+declare
+  v_accounts record;
 begin
+  v_accounts := audit.auth_accounts(
+    array(select e.user_id from unnest(auth_cases.events) e),
+    array(select left(nullif(lower(btrim(e.email)), ''), 320) from unnest(auth_cases.events) e)
+  );
   return (
     with told as (
       select e.n::int as n, e.source, coalesce(e.outcome, 'success') as outcome, coalesce(e.happened_at, clock_timestamp()) as happened_at,
-        e.action, e.user_id, left(nullif(lower(btrim(e.email)), ''), 320) as email, audit.normalized_ip(e.ip_address) as ip_address,
-        audit.masked_text(left(nullif(e.user_agent, ''), 500)) as user_agent, e.session_id,
-        audit.masked_text(left(nullif(e.request_id, ''), 200)) as request_id, coalesce(e.details, '{}') as details
-      from unnest(auth_cases.events) with ordinality
-        e (source, action, outcome, happened_at, user_id, email, ip_address, user_agent, session_id, request_id, details, n)
-    ),
-    account as (
-      select a.*
-      from audit.auth_accounts(array(
-        select row(null, null, null, null, t.user_id, t.email, null, null, null, null, null)::audit.auth_event from told t order by t.n
-      )) a
+        e.action, e.account as user_id, e.account_email as email, e.account_created_at,
+        audit.normalized_ip(e.ip_address) as ip_address, audit.masked_text(left(nullif(e.user_agent, ''), 500)) as user_agent,
+        e.session_id, audit.masked_text(left(nullif(e.request_id, ''), 200)) as request_id, coalesce(e.details, '{}') as details
+      -- Side by side, not joined: a join of arrays whose length nobody estimates is quadratic.
+      from unnest(auth_cases.events, v_accounts.user_ids, v_accounts.emails, v_accounts.created_at) with ordinality e (
+        source, action, outcome, happened_at, user_id, email, ip_address, user_agent, session_id, request_id, details,
+        account, account_email, account_created_at, n
+      )
     ),
     known as (
-      select t.n, t.source, t.outcome, t.happened_at, a.user_id, a.email, t.ip_address, t.user_agent, t.session_id, t.request_id,
+      select t.n, t.source, t.outcome, t.happened_at, t.user_id, t.email, t.ip_address, t.user_agent, t.session_id, t.request_id,
         t.details,
         -- Where addresses are confirmed, Auth calls it a sign-up when the account, which is older, is confirmed.
         case
-          when t.action = 'user.signed_up' and t.source <> 'trigger' and a.created_at < t.happened_at - interval '10 seconds' then 'user.confirmed'
+          when t.action = 'user.signed_up' and t.source <> 'trigger' and t.account_created_at < t.happened_at - interval '10 seconds'
+            then 'user.confirmed'
           else t.action
         end as action
       from told t
-      join account a on a.n = t.n
     ),
     named as (
       select k.*,
@@ -338,30 +343,28 @@ as $$
 #variable_conflict use_column
 declare
   v_cases audit.auth_case[] := audit.auth_cases(settle_auth.events);
-  v_new int[]; -- told for the first time by its teller
-  v_open int[]; -- of one teller, not recognised yet
-  v_recorded int[] := '{}';
+  v_states int[]; -- of each: 0 not taken, 1 told first by its teller, 2 known from another, 3 an entry
   v_matched int[];
+  v_n int;
   v_bit smallint;
   v_free smallint[];
 begin
-  select coalesce(array_agg(c.n), '{}') into v_new
-  from (
-    select c.n, c.mark, row_number() over (partition by c.mark order by c.n) as time
-    from unnest(v_cases) c
-    where c.valid
-  ) c
-  where c.time = 1 and not exists (select from audit.auth_sightings s where s.mark = c.mark);
+  select array_agg(case
+      when c.valid and c.time = 1 and not exists (select from audit.auth_sightings s where s.mark = c.mark) then 1 else 0
+    end order by c.n)
+  into v_states
+  from (select c.n, c.valid, c.mark, row_number() over (partition by c.mark, c.valid order by c.n) as time from unnest(v_cases) c) c;
 
   foreach v_bit in array array[1, 2, 4, 8]::smallint[] loop
-    select array_agg(c.n) into v_open from unnest(v_cases) c where c.bit = v_bit and c.n = any (v_new);
-    continue when v_open is null;
+    continue when not exists (
+      select from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state) where c.bit = v_bit and c.state = 1
+    );
     v_free := array(select f from generate_series(1, 15) f where f & v_bit = 0);
     -- Each takes the nearest that is free; where two want the same, the nearer has it and the other looks again.
     loop
       with wish as (
         select c.n, r.row_id, r.distance
-        from unnest(v_cases) c
+        from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
         cross join lateral (
           select f.row_id, abs(extract(epoch from f.happened_at - (c.event).happened_at)) as distance
           from (
@@ -379,7 +382,7 @@ begin
           order by 2
           limit 1
         ) r
-        where c.n = any (v_open)
+        where c.bit = v_bit and c.state = 1
       ),
       granted as (
         select distinct on (w.row_id) w.row_id, w.n from wish w order by w.row_id, w.distance, w.n
@@ -392,26 +395,35 @@ begin
       )
       select array_agg(t.n) into v_matched from taken t;
       exit when v_matched is null;
-      v_open := array(select o from unnest(v_open) o where o <> all (v_matched));
+      foreach v_n in array v_matched loop
+        v_states[v_n] := 2;
+      end loop;
     end loop;
-    v_recorded := v_recorded || v_open;
 
+    with told as (
+      select c.mark, c.state, c.subject, c.place, c.event
+      from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
+      where c.bit = v_bit and c.state > 0
+    )
     insert into audit.auth_sightings (mark, subject, place, session_id, happened_at, seen)
-    select c.mark,
-      case when c.n = any (v_open) then c.subject end,
-      case when c.n = any (v_open) then c.place end,
-      case when c.n = any (v_open) then (c.event).session_id end,
-      (c.event).happened_at,
-      case when c.n = any (v_open) then v_bit end
-    from unnest(v_cases) c
-    where c.bit = v_bit and c.n = any (v_new);
+    select t.mark, t.subject, t.place, (t.event).session_id, (t.event).happened_at, v_bit from told t where t.state = 1
+    union all
+    select t.mark, null, null, null, (t.event).happened_at, null from told t where t.state = 2;
+
+    v_states := array(
+      select case when c.bit = v_bit and c.state = 1 then 3 else c.state end
+      from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
+      order by c.n
+    );
   end loop;
 
-  perform audit.append_auth(array(select c.event from unnest(v_cases) c where c.n = any (v_recorded) order by c.n));
+  perform audit.append_auth(array(
+    select c.event from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state) where c.state = 3 order by c.n
+  ));
 
   return query
-    select c.n, case when not c.valid then 'refused' when c.n = any (v_recorded) then 'recorded' else 'duplicate' end
-    from unnest(v_cases) c
+    select c.n, case when not c.valid then 'refused' when c.state = 3 then 'recorded' else 'duplicate' end
+    from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
     order by c.n;
 end
 $$;

@@ -229,7 +229,7 @@ revoke execute on function
   audit.append_auth(audit.auth_event[]),
   audit.auth_details(uuid, audit.auth_event),
   audit.auth_cases(audit.auth_event[]),
-  audit.auth_accounts(audit.auth_event[]),
+  audit.auth_accounts(uuid[], text[]),
   audit.settle_waiting_auth(int),
   audit.settle_waiting_auth_events(bigint[]),
   audit.forget_auth_sightings(),

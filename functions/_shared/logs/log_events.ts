@@ -212,7 +212,8 @@ function toldByPostgres(line: LogLine): Told | undefined {
   const { field } = line;
   const state = field("parsed.sql_state_code");
   // The name as it was sent: " postgres" and "0" are others than "postgres" and none.
-  const role = field("parsed.user_name") ?? /(?:for|by) user "([^]*?)"/.exec(line.message)?.[1];
+  const role = field("parsed.user_name") ?? /failed for user "([^]*)"$/.exec(line.message)?.[1] ??
+    /, user "([^]*?)", database/.exec(line.message)?.[1];
   const session = field("parsed.session_id");
   const common = {
     key: session === undefined ? [] : [session, field("parsed.session_line_num") ?? line.message],

@@ -10,7 +10,8 @@ const DAY = 86_400_000_000;
  */
 export function parseLogTime(value: unknown, now: number): number | undefined {
   if (typeof value === "number" || typeof value === "string" && /^\d{10,19}(\.\d+)?$/.test(value)) {
-    return ofEpoch(Number(value));
+    // Nanoseconds are more than a double holds.
+    return ofEpoch(Number(typeof value === "string" ? value.replace(/^(\d{16})\d{3}$/, "$1") : value));
   }
   if (typeof value !== "string") return undefined;
   return ofText(value.trim()) ?? ofSyslog(value.trim(), now);
