@@ -4,6 +4,7 @@
 create table if not exists audit.log_collection (
   only_row boolean constraint log_collection_pkey primary key default true constraint there_is_one check (only_row),
   collected_until timestamptz,
+  resume_after text,
   last_run_at timestamptz,
   next_at timestamptz not null default '-infinity',
   lease uuid,
@@ -15,6 +16,7 @@ create table if not exists audit.log_collection (
 comment on table audit.log_collection is 'How far the project''s logs were read from the Management API.';
 comment on column audit.log_collection.only_row is 'There is one row.';
 comment on column audit.log_collection.collected_until is 'Up to when all lines were read; null before the first run.';
+comment on column audit.log_collection.resume_after is 'The last line of that moment that was read, where a run had to stop there; null where it had read all.';
 comment on column audit.log_collection.last_run_at is 'When lines were last read.';
 comment on column audit.log_collection.next_at is 'Not before then: the API asked to wait, or the last run failed.';
 comment on column audit.log_collection.lease is 'Whose turn it is.';
@@ -32,7 +34,10 @@ create or replace function audit.is_collection_due()
 as $$
   select (audit.setting('collect_logs_every'))::int > 0
     and c.lease_until < clock_timestamp() and c.next_at < clock_timestamp()
-    and coalesce(c.last_run_at, '-infinity') <= clock_timestamp() - make_interval(secs => (audit.setting('collect_logs_every'))::int)
+    and (
+      c.resume_after is not null or c.last_run_at is null
+      or c.last_run_at <= clock_timestamp() - make_interval(secs => (audit.setting('collect_logs_every'))::int)
+    )
   from audit.log_collection c
 $$;
 
@@ -50,8 +55,16 @@ begin
   where c.lease_until < clock_timestamp() and c.next_at < clock_timestamp()
   returning jsonb_build_object(
     'lease', c.lease,
-    -- What is older is no longer taken in.
-    'collected_until', greatest(c.collected_until, clock_timestamp() - audit.oldest_log_line()),
+    -- What is older is no longer taken in. What comes late is found by looking back.
+    'from', to_char(greatest(
+      case
+        when c.collected_until is null then clock_timestamp() - interval '1 hour'
+        when c.resume_after is null then c.collected_until - interval '10 minutes'
+        else c.collected_until
+      end,
+      clock_timestamp() - audit.oldest_log_line()
+    ) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
+    'after', coalesce(c.resume_after, ''),
     'accessed', exists (select from audit.settings s where s.name = 'api_access' and s.value <> '"off"')
   ) into v_claim;
   return v_claim;
@@ -59,9 +72,9 @@ end
 $$;
 
 comment on function audit.claim_collection(interval) is
-  'Takes the turn to collect logs: from where on, and whether requests that were not denied are wanted; null while it is another''s, or too early.';
+  'Takes the turn to collect logs: after which line, and whether requests that were not denied are wanted; null while it is another''s, or too early.';
 
-create or replace function audit.record_collected(lease uuid, collected_until timestamptz, ends boolean)
+create or replace function audit.record_collected(lease uuid, collected_until timestamptz, resume_after text, ends boolean)
   returns void
   language plpgsql
   set search_path = ''
@@ -69,17 +82,18 @@ as $$
 #variable_conflict use_column
 begin
   update audit.log_collection c set
-    collected_until = greatest(c.collected_until, record_collected.collected_until), last_run_at = clock_timestamp(),
-    failures = 0, last_error = null, next_at = '-infinity',
+    collected_until = record_collected.collected_until, resume_after = record_collected.resume_after,
+    last_run_at = clock_timestamp(), failures = 0, last_error = null, next_at = '-infinity',
     lease_until = case when record_collected.ends then '-infinity' else c.lease_until end
-  where c.lease = record_collected.lease;
+  where c.lease = record_collected.lease and c.lease_until > clock_timestamp();
   if not found then
     perform audit.fail('AULSE', 'Another run collects the logs now.');
   end if;
 end
 $$;
 
-comment on function audit.record_collected(uuid, timestamptz, boolean) is 'Notes up to when all lines were read, and gives the turn back where the run ends.';
+comment on function audit.record_collected(uuid, timestamptz, text, boolean) is
+  'Notes up to which line all were read, and gives the turn back where the run ends.';
 
 create or replace function audit.fail_collection(lease uuid, error text, retry_after double precision default null)
   returns void

@@ -11,28 +11,26 @@ export type BodyLimits = {
 
 const SLICE = 4 * 1024;
 
+/** What is a little too large is taken in and let go, or the client would see its connection break and not the answer. */
+const TAKEN_IN = 4;
+
 /** The body, unpacked where it says that it is gzip. What is too large is refused before more of it is kept. */
 export async function readBody(request: Request, { sent, unpacked }: BodyLimits): Promise<Uint8Array> {
-  const said = request.headers.get("content-length");
-  if (said !== null && Number(said) > sent) throw await tooLarge(request, sent);
   const encoding = request.headers.get("content-encoding")?.trim().toLowerCase() ?? "identity";
   if (encoding !== "identity" && encoding !== "gzip") {
     throw new Problem("unsupported_media_type", "A body is packed with gzip, or not at all.");
   }
-  const body = await readAll(request.body, sent, () => new Problem("too_large", `A body has at most ${sent} bytes.`));
+  if (Number(request.headers.get("content-length")) > TAKEN_IN * sent) throw tooLarge(sent, "");
+  const body = await readAll(request.body, sent, TAKEN_IN * sent);
+  if (body === undefined) throw tooLarge(sent, "");
   // A gateway may have unpacked it and kept the header.
   if (encoding === "identity" || !(body[0] === 0x1f && body[1] === 0x8b)) return body;
-  const stream = inSlices(body).pipeThrough(new DecompressionStream("gzip"));
-  try {
-    return await readAll(
-      stream,
-      unpacked,
-      () => new Problem("too_large", `A body has at most ${unpacked} bytes when it is unpacked.`),
-    );
-  } catch (error) {
-    if (error instanceof Problem) throw error;
-    throw new Problem("invalid_request", "The body is no gzip.", { cause: error });
-  }
+  const whole = await readAll(inSlices(body).pipeThrough(new DecompressionStream("gzip")), unpacked, unpacked)
+    .catch((error) => {
+      throw new Problem("invalid_request", "The body is no gzip.", { cause: error });
+    });
+  if (whole === undefined) throw tooLarge(unpacked, " when it is unpacked");
+  return whole;
 }
 
 /** The JSON of a body. Bytes that are no UTF-8 become U+FFFD: one bad line must not cost the others. */
@@ -44,20 +42,22 @@ export function parseBody(body: Uint8Array): unknown {
   }
 }
 
+/** Undefined where it has more than `most`; then it is read on, but not beyond `end`. */
 async function readAll(
   stream: ReadableStream<Uint8Array> | null,
   most: number,
-  problem: () => Problem,
-): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
+  end: number,
+): Promise<Uint8Array | undefined> {
+  let chunks: Uint8Array[] = [];
   let length = 0;
   // Leaving the loop cancels the stream.
   for await (const chunk of (stream ?? []) as AsyncIterable<Uint8Array>) {
     length += chunk.length;
-    if (length > most) throw problem();
-    chunks.push(chunk);
+    if (length > end) return undefined;
+    if (length > most) chunks = [];
+    else chunks.push(chunk);
   }
-  return chunks.length === 1 ? chunks[0]! : concatBytes(...chunks);
+  return length > most ? undefined : concatBytes(...chunks);
 }
 
 /** A slice is unpacked whole, and gzip makes a thousand bytes of one: so slices are small. */
@@ -71,12 +71,6 @@ function inSlices(body: Uint8Array): ReadableStream<BufferSource> {
   }, { highWaterMark: 0 });
 }
 
-/** Taken in up to a point, or the client would see its connection break and not the answer. */
-async function tooLarge(request: Request, most: number): Promise<Problem> {
-  let left = most;
-  for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
-    left -= chunk.length;
-    if (left < 0) break;
-  }
-  return new Problem("too_large", `A body has at most ${most} bytes.`);
+function tooLarge(most: number, when: string): Problem {
+  return new Problem("too_large", `A body has at most ${most} bytes${when}.`);
 }

@@ -82,10 +82,10 @@ export async function startApi({ env = {}, secrets = {} }: ApiOptions = {}): Pro
       SUPABASE_SERVICE_ROLE_KEY: keys.service_role_key,
       SUPABASE_DB_URL: db.url(),
       JWT_SECRET: keys.jwt_secret,
+      AUDIT_DRAIN_SECRET: keys.drain_secret,
       ...env,
     },
     secrets: {
-      "audit-ingest": { AUDIT_DRAIN_SECRET: keys.drain_secret },
       "audit-jobs": { AUDIT_JOBS_SECRET: keys.jobs_secret, AUDIT_LOG_KEY: keys.log_key, ...secrets },
     },
   });
