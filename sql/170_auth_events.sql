@@ -347,7 +347,8 @@ declare
   v_matched int[];
   v_n int;
   v_bit smallint;
-  v_free smallint[];
+  v_free smallint[]; -- what another has told of and this one has not
+  v_others smallint[]; -- what another has told of
 begin
   select array_agg(case
       when c.valid and c.time = 1 and not exists (select from audit.auth_sightings s where s.mark = c.mark) then 1 else 0
@@ -360,10 +361,11 @@ begin
       select from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state) where c.bit = v_bit and c.state = 1
     );
     v_free := array(select f from generate_series(1, 15) f where f & v_bit = 0);
+    v_others := array(select f from generate_series(1, 15) f where f & ~v_bit <> 0);
     -- Each takes the nearest that is free; where two want the same, the nearer has it and the other looks again.
     loop
       with wish as (
-        select c.n, r.row_id, r.distance
+        select c.n, r.row_id, r.distance, v_bit <> 1 and (c.event).action = 'user.updated' as is_vague
         from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
         cross join lateral (
           select f.row_id, abs(extract(epoch from f.happened_at - (c.event).happened_at)) as distance
@@ -375,7 +377,9 @@ begin
             union all
             select s.ctid, s.happened_at, s.session_id
             from audit.auth_sightings s
-            where s.place = c.place and s.seen = any (v_free) and (s.subject is null or c.subject is null)
+            where s.place = c.place and (s.subject is null or c.subject is null)
+              -- That an account was modified is said beside what was.
+              and s.seen = any (case when v_bit <> 1 and (c.event).action = 'user.updated' then v_others else v_free end)
               and s.happened_at between (c.event).happened_at - interval '10 seconds' and (c.event).happened_at + interval '10 seconds'
           ) f
           where f.session_id is null or (c.event).session_id is null or f.session_id = (c.event).session_id
@@ -385,12 +389,12 @@ begin
         where c.bit = v_bit and c.state = 1
       ),
       granted as (
-        select distinct on (w.row_id) w.row_id, w.n from wish w order by w.row_id, w.distance, w.n
+        select distinct on (w.row_id) w.row_id, w.n, w.is_vague from wish w order by w.row_id, w.distance, w.n
       ),
       taken as (
         update audit.auth_sightings s set seen = s.seen | v_bit
         from granted g
-        where s.ctid = g.row_id and s.seen & v_bit = 0
+        where s.ctid = g.row_id and (s.seen & v_bit = 0 or g.is_vague)
         returning g.n
       )
       select array_agg(t.n) into v_matched from taken t;

@@ -27,16 +27,16 @@ create or replace function audit.auth_change(old_row jsonb, new_row jsonb)
   stable
   set search_path = ''
 as $$
-  select jsonb_build_object(
+  select jsonb_strip_nulls(jsonb_build_object(
     'old', (select jsonb_object_agg(c.key, c.value) from jsonb_each(old_row) c where c.key = any (audit.auth_columns())),
     'new', (select jsonb_object_agg(c.key, c.value) from jsonb_each(new_row) c where c.key = any (audit.auth_columns())),
     'changed', (
       select jsonb_agg(n.key order by n.key)
       from jsonb_each(new_row) n
       where n.value is distinct from old_row -> n.key
-        and (old_row is not null) and n.key not in ('updated_at', 'last_sign_in_at')
+        and old_row is not null and n.key not in ('updated_at', 'last_sign_in_at')
     )
-  )
+  ))
 $$;
 
 comment on function audit.auth_change(jsonb, jsonb) is

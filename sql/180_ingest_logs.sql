@@ -108,10 +108,11 @@ begin
   with event as materialized (
     select e.ordinality::int - 1 as n, substring(sha256(convert_to(e.key, 'UTF8')) from 1 for 16) as digest, e.kind,
       e.happened_at, e.action, e.outcome, e.actor_type, e.user_id, e.email, e.ip_address, e.user_agent, e.session_id,
-      e.request_id, e.resource_type, e.resource_id, e.details
+      e.request_id, e.resource_type, e.resource_id, e.details, e.payload
     from rows from (jsonb_to_recordset(ingest_logs.events) as (
       key text, kind text, happened_at timestamptz, action text, outcome text, actor_type text, user_id uuid, email text,
-      ip_address text, user_agent text, session_id uuid, request_id text, resource_type text, resource_id text, details jsonb
+      ip_address text, user_agent text, session_id uuid, request_id text, resource_type text, resource_id text, details jsonb,
+      payload jsonb
     )) with ordinality e
   ),
   belonging as materialized (
@@ -158,8 +159,11 @@ begin
   select
     (
       select array_agg(
-        row('log', f.action, f.outcome, f.happened_at, f.user_id, f.email, f.ip_address, f.user_agent, f.session_id,
-          f.request_id, f.details)::audit.auth_event
+        case
+          when f.payload is null then row('log', f.action, f.outcome, f.happened_at, f.user_id, f.email, f.ip_address,
+            f.user_agent, f.session_id, f.request_id, f.details)::audit.auth_event
+          else audit.auth_audit_event(f.payload, f.happened_at, f.ip_address, f.user_agent, f.request_id, 'log')
+        end
         order by f.happened_at, f.n
       )
       from fresh f where f.kind = 'auth'

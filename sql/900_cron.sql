@@ -190,6 +190,10 @@ begin
     perform cron.schedule('audit-partitions', '17 2 * * *', 'select audit.ensure_partitions()');
     -- Does what the event triggers do, where the server does not let us make them.
     perform cron.schedule('audit-known-tables', '*/10 * * * *', 'select audit.track_known_tables()');
+    perform cron.schedule('audit-auth-tables', '3-59/10 * * * *', 'select audit.track_auth()');
+    -- What Auth could not wait for; the log lacks it for so long.
+    perform cron.schedule('audit-auth-events', '5 seconds', 'select audit.settle_waiting_auth()');
+    perform cron.schedule('audit-auth-sightings', '47 * * * *', 'select audit.forget_auth_sightings()');
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');

@@ -148,7 +148,7 @@ to authenticated;
 -- The application's own backend.
 grant select on
   audit.identities, audit.personal_values, audit.heads, audit.auditors, audit.settings, audit.tracked_tables,
-  audit.coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
+  audit.coverage, audit.auth_coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
   audit.readings, audit.verifications, audit.integrity,
   audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
@@ -288,7 +288,8 @@ from service_role;
 -- Auth calls its hooks as itself, and nothing else.
 revoke all on all functions in schema audit from supabase_auth_admin;
 grant usage on schema audit to supabase_auth_admin;
-
+grant execute on function audit.hook_password_verification_attempt(jsonb), audit.hook_mfa_verification_attempt(jsonb)
+to supabase_auth_admin;
 
 -- The owner's functions (generated triggers, audit.record) hand over to the writer's; its schedules call the purger's.
 grant execute on function

@@ -226,15 +226,20 @@ describe("an API that does not answer", () => {
     const { sql, start, end } = asked.at(-1)!;
     const url = `/?${new URLSearchParams({ iso_timestamp_start: start, iso_timestamp_end: end, sql })}`;
     asked.pop();
-    const [next] = failures.splice(0, 1);
+    const later = failures.splice(0);
     answer({ url, headers: {} } as IncomingMessage, response);
-    failures.unshift(next!);
+    failures = later;
   }
 
   test("is asked by one run at a time", async () => {
     lines = [authFailure({ at: ago(30) })].map(asCollected);
-    const runs = await Promise.all([collect(), collect(), collect()]);
-    expect(runs.map(({ pages }) => pages).sort()).toEqual([0, 0, 1]);
+    let waiting: ServerResponse | undefined;
+    failures = [(response) => waiting = response];
+    const first = collect();
+    while (waiting === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect((await Promise.all([collect(), collect()])).map(({ pages }) => pages)).toEqual([0, 0]);
+    answerNormally(waiting);
+    expect(await first).toMatchObject({ pages: 1, recorded: 1 });
   });
 });
 

@@ -20,7 +20,8 @@ select set_eq(
   array[
     'anchor_entries', 'log_ranges', 'sequenced', 'cosigned_checkpoints', -- of the archive, and of checkpoints
     'search_index', 'search_positions', 'readings', 'verifications', -- made again
-    'exports', 'export_parts' -- which end by themselves
+    'exports', 'export_parts', -- which end by themselves
+    'auth_sightings', 'waiting_auth_events' -- of a day, and of seconds
   ],
   'what is not in a backup'
 );

@@ -164,29 +164,22 @@ describe("Auth's lines", () => {
     [{ path: "/token", error_code: "unexpected_failure", status: 500, error: "500: Database error" }],
   ])("%j is no event", (fields) => expect(told(authFailure(fields))).toEqual([]));
 
-  test.each([
-    ["login", "user.login"],
-    ["logout", "user.logout"],
-    ["user_signedup", "user.signed_up"],
-    ["user_updated_password", "user.password_changed"],
-    ["user_recovery_requested", "user.password_reset_requested"],
-    ["user_deleted", "user.deleted"],
-  ])("%s is %s, once, though the request and the event are a line each", (action, expected) => {
-    const event = { action, user: USER, email: "ada@example.com", request_id: "r-1" };
-    const [alone] = told(authEvent(event));
-    const [within] = told(authEvent({ ...event, as: "auth_event" }));
-    expect(alone).toMatchObject({ action: expected, user_id: USER, email: "ada@example.com" });
-    expect(within!.key).toBe(alone!.key);
-  });
+  test.each(["login", "logout", "user_signedup", "user_recovery_requested", "a_later_version_s"])(
+    "of %s are told once, though the request and the event are a line each",
+    (action) => {
+      const event = { action, user: USER, email: "ada@example.com", request_id: "r-1" };
+      const [alone] = told(authEvent(event));
+      const [within] = told(authEvent({ ...event, as: "auth_event" }));
+      expect(alone).toMatchObject({
+        kind: "auth",
+        payload: { action, actor_id: USER, actor_username: "ada@example.com", traits: { provider: "email" } },
+      });
+      expect(within!.key).toBe(alone!.key);
+    },
+  );
 
-  test("by the project's own key are about whom they say", () => {
-    const [event] = told(authEvent({
-      action: "user_deleted",
-      user: "00000000-0000-0000-0000-000000000000",
-      email: "service_role",
-      traits: { user_id: USER, user_email: "ada@example.com" },
-    }));
-    expect(event).toMatchObject({ user_id: USER, email: "ada@example.com", details: { by: "service_role" } });
+  test("of the old half of a refresh are none", () => {
+    expect(told(authEvent({ action: "token_revoked", user: USER, email: "ada@example.com" }))).toEqual([]);
   });
 
   test("of one request's id at two times are two events", () => {

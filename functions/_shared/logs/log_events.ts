@@ -12,8 +12,10 @@ export type LogEvent = {
   key: string;
   kind: "auth" | "denied" | "accessed";
   happened_at: string;
-  action: string;
-  outcome: "success" | "failure" | "denied";
+  /** What Auth says of an event, in its own words; then it names action, person and details. */
+  payload?: Record<string, unknown>;
+  action?: string;
+  outcome?: "success" | "failure" | "denied";
   actor_type?: "user" | "service" | "database" | undefined;
   user_id?: string | undefined;
   email?: string | undefined;
@@ -23,7 +25,7 @@ export type LogEvent = {
   request_id?: string | undefined;
   resource_type?: string | undefined;
   resource_id?: string | undefined;
-  details: Record<string, unknown>;
+  details?: Record<string, unknown>;
 };
 
 type Told = Omit<LogEvent, "key" | "happened_at"> & { key: (string | undefined)[] };
@@ -31,14 +33,19 @@ type Told = Omit<LogEvent, "key" | "happened_at"> & { key: (string | undefined)[
 /** A logger that folded more repetitions than this is not believed further. */
 const MOST_TIMES = 1_000;
 
-const AUTH_ACTIONS: Record<string, string> = {
-  login: "user.login",
-  logout: "user.logout",
-  user_signedup: "user.signed_up",
-  user_deleted: "user.deleted",
-  user_updated_password: "user.password_changed",
-  user_recovery_requested: "user.password_reset_requested",
-};
+/** What is told of a user by Auth's own name of it; the database has ours (audit.auth_audit_action). */
+const TRAITS = [
+  "provider",
+  "provider_type",
+  "channel",
+  "factor_id",
+  "factor_type",
+  "factor_status",
+  "passkey_id",
+  "identity_id",
+  "user_id",
+  "user_email",
+];
 
 /** What Auth's error codes mean where somebody tried to sign in. */
 const FAILED_LOGINS = [
@@ -89,7 +96,7 @@ export function eventsOf(line: LogLine): LogEvent[] {
   const happened_at = formatTime(line.time);
   // Where the log has no name of its own for the request, the line's name and words tell it from others.
   const named = key.some((part) => part !== undefined) ? key : [line.id ?? line.message];
-  const whole = [event.action, ...named.map((part) => part ?? "")].join("\n");
+  const whole = [event.action ?? event.kind, ...named.map((part) => part ?? "")].join("\n");
   if (line.times === 1) return [{ ...event, key: whole, happened_at }];
   // Each counts, and the request of one is not the request of all.
   return Array.from({ length: Math.min(line.times, MOST_TIMES) }, (_, at) => ({
@@ -112,29 +119,27 @@ const TOLD_BY: Partial<Record<LogLine["source"], (line: LogLine) => Told | undef
 function toldByAuth(line: LogLine): Told | undefined {
   const { field } = line;
   for (const event of ["auth_audit_event", "auth_event"]) {
-    const done = field(`${event}.action`);
-    const action = done === undefined ? undefined : AUTH_ACTIONS[done];
+    const action = field(`${event}.action`);
     if (action === undefined) continue;
-    const actor = known(field(`${event}.actor_id`));
-    const user = actor ?? known(field(`${event}.traits.user_id`));
-    const name = actor === undefined ? undefined : field(`${event}.actor_username`);
+    // The old half of every refresh.
+    if (action === "token_revoked") return undefined;
     const request_id = field(`${event}.request_id`) ?? field("request_id");
+    const payload = without({
+      action,
+      actor_id: field(`${event}.actor_id`)?.toLowerCase(),
+      actor_username: field(`${event}.actor_username`),
+      traits: without(Object.fromEntries(TRAITS.map((name) => [name, field(`${event}.traits.${name}`)]))),
+    });
     return {
       // Auth writes it twice, with the request and by itself; the request's id is in both.
-      key: request_id === undefined ? [field(`${event}.audit_log_id`)] : [request_id, user],
+      key: request_id === undefined
+        ? [field(`${event}.audit_log_id`)]
+        : [request_id, action, field(`${event}.actor_id`), field(`${event}.traits.user_id`)],
       kind: "auth",
-      action,
-      outcome: "success",
-      user_id: user,
-      email: asEmail(name) ?? asEmail(field(`${event}.traits.user_email`)),
       ip_address: field(`${event}.ip_address`) ?? field("remote_addr"),
       user_agent: field(`${event}.user_agent`),
       request_id,
-      details: without({
-        provider: field(`${event}.traits.provider`),
-        audit_log_id: field(`${event}.audit_log_id`),
-        ...(actor === undefined ? { by: field(`${event}.actor_username`) } : {}),
-      }),
+      payload,
     };
   }
   const path = field("path");
