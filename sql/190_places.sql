@@ -1,4 +1,4 @@
--- Where an address is, by a public data set that scripts/places.ts loads: kept apart from the log and from the writers,
+-- Where an address is, by a public data set that `npm run places` loads: kept apart from the log and from the writers,
 -- and looked up when somebody asks. A place is what the registries say of a network, not where a person is.
 
 create table if not exists audit.places (
@@ -8,7 +8,7 @@ create table if not exists audit.places (
   city text
 );
 
-comment on table audit.places is 'Countries, and cities where the data set has them; no licence stands here until one is loaded.';
+comment on table audit.places is 'Countries, and cities where the data set has them; whose data it is and under which licence, says audit.place_data.';
 comment on column audit.places.id is 'Numbers the place within this load.';
 comment on column audit.places.country is 'ISO 3166-1 alpha-2.';
 comment on column audit.places.region is 'State or region, where the data set has it.';
@@ -19,9 +19,20 @@ create table if not exists audit.place_ranges (
   place int
 );
 
-comment on table audit.place_ranges is 'Where ranges of addresses are: each goes up to the next; no licence stands here until one is loaded.';
+comment on table audit.place_ranges is 'Where ranges of addresses are: each goes up to the next, and one begins at ::; whose data it is and under which licence, says audit.place_data.';
 comment on column audit.place_ranges.first_address is 'Where the range begins.';
 comment on column audit.place_ranges.place is 'In audit.places; null where the data set says nothing.';
+
+create table if not exists audit.place_data (
+  only_row boolean constraint place_data_pkey primary key default true constraint there_is_one check (only_row),
+  attribution text not null,
+  loaded_at timestamptz not null default clock_timestamp()
+);
+
+comment on table audit.place_data is 'Which data set is loaded; nothing where none is.';
+comment on column audit.place_data.only_row is 'There is one row.';
+comment on column audit.place_data.attribution is 'Whose data it is and under which licence; to be shown where places are.';
+comment on column audit.place_data.loaded_at is 'When it was loaded.';
 
 create or replace function audit.place_of(ip_address text, out country text, out region text, out city text)
   language plpgsql
@@ -40,7 +51,7 @@ begin
   end;
   select r.place into v_place
   from audit.place_ranges r
-  where r.first_address <= v_address and family(r.first_address) = family(v_address)
+  where r.first_address <= v_address
   order by r.first_address desc
   limit 1;
   select p.country, p.region, p.city into place_of.country, place_of.region, place_of.city
@@ -51,4 +62,5 @@ $$;
 
 comment on function audit.place_of(text) is
   'Country (ISO 3166-1 alpha-2), region and city of an address, as far as the loaded data set says:
-select e.action, p.country from audit_events e, lateral audit.place_of(e.ip_address) p';
+select e.action, p.country from audit_events e, lateral audit.place_of(e.ip_address) p
+Whoever shows it shows audit.place_data.attribution.';

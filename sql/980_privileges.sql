@@ -7,7 +7,7 @@ revoke all on all functions in schema audit from public, anon, authenticated, se
 grant usage on schema audit to authenticated, service_role;
 
 -- Signed-in users: row level security decides what they see; the functions decide who is an admin.
-grant select on audit.identities, audit.personal_values, audit.retention, audit.places, audit.place_ranges to authenticated;
+grant select on audit.identities, audit.personal_values, audit.retention, audit.places, audit.place_ranges, audit.place_data to authenticated;
 grant execute on function
   audit.caller(),
   audit.admin_organizations(),
@@ -153,7 +153,7 @@ grant select on
   audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
   audit.backups, audit.restores,
-  audit.log_collection_status, audit.places, audit.place_ranges
+  audit.log_collection_status, audit.places, audit.place_ranges, audit.place_data
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
