@@ -64,7 +64,7 @@ begin
   elsif v_organization is null or v_organization <> all (v_organizations) then
     perform audit.fail('AUDEN', 'You do not belong to this organisation.', null, 'Events are reported to one''s own organisation.');
   end if;
-  if not audit.setting('client_actions', v_organization) @> to_jsonb(action) or audit.is_reserved(action) then
+  if action is null or not audit.setting('client_actions', v_organization) @> to_jsonb(action) or audit.is_reserved(action) then
     perform audit.fail('AUDEN', format('Clients do not report %L.', left(action, 100)), null,
       'The setting client_actions lists what they may: '
         || array_to_string(array(select jsonb_array_elements_text(audit.setting('client_actions', v_organization))), ', ') || '.');

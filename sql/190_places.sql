@@ -34,6 +34,19 @@ comment on column audit.place_data.only_row is 'There is one row.';
 comment on column audit.place_data.attribution is 'Whose data it is and under which licence; to be shown where places are.';
 comment on column audit.place_data.loaded_at is 'When it was loaded.';
 
+-- Public data: whoever may ask may read it all.
+do $$
+declare
+  v_table text;
+begin
+  foreach v_table in array array['places', 'place_ranges', 'place_data'] loop
+    execute format('alter table audit.%I enable row level security', v_table);
+    execute format('drop policy if exists "signed-in people read places" on audit.%I', v_table);
+    execute format('create policy "signed-in people read places" on audit.%I for select to authenticated using (true)', v_table);
+  end loop;
+end
+$$;
+
 create or replace function audit.place_of(ip_address text, out country text, out region text, out city text)
   language plpgsql
   stable
