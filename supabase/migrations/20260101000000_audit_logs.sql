@@ -94,6 +94,7 @@ create or replace view audit.error_codes as
     ('AUFRK', 409, 'log_forked', 'A log would get two roots for one size.'),
     ('AULSE', 409, 'lease_lost', 'Another run took over the work.'),
     ('AURST', 409, 'not_restorable', 'A log is restored into an empty database, by one transaction.'),
+    ('AURAT', 429, 'too_many_requests', 'The caller does this more often than is allowed.'),
     ('AUROW', 409, 'rows_unpaired', 'An update''s old and new rows could not be paired.')
   ) as registry (code, http_status, name, meaning);
 
@@ -126,6 +127,13 @@ create table if not exists audit.settings (
       when 'seal_after' then jsonb_typeof(value) = 'number' and value::numeric between 1 and 3600
       when 'shorten_retention_after' then value::text ~ '^\d+$' and value::numeric between 1 and 90
       when 'backup_days' then value::text ~ '^\d+$' and value::numeric between 0 and 90
+      when 'login_lockout' then value = 'false' or coalesce(
+        jsonb_typeof(value) = 'object' and value - '{failures,seconds}'::text[] = '{}' and value ->> 'failures' ~ '^[1-9]\d{0,2}$'
+          and value ->> 'seconds' ~ '^[1-9]\d{0,4}$', false
+      )
+      when 'api_access' then value in ('"off"', '"all"') or jsonb_typeof(value) = 'number' and value::numeric > 0 and value::numeric < 1
+      when 'client_actions' then jsonb_typeof(value) = 'array'
+      when 'collect_logs_every' then value::text ~ '^\d+$' and (value::numeric = 0 or value::numeric between 30 and 3600)
       else false
     end
   )
@@ -133,7 +141,7 @@ create table if not exists audit.settings (
 
 comment on table audit.settings is 'What a project or an organisation has chosen; written by audit.configure().';
 comment on column audit.settings.organization_id is 'Whose choice; the nil UUID is the project''s default.';
-comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days) or backup_days (days).';
+comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions) or collect_logs_every (seconds; 0: never).';
 comment on column audit.settings.value is 'The chosen value.';
 comment on column audit.settings.changed_at is 'When it was last chosen; the log has every change.';
 
@@ -143,7 +151,11 @@ values
   (audit.system_organization(), 'query_text', 'false'),
   (audit.system_organization(), 'seal_after', '60'),
   (audit.system_organization(), 'shorten_retention_after', '7'),
-  (audit.system_organization(), 'backup_days', '35')
+  (audit.system_organization(), 'backup_days', '35'),
+  (audit.system_organization(), 'login_lockout', 'false'),
+  (audit.system_organization(), 'api_access', '"off"'),
+  (audit.system_organization(), 'client_actions', '["settings.viewed", "record.viewed", "report.generated", "data.exported"]'),
+  (audit.system_organization(), 'collect_logs_every', '0')
 on conflict do nothing;
 
 create or replace function audit.setting(name text, organization_id uuid default audit.system_organization())
@@ -181,7 +193,7 @@ begin
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
   exception when check_violation or not_null_violation then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days) and backup_days (0 to 90 days; 0: no backups).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions) and collect_logs_every (30 to 3600 seconds; 0: never).');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.
@@ -2086,6 +2098,2380 @@ exception when insufficient_privilege then
 end
 $$;
 
+-- sql/170_auth_events.sql
+
+-- Events of Auth and of the platform's logs: from many tellers, one entry each.
+--
+-- The same login shows in auth.sessions (a trigger), in auth.audit_log_entries (another), in a hook and in the log that a
+-- drain or the collector brings, at once or ten minutes later, in any order. Each teller calls audit.record_auth().
+--
+-- What is one real event? Each teller tells of it once. So a sighting is a duplicate when its own teller has told of it
+-- before (its mark), or when another teller has, for the same person and kind of action, within ten seconds, and nobody
+-- of this kind has told of that one yet. Two failed logins a second apart, each told by hook and log, are two entries.
+--
+-- That decision is only right when nobody decides beside it. So it is made under an advisory lock, and never waited for
+-- by Auth: whoever does not get it at once, or sees the past only (REPEATABLE READ, SERIALIZABLE), leaves the event in
+-- audit.waiting_auth_events, from where a schedule takes it within seconds. No constraint can fail, no isolation level
+-- hides a sighting, and what is rolled back was never told.
+
+do $$
+begin
+  if to_regtype('audit.auth_event') is null then
+    create type audit.auth_event as (
+      source text,
+      action text,
+      outcome text,
+      happened_at timestamptz,
+      user_id uuid,
+      email text,
+      ip_address text,
+      user_agent text,
+      session_id uuid,
+      request_id text,
+      details jsonb
+    );
+  end if;
+  if to_regtype('audit.auth_case') is null then
+    create type audit.auth_case as (
+      n int,
+      event audit.auth_event,
+      valid boolean,
+      mark uuid,
+      subject uuid,
+      place uuid,
+      bit smallint
+    );
+  end if;
+end
+$$;
+
+comment on type audit.auth_event is
+  'An event as one teller saw it. source: trigger, hook, audit_table or log. user_id and email: whom it concerns, and who
+did it unless details say {"actor": {"type": "service", "id": null}}. details.resource: {"type", "id"} of what it was done to, else
+the user. details.personal: {"email": {"old", "new"}}, which enters as commitments only.';
+comment on type audit.auth_case is 'An event on its way through audit.settle_auth(): what it is recognised by, and by which teller.';
+
+create table if not exists audit.auth_sightings (
+  mark uuid not null,
+  subject uuid,
+  place uuid,
+  session_id uuid,
+  happened_at timestamptz not null,
+  seen smallint
+);
+
+comment on table audit.auth_sightings is 'Which events were told, for a day: by these a second telling is recognised. Written by audit.settle_auth().';
+comment on column audit.auth_sightings.mark is 'Digest of what one teller calls the event; told again, it has the same.';
+comment on column audit.auth_sightings.subject is 'Digest of kind of action and person; null where no person is known.';
+comment on column audit.auth_sightings.place is 'Digest of kind of action and IP address, by which an event without a person is recognised.';
+comment on column audit.auth_sightings.session_id is 'The session, where it is known; two of them are never the same event.';
+comment on column audit.auth_sightings.happened_at is 'When it happened, in the words of its first teller.';
+comment on column audit.auth_sightings.seen is 'Which tellers have told of it, a bit each; null for all tellings but the first.';
+
+-- Not unique: a constraint would raise serialization failures, or make Auth wait.
+create index if not exists auth_sightings_mark_idx on audit.auth_sightings (mark);
+create index if not exists auth_sightings_subject_idx on audit.auth_sightings (subject, seen, happened_at);
+create index if not exists auth_sightings_place_idx on audit.auth_sightings (place, seen, happened_at);
+
+create table if not exists audit.waiting_auth_events (
+  id bigint generated always as identity primary key,
+  received_at timestamptz not null default clock_timestamp(),
+  event audit.auth_event not null
+);
+
+comment on table audit.waiting_auth_events is
+  'Events that could not be settled at once; audit.settle_waiting_auth() makes entries of them within seconds.';
+comment on column audit.waiting_auth_events.id is 'Order of arrival.';
+comment on column audit.waiting_auth_events.received_at is 'When it was told.';
+comment on column audit.waiting_auth_events.event is 'The event.';
+
+revoke all on audit.auth_sightings, audit.waiting_auth_events from public, anon, authenticated, service_role;
+
+-- Tellers are told apart by a bit each.
+create or replace function audit.auth_bit(source text)
+  returns smallint
+  language sql
+  immutable
+  parallel safe
+  return case source when 'trigger' then 1 when 'hook' then 2 when 'audit_table' then 4 when 'log' then 8 end::smallint;
+
+comment on function audit.auth_bit(text) is 'The bit of a teller in audit.auth_sightings.seen; null for a word that names none.';
+
+create or replace function audit.auth_kind(action text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  -- Tellers know one event by different names.
+  return case
+    when action in ('user.logout', 'user.session_revoked', 'user.session_expired') then 'session ended'
+    when action in ('user.mfa_disabled', 'user.mfa_enrollment_removed') then 'factor removed'
+    else action
+  end;
+
+comment on function audit.auth_kind(text) is 'The kind of an action: the same for names that different tellers have for one event.';
+
+create or replace function audit.is_account_change(action text)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  return action in (
+    'user.updated', 'user.password_changed', 'user.email_changed', 'user.phone_changed', 'user.banned', 'user.unbanned',
+    'permission.granted', 'permission.revoked'
+  );
+
+comment on function audit.is_account_change(text) is
+  'Whether Auth''s own record may call the action no more than "user_modified", which says that something changed.';
+
+create or replace function audit.digest_id(value text)
+  returns uuid
+  language sql
+  stable
+  parallel safe
+  return encode(substring(sha256(convert_to(value, 'UTF8')) from 1 for 16), 'hex')::uuid;
+
+comment on function audit.digest_id(text) is 'The first 16 bytes of the text''s SHA-256 as a UUID: a name that fits an index.';
+
+create or replace function audit.auth_accounts(
+  inout user_ids uuid[],
+  inout emails text[],
+  out created_at timestamptz[]
+)
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  -- Dynamic: Auth's table belongs to Auth, and older versions have no SSO.
+  execute format(
+    $q$
+      select array_agg(coalesce(e.user_id, b.id) order by e.n),
+        array_agg(coalesce(nullif(a.email, ''), nullif(b.email, ''), e.email)::text order by e.n),
+        array_agg(coalesce(a.created_at, b.created_at) order by e.n)
+      from unnest($1, $2) with ordinality e (user_id, email, n)
+      left join auth.users a on a.id = e.user_id
+      left join auth.users b on e.user_id is null and b.email = e.email %s
+    $q$,
+    case when exists (
+      select from pg_catalog.pg_attribute c
+      where c.attrelid = to_regclass('auth.users') and c.attname = 'is_sso_user' and not c.attisdropped
+    ) then 'and b.is_sso_user = false' end
+  )
+  into user_ids, emails, created_at
+  using user_ids, emails;
+exception when others then
+  null; -- without Auth's table an event is still whoever it says
+end
+$$;
+
+comment on function audit.auth_accounts(uuid[], text[]) is
+  'Whose each event is: the account that has the id or, where only an e-mail address is known, that address.';
+
+create or replace function audit.auth_cases(events audit.auth_event[])
+  returns audit.auth_case[]
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_accounts record;
+begin
+  v_accounts := audit.auth_accounts(
+    array(select e.user_id from unnest(auth_cases.events) e),
+    array(select left(nullif(lower(btrim(e.email)), ''), 320) from unnest(auth_cases.events) e)
+  );
+  return (
+    with told as (
+      select e.n::int as n, e.source, coalesce(e.outcome, 'success') as outcome, coalesce(e.happened_at, clock_timestamp()) as happened_at,
+        e.action, e.account as user_id, e.account_email as email, e.account_created_at,
+        audit.normalized_ip(e.ip_address) as ip_address, audit.masked_text(left(nullif(e.user_agent, ''), 500)) as user_agent,
+        e.session_id, audit.masked_text(left(nullif(e.request_id, ''), 200)) as request_id, coalesce(e.details, '{}') as details
+      -- Side by side, not joined: a join of arrays whose length nobody estimates is quadratic.
+      from unnest(auth_cases.events, v_accounts.user_ids, v_accounts.emails, v_accounts.created_at) with ordinality e (
+        source, action, outcome, happened_at, user_id, email, ip_address, user_agent, session_id, request_id, details,
+        account, account_email, account_created_at, n
+      )
+    ),
+    known as (
+      select t.n, t.source, t.outcome, t.happened_at, t.user_id, t.email, t.ip_address, t.user_agent, t.session_id, t.request_id,
+        t.details,
+        -- Where addresses are confirmed, Auth calls it a sign-up when the account, which is older, is confirmed.
+        case
+          when t.action = 'user.signed_up' and t.source <> 'trigger' and t.account_created_at < t.happened_at - interval '10 seconds'
+            then 'user.confirmed'
+          else t.action
+        end as action
+      from told t
+    ),
+    named as (
+      select k.*,
+        case
+          when k.action = 'user.updated' then null
+          when k.user_id is not null then audit.auth_kind(k.action) || ' user ' || k.user_id
+          when k.email is not null then audit.auth_kind(k.action) || ' email ' || k.email
+        end as subject,
+        case
+          when audit.is_account_change(k.action) then 'account ' || k.user_id
+          when k.ip_address is not null then audit.auth_kind(k.action) || ' ip ' || k.ip_address
+        end as place,
+        case
+          when k.source = 'log' and k.request_id is not null then concat_ws(' ', k.request_id, floor(extract(epoch from k.happened_at)))
+          else concat_ws(' ', k.user_id, k.email, k.ip_address, k.session_id, k.outcome, extract(epoch from k.happened_at), k.details)
+        end as name
+      from known k
+    )
+    select array_agg(
+      row(
+        c.n,
+        row(
+          c.source, c.action, c.outcome, c.happened_at, c.user_id, c.email, c.ip_address, c.user_agent, c.session_id,
+          c.request_id, c.details
+        )::audit.auth_event,
+        coalesce(
+          audit.auth_bit(c.source) is not null
+            and c.action ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' and length(c.action) <= 100
+            and c.outcome in ('success', 'failure', 'denied')
+            and jsonb_typeof(c.details) = 'object'
+            -- Beyond a day nobody remembers whether it was told before.
+            and c.happened_at between clock_timestamp() - interval '1 day' and clock_timestamp() + interval '10 minutes',
+          false
+        ),
+        audit.digest_id(concat_ws(' ', c.source, c.action, c.name)),
+        audit.digest_id(c.subject),
+        audit.digest_id(c.place),
+        audit.auth_bit(c.source)
+      )::audit.auth_case
+      order by c.n
+    )
+    from named c
+  );
+end
+$$;
+
+comment on function audit.auth_cases(audit.auth_event[]) is
+  'The events in their usual form, with whose they are, whether they can be taken, and what they are recognised by.';
+
+create or replace function audit.auth_details(organization_id uuid, event audit.auth_event)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_details jsonb := event.details - '{actor,resource,personal}'::text[] || jsonb_strip_nulls(jsonb_build_object(
+    'source', event.source,
+    'session_id', event.session_id,
+    'happened_at', case
+      when abs(extract(epoch from clock_timestamp() - event.happened_at)) > 5
+        then to_char(event.happened_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    end
+  ));
+begin
+  if jsonb_typeof(event.details -> 'personal') = 'object' then
+    v_details := v_details || jsonb_build_object('changes', coalesce(v_details -> 'changes', '{}') || (
+      select jsonb_object_agg(p.column_name, (
+        select jsonb_object_agg(s.side, audit.commit_personal(
+          auth_details.organization_id, event.user_id, 'user', event.user_id::text, p.column_name, s.value
+        ))
+        from jsonb_each_text(p.sides) s (side, value)
+      ))
+      from jsonb_each(event.details -> 'personal') p (column_name, sides)
+    ));
+  end if;
+  return v_details;
+end
+$$;
+
+comment on function audit.auth_details(uuid, audit.auth_event) is
+  'The details of an event''s entry: who told, which session, when it happened where that is more than five seconds ago.';
+
+create or replace function audit.append_auth(events audit.auth_event[])
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_done bigint; -- a query with CTEs cannot be performed
+begin
+  with membership as materialized (
+    select distinct u.user_id, m.organization_id
+    from (select distinct e.user_id from unnest(append_auth.events) e where e.user_id is not null) u
+    cross join lateral audit.memberships(u.user_id) m
+    where m.organization_id is not null
+  ),
+  placed as (
+    select coalesce(m.organization_id, audit.system_organization()) as organization_id, e.n,
+      row(
+        e.source, e.action, e.outcome, e.happened_at, e.user_id, e.email, e.ip_address, e.user_agent, e.session_id, e.request_id,
+        e.details
+      )::audit.auth_event as event,
+      coalesce(e.details #>> '{actor,type}', 'user') as actor_type,
+      case
+        when e.details #>> '{actor,type}' is null then e.user_id
+        else audit.as_uuid(e.details #>> '{actor,id}')
+      end as actor
+    from unnest(append_auth.events) with ordinality
+      e (source, action, outcome, happened_at, user_id, email, ip_address, user_agent, session_id, request_id, details, n)
+    left join membership m on m.user_id = e.user_id
+  ),
+  drafted as (
+    select
+      array_agg(row(
+        p.organization_id, (p.event).action, (p.event).outcome,
+        coalesce(left((p.event).details #>> '{resource,type}', 200), case when (p.event).user_id is not null then 'user' end),
+        coalesce((p.event).details #>> '{resource,id}', (p.event).user_id::text),
+        null, null, null, audit.auth_details(p.organization_id, p.event), audit.may_hold_secret((p.event).details::text)
+      )::audit.draft order by p.n, p.organization_id) as drafts,
+      array_agg(row(
+        p.actor,
+        case when p.actor_type in ('user', 'api_key', 'service', 'database', 'system') then p.actor_type else 'user' end,
+        case when p.actor is not distinct from (p.event).user_id then (p.event).email end,
+        (p.event).ip_address, (p.event).user_agent, (p.event).request_id, null, null
+      )::audit.statement_context order by p.n, p.organization_id) as contexts
+    from placed p
+  )
+  select count(audit.append_all(d.drafts, d.contexts)) into v_done from drafted d where d.drafts is not null;
+end
+$$;
+
+comment on function audit.append_auth(audit.auth_event[]) is
+  'Writes an entry for each event in each organisation of its user, in the system organisation where there is none.';
+
+-- Only under the locks of audit.may_settle_auth(): whoever decides must be alone with these people.
+create or replace function audit.settle_auth(events audit.auth_event[])
+  returns table (n int, verdict text)
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_cases audit.auth_case[] := audit.auth_cases(settle_auth.events);
+  v_states int[]; -- of each: 0 not taken, 1 told first by its teller, 2 known from another, 3 an entry
+  v_matched int[];
+  v_n int;
+  v_bit smallint;
+  v_free smallint[]; -- what another has told of and this one has not
+  v_others smallint[]; -- what another has told of
+begin
+  select array_agg(case
+      when c.valid and c.time = 1 and not exists (select from audit.auth_sightings s where s.mark = c.mark) then 1 else 0
+    end order by c.n)
+  into v_states
+  from (select c.n, c.valid, c.mark, row_number() over (partition by c.mark, c.valid order by c.n) as time from unnest(v_cases) c) c;
+
+  foreach v_bit in array array[1, 2, 4, 8]::smallint[] loop
+    continue when not exists (
+      select from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state) where c.bit = v_bit and c.state = 1
+    );
+    v_free := array(select f from generate_series(1, 15) f where f & v_bit = 0);
+    v_others := array(select f from generate_series(1, 15) f where f & ~v_bit <> 0);
+    -- Each takes the nearest that is free; where two want the same, the nearer has it and the other looks again.
+    loop
+      with wish as (
+        select c.n, r.row_id, r.distance, v_bit <> 1 and (c.event).action = 'user.updated' as is_vague
+        from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
+        cross join lateral (
+          select f.row_id, abs(extract(epoch from f.happened_at - (c.event).happened_at)) as distance
+          from (
+            select s.ctid as row_id, s.happened_at, s.session_id
+            from audit.auth_sightings s
+            where s.subject = c.subject and s.seen = any (v_free)
+              and s.happened_at between (c.event).happened_at - interval '10 seconds' and (c.event).happened_at + interval '10 seconds'
+            union all
+            select s.ctid, s.happened_at, s.session_id
+            from audit.auth_sightings s
+            where s.place = c.place and (s.subject is null or c.subject is null)
+              -- That an account was modified is said beside what was.
+              and s.seen = any (case when v_bit <> 1 and (c.event).action = 'user.updated' then v_others else v_free end)
+              and s.happened_at between (c.event).happened_at - interval '10 seconds' and (c.event).happened_at + interval '10 seconds'
+          ) f
+          where f.session_id is null or (c.event).session_id is null or f.session_id = (c.event).session_id
+          order by 2
+          limit 1
+        ) r
+        where c.bit = v_bit and c.state = 1
+      ),
+      granted as (
+        select distinct on (w.row_id) w.row_id, w.n, w.is_vague from wish w order by w.row_id, w.distance, w.n
+      ),
+      taken as (
+        update audit.auth_sightings s set seen = s.seen | v_bit
+        from granted g
+        where s.ctid = g.row_id and (s.seen & v_bit = 0 or g.is_vague)
+        returning g.n
+      )
+      select array_agg(t.n) into v_matched from taken t;
+      exit when v_matched is null;
+      foreach v_n in array v_matched loop
+        v_states[v_n] := 2;
+      end loop;
+    end loop;
+
+    with told as (
+      select c.mark, c.state, c.subject, c.place, c.event
+      from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
+      where c.bit = v_bit and c.state > 0
+    )
+    insert into audit.auth_sightings (mark, subject, place, session_id, happened_at, seen)
+    select t.mark, t.subject, t.place, (t.event).session_id, (t.event).happened_at, v_bit from told t where t.state = 1
+    union all
+    select t.mark, null, null, null, (t.event).happened_at, null from told t where t.state = 2;
+
+    v_states := array(
+      select case when c.bit = v_bit and c.state = 1 then 3 else c.state end
+      from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
+      order by c.n
+    );
+  end loop;
+
+  perform audit.append_auth(array(
+    select c.event from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state) where c.state = 3 order by c.n
+  ));
+
+  return query
+    select c.n, case when not c.valid then 'refused' when c.state = 3 then 'recorded' else 'duplicate' end
+    from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
+    order by c.n;
+end
+$$;
+
+comment on function audit.settle_auth(audit.auth_event[]) is
+  'Decides which events are new and writes them; the caller holds the locks of audit.may_settle_auth().';
+
+create or replace function audit.may_settle_auth(events audit.auth_event[])
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_user uuid;
+begin
+  -- A snapshot from before would not show what others have told since.
+  if current_setting('transaction_isolation') <> 'read committed' then
+    return false;
+  end if;
+  -- Who brings a log decides alone and can wait for it: until the Auth transactions that are deciding have ended.
+  if not exists (select from unnest(may_settle_auth.events) e where e.source in ('trigger', 'hook', 'audit_table'))
+    or exists (select from unnest(may_settle_auth.events) e where e.source = 'log')
+  then
+    perform pg_advisory_xact_lock(1096110405, 0);
+    return true;
+  end if;
+  -- Auth decides beside others, alone with the people it is about, and never waits. (A lock is shared memory, so not
+  -- for thousands.)
+  if (select count(distinct e.user_id) > 16 or bool_or(e.user_id is null) from unnest(may_settle_auth.events) e)
+    or not pg_try_advisory_xact_lock_shared(1096110405, 0)
+  then
+    return false;
+  end if;
+  for v_user in select distinct e.user_id from unnest(may_settle_auth.events) e loop
+    if not pg_try_advisory_xact_lock(1096110406, hashtext(v_user::text)) then
+      return false;
+    end if;
+  end loop;
+  return true;
+end
+$$;
+
+comment on function audit.may_settle_auth(audit.auth_event[]) is
+  'Takes the locks under which these events can be decided on; false where that cannot be now.';
+
+create or replace function audit.record_auth(events audit.auth_event[])
+  returns table (n int, verdict text)
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if coalesce(cardinality(record_auth.events), 0) = 0 then
+    return;
+  end if;
+  if audit.may_settle_auth(record_auth.events) then
+    return query select s.n, s.verdict from audit.settle_auth(record_auth.events) s;
+  else
+    return query
+      with waiting as (
+        insert into audit.waiting_auth_events (event) select e::audit.auth_event from unnest(record_auth.events) e returning 1
+      )
+      select g, 'waiting' from generate_series(1, (select count(*)::int from waiting)) g;
+  end if;
+end
+$$;
+
+comment on function audit.record_auth(audit.auth_event[]) is
+  'Takes events as one or several tellers saw them and answers each by its position: recorded, duplicate, refused (no such
+source, action or outcome; older than a day), or waiting (decided within seconds; never for events of a log at READ COMMITTED).';
+
+create or replace function audit.settle_waiting_auth(most int default 5000)
+  returns int
+  language plpgsql
+  set search_path = ''
+  set lock_timeout = '5s'
+as $$
+declare
+  v_ids bigint[];
+  v_id bigint;
+  v_settled int := 0;
+  v_failed int := 0;
+begin
+  if not exists (select from audit.waiting_auth_events) then
+    return 0;
+  end if;
+  begin
+    perform pg_advisory_xact_lock(1096110405, 0);
+  exception when lock_not_available then
+    return 0; -- a transaction of Auth stands still; the next run tries again
+  end;
+  v_ids := array(select w.id from audit.waiting_auth_events w order by w.id limit settle_waiting_auth.most);
+  begin
+    perform audit.settle_waiting_auth_events(v_ids);
+    return cardinality(v_ids);
+  exception when others then
+    null; -- one of them, or what they all need
+  end;
+  foreach v_id in array v_ids loop
+    begin
+      perform audit.settle_waiting_auth_events(array[v_id]);
+      v_settled := v_settled + 1;
+    exception when others then
+      v_failed := v_failed + 1;
+      perform audit.note_finding(audit.system_organization(), 'auth_event_waiting', v_id::text, jsonb_build_object('sqlstate', sqlstate));
+      exit when v_failed = 10 and v_settled = 0;
+    end;
+  end loop;
+  return v_settled;
+end
+$$;
+
+comment on function audit.settle_waiting_auth(int) is
+  'Makes entries of the events that wait, the oldest first; for the schedule. What fails stays, and is a finding.';
+
+create or replace function audit.settle_waiting_auth_events(ids bigint[])
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_events audit.auth_event[];
+  v_refused int;
+begin
+  with taken as (
+    delete from audit.waiting_auth_events w where w.id = any (settle_waiting_auth_events.ids) returning w.id, w.event
+  )
+  select array_agg(t.event order by t.id) into v_events from taken t;
+  select count(*) into v_refused from audit.settle_auth(v_events) s where s.verdict = 'refused';
+  if v_refused > 0 then
+    perform audit.note_finding(audit.system_organization(), 'auth_events_lost', 'waiting_auth_events', jsonb_build_object('events', v_refused));
+  end if;
+end
+$$;
+
+comment on function audit.settle_waiting_auth_events(bigint[]) is
+  'Settles the events that wait under these ids; those that waited beyond a day are lost, which is a finding.';
+
+create or replace function audit.forget_auth_sightings()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_forgotten bigint;
+begin
+  delete from audit.auth_sightings s where s.happened_at < clock_timestamp() - interval '25 hours';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+comment on function audit.forget_auth_sightings() is
+  'Lets go of what is older than any event that audit.record_auth() takes; for the schedule. Answers how many.';
+
+-- sql/172_auth_capture.sql
+
+-- What Auth does, from its own tables: sign-ups, logins and logouts, passwords, factors, bans, roles.
+--
+-- Capture here must never keep anybody from signing in. So the trigger function declares nothing and calls nothing
+-- outside its one block; whatever fails in there, down to a cancelled statement, becomes a finding, and the event waits to
+-- be settled later if it got that far. Locks are waited for a tenth of a second. (Every other table is the other way
+-- round: no change without its entry.)
+--
+-- `postgres` may make triggers on Auth's tables, nothing more: they cannot be "enable always", and are never dropped.
+-- Rows are read as jsonb through a list of columns, because Auth's versions differ in them, and no column that a later
+-- version adds can bring a secret in.
+
+create or replace function audit.auth_columns()
+  returns text[]
+  language sql
+  immutable
+  parallel safe
+  return '{id,user_id,email,phone,role,is_super_admin,raw_app_meta_data,created_at,invited_at,email_confirmed_at,phone_confirmed_at,recovery_sent_at,
+reauthentication_sent_at,email_change_sent_at,banned_until,deleted_at,is_sso_user,is_anonymous,refreshed_at,not_after,aal,ip,user_agent,tag,oauth_client_id,
+factor_id,factor_type,status,ip_address,verified_at,provider,payload}'::text[];
+
+comment on function audit.auth_columns() is
+  'The columns of Auth''s tables whose values are read. Of all others it is only seen whether they changed.';
+
+create or replace function audit.auth_change(old_row jsonb, new_row jsonb)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'old', (select jsonb_object_agg(c.key, c.value) from jsonb_each(old_row) c where c.key = any (audit.auth_columns())),
+    'new', (select jsonb_object_agg(c.key, c.value) from jsonb_each(new_row) c where c.key = any (audit.auth_columns())),
+    'changed', (
+      select jsonb_agg(n.key order by n.key)
+      from jsonb_each(new_row) n
+      where n.value is distinct from old_row -> n.key
+        and old_row is not null and n.key not in ('updated_at', 'last_sign_in_at')
+    )
+  ))
+$$;
+
+comment on function audit.auth_change(jsonb, jsonb) is
+  'What may be known of a changed row of Auth: {"old", "new"} without secrets, and "changed", the names of columns.';
+
+create or replace function audit.auth_permissions(account jsonb)
+  returns text[]
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  select coalesce(array_agg(p.permission order by p.permission), '{}')
+  from (
+    select m.key || case jsonb_typeof(m.value) when 'boolean' then '' else ':' || left(v.value, 200) end as permission
+    from jsonb_each(case when jsonb_typeof(account -> 'raw_app_meta_data') = 'object' then account -> 'raw_app_meta_data' else '{}' end) m
+    cross join lateral jsonb_array_elements_text(case when jsonb_typeof(m.value) = 'array' then m.value else jsonb_build_array(m.value) end) v
+    where m.key ~* '(^|_)(roles?|permissions?|scopes?|groups?|admin)$' and v.value is not null and m.value <> 'false'
+    union
+    select 'database_role:' || (account ->> 'role') where account ->> 'role' not in ('authenticated', '')
+    union
+    select 'super_admin' where account ->> 'is_super_admin' = 'true'
+  ) p
+$$;
+
+comment on function audit.auth_permissions(jsonb) is
+  'What an account may do by itself: the roles, permissions, scopes and groups in its app metadata, its database role.';
+
+-- Asked while Auth's transaction runs: what cannot be read there is not known.
+create or replace function audit.auth_lookup(query text, id uuid)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_found jsonb;
+begin
+  execute auth_lookup.query into v_found using auth_lookup.id;
+  return v_found;
+exception when others then
+  return null;
+end
+$$;
+
+comment on function audit.auth_lookup(text, uuid) is
+  'The answer to a query on Auth''s tables about an id ($1); null where the table is another than expected.';
+
+create or replace function audit.has_account(user_id uuid)
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select coalesce(audit.auth_lookup('select to_jsonb(count(*)) from auth.users where id = $1', has_account.user_id) <> '0', true)
+$$;
+
+comment on function audit.has_account(uuid) is
+  'Whether the account is still there; what goes with it in one cascade is no event of its own.';
+
+create or replace function audit.auth_told(
+  action text,
+  account jsonb,
+  details jsonb default '{}',
+  by_admin boolean default false,
+  session jsonb default null,
+  outcome text default 'success'
+)
+  returns audit.auth_event
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_context audit.statement_context;
+  v_actor jsonb;
+begin
+  -- Auth does not tell its tables who asked: the account's owner, or its admin API where nobody else can do such a thing.
+  if session_user <> 'supabase_auth_admin' then
+    v_context := audit.context();
+    v_actor := jsonb_build_object('actor', jsonb_build_object('type', v_context.actor_type, 'id', v_context.created_by), 'database_role', audit.caller());
+  elsif by_admin then
+    v_actor := '{"actor": {"type": "service", "id": null}}';
+  end if;
+  return row(
+    'trigger', auth_told.action, auth_told.outcome, clock_timestamp(), audit.as_uuid(account ->> 'id'), account ->> 'email', session ->> 'ip',
+    session ->> 'user_agent', audit.as_uuid(session ->> 'id'), null, jsonb_strip_nulls(details) || coalesce(v_actor, '{}')
+  )::audit.auth_event;
+end
+$$;
+
+comment on function audit.auth_told(text, jsonb, jsonb, boolean, jsonb, text) is
+  'An event that a trigger saw: of whose account, in which session; by whoever it was as far as it shows.';
+
+create or replace function audit.auth_user_events(operation text, change jsonb)
+  returns setof audit.auth_event
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_old jsonb := change -> 'old';
+  v_new jsonb := change -> 'new';
+  v_changed jsonb := coalesce(change -> 'changed', '[]');
+  v_had text[] := audit.auth_permissions(v_old);
+  v_has text[] := audit.auth_permissions(v_new);
+  v_now timestamptz := clock_timestamp();
+  v_is_new boolean := (v_new ->> 'created_at')::timestamptz > v_now - interval '10 seconds';
+  v_event_count int := 0;
+begin
+  if operation = 'INSERT' then
+    return next audit.auth_told('user.signed_up', v_new, jsonb_build_object(
+      'provider', v_new #> '{raw_app_meta_data,provider}',
+      'anonymous', nullif(v_new -> 'is_anonymous', 'false'),
+      'sso', nullif(v_new -> 'is_sso_user', 'false')
+    ));
+  elsif operation = 'DELETE' then
+    return next audit.auth_told('user.deleted', v_old, jsonb_build_object(
+      'personal', jsonb_strip_nulls(jsonb_build_object('email', jsonb_build_object('old', v_old ->> 'email')))
+    ), true);
+    return;
+  end if;
+
+  if v_changed = '[]' and operation = 'UPDATE' then
+    return; -- a login's own mark
+  end if;
+  if operation = 'UPDATE' and v_new ->> 'deleted_at' is not null and v_old ->> 'deleted_at' is null then
+    -- Its addresses are made unreadable in the same statement: no changes of their own.
+    return next audit.auth_told('user.deleted', v_old, jsonb_build_object(
+      'soft', true, 'personal', jsonb_strip_nulls(jsonb_build_object('email', jsonb_build_object('old', v_old ->> 'email')))
+    ), true);
+    return;
+  end if;
+
+  if v_changed ? 'encrypted_password' then
+    perform set_config('audit.auth_reason', concat_ws(' ', v_new ->> 'id', 'password_changed'), true);
+    return next audit.auth_told('user.password_changed', v_new, '{"by": "user or admin"}');
+  end if;
+  if v_changed ? 'email' then
+    return next audit.auth_told('user.email_changed', v_new, jsonb_build_object(
+      'by', 'user or admin',
+      'personal', jsonb_build_object('email', jsonb_build_object('old', v_old ->> 'email', 'new', v_new ->> 'email'))
+    ));
+  end if;
+  if v_changed ? 'phone' then
+    return next audit.auth_told('user.phone_changed', v_new, jsonb_build_object(
+      'by', 'user or admin',
+      'personal', jsonb_build_object('phone', jsonb_build_object('old', v_old ->> 'phone', 'new', v_new ->> 'phone'))
+    ));
+  end if;
+  if v_changed ? 'banned_until' then
+    if (v_new ->> 'banned_until')::timestamptz > v_now then
+      return next audit.auth_told('user.banned', v_new, jsonb_build_object('until', v_new -> 'banned_until'), true);
+    elsif (v_old ->> 'banned_until')::timestamptz > v_now then
+      return next audit.auth_told('user.unbanned', v_new, '{}', true);
+    end if;
+  end if;
+  if v_changed ? 'invited_at' and v_new ->> 'invited_at' is not null then
+    return next audit.auth_told('user.invited', v_new, '{}', true);
+  end if;
+  if not v_is_new and (v_changed ? 'email_confirmed_at' and v_old ->> 'email_confirmed_at' is null
+    or v_changed ? 'phone_confirmed_at' and v_old ->> 'phone_confirmed_at' is null)
+  then
+    return next audit.auth_told('user.confirmed', v_new);
+  end if;
+  if v_changed ? 'recovery_sent_at' and v_new ->> 'recovery_sent_at' is not null then
+    return next audit.auth_told('user.password_reset_requested', v_new);
+  end if;
+  if v_changed ? 'reauthentication_sent_at' and v_new ->> 'reauthentication_sent_at' is not null then
+    return next audit.auth_told('user.reauthentication_requested', v_new);
+  end if;
+  if v_changed ? 'email_change_sent_at' and v_new ->> 'email_change_sent_at' is not null then
+    return next audit.auth_told('user.email_change_requested', v_new);
+  end if;
+
+  if not v_has <@ v_had then
+    return next audit.auth_told('permission.granted', v_new, jsonb_build_object(
+      'permissions', array(select unnest(v_has) except select unnest(v_had) order by 1),
+      'changes', jsonb_build_object('permissions', jsonb_build_object('old', v_had, 'new', v_has))
+    ), true);
+  end if;
+  if not v_had <@ v_has then
+    return next audit.auth_told('permission.revoked', v_new, jsonb_build_object(
+      'permissions', array(select unnest(v_had) except select unnest(v_has) order by 1),
+      'changes', jsonb_build_object('permissions', jsonb_build_object('old', v_had, 'new', v_has))
+    ), true);
+  end if;
+  if operation = 'UPDATE' and not v_is_new and v_had = v_has and v_changed ?| '{raw_user_meta_data,raw_app_meta_data}'
+    and not v_changed ?| '{encrypted_password,email,phone,banned_until,email_confirmed_at,phone_confirmed_at}'
+  then
+    return next audit.auth_told('user.updated', v_new, jsonb_build_object('columns', v_changed));
+  end if;
+end
+$$;
+
+comment on function audit.auth_user_events(text, jsonb) is 'The events that a changed row of auth.users shows.';
+
+create or replace function audit.auth_session_events(operation text, changes jsonb[])
+  returns setof audit.auth_event
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_change jsonb;
+  v_ended record;
+  v_users int;
+  v_remaining jsonb;
+  v_reason text;
+  v_expired boolean;
+begin
+  if operation in ('INSERT', 'UPDATE') then
+    foreach v_change in array changes loop
+      if operation = 'INSERT' then
+        return next audit.auth_told(
+          'user.login', jsonb_build_object('id', v_change #>> '{new,user_id}'),
+          jsonb_build_object('aal', v_change #> '{new,aal}', 'tag', v_change #> '{new,tag}', 'oauth_client_id', v_change #> '{new,oauth_client_id}'),
+          session => v_change -> 'new'
+        );
+      elsif coalesce(v_change #>> '{new,aal}', '') > coalesce(v_change #>> '{old,aal}', '') and v_change -> 'changed' ? 'aal' then
+        perform set_config('audit.auth_reason', concat_ws(' ', v_change #>> '{new,user_id}', 'mfa_verified'), true);
+        return next audit.auth_told(
+          'user.mfa_verified', jsonb_build_object('id', v_change #>> '{new,user_id}'),
+          jsonb_build_object('aal', v_change #> '{new,aal}', 'factor_id', v_change #> '{new,factor_id}'),
+          session => v_change -> 'new'
+        );
+      end if;
+    end loop;
+    return;
+  end if;
+
+  select count(distinct c #>> '{old,user_id}') into v_users from unnest(changes) c;
+  for v_ended in
+    select c #>> '{old,user_id}' as user_id, count(*) as sessions, (array_agg(c -> 'old'))[1] as first,
+      (array_agg(c #>> '{old,id}'))[1:50] as ids,
+      bool_and(coalesce((c #>> '{old,not_after}')::timestamptz < clock_timestamp(), false)) as is_over,
+      -- Auth lets go of what timed out a day later; without a token of the last day nobody signs out by himself.
+      bool_and(greatest((c #>> '{old,refreshed_at}')::timestamp at time zone 'utc', (c #>> '{old,created_at}')::timestamptz) < clock_timestamp() - interval '1 day') as is_idle
+    from unnest(changes) c
+    group by 1
+  loop
+    continue when not audit.has_account(audit.as_uuid(v_ended.user_id));
+    v_remaining := audit.auth_lookup('select to_jsonb(count(*)) from auth.sessions where user_id = $1', audit.as_uuid(v_ended.user_id));
+    v_expired := v_ended.is_over or v_ended.is_idle and (v_users > 1 or v_remaining = '0');
+    v_reason := case
+      when session_user <> 'supabase_auth_admin' then 'database'
+      when split_part(current_setting('audit.auth_reason', true), ' ', 1) = v_ended.user_id
+        then split_part(current_setting('audit.auth_reason', true), ' ', 2)
+    end;
+    return next audit.auth_told(
+      case when v_expired then 'user.session_expired' when v_reason is not null then 'user.session_revoked' else 'user.logout' end,
+      jsonb_build_object('id', v_ended.user_id),
+      jsonb_build_object(
+        'sessions', v_ended.sessions,
+        'remaining', v_remaining,
+        'session_ids', case when v_ended.sessions > 1 then to_jsonb(v_ended.ids) end,
+        'reason', case when not v_expired then v_reason end,
+        -- One session that ends beside others may have signed out itself, or the other.
+        'scope', case
+          when v_expired or v_reason is not null or v_ended.sessions = 1 then null
+          when v_remaining = '0' then 'global'
+          else 'others'
+        end
+      ),
+      session => case when v_ended.sessions = 1 then v_ended.first end
+    );
+  end loop;
+end
+$$;
+
+comment on function audit.auth_session_events(text, jsonb[]) is
+  'The events that changed rows of auth.sessions show; those that one statement ended for one user are one event.';
+
+create or replace function audit.auth_factor_events(operation text, change jsonb)
+  returns setof audit.auth_event
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_old jsonb := change -> 'old';
+  v_new jsonb := change -> 'new';
+  v_account jsonb := jsonb_build_object('id', coalesce(v_new, v_old) ->> 'user_id');
+  v_details jsonb := jsonb_build_object('factor_id', coalesce(v_new, v_old) -> 'id', 'factor_type', coalesce(v_new, v_old) -> 'factor_type');
+begin
+  if operation = 'INSERT' then
+    return next audit.auth_told('user.mfa_enrolled', v_account, v_details);
+  end if;
+  if operation in ('INSERT', 'UPDATE') and v_new ->> 'status' = 'verified' and v_old ->> 'status' is distinct from 'verified' then
+    return next audit.auth_told('user.mfa_enabled', v_account, v_details);
+  elsif operation = 'DELETE' and audit.has_account(audit.as_uuid(v_account ->> 'id')) or operation = 'UPDATE' and v_old ->> 'status' = 'verified' and v_new ->> 'status' <> 'verified' then
+    return next audit.auth_told(
+      case v_old ->> 'status' when 'verified' then 'user.mfa_disabled' else 'user.mfa_enrollment_removed' end, v_account, v_details
+    );
+  end if;
+end
+$$;
+
+comment on function audit.auth_factor_events(text, jsonb) is 'The events that a changed row of auth.mfa_factors shows.';
+
+create or replace function audit.auth_challenge_events(operation text, change jsonb)
+  returns setof audit.auth_event
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_row jsonb := coalesce(change -> 'new', change -> 'old');
+  v_factor jsonb := audit.auth_lookup(
+    'select jsonb_build_object(''user_id'', f.user_id, ''factor_type'', f.factor_type) from auth.mfa_factors f where f.id = $1',
+    audit.as_uuid(v_row ->> 'factor_id')
+  );
+  v_account jsonb := jsonb_build_object('id', v_factor ->> 'user_id');
+  v_session jsonb := jsonb_build_object('ip', v_row ->> 'ip_address');
+  v_details jsonb := jsonb_build_object('factor_id', v_row -> 'factor_id', 'factor_type', v_factor -> 'factor_type');
+begin
+  if v_factor is null then
+    return; -- it went with its factor
+  elsif operation = 'INSERT' then
+    return next audit.auth_told('user.mfa_challenged', v_account, v_details, session => v_session);
+  elsif operation = 'DELETE' and v_row ->> 'verified_at' is null and v_factor ->> 'factor_type' <> 'webauthn'
+    and (v_row ->> 'created_at')::timestamptz > clock_timestamp() - interval '1 day'
+  then
+    -- Auth deletes a challenge when somebody answers it too late, and after a day.
+    return next audit.auth_told('user.mfa_failed', v_account, v_details || '{"reason": "challenge expired"}', session => v_session, outcome => 'failure');
+  end if;
+end
+$$;
+
+comment on function audit.auth_challenge_events(text, jsonb) is 'The events that a changed row of auth.mfa_challenges shows.';
+
+create or replace function audit.auth_identity_events(operation text, change jsonb)
+  returns setof audit.auth_event
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_user uuid := audit.as_uuid(coalesce(change -> 'new', change -> 'old') ->> 'user_id');
+  v_account jsonb := audit.auth_lookup('select jsonb_build_object(''id'', u.id, ''created_at'', u.created_at) from auth.users u where u.id = $1', v_user);
+begin
+  -- The first comes with the account, and all go with it.
+  if v_account is null or operation = 'INSERT' and (v_account ->> 'created_at')::timestamptz > clock_timestamp() - interval '10 seconds' then
+    return;
+  end if;
+  return next audit.auth_told(
+    case operation when 'INSERT' then 'user.identity_linked' else 'user.identity_unlinked' end, jsonb_build_object('id', v_user),
+    jsonb_build_object('provider', coalesce(change -> 'new', change -> 'old') -> 'provider')
+  );
+end
+$$;
+
+comment on function audit.auth_identity_events(text, jsonb) is 'The events that a changed row of auth.identities shows.';
+
+create or replace function audit.auth_audit_action(payload jsonb)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case payload ->> 'action'
+    when 'login' then 'user.login'
+    when 'logout' then 'user.logout'
+    when 'invite_accepted' then 'user.invite_accepted'
+    when 'user_signedup' then 'user.signed_up'
+    when 'user_invited' then 'user.invited'
+    when 'user_deleted' then 'user.deleted'
+    when 'user_modified' then 'user.updated'
+    when 'user_recovery_requested' then 'user.password_reset_requested'
+    when 'user_reauthenticate_requested' then 'user.reauthentication_requested'
+    when 'user_confirmation_requested' then 'user.confirmation_requested'
+    when 'user_repeated_signup' then 'user.signup_repeated'
+    when 'user_updated_password' then 'user.password_changed'
+    when 'token_refreshed' then 'user.token_refreshed'
+    when 'token_revoked' then null -- the old half of every refresh
+    when 'generate_recovery_codes' then 'user.recovery_codes_generated'
+    when 'recovery_codes_deleted' then 'user.recovery_codes_deleted'
+    when 'factor_in_progress' then 'user.mfa_enrolled'
+    when 'factor_unenrolled' then case payload #>> '{traits,factor_status}' when 'unverified' then 'user.mfa_enrollment_removed' else 'user.mfa_disabled' end
+    when 'factor_deleted' then 'user.mfa_disabled'
+    when 'factor_updated' then 'user.mfa_changed'
+    when 'challenge_created' then 'user.mfa_challenged'
+    when 'verification_attempted' then 'user.mfa_verified'
+    when 'mfa_code_login' then 'user.mfa_verified'
+    when 'identity_linked' then 'user.identity_linked'
+    when 'identity_unlinked' then 'user.identity_unlinked'
+    when 'passkey_created' then 'user.passkey_added'
+    when 'passkey_updated' then 'user.passkey_changed'
+    when 'passkey_deleted' then 'user.passkey_removed'
+    -- What a later version calls otherwise keeps its name.
+    else 'auth.' || nullif(left(trim('_' from regexp_replace(lower(payload ->> 'action'), '[^a-z0-9]+', '_', 'g')), 80), '')
+  end;
+
+comment on function audit.auth_audit_action(jsonb) is
+  'Our name for the action in a payload of auth.audit_log_entries (or of auth_event in Auth''s log); null for what is no event of its own.';
+
+create or replace function audit.auth_audit_event(
+  payload jsonb,
+  happened_at timestamptz,
+  ip_address text default null,
+  user_agent text default null,
+  request_id text default null,
+  source text default 'audit_table'
+)
+  returns audit.auth_event
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  v_action text := audit.auth_audit_action(payload);
+  v_traits jsonb := payload -> 'traits';
+  -- The admin API acts as the nil UUID, on whom the traits name.
+  v_by_admin boolean := coalesce(payload ->> 'actor_id' = '00000000-0000-0000-0000-000000000000', false);
+  v_named text := case when v_by_admin then v_traits ->> 'user_email' else payload ->> 'actor_username' end;
+begin
+  if v_action is null then
+    return null;
+  end if;
+  return row(
+    auth_audit_event.source, v_action, case v_action when 'user.signup_repeated' then 'failure' else 'success' end, auth_audit_event.happened_at,
+    audit.as_uuid(case when v_by_admin then v_traits ->> 'user_id' else payload ->> 'actor_id' end),
+    case when v_named like '%@%' then v_named end, auth_audit_event.ip_address, auth_audit_event.user_agent, null, auth_audit_event.request_id,
+    jsonb_strip_nulls(jsonb_build_object(
+      'actor', case when v_by_admin then '{"type": "service", "id": null}'::jsonb end,
+      'provider', v_traits -> 'provider', 'provider_type', v_traits -> 'provider_type', 'channel', v_traits -> 'channel',
+      'factor_id', v_traits -> 'factor_id', 'factor_type', v_traits -> 'factor_type', 'passkey_id', v_traits -> 'passkey_id',
+      'identity_id', v_traits -> 'identity_id'
+    ))
+  )::audit.auth_event;
+end
+$$;
+
+comment on function audit.auth_audit_event(jsonb, timestamptz, text, text, text, text) is
+  'The event in a payload of auth.audit_log_entries, or in the same of Auth''s log; null for what is no event of its own.';
+
+create or replace function audit.capture_auth(table_name text, operation text, changes jsonb[])
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_change jsonb;
+  v_events audit.auth_event[] := '{}';
+begin
+  if operation = 'TRUNCATE' then
+    v_events := array[row(
+      'trigger', 'auth.truncated', 'success', clock_timestamp(), null, null, null, null, null, null,
+      jsonb_build_object('resource', jsonb_build_object('type', 'table', 'id', 'auth.' || table_name), 'actor', '{"type": "database"}'::jsonb, 'database_role', session_user)
+    )::audit.auth_event];
+  elsif table_name = 'sessions' then
+    v_events := array(select e from audit.auth_session_events(operation, changes) e);
+  elsif table_name = 'audit_log_entries' then
+    -- Auth writes these before what they tell of, and knows less than its tables show: they are settled afterwards.
+    insert into audit.waiting_auth_events (event)
+    select e.event
+    from unnest(changes) c
+    cross join lateral (
+      select audit.auth_audit_event(
+        c #> '{new,payload}', coalesce((c #>> '{new,created_at}')::timestamptz, clock_timestamp()), nullif(c #>> '{new,ip_address}', '')
+      ) as event
+    ) e
+    where (e.event).action is not null;
+    return;
+  else
+    foreach v_change in array changes loop
+      v_events := v_events || case table_name
+        when 'users' then array(select e from audit.auth_user_events(operation, v_change) e)
+        when 'mfa_factors' then array(select e from audit.auth_factor_events(operation, v_change) e)
+        when 'mfa_challenges' then array(select e from audit.auth_challenge_events(operation, v_change) e)
+        when 'identities' then array(select e from audit.auth_identity_events(operation, v_change) e)
+      end;
+    end loop;
+  end if;
+  perform audit.tell_auth(v_events, table_name);
+end
+$$;
+
+comment on function audit.capture_auth(text, text, jsonb[]) is 'Records what changed rows of one of Auth''s tables show.';
+
+create or replace function audit.tell_auth(events audit.auth_event[], teller text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  perform audit.record_auth(tell_auth.events);
+exception when others or query_canceled then
+  -- The log cannot be written now. What happened is kept, and written when it can be.
+  insert into audit.waiting_auth_events (event) select e::audit.auth_event from unnest(tell_auth.events) e;
+  perform audit.note_auth_failure(teller, sqlstate, sqlerrm);
+end
+$$;
+
+comment on function audit.tell_auth(audit.auth_event[], text) is
+  'Records events inside a transaction of Auth; what cannot be written now waits, and that is a finding.';
+
+create or replace function audit.note_auth_failure(subject text, state text, message text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  -- One at a time: a finding is a row, and no login may wait for another's.
+  if pg_try_advisory_xact_lock(1096110407, hashtext(note_auth_failure.subject)) then
+    perform audit.note_finding(audit.system_organization(), 'auth_capture_failed', note_auth_failure.subject, jsonb_build_object(
+      'sqlstate', note_auth_failure.state, 'message', audit.masked_text(left(note_auth_failure.message, 200))
+    ));
+  end if;
+exception when others or query_canceled then
+  raise warning 'audit: capture of auth failed (%: %), and so did noting it (%)', note_auth_failure.state, note_auth_failure.subject, sqlstate;
+end
+$$;
+
+comment on function audit.note_auth_failure(text, text, text) is
+  'Notes that capture of Auth failed: a finding, or only a warning where not even that can be written. Never an error.';
+
+create or replace function audit.on_auth_change()
+  returns trigger
+  language plpgsql
+  security definer -- Auth may write its own tables, never the log
+  set search_path = ''
+  set lock_timeout = '100ms'
+as $$
+declare
+  v_changes jsonb[];
+begin
+  begin
+    if tg_level = 'ROW' then
+      v_changes := array[audit.auth_change(to_jsonb(old), null)];
+    elsif tg_op = 'INSERT' then
+      v_changes := array(select audit.auth_change(null, to_jsonb(n)) from new_rows n);
+    elsif tg_op = 'UPDATE' then
+      v_changes := array(select audit.auth_change(to_jsonb(o), to_jsonb(n)) from old_rows o join new_rows n on n.id = o.id);
+    elsif tg_op = 'DELETE' then
+      v_changes := array(select audit.auth_change(to_jsonb(o), null) from old_rows o);
+    end if;
+    if v_changes <> '{}' or tg_op = 'TRUNCATE' then
+      perform audit.capture_auth(tg_table_name, tg_op, v_changes);
+    end if;
+  exception when others or query_canceled then
+    begin
+      perform audit.note_auth_failure(tg_table_name, sqlstate, sqlerrm);
+    exception when others or query_canceled then
+      raise warning 'audit: capture of auth.% failed: %', tg_table_name, sqlstate;
+    end;
+  end;
+  return null;
+end
+$$;
+
+comment on function audit.on_auth_change() is
+  'Trigger function on Auth''s tables: records what their rows show. Whatever fails in it, Auth''s own statement does not.';
+
+-- The account's row trigger runs before the cascade takes its memberships away: triggers of one event fire in the order
+-- of their names, and those of foreign keys begin with "RI_".
+create or replace function audit.auth_triggers()
+  returns table (table_name text, trigger_name text, definition text)
+  language sql
+  immutable
+  rows 20
+  set search_path = ''
+as $$
+  select t.name, e.trigger_name, e.definition
+  from (values ('users'), ('sessions'), ('mfa_factors'), ('mfa_challenges'), ('identities'), ('audit_log_entries')) t (name)
+  cross join (values
+    ('audit_insert', 'after insert on auth.%I referencing new table as new_rows for each statement'),
+    ('audit_update', 'after update on auth.%I referencing old table as old_rows new table as new_rows for each statement'),
+    ('audit_delete', 'after delete on auth.%I referencing old table as old_rows for each statement'),
+    ('Audit_delete', 'after delete on auth.%I for each row'),
+    ('audit_truncate', 'before truncate on auth.%I for each statement')
+  ) e (trigger_name, definition)
+  where case e.trigger_name
+    when 'audit_insert' then true
+    when 'audit_truncate' then true
+    when 'audit_update' then t.name in ('users', 'sessions', 'mfa_factors')
+    when 'Audit_delete' then t.name = 'users'
+    else t.name not in ('users', 'audit_log_entries')
+  end
+$$;
+
+comment on function audit.auth_triggers() is 'The triggers that Auth''s tables carry.';
+
+create or replace function audit.missing_auth_triggers()
+  returns table (table_name text, trigger_name text, definition text, state text)
+  language sql
+  stable
+  rows 20
+  set search_path = ''
+as $$
+  select e.table_name, e.trigger_name, e.definition,
+    case
+      when c.oid is null then 'no such table'
+      when t.oid is null then 'missing'
+      when t.tgenabled = 'D' then 'disabled'
+      else 'calling another function'
+    end
+  from audit.auth_triggers() e
+  left join pg_catalog.pg_class c on c.relname = e.table_name and c.relnamespace = to_regnamespace('auth') and c.relkind in ('r', 'p')
+  left join pg_catalog.pg_trigger t on t.tgrelid = c.oid and t.tgname = e.trigger_name
+  where t.oid is null or t.tgenabled = 'D' or t.tgfoid <> to_regprocedure('audit.on_auth_change()')
+$$;
+
+comment on function audit.missing_auth_triggers() is 'Triggers on Auth''s tables that are not as they should be.';
+
+create or replace function audit.track_auth()
+  returns int
+  language plpgsql
+  set search_path = ''
+  set lock_timeout = '3s'
+as $$
+declare
+  v_table text;
+  v_trigger record;
+  v_tracked int := 0;
+begin
+  for v_table in select distinct m.table_name from audit.missing_auth_triggers() m where m.state <> 'no such table' order by 1 loop
+    -- One that is already right is left alone: making a trigger locks out writers for a moment.
+    begin
+      for v_trigger in select * from audit.missing_auth_triggers() m where m.table_name = v_table loop
+        execute format('create or replace trigger %I ' || v_trigger.definition || ' execute function audit.on_auth_change()', v_trigger.trigger_name, v_table);
+      end loop;
+      perform audit.record(null, 'capture.tracked', 'table', 'auth.' || v_table);
+      v_tracked := v_tracked + 1;
+    exception when others then
+      raise notice 'audit: auth.% is not captured: %', v_table, sqlerrm;
+    end;
+  end loop;
+  return v_tracked;
+end
+$$;
+
+comment on function audit.track_auth() is
+  'Attaches capture to those of Auth''s tables that are there and lack it, an entry each; answers how many. Harmless to repeat.';
+
+-- sql/174_auth_hooks.sql
+
+-- Failed passwords and codes, from Auth's hooks, for plans that have them. No table shows these failures.
+--
+--   [auth.hook.password_verification_attempt]
+--   enabled = true
+--   uri = "pg-functions://postgres/audit/hook_password_verification_attempt"
+--
+-- Auth asks in a transaction of its own, so the entry stays although the login fails; it asks only where the account
+-- exists, has a password and is not banned. Whatever happens in here, the answer is that Auth decides, unless the
+-- setting login_lockout says otherwise.
+
+create or replace function audit.is_locked_out(kind text, user_id uuid)
+  returns boolean
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_policy jsonb := audit.setting('login_lockout');
+  v_since timestamptz := clock_timestamp() - make_interval(secs => (v_policy ->> 'seconds')::int);
+begin
+  if v_policy = 'false' then
+    return false;
+  end if;
+  return (v_policy ->> 'failures')::int <= (
+    select count(*)
+    from audit.auth_sightings s
+    where s.subject = audit.digest_id(kind || ' user ' || is_locked_out.user_id) and s.seen is not null and s.happened_at > v_since
+  ) + (
+    select count(*)
+    from audit.waiting_auth_events w
+    where (w.event).user_id = is_locked_out.user_id and (w.event).action = kind and (w.event).happened_at > v_since
+  );
+end
+$$;
+
+comment on function audit.is_locked_out(text, uuid) is
+  'Whether a user failed as often as the setting login_lockout allows; never where it is off.';
+
+create or replace function audit.answer_attempt(action text, event jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_user uuid := audit.as_uuid(event ->> 'user_id');
+  v_at timestamptz;
+  v_is_locked_out boolean;
+begin
+  if v_user is null or jsonb_typeof(event -> 'valid') is distinct from 'boolean' then
+    perform audit.note_auth_failure('hook ' || action, '22023', 'the payload names no user_id, or not whether it was valid');
+    return '{"decision": "continue"}';
+  end if;
+  v_is_locked_out := audit.is_locked_out(action, v_user);
+  -- A right password or code shows as a login, or as a session's new assurance level.
+  if event -> 'valid' = 'false' or v_is_locked_out then
+    begin
+      v_at := event #>> '{metadata,time}';
+    exception when others then
+      null;
+    end;
+    if v_at is null or abs(extract(epoch from clock_timestamp() - v_at)) > 600 then
+      v_at := clock_timestamp();
+    end if;
+    perform audit.tell_auth(
+      array[row(
+        'hook', answer_attempt.action, case when v_is_locked_out then 'denied' else 'failure' end, v_at, v_user, null,
+        event #>> '{metadata,ip_address}', null, null, null,
+        jsonb_strip_nulls(jsonb_build_object(
+          'reason', case when v_is_locked_out then 'locked out' when answer_attempt.action = 'user.login_failed' then 'wrong password' else 'wrong code' end,
+          'factor_id', audit.as_uuid(event ->> 'factor_id'), 'factor_type', left(event ->> 'factor_type', 50),
+          'attempt', left(event #>> '{metadata,uuid}', 50)
+        ))
+      )::audit.auth_event],
+      'hook ' || answer_attempt.action
+    );
+  end if;
+  if v_is_locked_out then
+    return '{"decision": "reject", "message": "Too many failed attempts. Try again later.", "should_logout_user": false}';
+  end if;
+  return '{"decision": "continue"}';
+end
+$$;
+
+comment on function audit.answer_attempt(text, jsonb) is
+  'Records a failed attempt that Auth tells a hook of, and answers: continue, or reject where the user is locked out.';
+
+create or replace function audit.hook_password_verification_attempt(event jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- Auth may ask, never write the log
+  set search_path = ''
+  set lock_timeout = '100ms'
+as $$
+begin
+  return audit.answer_attempt('user.login_failed', event);
+exception when others or query_canceled then
+  begin
+    perform audit.note_auth_failure('hook password_verification_attempt', sqlstate, sqlerrm);
+  exception when others or query_canceled then
+    raise warning 'audit: the hook password_verification_attempt failed: %', sqlstate;
+  end;
+  return '{"decision": "continue"}';
+end
+$$;
+
+comment on function audit.hook_password_verification_attempt(jsonb) is
+  'Hook password_verification_attempt of Supabase Auth: records wrong passwords; the answer is "continue" unless the setting login_lockout says "reject".';
+
+create or replace function audit.hook_mfa_verification_attempt(event jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- Auth may ask, never write the log
+  set search_path = ''
+  set lock_timeout = '100ms'
+as $$
+begin
+  return audit.answer_attempt('user.mfa_failed', event) - 'should_logout_user';
+exception when others or query_canceled then
+  begin
+    perform audit.note_auth_failure('hook mfa_verification_attempt', sqlstate, sqlerrm);
+  exception when others or query_canceled then
+    raise warning 'audit: the hook mfa_verification_attempt failed: %', sqlstate;
+  end;
+  return '{"decision": "continue"}';
+end
+$$;
+
+comment on function audit.hook_mfa_verification_attempt(jsonb) is
+  'Hook mfa_verification_attempt of Supabase Auth: records wrong codes; the answer is "continue" unless the setting login_lockout says "reject".';
+
+-- sql/176_auth_coverage.sql
+
+-- Which event of Auth comes by which path in this project, and what is missing.
+
+create or replace function audit.auth_paths()
+  returns table (path text, captures text, state text, way_out text)
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_logins jsonb := audit.auth_lookup('select to_jsonb(max(s.created_at)) from auth.sessions s where $1 is null', null);
+  v_written jsonb := audit.auth_lookup('select to_jsonb(max(a.created_at)) from auth.audit_log_entries a where $1 is null', null);
+  v_heard smallint := (select coalesce(bit_or(s.seen), 0) from audit.auth_sightings s where s.seen is not null);
+  v_oldest timestamptz := (select min(w.received_at) from audit.waiting_auth_events w);
+begin
+  return query
+    select 'trigger', t.captures,
+      case
+        when to_regclass('auth.' || t.name) is null then 'no table auth.' || t.name
+        else coalesce((
+          select string_agg(m.trigger_name || ' is ' || m.state, ', ' order by m.trigger_name)
+          from audit.missing_auth_triggers() m
+          where m.table_name = t.name
+        ), 'captured')
+      end,
+      case
+        when to_regclass('auth.' || t.name) is null then 'this version of Auth has none: nothing to capture'
+        when exists (select from audit.missing_auth_triggers() m where m.table_name = t.name) then 'select audit.track_auth()'
+      end
+    from (values
+      ('users', 'sign-ups, passwords, addresses, bans, deletions, roles in app metadata, requests to reset a password'),
+      ('sessions', 'logins with address and user agent, logouts, sessions that expired or were revoked, second factors used'),
+      ('mfa_factors', 'second factors enrolled, enabled and removed'),
+      ('mfa_challenges', 'second factors asked for, or answered too late'),
+      ('identities', 'other ways to sign in, linked and unlinked'),
+      ('audit_log_entries', 'invites accepted, refreshed tokens, passkeys, sign-ups repeated')
+    ) t (name, captures)
+    union all
+    select 'audit_table', 'what Auth itself records in auth.audit_log_entries',
+      case
+        when v_written is null then 'not written'
+        when v_logins > v_written and (v_logins #>> '{}')::timestamptz - (v_written #>> '{}')::timestamptz > interval '10 minutes' then 'not written lately'
+        else 'written'
+      end,
+      'optional: have Auth write its audit log to the database (Authentication, Audit Logs)'
+    union all
+    select 'hook', h.captures, case when v_heard & 2 > 0 then 'heard from today' else 'not heard from today' end, h.way_out
+    from (values
+      ('wrong passwords', 'Team and Enterprise: set the hook password_verification_attempt to audit.hook_password_verification_attempt; else the log'),
+      ('wrong codes of a second factor', 'Team and Enterprise: set the hook mfa_verification_attempt to audit.hook_mfa_verification_attempt; else the log')
+    ) h (captures, way_out)
+    union all
+    select 'log', 'failed logins of unknown addresses, requests to the API, denied requests',
+      case when v_heard & 8 > 0 then 'heard from today' else 'not heard from today' end,
+      'send a log drain to audit-ingest, or let audit-jobs collect the project''s logs'
+    union all
+    select 'waiting', 'events that could not be written at once',
+      case when v_oldest < clock_timestamp() - interval '1 minute' then 'waiting since ' || v_oldest else 'none' end,
+      'select audit.settle_waiting_auth(); then see audit.findings';
+end
+$$;
+
+comment on function audit.auth_paths() is 'Behind audit.auth_coverage.';
+
+create or replace view audit.auth_coverage as
+  select p.path, p.captures, p.state, case when p.state not in ('captured', 'written', 'heard from today', 'none') then p.way_out end as way_out
+  from audit.auth_paths() p;
+
+comment on view audit.auth_coverage is
+  'Each path by which events of Auth reach the log in this project: what it captures, how it stands, and the way out where it is not whole.';
+comment on column audit.auth_coverage.path is 'trigger, audit_table, hook or log, as in an entry''s details.source; waiting: what is not settled.';
+comment on column audit.auth_coverage.captures is 'Which events come by it.';
+comment on column audit.auth_coverage.state is 'How it stands: captured, written or heard from today is whole.';
+comment on column audit.auth_coverage.way_out is 'What to do where it is not.';
+
+-- sql/180_ingest_logs.sql
+
+-- What a project's logs tell: failed logins, requests that were denied, requests at all. The functions read the lines
+-- (functions/_shared/logs) and pass on events; here each is recorded once, however often and by whichever way it comes.
+
+create table if not exists audit.seen_logs (
+  key uuid constraint seen_logs_pkey primary key,
+  seen_at timestamptz not null default clock_timestamp()
+);
+
+comment on table audit.seen_logs is
+  'Events of logs that were taken in, so that none is twice; forgotten when lines of their age are no longer taken.';
+comment on column audit.seen_logs.key is 'The first half of the SHA-256 of what names the event.';
+comment on column audit.seen_logs.seen_at is 'When it was taken in.';
+
+create or replace function audit.oldest_log_line()
+  returns interval
+  language sql
+  immutable
+  parallel safe
+  return interval '1 day';
+
+comment on function audit.oldest_log_line() is 'How old a line of a log may be to be taken in: what audit.record_auth() remembers.';
+
+create or replace function audit.newest_log_line()
+  returns interval
+  language sql
+  immutable
+  parallel safe
+  return interval '10 minutes';
+
+comment on function audit.newest_log_line() is 'How far ahead of this server''s clock a line of a log may be.';
+
+create or replace function audit.forget_seen_logs()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_forgotten bigint;
+begin
+  -- A line from the future is taken for that much longer.
+  delete from audit.seen_logs s
+  where s.seen_at < clock_timestamp() - audit.oldest_log_line() - audit.newest_log_line() - interval '1 hour';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+comment on function audit.forget_seen_logs() is 'Forgets events whose lines would be too old to be taken again; answers how many.';
+
+-- A share of a kind of event is taken by what names it: whichever way a line comes, and however often, it is in or out.
+create or replace function audit.is_sampled(key uuid, api_access jsonb)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  return case
+    when api_access = '"all"' then true
+    when api_access = '"off"' then false
+    else ('x' || substring(key::text from 1 for 7))::bit(28)::int < (api_access #>> '{}')::double precision * 268435456
+  end;
+
+comment on function audit.is_sampled(uuid, jsonb) is 'Whether an event named so belongs to the share that the setting api_access asks for.';
+
+create or replace function audit.reported_context(
+  user_id uuid,
+  actor_type text,
+  email text,
+  ip_address text,
+  user_agent text,
+  request_id text
+)
+  returns audit.statement_context
+  language sql
+  stable
+  parallel safe
+  return row(
+    user_id, coalesce(actor_type, 'user'), left(email, 320), audit.normalized_ip(ip_address),
+    audit.masked_text(left(user_agent, 500)), audit.masked_text(left(request_id, 200)), null, null
+  )::audit.statement_context;
+
+comment on function audit.reported_context(uuid, text, text, text, text, text) is
+  'Who acted in an event that somebody reports and in which request, within the bounds that entries have.';
+
+create or replace function audit.late_time(happened_at timestamptz)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return case
+    when abs(extract(epoch from clock_timestamp() - happened_at)) > 5
+      then to_char(happened_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+  end;
+
+comment on function audit.late_time(timestamptz) is
+  'When it happened, for the details of an entry that is written more than five seconds later; else null.';
+
+create or replace function audit.ingest_logs(events jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_write record;
+  v_result jsonb;
+  v_by_auth jsonb;
+begin
+  with event as materialized (
+    select e.ordinality::int - 1 as n, substring(sha256(convert_to(e.key, 'UTF8')) from 1 for 16) as digest, e.kind,
+      e.happened_at, e.action, e.outcome, e.actor_type, e.user_id, e.email, e.ip_address, e.user_agent, e.session_id,
+      e.request_id, e.resource_type, e.resource_id, e.details, e.payload
+    from rows from (jsonb_to_recordset(ingest_logs.events) as (
+      key text, kind text, happened_at timestamptz, action text, outcome text, actor_type text, user_id uuid, email text,
+      ip_address text, user_agent text, session_id uuid, request_id text, resource_type text, resource_id text, details jsonb,
+      payload jsonb
+    )) with ordinality e
+  ),
+  belonging as materialized (
+    -- The nil UUID for nobody, so that rows can be joined by their hashes.
+    select distinct u.user_id, coalesce(m.organization_id, audit.system_organization()) as organization_id
+    from (select distinct coalesce(e.user_id, audit.system_organization()) as user_id from event e where e.kind <> 'auth') u
+    left join lateral audit.memberships(u.user_id) m on true
+  ),
+  access as materialized (
+    select b.organization_id, audit.setting('api_access', b.organization_id) as share
+    from (select distinct b.organization_id from belonging b) b
+  ),
+  -- An event belongs to each organisation of its user; Auth's are told to audit.record_auth(), which knows theirs.
+  place as materialized (
+    select e.n, b.organization_id
+    from event e
+    join belonging b on b.user_id = coalesce(e.user_id, audit.system_organization())
+    join access a on a.organization_id = b.organization_id
+    where e.kind = 'denied' or e.kind = 'accessed' and audit.is_sampled(encode(e.digest, 'hex')::uuid, a.share)
+  ),
+  judged as materialized (
+    select e.*, case
+      when e.happened_at < v_now - audit.oldest_log_line() then 'too_old'
+      when e.happened_at > v_now + audit.newest_log_line() then 'in_the_future'
+      when e.kind = 'accessed' and not exists (select from place p where p.n = e.n) then 'left_out'
+    end as verdict
+    from event e
+  ),
+  seen as (
+    insert into audit.seen_logs (key)
+    select distinct encode(j.digest, 'hex')::uuid as key
+    from judged j
+    where j.verdict is null
+    order by key -- two that take in the same lines wait for each other, never in a circle
+    on conflict on constraint seen_logs_pkey do nothing
+    returning key
+  ),
+  fresh as materialized (
+    select distinct on (j.digest) j.*
+    from judged j
+    join seen s on s.key = encode(j.digest, 'hex')::uuid
+    order by j.digest, j.n
+  )
+  select
+    (
+      select array_agg(
+        case
+          when f.payload is null then row('log', f.action, f.outcome, f.happened_at, f.user_id, f.email, f.ip_address,
+            f.user_agent, f.session_id, f.request_id, f.details)::audit.auth_event
+          else audit.auth_audit_event(f.payload, f.happened_at, f.ip_address, f.user_agent, f.request_id, 'log')
+        end
+        order by f.happened_at, f.n
+      )
+      from fresh f where f.kind = 'auth'
+    ) as auth,
+    (
+      select array_agg(
+        row(p.organization_id, f.action, f.outcome, audit.bounded(f.resource_type, 200), f.resource_id, f.user_id, null, null,
+          f.details || jsonb_strip_nulls(jsonb_build_object(
+            'source', 'log', 'session_id', f.session_id,
+            'happened_at', audit.late_time(f.happened_at)
+          )),
+          audit.may_hold_secret(f.details::text || coalesce(f.resource_id, '')) or length(f.resource_id) > 500
+        )::audit.draft
+        order by f.happened_at, f.n, p.organization_id
+      )
+      from fresh f join place p on p.n = f.n
+    ) as drafts,
+    (
+      select array_agg(
+        audit.reported_context(f.user_id, f.actor_type, f.email, f.ip_address, f.user_agent, f.request_id)
+        order by f.happened_at, f.n, p.organization_id
+      )
+      from fresh f join place p on p.n = f.n
+    ) as contexts,
+    jsonb_build_object(
+      'recorded', (select count(*) from fresh f where f.kind <> 'auth'),
+      'duplicate', (select count(*) from judged j where j.verdict is null) - (select count(*) from fresh),
+      'left_out', (select count(*) from judged j where j.verdict = 'left_out'),
+      'refused', (
+        select coalesce(jsonb_agg(jsonb_build_object('event', j.n, 'reason', j.verdict) order by j.n), '[]')
+        from judged j where j.verdict in ('too_old', 'in_the_future')
+      )
+    ) as result
+  into v_write;
+
+  v_result := v_write.result;
+  if v_write.drafts is not null then
+    perform audit.append_all(v_write.drafts, v_write.contexts);
+  end if;
+  -- Last: it decides under a lock that holds until the transaction ends.
+  if v_write.auth is not null then
+    select jsonb_object_agg(v.verdict, v.times) into v_by_auth
+    from (select r.verdict, count(*) as times from audit.record_auth(v_write.auth) r group by r.verdict) v;
+    v_result := v_result || jsonb_build_object(
+      'recorded', (v_result ->> 'recorded')::int + coalesce((v_by_auth ->> 'recorded')::int, 0),
+      'duplicate', (v_result ->> 'duplicate')::int + coalesce((v_by_auth ->> 'duplicate')::int, 0),
+      'waiting', coalesce((v_by_auth ->> 'waiting')::int, 0)
+    );
+  end if;
+  return v_result;
+end
+$$;
+
+comment on function audit.ingest_logs(jsonb) is
+  'Records what lines of logs stand for, once each: failed logins and what else Auth did, denied requests, and as many others as the setting api_access asks for.';
+
+-- sql/182_event_sources.sql
+
+-- Who reports events of its own: applications and services, each with a secret. The secret is shown once; here lies its
+-- digest, which is enough for those that send it, and in the Vault itself, where there is one, for those that sign with it.
+
+create table if not exists audit.event_sources (
+  id uuid constraint event_sources_pkey primary key default gen_random_uuid(),
+  name text not null constraint event_sources_name_key unique,
+  organization_id uuid,
+  secret_hash bytea,
+  previous_hash bytea,
+  previous_until timestamptz,
+  events_per_minute int not null,
+  allowance double precision not null,
+  allowance_at timestamptz not null default clock_timestamp(),
+  created_at timestamptz not null default clock_timestamp(),
+  disabled_at timestamptz,
+  constraint source_has_name check (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
+  constraint source_has_rate check (events_per_minute between 1 and 10000000)
+);
+
+comment on table audit.event_sources is 'Who may report events to audit-ingest, and how many a minute.';
+comment on column audit.event_sources.id is 'Names the source; the nil UUID is the project''s own service key.';
+comment on column audit.event_sources.name is 'What entries call it, in details.reported_by.';
+comment on column audit.event_sources.organization_id is 'The only organisation it reports for; null: any.';
+comment on column audit.event_sources.secret_hash is 'SHA-256 of its secret; null for the service key, which the function knows.';
+comment on column audit.event_sources.previous_hash is 'The same of the secret before, while that is still taken.';
+comment on column audit.event_sources.previous_until is 'Until when the secret before is taken.';
+comment on column audit.event_sources.events_per_minute is 'How many events it may report a minute, and at once.';
+comment on column audit.event_sources.allowance is 'How many it could report at allowance_at; it fills up with time.';
+comment on column audit.event_sources.allowance_at is 'When the allowance was last counted.';
+comment on column audit.event_sources.created_at is 'When it was created.';
+comment on column audit.event_sources.disabled_at is 'Since when nothing is taken from it any more.';
+
+create unique index if not exists event_sources_secret_hash_idx on audit.event_sources (secret_hash);
+
+insert into audit.event_sources (id, name, events_per_minute, allowance)
+values (audit.system_organization(), 'service', 600000, 600000)
+on conflict do nothing;
+
+create or replace function audit.keep_source_secret(source uuid, secret text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_name text := 'audit_source_' || source;
+begin
+  if to_regclass('vault.secrets') is null then
+    return;
+  end if;
+  -- Dynamic: the Vault need not exist when this function is made. The secret before keeps a name of its own.
+  execute 'delete from vault.secrets where name = $1' using v_name || '_previous';
+  if secret is null then
+    execute 'delete from vault.secrets where name = $1' using v_name;
+    return;
+  end if;
+  execute 'select vault.create_secret(d.decrypted_secret, $2) from vault.decrypted_secrets d where d.name = $1'
+    using v_name, v_name || '_previous';
+  execute 'delete from vault.secrets where name = $1' using v_name;
+  execute 'select vault.create_secret($1, $2)' using secret, v_name;
+end
+$$;
+
+comment on function audit.keep_source_secret(uuid, text) is
+  'Keeps a source''s secret in the Vault beside the one before, or removes both; does nothing where there is no Vault.';
+
+create or replace function audit.new_source_secret()
+  returns text
+  language sql
+  volatile
+  -- Two UUIDs hold 244 random bits; 32 bytes are what Standard Webhooks asks for.
+  return 'whsec_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64');
+
+comment on function audit.new_source_secret() is 'A new secret: whsec_ and the base64 of 32 random bytes.';
+
+create or replace function audit.create_event_source(
+  name text,
+  organization_id uuid default null,
+  events_per_minute int default 6000
+)
+  returns text
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_secret text := audit.new_source_secret();
+  v_id uuid;
+begin
+  begin
+    insert into audit.event_sources as s (name, organization_id, secret_hash, events_per_minute, allowance)
+    values (
+      create_event_source.name, create_event_source.organization_id, sha256(convert_to(v_secret, 'UTF8')),
+      create_event_source.events_per_minute, create_event_source.events_per_minute
+    )
+    returning s.id into v_id;
+  exception when check_violation or not_null_violation or unique_violation then
+    perform audit.fail('AUARG', format('No source can be called %L and report %s events a minute.', name, events_per_minute), null,
+      'A name is new, of lower-case letters, digits, - and _, at most 63; a rate is 1 to 10,000,000.');
+  end;
+  perform audit.keep_source_secret(v_id, v_secret);
+  perform audit.record(
+    create_event_source.organization_id, 'capture.changed', 'event_source', create_event_source.name,
+    jsonb_build_object('created', true, 'events_per_minute', create_event_source.events_per_minute)
+  );
+  return v_secret;
+end
+$$;
+
+comment on function audit.create_event_source(text, uuid, int) is
+  'Makes a source of events, for one organisation or (null) any, and returns its secret, which nobody can read again: select audit.create_event_source(''billing'').';
+
+create or replace function audit.rotate_event_source(name text, old_secret_until timestamptz default clock_timestamp() + interval '1 day')
+  returns text
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_secret text := audit.new_source_secret();
+  v_source audit.event_sources;
+begin
+  update audit.event_sources s
+  set previous_hash = s.secret_hash, previous_until = rotate_event_source.old_secret_until,
+    secret_hash = sha256(convert_to(v_secret, 'UTF8'))
+  where s.name = rotate_event_source.name and s.secret_hash is not null
+  returning s.* into v_source;
+  if v_source.id is null then
+    perform audit.fail('AUNOT', format('There is no source %L with a secret.', name), null, 'audit.event_sources lists them.');
+  end if;
+  perform audit.keep_source_secret(v_source.id, v_secret);
+  perform audit.record(
+    v_source.organization_id, 'capture.changed', 'event_source', v_source.name,
+    jsonb_build_object('rotated', true, 'old_secret_until', to_jsonb(old_secret_until at time zone 'utc'))
+  );
+  return v_secret;
+end
+$$;
+
+comment on function audit.rotate_event_source(text, timestamptz) is
+  'Gives a source a new secret and returns it; the one before is taken until the time given, by default for a day.';
+
+create or replace function audit.disable_event_source(name text)
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_source audit.event_sources;
+begin
+  update audit.event_sources s set disabled_at = clock_timestamp()
+  where s.name = disable_event_source.name and s.disabled_at is null
+  returning s.* into v_source;
+  if v_source.id is null then
+    return false;
+  end if;
+  perform audit.keep_source_secret(v_source.id, null);
+  perform audit.record(
+    v_source.organization_id, 'capture.changed', 'event_source', v_source.name, jsonb_build_object('disabled', true)
+  );
+  return true;
+end
+$$;
+
+comment on function audit.disable_event_source(text) is
+  'Takes nothing from a source any more and leaves an entry; false where that was so already.';
+
+create or replace function audit.find_event_source(secret text)
+  returns uuid
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select s.id
+  from audit.event_sources s
+  where s.disabled_at is null
+    and (
+      s.secret_hash = sha256(convert_to(find_event_source.secret, 'UTF8'))
+      or s.previous_hash = sha256(convert_to(find_event_source.secret, 'UTF8')) and s.previous_until > clock_timestamp()
+    )
+$$;
+
+comment on function audit.find_event_source(text) is 'The source whose secret that is now; null where it is nobody''s.';
+
+create or replace function audit.signing_secrets(source_name text)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_source audit.event_sources;
+  v_secrets jsonb;
+begin
+  select s.* into v_source from audit.event_sources s where s.name = source_name and s.disabled_at is null;
+  if v_source.id is null or to_regclass('vault.decrypted_secrets') is null then
+    return null;
+  end if;
+  execute $q$
+    select jsonb_agg(d.decrypted_secret)
+    from vault.decrypted_secrets d
+    where d.name = $1 or d.name = $1 || '_previous' and $2 > clock_timestamp()
+  $q$ into v_secrets using 'audit_source_' || v_source.id, v_source.previous_until;
+  return jsonb_build_object('id', v_source.id, 'secrets', coalesce(v_secrets, '[]'));
+end
+$$;
+
+comment on function audit.signing_secrets(text) is
+  'With what a source may sign now, from the Vault; for the function audit-ingest alone. Null where there is no such source.';
+
+-- sql/184_record_events.sql
+
+-- Events that applications report through audit-ingest: each with its own actor and time, once for each idempotency key.
+
+create table if not exists audit.event_keys (
+  source_id uuid not null references audit.event_sources on delete cascade,
+  key uuid not null,
+  fingerprint bytea not null,
+  organization_id uuid not null,
+  chain int not null,
+  seq bigint not null,
+  seen_at timestamptz not null default clock_timestamp(),
+  constraint event_keys_pkey primary key (source_id, key)
+);
+
+comment on table audit.event_keys is 'Idempotency keys of the last seven days, and the entries that their events became.';
+comment on column audit.event_keys.source_id is 'Whose key it is.';
+comment on column audit.event_keys.key is 'The first half of the key''s SHA-256.';
+comment on column audit.event_keys.fingerprint is 'The beginning of the event''s SHA-256: the same key must not come with another event.';
+comment on column audit.event_keys.organization_id is 'The entry''s.';
+comment on column audit.event_keys.chain is 'The entry''s.';
+comment on column audit.event_keys.seq is 'The entry''s.';
+comment on column audit.event_keys.seen_at is 'When it was recorded.';
+
+create or replace function audit.forget_event_keys()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_forgotten bigint;
+begin
+  delete from audit.event_keys k where k.seen_at < clock_timestamp() - interval '7 days';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+comment on function audit.forget_event_keys() is 'Forgets idempotency keys of more than seven days ago; answers how many.';
+
+create or replace function audit.is_reserved(action text)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  return split_part(action, '.', 1) in (
+    'log', 'capture', 'retention', 'hold', 'subject', 'auditor', 'alert', 'rule', 'verification'
+  );
+
+comment on function audit.is_reserved(text) is 'Whether only the product itself writes entries of that action.';
+
+create or replace function audit.record_events(source uuid, events jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_count int := jsonb_array_length(record_events.events);
+  v_source audit.event_sources;
+  v_chain int := coalesce(audit.connection_chain(), audit.transaction_chain());
+  v_write record;
+  v_recorded jsonb;
+begin
+  -- The source's row is locked from here: its batches follow each other, so that a key is looked for after it was kept.
+  update audit.event_sources s set
+    allowance = least(s.events_per_minute, s.allowance + s.events_per_minute * extract(epoch from v_now - s.allowance_at) / 60),
+    allowance_at = v_now
+  where s.id = record_events.source and s.disabled_at is null
+  returning s.* into v_source;
+  if v_source.id is null then
+    perform audit.fail('AUDEN', 'Nothing is taken from this source.', null, 'It was disabled, or there is none such.');
+  end if;
+  -- A batch that is more than a minute's passes when the allowance is full, and is paid off afterwards.
+  if v_source.allowance < least(v_count, v_source.events_per_minute) then
+    return jsonb_build_object('events_per_minute', v_source.events_per_minute, 'retry_after', ceil(
+      (least(v_count, v_source.events_per_minute) - v_source.allowance) * 60 / v_source.events_per_minute
+    ));
+  end if;
+  update audit.event_sources s set allowance = s.allowance - v_count where s.id = v_source.id;
+
+  with event as materialized (
+    select r.ordinality::int - 1 as n,
+      coalesce(e.organization_id, v_source.organization_id, audit.system_organization()) as organization_id,
+      e.action, e.outcome, e.resource_type, e.resource_id, e.occurred_at, e.user_id, e.actor_type, e.email, e.ip_address,
+      e.user_agent, e.request_id, e.provider, e.cost,
+      e.details || jsonb_strip_nulls(jsonb_build_object(
+        'reported_by', v_source.name, 'happened_at', audit.late_time(e.occurred_at)
+      )) as details,
+      encode(substring(sha256(convert_to(e.key, 'UTF8')) from 1 for 16), 'hex')::uuid as key,
+      substring(sha256(convert_to((r.raw - 'key')::text, 'UTF8')) from 1 for 8) as fingerprint
+    from jsonb_array_elements(record_events.events) with ordinality r (raw)
+    cross join lateral jsonb_to_record(r.raw) as e (
+      key text, organization_id uuid, action text, outcome text, resource_type text, resource_id text,
+      occurred_at timestamptz, user_id uuid, actor_type text, email text, ip_address text, user_agent text,
+      request_id text, provider text, cost numeric, details jsonb
+    )
+  ),
+  judged as materialized (
+    select e.*, k.chain, k.seq, case
+      when audit.is_reserved(e.action) then 'reserved_action'
+      when e.organization_id <> v_source.organization_id then 'other_organization'
+      when e.occurred_at > v_now + interval '1 day' then 'in_the_future'
+      when k.fingerprint = e.fingerprint then 'duplicate'
+      when k.key is not null then 'key_reused'
+      when e.key is not null and e.n > min(e.n) over (partition by e.key) then
+        case when e.fingerprint = first_value(e.fingerprint) over (partition by e.key order by e.n) then 'duplicate' else 'key_reused' end
+    end as verdict
+    from event e
+    left join audit.event_keys k on k.source_id = v_source.id and k.key = e.key
+  )
+  select
+    array_agg(
+      row(j.organization_id, j.action, j.outcome, j.resource_type, j.resource_id, j.user_id, j.provider, j.cost, j.details, true)::audit.draft
+      order by j.n
+    ) filter (where j.verdict is null) as drafts,
+    array_agg(
+      audit.reported_context(
+        j.user_id, coalesce(j.actor_type, case when j.user_id is null then 'service' end), j.email, j.ip_address,
+        j.user_agent, j.request_id
+      ) order by j.n
+    ) filter (where j.verdict is null) as contexts,
+    array_agg(j.n order by j.n) filter (where j.verdict is null) as numbers,
+    array_agg(j.key order by j.n) filter (where j.verdict is null) as keys,
+    array_agg(j.fingerprint order by j.n) filter (where j.verdict is null) as fingerprints,
+    jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+      'event', j.n, 'verdict', j.verdict, 'entry', j.chain || '-' || j.seq
+    ))) filter (where j.verdict is not null) as others
+  into v_write
+  from judged j;
+
+  if v_write.drafts is not null then
+    perform audit.append_all(v_write.drafts, v_write.contexts);
+    -- Nobody else writes this chain now, so the new entries are its last.
+    with place as materialized (
+      select v_write.numbers[d.ordinality] as n, d.organization_id, v_write.keys[d.ordinality] as key, v_write.fingerprints[d.ordinality] as fingerprint,
+        h.seq - count(*) over (partition by d.organization_id)
+          + row_number() over (partition by d.organization_id order by d.ordinality) as seq
+      from unnest(v_write.drafts) with ordinality as d (
+        organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, ordinality
+      )
+      join audit.heads h on h.organization_id = d.organization_id and h.chain = v_chain
+    ),
+    kept as (
+      insert into audit.event_keys (source_id, key, fingerprint, organization_id, chain, seq)
+      select v_source.id, p.key, p.fingerprint, p.organization_id, v_chain, p.seq from place p where p.key is not null
+    )
+    select jsonb_agg(jsonb_build_object(
+      'event', p.n, 'verdict', 'recorded', 'entry', v_chain || '-' || p.seq, 'hash', encode(l.hash, 'hex')
+    ))
+    into v_recorded
+    from place p
+    join public.audit_logs l on l.organization_id = p.organization_id and l.chain = v_chain and l.seq = p.seq
+      and l.created_at >= v_now; -- none of the months before
+  end if;
+  return jsonb_build_object('results', coalesce(v_recorded, '[]') || coalesce(v_write.others, '[]'));
+end
+$$;
+
+comment on function audit.record_events(uuid, jsonb) is
+  'Records what a source reports and answers a verdict an event, with the entry''s name and hash; or, where it reports too much, when to come again.';
+
+-- sql/186_record_own.sql
+
+-- What signed-in people do that no table shows and no backend reports: their own client says so. PostgREST runs GET in a
+-- read-only transaction, so reads leave nothing by themselves; the client calls this beside them, with POST.
+--
+-- Whoever is signed in can say what they like about themselves and nothing about others. So the entry says that a client
+-- reported it, only harmless actions are taken, and only so many a minute.
+
+create table if not exists audit.client_rates (
+  user_id uuid constraint client_rates_pkey primary key,
+  minute timestamptz not null,
+  events int not null
+);
+
+comment on table audit.client_rates is 'How many events each user''s client reported in the last minute in which it did.';
+comment on column audit.client_rates.user_id is 'The user.';
+comment on column audit.client_rates.minute is 'When that minute began.';
+comment on column audit.client_rates.events is 'How many events it reported since.';
+
+create or replace function audit.forget_client_rates()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_forgotten bigint;
+begin
+  delete from audit.client_rates r where r.minute < clock_timestamp() - interval '1 hour';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+comment on function audit.forget_client_rates() is 'Forgets who reported nothing for an hour; answers how many.';
+
+create or replace function public.record_audit_event(
+  action text,
+  resource_type text default null,
+  resource_id text default null,
+  details jsonb default '{}',
+  organization_id uuid default null
+)
+  returns text
+  language plpgsql
+  security definer -- people report through this function only, about themselves, and never call the writer
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_most constant int := 60;
+  v_user uuid := auth.uid();
+  v_organization uuid := record_audit_event.organization_id;
+  v_organizations uuid[];
+  v_events int;
+begin
+  if v_user is null then
+    perform audit.fail('AUDEN', 'Only a signed-in user reports events of their own.', null,
+      'Sign in; a backend reports to the function audit-ingest, or by audit.record().');
+  end if;
+  v_organizations := array(select m.organization_id from audit.memberships(v_user) m order by 1);
+  if v_organization is null and cardinality(v_organizations) = 1 then
+    v_organization := v_organizations[1];
+  elsif v_organization is null and cardinality(v_organizations) > 1 then
+    perform audit.fail('AUARG', 'Name the organisation: you belong to several.', null,
+      'Pass organization_id, one of: ' || array_to_string(v_organizations, ', ') || '.');
+  elsif v_organization is null or v_organization <> all (v_organizations) then
+    perform audit.fail('AUDEN', 'You do not belong to this organisation.', null, 'Events are reported to one''s own organisation.');
+  end if;
+  if action is null or not audit.setting('client_actions', v_organization) @> to_jsonb(action) or audit.is_reserved(action) then
+    perform audit.fail('AUDEN', format('Clients do not report %L.', left(action, 100)), null,
+      'The setting client_actions lists what they may: '
+        || array_to_string(array(select jsonb_array_elements_text(audit.setting('client_actions', v_organization))), ', ') || '.');
+  end if;
+  if jsonb_typeof(details) is distinct from 'object' or octet_length(details::text) > 4096
+    or length(resource_type) > 200 or length(resource_id) > 500
+  then
+    perform audit.fail('AUARG', 'A client''s event is too large, or its details are no JSON object.', null,
+      'Details have at most 4,096 bytes, resource_type 200 and resource_id 500 characters.');
+  end if;
+
+  insert into audit.client_rates as r (user_id, minute, events)
+  values (v_user, clock_timestamp(), 1)
+  on conflict on constraint client_rates_pkey do update set
+    minute = case when r.minute > clock_timestamp() - interval '1 minute' then r.minute else clock_timestamp() end,
+    events = case when r.minute > clock_timestamp() - interval '1 minute' then r.events + 1 else 1 end
+  returning r.events into v_events;
+  if v_events > v_most then
+    perform audit.fail('AURAT', format('A client reports at most %s events a minute.', v_most), null, 'Try again in a minute.');
+  end if;
+
+  return (
+    select r.chain || '-' || r.seq
+    from audit.record(
+      v_organization, action, resource_type, resource_id, details || '{"reported_by": "client"}'
+    ) r
+  );
+end
+$$;
+
+comment on function public.record_audit_event(text, text, text, jsonb, uuid) is
+  'Records that the signed-in user did something their client knows of, such as settings.viewed; returns the entry''s name.
+supabase.rpc(''record_audit_event'', { action: ''settings.viewed'', resource_type: ''settings'', resource_id: ''billing'' })';
+
+revoke all on function public.record_audit_event(text, text, text, jsonb, uuid) from public, anon, authenticated, service_role;
+grant execute on function public.record_audit_event(text, text, text, jsonb, uuid) to authenticated;
+
+-- sql/188_collect_logs.sql
+
+-- Reading a project's logs from the Management API, where no drain sends them: how far the function audit-jobs is.
+-- Windows overlap, because lines come late; what was taken in before is taken in once (audit.seen_logs).
+
+create table if not exists audit.log_collection (
+  only_row boolean constraint log_collection_pkey primary key default true constraint there_is_one check (only_row),
+  collected_until timestamptz,
+  resume_after text,
+  last_run_at timestamptz,
+  next_at timestamptz not null default '-infinity',
+  lease uuid,
+  lease_until timestamptz not null default '-infinity',
+  failures int not null default 0,
+  last_error text
+);
+
+comment on table audit.log_collection is 'How far the project''s logs were read from the Management API.';
+comment on column audit.log_collection.only_row is 'There is one row.';
+comment on column audit.log_collection.collected_until is 'Up to when all lines were read; null before the first run.';
+comment on column audit.log_collection.resume_after is 'The last line of that moment that was read, where a run had to stop there; null where it had read all.';
+comment on column audit.log_collection.last_run_at is 'When lines were last read.';
+comment on column audit.log_collection.next_at is 'Not before then: the API asked to wait, or the last run failed.';
+comment on column audit.log_collection.lease is 'Whose turn it is.';
+comment on column audit.log_collection.lease_until is 'Until when that run may go on.';
+comment on column audit.log_collection.failures is 'How many runs failed since the last that did not.';
+comment on column audit.log_collection.last_error is 'Why the last run failed, in a word; null where it did not.';
+
+insert into audit.log_collection default values on conflict do nothing;
+
+create or replace function audit.is_collection_due()
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select (audit.setting('collect_logs_every'))::int > 0
+    and c.lease_until < clock_timestamp() and c.next_at < clock_timestamp()
+    and (
+      c.resume_after is not null or c.last_run_at is null
+      or c.last_run_at <= clock_timestamp() - make_interval(secs => (audit.setting('collect_logs_every'))::int)
+    )
+  from audit.log_collection c
+$$;
+
+comment on function audit.is_collection_due() is 'Whether logs are to be collected by the setting collect_logs_every and it is time.';
+
+create or replace function audit.claim_collection(lease interval default interval '90 seconds')
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_claim jsonb;
+begin
+  update audit.log_collection c set lease = gen_random_uuid(), lease_until = clock_timestamp() + claim_collection.lease
+  where c.lease_until < clock_timestamp() and c.next_at < clock_timestamp()
+  returning jsonb_build_object(
+    'lease', c.lease,
+    -- What is older is no longer taken in. What comes late is found by looking back.
+    'from', to_char(greatest(
+      case
+        when c.collected_until is null then clock_timestamp() - interval '1 hour'
+        when c.resume_after is null then c.collected_until - interval '10 minutes'
+        else c.collected_until
+      end,
+      clock_timestamp() - audit.oldest_log_line()
+    ) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
+    'after', coalesce(c.resume_after, ''),
+    'accessed', exists (select from audit.settings s where s.name = 'api_access' and s.value <> '"off"')
+  ) into v_claim;
+  return v_claim;
+end
+$$;
+
+comment on function audit.claim_collection(interval) is
+  'Takes the turn to collect logs: after which line, and whether requests that were not denied are wanted; null while it is another''s, or too early.';
+
+create or replace function audit.record_collected(lease uuid, collected_until timestamptz, resume_after text, ends boolean)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  update audit.log_collection c set
+    collected_until = record_collected.collected_until, resume_after = record_collected.resume_after,
+    last_run_at = clock_timestamp(), failures = 0, last_error = null, next_at = '-infinity',
+    lease_until = case when record_collected.ends then '-infinity' else c.lease_until end
+  where c.lease = record_collected.lease and c.lease_until > clock_timestamp();
+  if not found then
+    perform audit.fail('AULSE', 'Another run collects the logs now.');
+  end if;
+end
+$$;
+
+comment on function audit.record_collected(uuid, timestamptz, text, boolean) is
+  'Notes up to which line all were read, and gives the turn back where the run ends.';
+
+create or replace function audit.fail_collection(lease uuid, error text, retry_after double precision default null)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  update audit.log_collection c set
+    failures = c.failures + 1, last_error = fail_collection.error, lease_until = '-infinity',
+    next_at = clock_timestamp() + make_interval(secs => least(
+      3600, greatest(fail_collection.retry_after, 30 * 2 ^ least(c.failures, 7))
+    ))
+  where c.lease = fail_collection.lease;
+end
+$$;
+
+comment on function audit.fail_collection(uuid, text, double precision) is
+  'Notes why a run failed and when the next may be: after what the API asked for, and longer each time, an hour at most.';
+
+create or replace view audit.log_collection_status as
+  select audit.setting('collect_logs_every')::int as every_seconds, c.collected_until,
+    extract(epoch from clock_timestamp() - c.collected_until)::int as lag_seconds, c.last_run_at, c.failures, c.last_error
+  from audit.log_collection c;
+
+comment on view audit.log_collection_status is 'How far behind the collection of logs is, in seconds, and what keeps it; every_seconds 0: it is off.';
+
+-- sql/190_places.sql
+
+-- Where an address is, by a public data set that `npm run places` loads: kept apart from the log and from the writers,
+-- and looked up when somebody asks. A place is what the registries say of a network, not where a person is.
+
+create table if not exists audit.places (
+  id int constraint places_pkey primary key,
+  country text not null,
+  region text,
+  city text
+);
+
+comment on table audit.places is 'Countries, and cities where the data set has them; whose data it is and under which licence, says audit.place_data.';
+comment on column audit.places.id is 'Numbers the place within this load.';
+comment on column audit.places.country is 'ISO 3166-1 alpha-2.';
+comment on column audit.places.region is 'State or region, where the data set has it.';
+comment on column audit.places.city is 'City, where the data set has it.';
+
+create table if not exists audit.place_ranges (
+  first_address inet constraint place_ranges_pkey primary key,
+  place int
+);
+
+comment on table audit.place_ranges is 'Where ranges of addresses are: each goes up to the next, and one begins at ::; whose data it is and under which licence, says audit.place_data.';
+comment on column audit.place_ranges.first_address is 'Where the range begins.';
+comment on column audit.place_ranges.place is 'In audit.places; null where the data set says nothing.';
+
+create table if not exists audit.place_data (
+  only_row boolean constraint place_data_pkey primary key default true constraint there_is_one check (only_row),
+  attribution text not null,
+  loaded_at timestamptz not null default clock_timestamp()
+);
+
+comment on table audit.place_data is 'Which data set is loaded; nothing where none is.';
+comment on column audit.place_data.only_row is 'There is one row.';
+comment on column audit.place_data.attribution is 'Whose data it is and under which licence; to be shown where places are.';
+comment on column audit.place_data.loaded_at is 'When it was loaded.';
+
+-- Public data: whoever may ask may read it all.
+do $$
+declare
+  v_table text;
+begin
+  foreach v_table in array array['places', 'place_ranges', 'place_data'] loop
+    execute format('alter table audit.%I enable row level security', v_table);
+    execute format('drop policy if exists "signed-in people read places" on audit.%I', v_table);
+    execute format('create policy "signed-in people read places" on audit.%I for select to authenticated using (true)', v_table);
+  end loop;
+end
+$$;
+
+create or replace function audit.place_of(ip_address text, out country text, out region text, out city text)
+  language plpgsql
+  stable
+  parallel safe
+  set search_path = ''
+as $$
+declare
+  v_address inet;
+  v_place int;
+begin
+  begin
+    v_address := audit.normalized_ip(place_of.ip_address)::inet;
+  exception when invalid_text_representation then
+    return; -- a host name, a forged header
+  end;
+  select r.place into v_place
+  from audit.place_ranges r
+  where r.first_address <= v_address
+  order by r.first_address desc
+  limit 1;
+  select p.country, p.region, p.city into place_of.country, place_of.region, place_of.city
+  from audit.places p
+  where p.id = v_place;
+end
+$$;
+
+comment on function audit.place_of(text) is
+  'Country (ISO 3166-1 alpha-2), region and city of an address, as far as the loaded data set says:
+select e.action, p.country from audit_events e, lateral audit.place_of(e.ip_address) p
+Whoever shows it shows audit.place_data.attribution.';
+
 -- sql/200_audit_logs.sql
 
 -- The log. One row is one entry; sql/FORMAT.md says to the byte what is hashed.
@@ -2991,7 +5377,8 @@ create or replace aggregate audit.chained(first_prev bytea, unlinked_text bytea)
 comment on aggregate audit.chained(bytea, bytea) is
   'As a window function over entry texts whose prev_hash is null, in order of seq: each entry''s prev_hash and hash, joined.';
 
-create or replace function audit.append_all(drafts audit.draft[])
+-- Events that others tell of (logins, requests in a platform's log) were each somebody's own: they bring their contexts.
+create or replace function audit.append_all(drafts audit.draft[], contexts audit.statement_context[] default null)
   returns void
   language plpgsql
   security definer -- callers may write the audited table, never the log
@@ -3018,6 +5405,7 @@ begin
   with head as materialized (
     select h.organization_id, h.seq, h.last_at, h.hash,
       case
+        when append_all.contexts is not null then null
         when v_context.email is not null or v_context.ip_address is not null or v_context.user_agent is not null
           then audit.identify(
             h.organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
@@ -3031,28 +5419,39 @@ begin
     for no key update
   ),
   draft as (
-    select h.organization_id, h.seq as head_seq, h.hash as head_hash, h.identity_hash,
+    select h.organization_id, h.seq as head_seq, h.hash as head_hash,
+      case
+        when append_all.contexts is null then h.identity_hash
+        else audit.identify(h.organization_id, d.context_user, d.email, d.ip_address, d.user_agent)
+      end as identity_hash,
       greatest(h.last_at, v_now) as created_at,
       row_number() over (partition by h.organization_id order by d.n) as n,
       count(*) over (partition by h.organization_id) as total,
-      d.action, d.outcome, d.resource_type, coalesce(v_context.created_by, d.created_by) as created_by,
+      d.action, d.outcome, d.resource_type, coalesce(d.context_user, d.created_by) as created_by, d.actor_type, d.request_id,
       case when d.suspect then audit.masked_text(audit.bounded(d.resource_id, 500)) else d.resource_id end as resource_id,
       case when d.suspect then audit.masked_text(audit.bounded(d.provider, 200)) else d.provider end as provider,
       case when d.suspect and length(d.cost::text) > 100 then null else d.cost end as cost,
       case
         when d.suspect then audit.fitted(
-          audit.masked(d.details || coalesce(v_context.extra, '{}') || case
+          audit.masked(d.details || coalesce(d.extra, '{}') || case
             when length(d.cost::text) > 100 then jsonb_build_object('cost', audit.digest_of(d.cost::text)) else '{}'
           end), audit.details_limit()
         )
-        when v_context.extra is null then d.details
-        else d.details || v_context.extra
+        when d.extra is null then d.details
+        else d.details || d.extra
       end as details
     from (
       select u.organization_id, u.action, u.outcome, u.resource_type, u.resource_id, u.created_by, u.provider, u.cost,
-        u.details, u.n, u.suspect or pg_column_size(u.details) > 800 as suspect
-      from unnest(append_all.drafts) with ordinality
-        as u (organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, n)
+        u.details, u.n, u.suspect or pg_column_size(u.details) > 800 as suspect,
+        case when append_all.contexts is null then v_context.created_by else u.context_user end as context_user,
+        case when append_all.contexts is null then v_context.actor_type else u.actor_type end as actor_type,
+        case when append_all.contexts is null then v_context.request_id else u.request_id end as request_id,
+        case when append_all.contexts is null then v_context.extra else u.extra end as extra,
+        u.email, u.ip_address, u.user_agent
+      from unnest(append_all.drafts, append_all.contexts) with ordinality as u (
+        organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect,
+        context_user, actor_type, email, ip_address, user_agent, request_id, chain, extra, n
+      )
     ) d
     join head h on h.organization_id = coalesce(d.organization_id, audit.system_organization())
   ),
@@ -3062,7 +5461,7 @@ begin
         d.head_hash,
         convert_to(audit.entry_text(
           d.organization_id, v_chain, d.head_seq + d.n, d.created_at, d.action, d.outcome, d.resource_type,
-          d.resource_id, d.created_by, v_context.actor_type, d.identity_hash, d.provider, d.cost, v_context.request_id,
+          d.resource_id, d.created_by, d.actor_type, d.identity_hash, d.provider, d.cost, d.request_id,
           d.details, null
         ), 'UTF8')
       ) over (partition by d.organization_id order by d.n rows unbounded preceding) as hashes
@@ -3080,14 +5479,15 @@ begin
     identity_hash, provider, cost, request_id, details, prev_hash, hash
   )
   select c.organization_id, v_chain, c.head_seq + c.n, c.created_at, c.action, c.outcome, c.resource_type, c.resource_id,
-    c.created_by, v_context.actor_type, c.identity_hash, c.provider, c.cost, v_context.request_id, c.details,
+    c.created_by, c.actor_type, c.identity_hash, c.provider, c.cost, c.request_id, c.details,
     substring(c.hashes from 1 for 32), substring(c.hashes from 33)
   from chained c;
 end
 $$;
 
-comment on function audit.append_all(audit.draft[]) is
-  'Appends many entries in one pass, in the order given; a window aggregate carries the hash.';
+comment on function audit.append_all(audit.draft[], audit.statement_context[]) is
+  'Appends many entries in one pass, in the order given; a window aggregate carries the hash. Without contexts all are
+of the current statement''s; else each has its own, at the same position.';
 
 create or replace function audit.record(
   organization_id uuid,
@@ -3132,7 +5532,7 @@ Returns the entry''s chain, seq and hash as acknowledgement. organization_id nul
 do $$
 begin
   alter function audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean) owner to audit_writer;
-  alter function audit.append_all(audit.draft[]) owner to audit_writer;
+  alter function audit.append_all(audit.draft[], audit.statement_context[]) owner to audit_writer;
 end
 $$;
 
@@ -3482,6 +5882,14 @@ create or replace view audit.coverage as
     select 'public.audit_logs'::regclass, 'entries wait in the default partition', 'select audit.ensure_partitions()'
     where exists (select from public.audit_logs_default)
     union all
+    -- Auth's tables; see audit.auth_coverage for what comes by other paths.
+    select to_regclass('auth.' || m.table_name), format('trigger %s on auth.%s is %s', m.trigger_name, m.table_name, m.state), 'select audit.track_auth()'
+    from audit.missing_auth_triggers() m
+    where m.state <> 'no such table'
+    union all
+    select to_regclass('auth.audit_log_entries'), 'events of Auth wait to be settled', 'select audit.settle_waiting_auth()'
+    where exists (select from audit.waiting_auth_events w where w.received_at < clock_timestamp() - interval '1 minute')
+    union all
     -- A role or database for which triggers are off by default.
     select 'public.audit_logs'::regclass,
       format('session_replication_role is set for %s', coalesce(r.rolname, d.datname, 'all')),
@@ -3492,12 +5900,16 @@ create or replace view audit.coverage as
     where exists (select from unnest(s.setconfig) x where x ~ '^session_replication_role=(replica|local)')
   )
   select audit.qualified_name(c.table_name) as table_name,
-    t.table_name is not null as tracked,
+    t.table_name is not null or c.is_auth as tracked,
     not exists (select from finding f where f.table_name = c.table_name) as healthy,
     f.finding,
     f.way_out,
     t.tracked_at
-  from (select table_name from candidate union select 'public.audit_logs'::regclass) c
+  from (
+    select table_name, false as is_auth from candidate union select 'public.audit_logs'::regclass, false
+    union
+    select to_regclass('auth.' || e.table_name), true from audit.auth_triggers() e where to_regclass('auth.' || e.table_name) is not null
+  ) c
   left join audit.tracked_tables t on t.table_name = c.table_name
   left join finding f on f.table_name = c.table_name;
 
@@ -11198,12 +13610,42 @@ $$;
 comment on function audit.continue_backups() is
   'Has the day''s backup made; does nothing where it is made. That there was none for two days is a finding.';
 
+create or replace function audit.continue_collecting()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_request bigint;
+begin
+  if not audit.is_collection_due() then
+    return null;
+  end if;
+  v_request := audit.call_jobs('collect-logs');
+  -- Where nobody can be called there is nothing to miss. Lines are taken in for a day.
+  if v_request is not null and (select c.lag_seconds > 3600 from audit.log_collection_status c) then
+    perform audit.note_finding(
+      audit.system_organization(), 'logs_late', 'log_collection',
+      (select to_jsonb(c) - '{every_seconds,failures}'::text[] from audit.log_collection_status c)
+    );
+  end if;
+  return v_request;
+end
+$$;
+
+comment on function audit.continue_collecting() is
+  'Has the project''s logs collected when it is time. That they are more than an hour behind is a finding.';
+
 do $$
 begin
   if to_regprocedure('cron.schedule(text, text, text)') is not null then
     perform cron.schedule('audit-partitions', '17 2 * * *', 'select audit.ensure_partitions()');
     -- Does what the event triggers do, where the server does not let us make them.
     perform cron.schedule('audit-known-tables', '*/10 * * * *', 'select audit.track_known_tables()');
+    perform cron.schedule('audit-auth-tables', '3-59/10 * * * *', 'select audit.track_auth()');
+    -- What Auth could not wait for; the log lacks it for so long.
+    perform cron.schedule('audit-auth-events', '5 seconds', 'select audit.settle_waiting_auth()');
+    perform cron.schedule('audit-auth-sightings', '47 * * * *', 'select audit.forget_auth_sightings()');
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
@@ -11219,6 +13661,9 @@ begin
     perform cron.schedule('audit-receivers', '*/5 * * * *', $cron$
       select audit.call_jobs(job) from unnest(array['deliver-checkpoints', 'mirror', 'witness']) job
     $cron$);
+    -- Only where the setting collect_logs_every says so. Missed, lines of up to a day are caught up with.
+    perform cron.schedule('audit-collect-logs', '30 seconds', 'select audit.continue_collecting()');
+    perform cron.schedule('audit-forget', '23 * * * *', 'select audit.forget_seen_logs(), audit.forget_event_keys(), audit.forget_client_rates()');
     -- A batch at a time; where nothing is past its retention it looks and ends.
     perform cron.schedule('audit-purge', '30 seconds', 'select audit.purge()');
     perform cron.schedule('audit-empty-partitions', '*/10 * * * *', 'select audit.drop_empty_partition()');
@@ -11240,7 +13685,7 @@ revoke all on all functions in schema audit from public, anon, authenticated, se
 grant usage on schema audit to authenticated, service_role;
 
 -- Signed-in users: row level security decides what they see; the functions decide who is an admin.
-grant select on audit.identities, audit.personal_values, audit.retention to authenticated;
+grant select on audit.identities, audit.personal_values, audit.retention, audit.places, audit.place_ranges, audit.place_data to authenticated;
 grant execute on function
   audit.caller(),
   audit.admin_organizations(),
@@ -11257,7 +13702,8 @@ grant execute on function
     uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
   ),
   audit.hash_of(text),
-  audit.normalized_ip(text)
+  audit.normalized_ip(text),
+  audit.place_of(text)
 to authenticated;
 -- Reading runs as the reader, with all it is made of.
 grant execute on function
@@ -11380,16 +13826,17 @@ to authenticated;
 -- The application's own backend.
 grant select on
   audit.identities, audit.personal_values, audit.heads, audit.auditors, audit.settings, audit.tracked_tables,
-  audit.coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
+  audit.coverage, audit.auth_coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
   audit.readings, audit.verifications, audit.integrity,
   audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
-  audit.backups, audit.restores
+  audit.backups, audit.restores,
+  audit.log_collection_status, audit.places, audit.place_ranges, audit.place_data
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
   audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean),
-  audit.append_all(audit.draft[]),
+  audit.append_all(audit.draft[], audit.statement_context[]),
   audit.identify(uuid, uuid, text, text, text),
   audit.commit_personal(uuid, uuid, text, text, text, text),
   audit.use_membership(text, text, text, text, text[], text[]),
@@ -11454,6 +13901,33 @@ revoke execute on function
   audit.record_backup(text, timestamptz, int, bigint, text, jsonb),
   audit.record_backups_deleted(text[]),
   audit.continue_backups(),
+  audit.record_auth(audit.auth_event[]),
+  audit.may_settle_auth(audit.auth_event[]),
+  audit.settle_auth(audit.auth_event[]),
+  audit.append_auth(audit.auth_event[]),
+  audit.auth_details(uuid, audit.auth_event),
+  audit.auth_cases(audit.auth_event[]),
+  audit.auth_accounts(uuid[], text[]),
+  audit.settle_waiting_auth(int),
+  audit.settle_waiting_auth_events(bigint[]),
+  audit.forget_auth_sightings(),
+  audit.auth_lookup(text, uuid),
+  audit.auth_told(text, jsonb, jsonb, boolean, jsonb, text),
+  audit.auth_user_events(text, jsonb),
+  audit.auth_session_events(text, jsonb[]),
+  audit.auth_factor_events(text, jsonb),
+  audit.auth_challenge_events(text, jsonb),
+  audit.auth_identity_events(text, jsonb),
+  audit.capture_auth(text, text, jsonb[]),
+  audit.tell_auth(audit.auth_event[], text),
+  audit.note_auth_failure(text, text, text),
+  audit.on_auth_change(),
+  audit.track_auth(),
+  audit.answer_attempt(text, jsonb),
+  audit.is_locked_out(text, uuid),
+  audit.hook_password_verification_attempt(jsonb),
+  audit.hook_mfa_verification_attempt(jsonb),
+  audit.auth_paths(),
   audit.begin_restore(),
   audit.ensure_partitions_since(date),
   audit.restore_entries(text[]),
@@ -11470,18 +13944,35 @@ revoke execute on function
   audit.close_restore(int, jsonb),
   audit.end_restore(int, jsonb, jsonb, jsonb),
   audit.open_restored_entries(text),
-  audit.add_restored_entries(regclass, text[])
+  audit.add_restored_entries(regclass, text[]),
+  audit.ingest_logs(jsonb),
+  audit.forget_seen_logs(),
+  audit.keep_source_secret(uuid, text),
+  audit.new_source_secret(),
+  audit.create_event_source(text, uuid, int),
+  audit.rotate_event_source(text, timestamptz),
+  audit.disable_event_source(text),
+  audit.find_event_source(text),
+  audit.signing_secrets(text),
+  audit.forget_event_keys(),
+  audit.record_events(uuid, jsonb),
+  audit.forget_client_rates(),
+  audit.claim_collection(interval),
+  audit.record_collected(uuid, timestamptz, text, boolean),
+  audit.fail_collection(uuid, text, double precision),
+  audit.continue_collecting()
 from service_role;
 
 -- Auth calls its hooks as itself, and nothing else.
 revoke all on all functions in schema audit from supabase_auth_admin;
 grant usage on schema audit to supabase_auth_admin;
-
+grant execute on function audit.hook_password_verification_attempt(jsonb), audit.hook_mfa_verification_attempt(jsonb)
+to supabase_auth_admin;
 
 -- The owner's functions (generated triggers, audit.record) hand over to the writer's; its schedules call the purger's.
 grant execute on function
   audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean),
-  audit.append_all(audit.draft[]),
+  audit.append_all(audit.draft[], audit.statement_context[]),
   audit.set_retention(uuid, int, int),
   audit.place_hold(uuid, text, text),
   audit.release_hold(uuid, text),
@@ -11570,6 +14061,7 @@ to audit_purger;
 -- The last step of every load: make what depends on all of the above, then give back what only loading needed.
 
 select audit.track_known_tables();
+select audit.track_auth();
 select audit.refresh_capture();
 
 -- Generated functions belong to the table's capture; nobody calls them.
