@@ -74,7 +74,7 @@ create index if not exists auth_sightings_place_idx on audit.auth_sightings (pla
 create table if not exists audit.waiting_auth_events (
   id bigint generated always as identity primary key,
   received_at timestamptz not null default clock_timestamp(),
-  event audit.auth_event not null
+  event audit.auth_event
 );
 
 comment on table audit.waiting_auth_events is
@@ -265,15 +265,17 @@ declare
   ));
 begin
   if jsonb_typeof(event.details -> 'personal') = 'object' then
-    v_details := v_details || jsonb_build_object('changes', coalesce(v_details -> 'changes', '{}') || (
-      select jsonb_object_agg(p.column_name, (
+    v_details := v_details || coalesce((
+      select jsonb_build_object('changes', jsonb_object_agg(p.column_name, (
         select jsonb_object_agg(s.side, audit.commit_personal(
           auth_details.organization_id, event.user_id, 'user', event.user_id::text, p.column_name, s.value
         ))
         from jsonb_each_text(p.sides) s (side, value)
-      ))
+      )))
       from jsonb_each(event.details -> 'personal') p (column_name, sides)
-    ));
+      where jsonb_typeof(p.sides) = 'object' and p.sides <> '{}'
+      having count(*) > 0
+    ), '{}');
   end if;
   return v_details;
 end
@@ -540,7 +542,7 @@ end
 $$;
 
 comment on function audit.settle_waiting_auth(int) is
-  'Makes entries of the events that wait, the oldest first; for the schedule. What fails stays, and is a finding.';
+  'Makes entries of the events that wait, the oldest first; for the schedule. What fails stays, and is a finding as long.';
 
 create or replace function audit.settle_waiting_auth_events(ids bigint[])
   returns void
@@ -556,6 +558,9 @@ begin
   )
   select array_agg(t.event order by t.id) into v_events from taken t;
   select count(*) into v_refused from audit.settle_auth(v_events) s where s.verdict = 'refused';
+  perform audit.resolve_finding(f.organization_id, f.kind, f.subject)
+  from audit.findings f
+  where f.kind = 'auth_event_waiting' and f.resolved_at is null and f.subject = any (ids::text[]);
   if v_refused > 0 then
     perform audit.note_finding(audit.system_organization(), 'auth_events_lost', 'waiting_auth_events', jsonb_build_object('events', v_refused));
   end if;

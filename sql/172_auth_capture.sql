@@ -517,7 +517,7 @@ create or replace function audit.tell_auth(events audit.auth_event[], teller tex
 as $$
 begin
   perform audit.record_auth(tell_auth.events);
-exception when others or query_canceled then
+exception when others or query_canceled or assert_failure then
   -- The log cannot be written now. What happened is kept, and written when it can be.
   insert into audit.waiting_auth_events (event) select e::audit.auth_event from unnest(tell_auth.events) e;
   perform audit.note_auth_failure(teller, sqlstate, sqlerrm);
@@ -539,7 +539,7 @@ begin
       'sqlstate', note_auth_failure.state, 'message', audit.masked_text(left(note_auth_failure.message, 200))
     ));
   end if;
-exception when others or query_canceled then
+exception when others or query_canceled or assert_failure then
   raise warning 'audit: capture of auth failed (%: %), and so did noting it (%)', note_auth_failure.state, note_auth_failure.subject, sqlstate;
 end
 $$;
@@ -570,10 +570,10 @@ begin
     if v_changes <> '{}' or tg_op = 'TRUNCATE' then
       perform audit.capture_auth(tg_table_name, tg_op, v_changes);
     end if;
-  exception when others or query_canceled then
+  exception when others or query_canceled or assert_failure then
     begin
       perform audit.note_auth_failure(tg_table_name, sqlstate, sqlerrm);
-    exception when others or query_canceled then
+    exception when others or query_canceled or assert_failure then
       raise warning 'audit: capture of auth.% failed: %', tg_table_name, sqlstate;
     end;
   end;

@@ -93,10 +93,10 @@ create or replace function audit.hook_password_verification_attempt(event jsonb)
 as $$
 begin
   return audit.answer_attempt('user.login_failed', event);
-exception when others or query_canceled then
+exception when others or query_canceled or assert_failure then
   begin
     perform audit.note_auth_failure('hook password_verification_attempt', sqlstate, sqlerrm);
-  exception when others or query_canceled then
+  exception when others or query_canceled or assert_failure then
     raise warning 'audit: the hook password_verification_attempt failed: %', sqlstate;
   end;
   return '{"decision": "continue"}';
@@ -115,10 +115,10 @@ create or replace function audit.hook_mfa_verification_attempt(event jsonb)
 as $$
 begin
   return audit.answer_attempt('user.mfa_failed', event) - 'should_logout_user';
-exception when others or query_canceled then
+exception when others or query_canceled or assert_failure then
   begin
     perform audit.note_auth_failure('hook mfa_verification_attempt', sqlstate, sqlerrm);
-  exception when others or query_canceled then
+  exception when others or query_canceled or assert_failure then
     raise warning 'audit: the hook mfa_verification_attempt failed: %', sqlstate;
   end;
   return '{"decision": "continue"}';

@@ -30,6 +30,8 @@ create or replace function audit.ocsf_type_uid(action text, details jsonb)
     when 'user.login_failed' then 300201
     when 'user.mfa_failed' then 300201
     when 'user.logout' then 300202
+    when 'user.session_expired' then 300202
+    when 'user.session_revoked' then 300202
     -- Account Change
     when 'user.signed_up' then 300101
     when 'user.created' then 300101

@@ -88,6 +88,7 @@ grant execute on function
   audit.read_query_word(text, int),
   audit.read_archive(uuid, text, boolean),
   audit.readable_organization(uuid),
+  audit.record_denial(jsonb),
   audit.record_reading(uuid, text, jsonb, text, text),
   audit.requested_organization(jsonb),
   audit.requested_tree(jsonb),

@@ -31,6 +31,30 @@ created_at timestamp with time zone
 chain integer
 seq bigint
 
+-- type audit.auth_case
+c, owner postgres
+n integer
+event audit.auth_event
+valid boolean
+mark uuid
+subject uuid
+place uuid
+bit smallint
+
+-- type audit.auth_event
+c, owner postgres
+source text
+action text
+outcome text
+happened_at timestamp with time zone
+user_id uuid
+email text
+ip_address text
+user_agent text
+session_id uuid
+request_id text
+details jsonb
+
 -- type audit.compiled_query
 c, owner postgres
 condition text
@@ -133,6 +157,50 @@ comment on column sees_identities: Whether e-mail, IP address and user agent are
 comment on column granted_by: The admin who granted it, null when it was done in the database.
 comment on column granted_at: When it was granted.
 
+-- relation audit.auth_coverage
+kind v, owner postgres, persistence p
+column path text
+column captures text
+column state text
+column way_out text
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Each path by which events of Auth reach the log in this project: what it captures, how it stands, and the way out where it is not whole.
+comment on column path: trigger, audit_table, hook or log, as in an entry's details.source; waiting: what is not settled.
+comment on column captures: Which events come by it.
+comment on column state: How it stands: captured, written or heard from today is whole.
+comment on column way_out: What to do where it is not.
+as
+ SELECT path,
+    captures,
+    state,
+        CASE
+            WHEN (state <> ALL (ARRAY['captured'::text, 'written'::text, 'heard from today'::text, 'none'::text])) THEN way_out
+            ELSE NULL::text
+        END AS way_out
+   FROM audit.auth_paths() p(path, captures, state, way_out);
+
+-- relation audit.auth_sightings
+kind r, owner postgres, persistence p
+no row level security
+column mark uuid not null
+column subject uuid
+column place uuid
+column session_id uuid
+column happened_at timestamp with time zone not null
+column seen smallint
+CREATE INDEX auth_sightings_mark_idx ON audit.auth_sightings USING btree (mark)
+CREATE INDEX auth_sightings_place_idx ON audit.auth_sightings USING btree (place, seen, happened_at)
+CREATE INDEX auth_sightings_subject_idx ON audit.auth_sightings USING btree (subject, seen, happened_at)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Which events were told, for a day: by these a second telling is recognised. Written by audit.settle_auth().
+comment on column mark: Digest of what one teller calls the event; told again, it has the same.
+comment on column subject: Digest of kind of action and person; null where no person is known.
+comment on column place: Digest of kind of action and IP address, by which an event without a person is recognised.
+comment on column session_id: The session, where it is known; two of them are never the same event.
+comment on column happened_at: When it happened, in the words of its first teller.
+comment on column seen: Which tellers have told of it, a bit each; null for all tellings but the first.
+
 -- relation audit.backups
 kind r, owner postgres, persistence p
 no row level security
@@ -209,6 +277,20 @@ comment on column note: The signed checkpoint (C2SP signed-note), null until it 
 comment on column recorded_at: When the root was recorded.
 comment on column signed_at: When it was signed.
 comment on column published_at: When readers could get it; null where a later one was published before it.
+
+-- relation audit.client_rates
+kind r, owner postgres, persistence p
+no row level security
+column user_id uuid not null
+column minute timestamp with time zone not null
+column events integer not null
+constraint client_rates_pkey PRIMARY KEY (user_id)
+CREATE UNIQUE INDEX client_rates_pkey ON audit.client_rates USING btree (user_id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: How many events each user's client reported in the last minute in which it did.
+comment on column user_id: The user.
+comment on column minute: When that minute began.
+comment on column events: How many events it reported since.
 
 -- relation audit.cosigned_checkpoints
 kind r, owner postgres, persistence p
@@ -322,6 +404,19 @@ as
           WHERE (EXISTS ( SELECT
                    FROM public.audit_logs_default))
         UNION ALL
+         SELECT to_regclass(('auth.'::text || m.table_name)) AS to_regclass,
+            format('trigger %s on auth.%s is %s'::text, m.trigger_name, m.table_name, m.state) AS format,
+            'select audit.track_auth()'::text
+           FROM audit.missing_auth_triggers() m(table_name, trigger_name, definition, state)
+          WHERE (m.state <> 'no such table'::text)
+        UNION ALL
+         SELECT to_regclass('auth.audit_log_entries'::text) AS to_regclass,
+            'events of Auth wait to be settled'::text,
+            'select audit.settle_waiting_auth()'::text
+          WHERE (EXISTS ( SELECT
+                   FROM audit.waiting_auth_events w
+                  WHERE (w.received_at < (clock_timestamp() - '00:01:00'::interval))))
+        UNION ALL
          SELECT 'public.audit_logs'::regclass AS regclass,
             format('session_replication_role is set for %s'::text, COALESCE(r.rolname, d.datname, 'all'::name)) AS format,
             'alter role … reset session_replication_role'::text
@@ -333,19 +428,40 @@ as
                   WHERE (x.x ~ '^session_replication_role=(replica|local)'::text)))
         )
  SELECT audit.qualified_name(c.table_name) AS table_name,
-    (t.table_name IS NOT NULL) AS tracked,
+    ((t.table_name IS NOT NULL) OR c.is_auth) AS tracked,
     (NOT (EXISTS ( SELECT
            FROM finding f_1
           WHERE ((f_1.table_name)::oid = (c.table_name)::oid)))) AS healthy,
     f.finding,
     f.way_out,
     t.tracked_at
-   FROM ((( SELECT candidate.table_name
+   FROM ((( SELECT candidate.table_name,
+            false AS is_auth
            FROM candidate
         UNION
-         SELECT 'public.audit_logs'::regclass AS regclass) c
+         SELECT 'public.audit_logs'::regclass AS regclass,
+            false
+        UNION
+         SELECT to_regclass(('auth.'::text || e.table_name)) AS to_regclass,
+            true
+           FROM audit.auth_triggers() e(table_name, trigger_name, definition)
+          WHERE (to_regclass(('auth.'::text || e.table_name)) IS NOT NULL)) c
      LEFT JOIN audit.tracked_tables t ON (((t.table_name)::oid = (c.table_name)::oid)))
      LEFT JOIN finding f ON (((f.table_name)::oid = (c.table_name)::oid)));
+
+-- relation audit.denials
+kind r, owner postgres, persistence p
+no row level security
+column user_id uuid not null
+column hour timestamp with time zone not null
+column denials integer not null
+constraint denials_pkey PRIMARY KEY (user_id, hour)
+CREATE UNIQUE INDEX denials_pkey ON audit.denials USING btree (user_id, hour)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: How often each person was refused in each hour of the last day; written by audit.record_denial().
+comment on column user_id: Who was refused.
+comment on column hour: In which hour.
+comment on column denials: How often.
 
 -- relation audit.error_codes
 kind v, owner postgres, persistence p
@@ -361,7 +477,65 @@ as
     http_status,
     name,
     meaning
-   FROM ( VALUES ('AUIMM'::text,409,'log_immutable'::text,'Entries of the log are never changed or deleted.'::text), ('AUTBL'::text,404,'table_not_found'::text,'There is no table of that name.'::text), ('AUKND'::text,422,'table_kind_unsupported'::text,'Only ordinary and partitioned tables can be tracked.'::text), ('AUPRT'::text,422,'table_is_partition'::text,'A partition is captured through its parent.'::text), ('AULOG'::text,422,'table_is_the_log'::text,'The product''s own tables are not tracked.'::text), ('AUNPK'::text,422,'no_primary_key'::text,'A tracked table needs a primary key, or option "id".'::text), ('AUORG'::text,422,'no_organization'::text,'The organisation of a row could not be determined.'::text), ('AUOPT'::text,422,'invalid_option'::text,'An option is unknown, of the wrong type or names no column.'::text), ('AUARG'::text,422,'invalid_argument'::text,'An argument is missing or out of range.'::text), ('AUQRY'::text,400,'invalid_query'::text,'A query could not be read; the detail says where.'::text), ('AUCUR'::text,400,'invalid_cursor'::text,'A cursor was edited, or belongs to another search.'::text), ('AUNOT'::text,404,'not_found'::text,'There is no such thing that the caller may read.'::text), ('AUPND'::text,409,'not_sealed'::text,'The entry is not in a signed log yet.'::text), ('AUDEN'::text,403,'access_denied'::text,'The caller may not do this.'::text), ('AUSTL'::text,409,'capture_stale'::text,'The table was altered after it was tracked; track it again.'::text), ('AUFRK'::text,409,'log_forked'::text,'A log would get two roots for one size.'::text), ('AULSE'::text,409,'lease_lost'::text,'Another run took over the work.'::text), ('AURST'::text,409,'not_restorable'::text,'A log is restored into an empty database, by one transaction.'::text), ('AUROW'::text,409,'rows_unpaired'::text,'An update''s old and new rows could not be paired.'::text)) registry(code, http_status, name, meaning);
+   FROM ( VALUES ('AUIMM'::text,409,'log_immutable'::text,'Entries of the log are never changed or deleted.'::text), ('AUTBL'::text,404,'table_not_found'::text,'There is no table of that name.'::text), ('AUKND'::text,422,'table_kind_unsupported'::text,'Only ordinary and partitioned tables can be tracked.'::text), ('AUPRT'::text,422,'table_is_partition'::text,'A partition is captured through its parent.'::text), ('AULOG'::text,422,'table_is_the_log'::text,'The product''s own tables are not tracked.'::text), ('AUNPK'::text,422,'no_primary_key'::text,'A tracked table needs a primary key, or option "id".'::text), ('AUORG'::text,422,'no_organization'::text,'The organisation of a row could not be determined.'::text), ('AUOPT'::text,422,'invalid_option'::text,'An option is unknown, of the wrong type or names no column.'::text), ('AUARG'::text,422,'invalid_argument'::text,'An argument is missing or out of range.'::text), ('AUQRY'::text,400,'invalid_query'::text,'A query could not be read; the detail says where.'::text), ('AUCUR'::text,400,'invalid_cursor'::text,'A cursor was edited, or belongs to another search.'::text), ('AUNOT'::text,404,'not_found'::text,'There is no such thing that the caller may read.'::text), ('AUPND'::text,409,'not_sealed'::text,'The entry is not in a signed log yet.'::text), ('AUDEN'::text,403,'access_denied'::text,'The caller may not do this.'::text), ('AUSTL'::text,409,'capture_stale'::text,'The table was altered after it was tracked; track it again.'::text), ('AUFRK'::text,409,'log_forked'::text,'A log would get two roots for one size.'::text), ('AULSE'::text,409,'lease_lost'::text,'Another run took over the work.'::text), ('AURST'::text,409,'not_restorable'::text,'A log is restored into an empty database, by one transaction.'::text), ('AURAT'::text,429,'too_many_requests'::text,'The caller does this more often than is allowed.'::text), ('AUROW'::text,409,'rows_unpaired'::text,'An update''s old and new rows could not be paired.'::text)) registry(code, http_status, name, meaning);
+
+-- relation audit.event_keys
+kind r, owner postgres, persistence p
+no row level security
+column source_id uuid not null
+column key uuid not null
+column fingerprint bytea not null
+column organization_id uuid not null
+column chain integer not null
+column seq bigint not null
+column seen_at timestamp with time zone not null default clock_timestamp()
+constraint event_keys_pkey PRIMARY KEY (source_id, key)
+constraint event_keys_source_id_fkey FOREIGN KEY (source_id) REFERENCES audit.event_sources(id) ON DELETE CASCADE
+CREATE UNIQUE INDEX event_keys_pkey ON audit.event_keys USING btree (source_id, key)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Idempotency keys of the last seven days, and the entries that their events became.
+comment on column source_id: Whose key it is.
+comment on column key: The first half of the key's SHA-256.
+comment on column fingerprint: The beginning of the event's SHA-256: the same key must not come with another event.
+comment on column organization_id: The entry's.
+comment on column chain: The entry's.
+comment on column seq: The entry's.
+comment on column seen_at: When it was recorded.
+
+-- relation audit.event_sources
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column name text not null
+column organization_id uuid
+column secret_hash bytea
+column previous_hash bytea
+column previous_until timestamp with time zone
+column events_per_minute integer not null
+column allowance double precision not null
+column allowance_at timestamp with time zone not null default clock_timestamp()
+column created_at timestamp with time zone not null default clock_timestamp()
+column disabled_at timestamp with time zone
+constraint event_sources_name_key UNIQUE (name)
+constraint event_sources_pkey PRIMARY KEY (id)
+constraint source_has_name CHECK ((name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text))
+constraint source_has_rate CHECK (((events_per_minute >= 1) AND (events_per_minute <= 10000000)))
+CREATE UNIQUE INDEX event_sources_name_key ON audit.event_sources USING btree (name)
+CREATE UNIQUE INDEX event_sources_pkey ON audit.event_sources USING btree (id)
+CREATE UNIQUE INDEX event_sources_secret_hash_idx ON audit.event_sources USING btree (secret_hash)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Who may report events to audit-ingest, and how many a minute.
+comment on column id: Names the source; the nil UUID is the project's own service key.
+comment on column name: What entries call it, in details.reported_by.
+comment on column organization_id: The only organisation it reports for; null: any.
+comment on column secret_hash: SHA-256 of its secret; null for the service key, which the function knows.
+comment on column previous_hash: The same of the secret before, while that is still taken.
+comment on column previous_until: Until when the secret before is taken.
+comment on column events_per_minute: How many events it may report a minute, and at once.
+comment on column allowance: How many it could report at allowance_at; it fills up with time.
+comment on column allowance_at: When the allowance was last counted.
+comment on column created_at: When it was created.
+comment on column disabled_at: Since when nothing is taken from it any more.
 
 -- relation audit.export_parts
 kind r, owner postgres, persistence p
@@ -610,6 +784,53 @@ as
            FROM audit.findings f_1
           WHERE ((f_1.organization_id = h.organization_id) AND (f_1.resolved_at IS NULL))) f ON (true));
 
+-- relation audit.log_collection
+kind r, owner postgres, persistence p
+no row level security
+column only_row boolean not null default true
+column collected_until timestamp with time zone
+column resume_after text
+column last_run_at timestamp with time zone
+column next_at timestamp with time zone not null default '-infinity'::timestamp with time zone
+column lease uuid
+column lease_until timestamp with time zone not null default '-infinity'::timestamp with time zone
+column failures integer not null default 0
+column last_error text
+constraint log_collection_pkey PRIMARY KEY (only_row)
+constraint there_is_one CHECK (only_row)
+CREATE UNIQUE INDEX log_collection_pkey ON audit.log_collection USING btree (only_row)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: How far the project's logs were read from the Management API.
+comment on column only_row: There is one row.
+comment on column collected_until: Up to when all lines were read; null before the first run.
+comment on column resume_after: The last line of that moment that was read, where a run had to stop there; null where it had read all.
+comment on column last_run_at: When lines were last read.
+comment on column next_at: Not before then: the API asked to wait, or the last run failed.
+comment on column lease: Whose turn it is.
+comment on column lease_until: Until when that run may go on.
+comment on column failures: How many runs failed since the last that did not.
+comment on column last_error: Why the last run failed, in a word; null where it did not.
+
+-- relation audit.log_collection_status
+kind v, owner postgres, persistence p
+column every_seconds integer
+column collected_until timestamp with time zone
+column lag_seconds integer
+column last_run_at timestamp with time zone
+column failures integer
+column last_error text
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: How far behind the collection of logs is, in seconds, and what keeps it; every_seconds 0: it is off.
+as
+ SELECT (audit.setting('collect_logs_every'::text))::integer AS every_seconds,
+    collected_until,
+    (EXTRACT(epoch FROM (clock_timestamp() - collected_until)))::integer AS lag_seconds,
+    last_run_at,
+    failures,
+    last_error
+   FROM audit.log_collection c;
+
 -- relation audit.log_ranges
 kind r, owner postgres, persistence p
 no row level security
@@ -837,6 +1058,58 @@ comment on column value: The value.
 comment on column salt: 16 random bytes; without them the commitment says nothing.
 comment on column value_hash: SHA-256(0x02, salt, value); its hex stands in the entry's details.
 comment on column created_at: When it was recorded.
+
+-- relation audit.place_data
+kind r, owner postgres, persistence p
+row level security
+column only_row boolean not null default true
+column attribution text not null
+column loaded_at timestamp with time zone not null default clock_timestamp()
+constraint place_data_pkey PRIMARY KEY (only_row)
+constraint there_is_one CHECK (only_row)
+CREATE UNIQUE INDEX place_data_pkey ON audit.place_data USING btree (only_row)
+policy "signed-in people read places", command r, permissive, to authenticated, using true, check -
+grant authenticated: SELECT
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Which data set is loaded; nothing where none is.
+comment on column only_row: There is one row.
+comment on column attribution: Whose data it is and under which licence; to be shown where places are.
+comment on column loaded_at: When it was loaded.
+
+-- relation audit.place_ranges
+kind r, owner postgres, persistence p
+row level security
+column first_address inet not null
+column place integer
+constraint place_ranges_pkey PRIMARY KEY (first_address)
+CREATE UNIQUE INDEX place_ranges_pkey ON audit.place_ranges USING btree (first_address)
+policy "signed-in people read places", command r, permissive, to authenticated, using true, check -
+grant authenticated: SELECT
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Where ranges of addresses are: each goes up to the next, and one begins at ::; whose data it is and under which licence, says audit.place_data.
+comment on column first_address: Where the range begins.
+comment on column place: In audit.places; null where the data set says nothing.
+
+-- relation audit.places
+kind r, owner postgres, persistence p
+row level security
+column id integer not null
+column country text not null
+column region text
+column city text
+constraint places_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX places_pkey ON audit.places USING btree (id)
+policy "signed-in people read places", command r, permissive, to authenticated, using true, check -
+grant authenticated: SELECT
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Countries, and cities where the data set has them; whose data it is and under which licence, says audit.place_data.
+comment on column id: Numbers the place within this load.
+comment on column country: ISO 3166-1 alpha-2.
+comment on column region: State or region, where the data set has it.
+comment on column city: City, where the data set has it.
 
 -- relation audit.purges
 kind r, owner postgres, persistence p, with fillfactor=70
@@ -1069,6 +1342,18 @@ comment on column chain: The chain.
 comment on column seq: The last entry that is indexed.
 comment on column last_at: Its time; no later entry of the chain is earlier.
 
+-- relation audit.seen_logs
+kind r, owner postgres, persistence p
+no row level security
+column key uuid not null
+column seen_at timestamp with time zone not null default clock_timestamp()
+constraint seen_logs_pkey PRIMARY KEY (key)
+CREATE UNIQUE INDEX seen_logs_pkey ON audit.seen_logs USING btree (key)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Events of logs that were taken in, so that none is twice; forgotten when lines of their age are no longer taken.
+comment on column key: The first half of the SHA-256 of what names the event.
+comment on column seen_at: When it was taken in.
+
 -- relation audit.sequenced
 kind r, owner postgres, persistence p, with fillfactor=50
 no row level security
@@ -1099,6 +1384,10 @@ CASE name
     WHEN 'seal_after'::text THEN ((jsonb_typeof(value) = 'number'::text) AND (((value)::numeric >= (1)::numeric) AND ((value)::numeric <= (3600)::numeric)))
     WHEN 'shorten_retention_after'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric >= (1)::numeric) AND ((value)::numeric <= (90)::numeric)))
     WHEN 'backup_days'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric >= (0)::numeric) AND ((value)::numeric <= (90)::numeric)))
+    WHEN 'login_lockout'::text THEN ((value = 'false'::jsonb) OR COALESCE(((jsonb_typeof(value) = 'object'::text) AND ((value - '{failures,seconds}'::text[]) = '{}'::jsonb) AND ((value ->> 'failures'::text) ~ '^[1-9]\d{0,2}$'::text) AND ((value ->> 'seconds'::text) ~ '^[1-9]\d{0,4}$'::text)), false))
+    WHEN 'api_access'::text THEN ((value = ANY (ARRAY['"off"'::jsonb, '"all"'::jsonb])) OR ((jsonb_typeof(value) = 'number'::text) AND ((value)::numeric > (0)::numeric) AND ((value)::numeric < (1)::numeric)))
+    WHEN 'client_actions'::text THEN (jsonb_typeof(value) = 'array'::text)
+    WHEN 'collect_logs_every'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric = (0)::numeric) OR (((value)::numeric >= (30)::numeric) AND ((value)::numeric <= (3600)::numeric))))
     ELSE false
 END)
 constraint settings_pkey PRIMARY KEY (organization_id, name)
@@ -1108,7 +1397,7 @@ grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE,
 grant service_role: SELECT
 comment: What a project or an organisation has chosen; written by audit.configure().
 comment on column organization_id: Whose choice; the nil UUID is the project's default.
-comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days) or backup_days (days).
+comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions) or collect_logs_every (seconds; 0: never).
 comment on column value: The chosen value.
 comment on column changed_at: When it was last chosen; the log has every change.
 
@@ -1159,6 +1448,27 @@ comment on column begun_at: When this round began.
 comment on column ended_at: When it ended; null while it is on its way.
 comment on column was_verified: Whether the last whole round found nothing.
 comment on column verified_at: When the last whole round ended.
+
+-- relation audit.waiting_auth_events
+kind r, owner postgres, persistence p
+no row level security
+column id bigint not null identity a
+column received_at timestamp with time zone not null default clock_timestamp()
+column event audit.auth_event
+constraint waiting_auth_events_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX waiting_auth_events_pkey ON audit.waiting_auth_events USING btree (id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Events that could not be settled at once; audit.settle_waiting_auth() makes entries of them within seconds.
+comment on column id: Order of arrival.
+comment on column received_at: When it was told.
+comment on column event: The event.
+
+-- relation audit.waiting_auth_events_id_seq
+kind S, owner postgres, persistence p
+column last_value bigint not null
+column log_cnt bigint not null
+column is_called boolean not null
+grant postgres: SELECT, UPDATE, USAGE
 
 -- relation public.audit_events
 kind v, owner postgres, persistence p, with security_invoker=true
@@ -1477,6 +1787,56 @@ comment: Where the anchor log has the first checkpoint of a log that covers so m
 size; how far the anchor log is published (beyond the index: it is proved), and its newest cosigned checkpoint that covers
 it. Null where it is not anchored yet.
 
+-- function audit.answer_attempt(text,jsonb)
+CREATE OR REPLACE FUNCTION audit.answer_attempt(action text, event jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_user uuid := audit.as_uuid(event ->> 'user_id');
+  v_at timestamptz;
+  v_is_locked_out boolean;
+begin
+  if v_user is null or jsonb_typeof(event -> 'valid') is distinct from 'boolean' then
+    perform audit.note_auth_failure('hook ' || action, '22023', 'the payload names no user_id, or not whether it was valid');
+    return '{"decision": "continue"}';
+  end if;
+  v_is_locked_out := audit.is_locked_out(action, v_user);
+  -- A right password or code shows as a login, or as a session's new assurance level.
+  if event -> 'valid' = 'false' or v_is_locked_out then
+    begin
+      v_at := event #>> '{metadata,time}';
+    exception when others then
+      null;
+    end;
+    if v_at is null or abs(extract(epoch from clock_timestamp() - v_at)) > 600 then
+      v_at := clock_timestamp();
+    end if;
+    perform audit.tell_auth(
+      array[row(
+        'hook', answer_attempt.action, case when v_is_locked_out then 'denied' else 'failure' end, v_at, v_user, null,
+        event #>> '{metadata,ip_address}', null, null, null,
+        jsonb_strip_nulls(jsonb_build_object(
+          'reason', case when v_is_locked_out then 'locked out' when answer_attempt.action = 'user.login_failed' then 'wrong password' else 'wrong code' end,
+          'factor_id', audit.as_uuid(event ->> 'factor_id'), 'factor_type', left(event ->> 'factor_type', 50),
+          'attempt', left(event #>> '{metadata,uuid}', 50)
+        ))
+      )::audit.auth_event],
+      'hook ' || answer_attempt.action
+    );
+  end if;
+  if v_is_locked_out then
+    return '{"decision": "reject", "message": "Too many failed attempts. Try again later.", "should_logout_user": false}';
+  end if;
+  return '{"decision": "continue"}';
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Records a failed attempt that Auth tells a hook of, and answers: continue, or reject where the user is locked out.
+
 -- function audit.append(uuid,text,text,text,text,uuid,text,numeric,jsonb,boolean)
 CREATE OR REPLACE FUNCTION audit.append(organization_id uuid, action text, outcome text, resource_type text, resource_id text, created_by uuid, provider text, cost numeric, details jsonb, suspect boolean, OUT chain integer, OUT seq bigint, OUT hash bytea)
  RETURNS record
@@ -1568,8 +1928,8 @@ owner audit_writer
 grant postgres: EXECUTE
 comment: Appends one entry to the organisation's chain of this connection and returns its place and hash.
 
--- function audit.append_all(audit.draft[])
-CREATE OR REPLACE FUNCTION audit.append_all(drafts audit.draft[])
+-- function audit.append_all(audit.draft[],audit.statement_context[])
+CREATE OR REPLACE FUNCTION audit.append_all(drafts audit.draft[], contexts audit.statement_context[] DEFAULT NULL::audit.statement_context[])
  RETURNS void
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -1594,6 +1954,7 @@ begin
   with head as materialized (
     select h.organization_id, h.seq, h.last_at, h.hash,
       case
+        when append_all.contexts is not null then null
         when v_context.email is not null or v_context.ip_address is not null or v_context.user_agent is not null
           then audit.identify(
             h.organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
@@ -1607,28 +1968,39 @@ begin
     for no key update
   ),
   draft as (
-    select h.organization_id, h.seq as head_seq, h.hash as head_hash, h.identity_hash,
+    select h.organization_id, h.seq as head_seq, h.hash as head_hash,
+      case
+        when append_all.contexts is null then h.identity_hash
+        else audit.identify(h.organization_id, d.context_user, d.email, d.ip_address, d.user_agent)
+      end as identity_hash,
       greatest(h.last_at, v_now) as created_at,
       row_number() over (partition by h.organization_id order by d.n) as n,
       count(*) over (partition by h.organization_id) as total,
-      d.action, d.outcome, d.resource_type, coalesce(v_context.created_by, d.created_by) as created_by,
+      d.action, d.outcome, d.resource_type, coalesce(d.context_user, d.created_by) as created_by, d.actor_type, d.request_id,
       case when d.suspect then audit.masked_text(audit.bounded(d.resource_id, 500)) else d.resource_id end as resource_id,
       case when d.suspect then audit.masked_text(audit.bounded(d.provider, 200)) else d.provider end as provider,
       case when d.suspect and length(d.cost::text) > 100 then null else d.cost end as cost,
       case
         when d.suspect then audit.fitted(
-          audit.masked(d.details || coalesce(v_context.extra, '{}') || case
+          audit.masked(d.details || coalesce(d.extra, '{}') || case
             when length(d.cost::text) > 100 then jsonb_build_object('cost', audit.digest_of(d.cost::text)) else '{}'
           end), audit.details_limit()
         )
-        when v_context.extra is null then d.details
-        else d.details || v_context.extra
+        when d.extra is null then d.details
+        else d.details || d.extra
       end as details
     from (
       select u.organization_id, u.action, u.outcome, u.resource_type, u.resource_id, u.created_by, u.provider, u.cost,
-        u.details, u.n, u.suspect or pg_column_size(u.details) > 800 as suspect
-      from unnest(append_all.drafts) with ordinality
-        as u (organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, n)
+        u.details, u.n, u.suspect or pg_column_size(u.details) > 800 as suspect,
+        case when append_all.contexts is null then v_context.created_by else u.context_user end as context_user,
+        case when append_all.contexts is null then v_context.actor_type else u.actor_type end as actor_type,
+        case when append_all.contexts is null then v_context.request_id else u.request_id end as request_id,
+        case when append_all.contexts is null then v_context.extra else u.extra end as extra,
+        u.email, u.ip_address, u.user_agent
+      from unnest(append_all.drafts, append_all.contexts) with ordinality as u (
+        organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect,
+        context_user, actor_type, email, ip_address, user_agent, request_id, chain, extra, n
+      )
     ) d
     join head h on h.organization_id = coalesce(d.organization_id, audit.system_organization())
   ),
@@ -1638,7 +2010,7 @@ begin
         d.head_hash,
         convert_to(audit.entry_text(
           d.organization_id, v_chain, d.head_seq + d.n, d.created_at, d.action, d.outcome, d.resource_type,
-          d.resource_id, d.created_by, v_context.actor_type, d.identity_hash, d.provider, d.cost, v_context.request_id,
+          d.resource_id, d.created_by, d.actor_type, d.identity_hash, d.provider, d.cost, d.request_id,
           d.details, null
         ), 'UTF8')
       ) over (partition by d.organization_id order by d.n rows unbounded preceding) as hashes
@@ -1656,7 +2028,7 @@ begin
     identity_hash, provider, cost, request_id, details, prev_hash, hash
   )
   select c.organization_id, v_chain, c.head_seq + c.n, c.created_at, c.action, c.outcome, c.resource_type, c.resource_id,
-    c.created_by, v_context.actor_type, c.identity_hash, c.provider, c.cost, v_context.request_id, c.details,
+    c.created_by, c.actor_type, c.identity_hash, c.provider, c.cost, c.request_id, c.details,
     substring(c.hashes from 1 for 32), substring(c.hashes from 33)
   from chained c;
 end
@@ -1664,7 +2036,62 @@ $function$
 
 owner audit_writer
 grant postgres: EXECUTE
-comment: Appends many entries in one pass, in the order given; a window aggregate carries the hash.
+comment: Appends many entries in one pass, in the order given; a window aggregate carries the hash. Without contexts all are
+of the current statement's; else each has its own, at the same position.
+
+-- function audit.append_auth(audit.auth_event[])
+CREATE OR REPLACE FUNCTION audit.append_auth(events audit.auth_event[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_done bigint; -- a query with CTEs cannot be performed
+begin
+  with membership as materialized (
+    select distinct u.user_id, m.organization_id
+    from (select distinct e.user_id from unnest(append_auth.events) e where e.user_id is not null) u
+    cross join lateral audit.memberships(u.user_id) m
+    where m.organization_id is not null
+  ),
+  placed as (
+    select coalesce(m.organization_id, audit.system_organization()) as organization_id, e.n,
+      row(
+        e.source, e.action, e.outcome, e.happened_at, e.user_id, e.email, e.ip_address, e.user_agent, e.session_id, e.request_id,
+        e.details
+      )::audit.auth_event as event,
+      coalesce(e.details #>> '{actor,type}', 'user') as actor_type,
+      case
+        when e.details #>> '{actor,type}' is null then e.user_id
+        else audit.as_uuid(e.details #>> '{actor,id}')
+      end as actor
+    from unnest(append_auth.events) with ordinality
+      e (source, action, outcome, happened_at, user_id, email, ip_address, user_agent, session_id, request_id, details, n)
+    left join membership m on m.user_id = e.user_id
+  ),
+  drafted as (
+    select
+      array_agg(row(
+        p.organization_id, (p.event).action, (p.event).outcome,
+        coalesce(left((p.event).details #>> '{resource,type}', 200), case when (p.event).user_id is not null then 'user' end),
+        coalesce((p.event).details #>> '{resource,id}', (p.event).user_id::text),
+        null, null, null, audit.auth_details(p.organization_id, p.event), audit.may_hold_secret((p.event).details::text)
+      )::audit.draft order by p.n, p.organization_id) as drafts,
+      array_agg(row(
+        p.actor,
+        case when p.actor_type in ('user', 'api_key', 'service', 'database', 'system') then p.actor_type else 'user' end,
+        case when p.actor is not distinct from (p.event).user_id then (p.event).email end,
+        (p.event).ip_address, (p.event).user_agent, (p.event).request_id, null, null
+      )::audit.statement_context order by p.n, p.organization_id) as contexts
+    from placed p
+  )
+  select count(audit.append_all(d.drafts, d.contexts)) into v_done from drafted d where d.drafts is not null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Writes an entry for each event in each organisation of its user, in the system organisation where there is none.
 
 -- function audit.append_to_log_chain(uuid,text,text,jsonb)
 CREATE OR REPLACE FUNCTION audit.append_to_log_chain(organization_id uuid, action text, resource_id text, details jsonb)
@@ -1750,6 +2177,707 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Organisations whose log the caller may audit now; with true, those where identities are included.
+
+-- function audit.auth_accounts(uuid[],text[])
+CREATE OR REPLACE FUNCTION audit.auth_accounts(INOUT user_ids uuid[], INOUT emails text[], OUT created_at timestamp with time zone[])
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  -- Dynamic: Auth's table belongs to Auth, and older versions have no SSO.
+  execute format(
+    $q$
+      select array_agg(coalesce(e.user_id, b.id) order by e.n),
+        array_agg(coalesce(nullif(a.email, ''), nullif(b.email, ''), e.email)::text order by e.n),
+        array_agg(coalesce(a.created_at, b.created_at) order by e.n)
+      from unnest($1, $2) with ordinality e (user_id, email, n)
+      left join auth.users a on a.id = e.user_id
+      left join auth.users b on e.user_id is null and b.email = e.email %s
+    $q$,
+    case when exists (
+      select from pg_catalog.pg_attribute c
+      where c.attrelid = to_regclass('auth.users') and c.attname = 'is_sso_user' and not c.attisdropped
+    ) then 'and b.is_sso_user = false' end
+  )
+  into user_ids, emails, created_at
+  using user_ids, emails;
+exception when others then
+  null; -- without Auth's table an event is still whoever it says
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Whose each event is: the account that has the id or, where only an e-mail address is known, that address.
+
+-- function audit.auth_audit_action(jsonb)
+CREATE OR REPLACE FUNCTION audit.auth_audit_action(payload jsonb)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE (payload ->> 'action'::text) WHEN 'login'::text THEN 'user.login'::text WHEN 'logout'::text THEN 'user.logout'::text WHEN 'invite_accepted'::text THEN 'user.invite_accepted'::text WHEN 'user_signedup'::text THEN 'user.signed_up'::text WHEN 'user_invited'::text THEN 'user.invited'::text WHEN 'user_deleted'::text THEN 'user.deleted'::text WHEN 'user_modified'::text THEN 'user.updated'::text WHEN 'user_recovery_requested'::text THEN 'user.password_reset_requested'::text WHEN 'user_reauthenticate_requested'::text THEN 'user.reauthentication_requested'::text WHEN 'user_confirmation_requested'::text THEN 'user.confirmation_requested'::text WHEN 'user_repeated_signup'::text THEN 'user.signup_repeated'::text WHEN 'user_updated_password'::text THEN 'user.password_changed'::text WHEN 'token_refreshed'::text THEN 'user.token_refreshed'::text WHEN 'token_revoked'::text THEN NULL::text WHEN 'generate_recovery_codes'::text THEN 'user.recovery_codes_generated'::text WHEN 'recovery_codes_deleted'::text THEN 'user.recovery_codes_deleted'::text WHEN 'factor_in_progress'::text THEN 'user.mfa_enrolled'::text WHEN 'factor_unenrolled'::text THEN CASE (payload #>> '{traits,factor_status}'::text[]) WHEN 'unverified'::text THEN 'user.mfa_enrollment_removed'::text ELSE 'user.mfa_disabled'::text END WHEN 'factor_deleted'::text THEN 'user.mfa_disabled'::text WHEN 'factor_updated'::text THEN 'user.mfa_changed'::text WHEN 'challenge_created'::text THEN 'user.mfa_challenged'::text WHEN 'verification_attempted'::text THEN 'user.mfa_verified'::text WHEN 'mfa_code_login'::text THEN 'user.mfa_verified'::text WHEN 'identity_linked'::text THEN 'user.identity_linked'::text WHEN 'identity_unlinked'::text THEN 'user.identity_unlinked'::text WHEN 'passkey_created'::text THEN 'user.passkey_added'::text WHEN 'passkey_updated'::text THEN 'user.passkey_changed'::text WHEN 'passkey_deleted'::text THEN 'user.passkey_removed'::text ELSE ('auth.'::text || NULLIF("left"(TRIM(BOTH '_'::text FROM regexp_replace(lower((payload ->> 'action'::text)), '[^a-z0-9]+'::text, '_'::text, 'g'::text)), 80), ''::text)) END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Our name for the action in a payload of auth.audit_log_entries (or of auth_event in Auth's log); null for what is no event of its own.
+
+-- function audit.auth_audit_event(jsonb,timestamp with time zone,text,text,text,text)
+CREATE OR REPLACE FUNCTION audit.auth_audit_event(payload jsonb, happened_at timestamp with time zone, ip_address text DEFAULT NULL::text, user_agent text DEFAULT NULL::text, request_id text DEFAULT NULL::text, source text DEFAULT 'audit_table'::text)
+ RETURNS audit.auth_event
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_action text := audit.auth_audit_action(payload);
+  v_traits jsonb := payload -> 'traits';
+  -- The admin API acts as the nil UUID, on whom the traits name.
+  v_by_admin boolean := coalesce(payload ->> 'actor_id' = '00000000-0000-0000-0000-000000000000', false);
+  v_named text := case when v_by_admin then v_traits ->> 'user_email' else payload ->> 'actor_username' end;
+begin
+  if v_action is null then
+    return null;
+  end if;
+  return row(
+    auth_audit_event.source, v_action, case v_action when 'user.signup_repeated' then 'failure' else 'success' end, auth_audit_event.happened_at,
+    audit.as_uuid(case when v_by_admin then v_traits ->> 'user_id' else payload ->> 'actor_id' end),
+    case when v_named like '%@%' then v_named end, auth_audit_event.ip_address, auth_audit_event.user_agent, null, auth_audit_event.request_id,
+    jsonb_strip_nulls(jsonb_build_object(
+      'actor', case when v_by_admin then '{"type": "service", "id": null}'::jsonb end,
+      'provider', v_traits -> 'provider', 'provider_type', v_traits -> 'provider_type', 'channel', v_traits -> 'channel',
+      'factor_id', v_traits -> 'factor_id', 'factor_type', v_traits -> 'factor_type', 'passkey_id', v_traits -> 'passkey_id',
+      'identity_id', v_traits -> 'identity_id'
+    ))
+  )::audit.auth_event;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The event in a payload of auth.audit_log_entries, or in the same of Auth's log; null for what is no event of its own.
+
+-- function audit.auth_bit(text)
+CREATE OR REPLACE FUNCTION audit.auth_bit(source text)
+ RETURNS smallint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (CASE source WHEN 'trigger'::text THEN 1 WHEN 'hook'::text THEN 2 WHEN 'audit_table'::text THEN 4 WHEN 'log'::text THEN 8 ELSE NULL::integer END)::smallint
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The bit of a teller in audit.auth_sightings.seen; null for a word that names none.
+
+-- function audit.auth_cases(audit.auth_event[])
+CREATE OR REPLACE FUNCTION audit.auth_cases(events audit.auth_event[])
+ RETURNS audit.auth_case[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_accounts record;
+begin
+  v_accounts := audit.auth_accounts(
+    array(select e.user_id from unnest(auth_cases.events) e),
+    array(select left(nullif(lower(btrim(e.email)), ''), 320) from unnest(auth_cases.events) e)
+  );
+  return (
+    with told as (
+      select e.n::int as n, e.source, coalesce(e.outcome, 'success') as outcome, coalesce(e.happened_at, clock_timestamp()) as happened_at,
+        e.action, e.account as user_id, e.account_email as email, e.account_created_at,
+        audit.normalized_ip(e.ip_address) as ip_address, audit.masked_text(left(nullif(e.user_agent, ''), 500)) as user_agent,
+        e.session_id, audit.masked_text(left(nullif(e.request_id, ''), 200)) as request_id, coalesce(e.details, '{}') as details
+      -- Side by side, not joined: a join of arrays whose length nobody estimates is quadratic.
+      from unnest(auth_cases.events, v_accounts.user_ids, v_accounts.emails, v_accounts.created_at) with ordinality e (
+        source, action, outcome, happened_at, user_id, email, ip_address, user_agent, session_id, request_id, details,
+        account, account_email, account_created_at, n
+      )
+    ),
+    known as (
+      select t.n, t.source, t.outcome, t.happened_at, t.user_id, t.email, t.ip_address, t.user_agent, t.session_id, t.request_id,
+        t.details,
+        -- Where addresses are confirmed, Auth calls it a sign-up when the account, which is older, is confirmed.
+        case
+          when t.action = 'user.signed_up' and t.source <> 'trigger' and t.account_created_at < t.happened_at - interval '10 seconds'
+            then 'user.confirmed'
+          else t.action
+        end as action
+      from told t
+    ),
+    named as (
+      select k.*,
+        case
+          when k.action = 'user.updated' then null
+          when k.user_id is not null then audit.auth_kind(k.action) || ' user ' || k.user_id
+          when k.email is not null then audit.auth_kind(k.action) || ' email ' || k.email
+        end as subject,
+        case
+          when audit.is_account_change(k.action) then 'account ' || k.user_id
+          when k.ip_address is not null then audit.auth_kind(k.action) || ' ip ' || k.ip_address
+        end as place,
+        case
+          when k.source = 'log' and k.request_id is not null then concat_ws(' ', k.request_id, floor(extract(epoch from k.happened_at)))
+          else concat_ws(' ', k.user_id, k.email, k.ip_address, k.session_id, k.outcome, extract(epoch from k.happened_at), k.details)
+        end as name
+      from known k
+    )
+    select array_agg(
+      row(
+        c.n,
+        row(
+          c.source, c.action, c.outcome, c.happened_at, c.user_id, c.email, c.ip_address, c.user_agent, c.session_id,
+          c.request_id, c.details
+        )::audit.auth_event,
+        coalesce(
+          audit.auth_bit(c.source) is not null
+            and c.action ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' and length(c.action) <= 100
+            and c.outcome in ('success', 'failure', 'denied')
+            and jsonb_typeof(c.details) = 'object'
+            -- Beyond a day nobody remembers whether it was told before.
+            and c.happened_at between clock_timestamp() - interval '1 day' and clock_timestamp() + interval '10 minutes',
+          false
+        ),
+        audit.digest_id(concat_ws(' ', c.source, c.action, c.name)),
+        audit.digest_id(c.subject),
+        audit.digest_id(c.place),
+        audit.auth_bit(c.source)
+      )::audit.auth_case
+      order by c.n
+    )
+    from named c
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The events in their usual form, with whose they are, whether they can be taken, and what they are recognised by.
+
+-- function audit.auth_challenge_events(text,jsonb)
+CREATE OR REPLACE FUNCTION audit.auth_challenge_events(operation text, change jsonb)
+ RETURNS SETOF audit.auth_event
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_row jsonb := coalesce(change -> 'new', change -> 'old');
+  v_factor jsonb := audit.auth_lookup(
+    'select jsonb_build_object(''user_id'', f.user_id, ''factor_type'', f.factor_type) from auth.mfa_factors f where f.id = $1',
+    audit.as_uuid(v_row ->> 'factor_id')
+  );
+  v_account jsonb := jsonb_build_object('id', v_factor ->> 'user_id');
+  v_session jsonb := jsonb_build_object('ip', v_row ->> 'ip_address');
+  v_details jsonb := jsonb_build_object('factor_id', v_row -> 'factor_id', 'factor_type', v_factor -> 'factor_type');
+begin
+  if v_factor is null then
+    return; -- it went with its factor
+  elsif operation = 'INSERT' then
+    return next audit.auth_told('user.mfa_challenged', v_account, v_details, session => v_session);
+  elsif operation = 'DELETE' and v_row ->> 'verified_at' is null and v_factor ->> 'factor_type' <> 'webauthn'
+    and (v_row ->> 'created_at')::timestamptz > clock_timestamp() - interval '1 day'
+  then
+    -- Auth deletes a challenge when somebody answers it too late, and after a day.
+    return next audit.auth_told('user.mfa_failed', v_account, v_details || '{"reason": "challenge expired"}', session => v_session, outcome => 'failure');
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The events that a changed row of auth.mfa_challenges shows.
+
+-- function audit.auth_change(jsonb,jsonb)
+CREATE OR REPLACE FUNCTION audit.auth_change(old_row jsonb, new_row jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'old', (select jsonb_object_agg(c.key, c.value) from jsonb_each(old_row) c where c.key = any (audit.auth_columns())),
+    'new', (select jsonb_object_agg(c.key, c.value) from jsonb_each(new_row) c where c.key = any (audit.auth_columns())),
+    'changed', (
+      select jsonb_agg(n.key order by n.key)
+      from jsonb_each(new_row) n
+      where n.value is distinct from old_row -> n.key
+        and old_row is not null and n.key not in ('updated_at', 'last_sign_in_at')
+    )
+  ))
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What may be known of a changed row of Auth: {"old", "new"} without secrets, and "changed", the names of columns.
+
+-- function audit.auth_columns()
+CREATE OR REPLACE FUNCTION audit.auth_columns()
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '{id,user_id,email,phone,role,is_super_admin,raw_app_meta_data,created_at,invited_at,email_confirmed_at,phone_confirmed_at,recovery_sent_at,reauthentication_sent_at,email_change_sent_at,banned_until,deleted_at,is_sso_user,is_anonymous,refreshed_at,not_after,aal,ip,user_agent,tag,oauth_client_id,factor_id,factor_type,status,ip_address,verified_at,provider,payload}'::text[]
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The columns of Auth's tables whose values are read. Of all others it is only seen whether they changed.
+
+-- function audit.auth_details(uuid,audit.auth_event)
+CREATE OR REPLACE FUNCTION audit.auth_details(organization_id uuid, event audit.auth_event)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_details jsonb := event.details - '{actor,resource,personal}'::text[] || jsonb_strip_nulls(jsonb_build_object(
+    'source', event.source,
+    'session_id', event.session_id,
+    'happened_at', case
+      when abs(extract(epoch from clock_timestamp() - event.happened_at)) > 5
+        then to_char(event.happened_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    end
+  ));
+begin
+  if jsonb_typeof(event.details -> 'personal') = 'object' then
+    v_details := v_details || coalesce((
+      select jsonb_build_object('changes', jsonb_object_agg(p.column_name, (
+        select jsonb_object_agg(s.side, audit.commit_personal(
+          auth_details.organization_id, event.user_id, 'user', event.user_id::text, p.column_name, s.value
+        ))
+        from jsonb_each_text(p.sides) s (side, value)
+      )))
+      from jsonb_each(event.details -> 'personal') p (column_name, sides)
+      where jsonb_typeof(p.sides) = 'object' and p.sides <> '{}'
+      having count(*) > 0
+    ), '{}');
+  end if;
+  return v_details;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The details of an event's entry: who told, which session, when it happened where that is more than five seconds ago.
+
+-- function audit.auth_factor_events(text,jsonb)
+CREATE OR REPLACE FUNCTION audit.auth_factor_events(operation text, change jsonb)
+ RETURNS SETOF audit.auth_event
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_old jsonb := change -> 'old';
+  v_new jsonb := change -> 'new';
+  v_account jsonb := jsonb_build_object('id', coalesce(v_new, v_old) ->> 'user_id');
+  v_details jsonb := jsonb_build_object('factor_id', coalesce(v_new, v_old) -> 'id', 'factor_type', coalesce(v_new, v_old) -> 'factor_type');
+begin
+  if operation = 'INSERT' then
+    return next audit.auth_told('user.mfa_enrolled', v_account, v_details);
+  end if;
+  if operation in ('INSERT', 'UPDATE') and v_new ->> 'status' = 'verified' and v_old ->> 'status' is distinct from 'verified' then
+    return next audit.auth_told('user.mfa_enabled', v_account, v_details);
+  elsif operation = 'DELETE' and audit.has_account(audit.as_uuid(v_account ->> 'id')) or operation = 'UPDATE' and v_old ->> 'status' = 'verified' and v_new ->> 'status' <> 'verified' then
+    return next audit.auth_told(
+      case v_old ->> 'status' when 'verified' then 'user.mfa_disabled' else 'user.mfa_enrollment_removed' end, v_account, v_details
+    );
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The events that a changed row of auth.mfa_factors shows.
+
+-- function audit.auth_identity_events(text,jsonb)
+CREATE OR REPLACE FUNCTION audit.auth_identity_events(operation text, change jsonb)
+ RETURNS SETOF audit.auth_event
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_user uuid := audit.as_uuid(coalesce(change -> 'new', change -> 'old') ->> 'user_id');
+  v_account jsonb := audit.auth_lookup('select jsonb_build_object(''id'', u.id, ''created_at'', u.created_at) from auth.users u where u.id = $1', v_user);
+begin
+  -- The first comes with the account, and all go with it.
+  if v_account is null or operation = 'INSERT' and (v_account ->> 'created_at')::timestamptz > clock_timestamp() - interval '10 seconds' then
+    return;
+  end if;
+  return next audit.auth_told(
+    case operation when 'INSERT' then 'user.identity_linked' else 'user.identity_unlinked' end, jsonb_build_object('id', v_user),
+    jsonb_build_object('provider', coalesce(change -> 'new', change -> 'old') -> 'provider')
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The events that a changed row of auth.identities shows.
+
+-- function audit.auth_kind(text)
+CREATE OR REPLACE FUNCTION audit.auth_kind(action text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (action = ANY (ARRAY['user.logout'::text, 'user.session_revoked'::text, 'user.session_expired'::text])) THEN 'session ended'::text WHEN (action = ANY (ARRAY['user.mfa_disabled'::text, 'user.mfa_enrollment_removed'::text])) THEN 'factor removed'::text ELSE action END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The kind of an action: the same for names that different tellers have for one event.
+
+-- function audit.auth_lookup(text,uuid)
+CREATE OR REPLACE FUNCTION audit.auth_lookup(query text, id uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_found jsonb;
+begin
+  execute auth_lookup.query into v_found using auth_lookup.id;
+  return v_found;
+exception when others then
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The answer to a query on Auth's tables about an id ($1); null where the table is another than expected.
+
+-- function audit.auth_paths()
+CREATE OR REPLACE FUNCTION audit.auth_paths()
+ RETURNS TABLE(path text, captures text, state text, way_out text)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_logins jsonb := audit.auth_lookup('select to_jsonb(max(s.created_at)) from auth.sessions s where $1 is null', null);
+  v_written jsonb := audit.auth_lookup('select to_jsonb(max(a.created_at)) from auth.audit_log_entries a where $1 is null', null);
+  v_heard smallint := (select coalesce(bit_or(s.seen), 0) from audit.auth_sightings s where s.seen is not null);
+  v_oldest timestamptz := (select min(w.received_at) from audit.waiting_auth_events w);
+begin
+  return query
+    select 'trigger', t.captures,
+      case
+        when to_regclass('auth.' || t.name) is null then 'no table auth.' || t.name
+        else coalesce((
+          select string_agg(m.trigger_name || ' is ' || m.state, ', ' order by m.trigger_name)
+          from audit.missing_auth_triggers() m
+          where m.table_name = t.name
+        ), 'captured')
+      end,
+      case
+        when to_regclass('auth.' || t.name) is null then 'this version of Auth has none: nothing to capture'
+        when exists (select from audit.missing_auth_triggers() m where m.table_name = t.name) then 'select audit.track_auth()'
+      end
+    from (values
+      ('users', 'sign-ups, passwords, addresses, bans, deletions, roles in app metadata, requests to reset a password'),
+      ('sessions', 'logins with address and user agent, logouts, sessions that expired or were revoked, second factors used'),
+      ('mfa_factors', 'second factors enrolled, enabled and removed'),
+      ('mfa_challenges', 'second factors asked for, or answered too late'),
+      ('identities', 'other ways to sign in, linked and unlinked'),
+      ('audit_log_entries', 'invites accepted, refreshed tokens, passkeys, sign-ups repeated')
+    ) t (name, captures)
+    union all
+    select 'audit_table', 'what Auth itself records in auth.audit_log_entries',
+      case
+        when v_written is null then 'not written'
+        when v_logins > v_written and (v_logins #>> '{}')::timestamptz - (v_written #>> '{}')::timestamptz > interval '10 minutes' then 'not written lately'
+        else 'written'
+      end,
+      'optional: have Auth write its audit log to the database (Authentication, Audit Logs)'
+    union all
+    select 'hook', h.captures, case when v_heard & 2 > 0 then 'heard from today' else 'not heard from today' end, h.way_out
+    from (values
+      ('wrong passwords', 'Team and Enterprise: set the hook password_verification_attempt to audit.hook_password_verification_attempt; else the log'),
+      ('wrong codes of a second factor', 'Team and Enterprise: set the hook mfa_verification_attempt to audit.hook_mfa_verification_attempt; else the log')
+    ) h (captures, way_out)
+    union all
+    select 'log', 'failed logins of unknown addresses, requests to the API, denied requests',
+      case when v_heard & 8 > 0 then 'heard from today' else 'not heard from today' end,
+      'send a log drain to audit-ingest, or let audit-jobs collect the project''s logs'
+    union all
+    select 'waiting', 'events that could not be written at once',
+      case when v_oldest < clock_timestamp() - interval '1 minute' then 'waiting since ' || v_oldest else 'none' end,
+      'select audit.settle_waiting_auth(); then see audit.findings';
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Behind audit.auth_coverage.
+
+-- function audit.auth_permissions(jsonb)
+CREATE OR REPLACE FUNCTION audit.auth_permissions(account jsonb)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select coalesce(array_agg(p.permission order by p.permission), '{}')
+  from (
+    select m.key || case jsonb_typeof(m.value) when 'boolean' then '' else ':' || left(v.value, 200) end as permission
+    from jsonb_each(case when jsonb_typeof(account -> 'raw_app_meta_data') = 'object' then account -> 'raw_app_meta_data' else '{}' end) m
+    cross join lateral jsonb_array_elements_text(case when jsonb_typeof(m.value) = 'array' then m.value else jsonb_build_array(m.value) end) v
+    where m.key ~* '(^|_)(roles?|permissions?|scopes?|groups?|admin)$' and v.value is not null and m.value <> 'false'
+    union
+    select 'database_role:' || (account ->> 'role') where account ->> 'role' not in ('authenticated', '')
+    union
+    select 'super_admin' where account ->> 'is_super_admin' = 'true'
+  ) p
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What an account may do by itself: the roles, permissions, scopes and groups in its app metadata, its database role.
+
+-- function audit.auth_session_events(text,jsonb[])
+CREATE OR REPLACE FUNCTION audit.auth_session_events(operation text, changes jsonb[])
+ RETURNS SETOF audit.auth_event
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_change jsonb;
+  v_ended record;
+  v_users int;
+  v_remaining jsonb;
+  v_reason text;
+  v_expired boolean;
+begin
+  if operation in ('INSERT', 'UPDATE') then
+    foreach v_change in array changes loop
+      if operation = 'INSERT' then
+        return next audit.auth_told(
+          'user.login', jsonb_build_object('id', v_change #>> '{new,user_id}'),
+          jsonb_build_object('aal', v_change #> '{new,aal}', 'tag', v_change #> '{new,tag}', 'oauth_client_id', v_change #> '{new,oauth_client_id}'),
+          session => v_change -> 'new'
+        );
+      elsif coalesce(v_change #>> '{new,aal}', '') > coalesce(v_change #>> '{old,aal}', '') and v_change -> 'changed' ? 'aal' then
+        perform set_config('audit.auth_reason', concat_ws(' ', v_change #>> '{new,user_id}', 'mfa_verified'), true);
+        return next audit.auth_told(
+          'user.mfa_verified', jsonb_build_object('id', v_change #>> '{new,user_id}'),
+          jsonb_build_object('aal', v_change #> '{new,aal}', 'factor_id', v_change #> '{new,factor_id}'),
+          session => v_change -> 'new'
+        );
+      end if;
+    end loop;
+    return;
+  end if;
+
+  select count(distinct c #>> '{old,user_id}') into v_users from unnest(changes) c;
+  for v_ended in
+    select c #>> '{old,user_id}' as user_id, count(*) as sessions, (array_agg(c -> 'old'))[1] as first,
+      (array_agg(c #>> '{old,id}'))[1:50] as ids,
+      bool_and(coalesce((c #>> '{old,not_after}')::timestamptz < clock_timestamp(), false)) as is_over,
+      -- Auth lets go of what timed out a day later; without a token of the last day nobody signs out by himself.
+      bool_and(greatest((c #>> '{old,refreshed_at}')::timestamp at time zone 'utc', (c #>> '{old,created_at}')::timestamptz) < clock_timestamp() - interval '1 day') as is_idle
+    from unnest(changes) c
+    group by 1
+  loop
+    continue when not audit.has_account(audit.as_uuid(v_ended.user_id));
+    v_remaining := audit.auth_lookup('select to_jsonb(count(*)) from auth.sessions where user_id = $1', audit.as_uuid(v_ended.user_id));
+    v_expired := v_ended.is_over or v_ended.is_idle and (v_users > 1 or v_remaining = '0');
+    v_reason := case
+      when session_user <> 'supabase_auth_admin' then 'database'
+      when split_part(current_setting('audit.auth_reason', true), ' ', 1) = v_ended.user_id
+        then split_part(current_setting('audit.auth_reason', true), ' ', 2)
+    end;
+    return next audit.auth_told(
+      case when v_expired then 'user.session_expired' when v_reason is not null then 'user.session_revoked' else 'user.logout' end,
+      jsonb_build_object('id', v_ended.user_id),
+      jsonb_build_object(
+        'sessions', v_ended.sessions,
+        'remaining', v_remaining,
+        'session_ids', case when v_ended.sessions > 1 then to_jsonb(v_ended.ids) end,
+        'reason', case when not v_expired then v_reason end,
+        -- One session that ends beside others may have signed out itself, or the other.
+        'scope', case
+          when v_expired or v_reason is not null or v_ended.sessions = 1 then null
+          when v_remaining = '0' then 'global'
+          else 'others'
+        end
+      ),
+      session => case when v_ended.sessions = 1 then v_ended.first end
+    );
+  end loop;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The events that changed rows of auth.sessions show; those that one statement ended for one user are one event.
+
+-- function audit.auth_told(text,jsonb,jsonb,boolean,jsonb,text)
+CREATE OR REPLACE FUNCTION audit.auth_told(action text, account jsonb, details jsonb DEFAULT '{}'::jsonb, by_admin boolean DEFAULT false, session jsonb DEFAULT NULL::jsonb, outcome text DEFAULT 'success'::text)
+ RETURNS audit.auth_event
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_context audit.statement_context;
+  v_actor jsonb;
+begin
+  -- Auth does not tell its tables who asked: the account's owner, or its admin API where nobody else can do such a thing.
+  if session_user <> 'supabase_auth_admin' then
+    v_context := audit.context();
+    v_actor := jsonb_build_object('actor', jsonb_build_object('type', v_context.actor_type, 'id', v_context.created_by), 'database_role', audit.caller());
+  elsif by_admin then
+    v_actor := '{"actor": {"type": "service", "id": null}}';
+  end if;
+  return row(
+    'trigger', auth_told.action, auth_told.outcome, clock_timestamp(), audit.as_uuid(account ->> 'id'), account ->> 'email', session ->> 'ip',
+    session ->> 'user_agent', audit.as_uuid(session ->> 'id'), null, jsonb_strip_nulls(details) || coalesce(v_actor, '{}')
+  )::audit.auth_event;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: An event that a trigger saw: of whose account, in which session; by whoever it was as far as it shows.
+
+-- function audit.auth_triggers()
+CREATE OR REPLACE FUNCTION audit.auth_triggers()
+ RETURNS TABLE(table_name text, trigger_name text, definition text)
+ LANGUAGE sql
+ IMMUTABLE ROWS 20
+ SET search_path TO ''
+AS $function$
+  select t.name, e.trigger_name, e.definition
+  from (values ('users'), ('sessions'), ('mfa_factors'), ('mfa_challenges'), ('identities'), ('audit_log_entries')) t (name)
+  cross join (values
+    ('audit_insert', 'after insert on auth.%I referencing new table as new_rows for each statement'),
+    ('audit_update', 'after update on auth.%I referencing old table as old_rows new table as new_rows for each statement'),
+    ('audit_delete', 'after delete on auth.%I referencing old table as old_rows for each statement'),
+    ('Audit_delete', 'after delete on auth.%I for each row'),
+    ('audit_truncate', 'before truncate on auth.%I for each statement')
+  ) e (trigger_name, definition)
+  where case e.trigger_name
+    when 'audit_insert' then true
+    when 'audit_truncate' then true
+    when 'audit_update' then t.name in ('users', 'sessions', 'mfa_factors')
+    when 'Audit_delete' then t.name = 'users'
+    else t.name not in ('users', 'audit_log_entries')
+  end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The triggers that Auth's tables carry.
+
+-- function audit.auth_user_events(text,jsonb)
+CREATE OR REPLACE FUNCTION audit.auth_user_events(operation text, change jsonb)
+ RETURNS SETOF audit.auth_event
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_old jsonb := change -> 'old';
+  v_new jsonb := change -> 'new';
+  v_changed jsonb := coalesce(change -> 'changed', '[]');
+  v_had text[] := audit.auth_permissions(v_old);
+  v_has text[] := audit.auth_permissions(v_new);
+  v_now timestamptz := clock_timestamp();
+  v_is_new boolean := (v_new ->> 'created_at')::timestamptz > v_now - interval '10 seconds';
+  v_event_count int := 0;
+begin
+  if operation = 'INSERT' then
+    return next audit.auth_told('user.signed_up', v_new, jsonb_build_object(
+      'provider', v_new #> '{raw_app_meta_data,provider}',
+      'anonymous', nullif(v_new -> 'is_anonymous', 'false'),
+      'sso', nullif(v_new -> 'is_sso_user', 'false')
+    ));
+  elsif operation = 'DELETE' then
+    return next audit.auth_told('user.deleted', v_old, jsonb_build_object(
+      'personal', jsonb_strip_nulls(jsonb_build_object('email', jsonb_build_object('old', v_old ->> 'email')))
+    ), true);
+    return;
+  end if;
+
+  if v_changed = '[]' and operation = 'UPDATE' then
+    return; -- a login's own mark
+  end if;
+  if operation = 'UPDATE' and v_new ->> 'deleted_at' is not null and v_old ->> 'deleted_at' is null then
+    -- Its addresses are made unreadable in the same statement: no changes of their own.
+    return next audit.auth_told('user.deleted', v_old, jsonb_build_object(
+      'soft', true, 'personal', jsonb_strip_nulls(jsonb_build_object('email', jsonb_build_object('old', v_old ->> 'email')))
+    ), true);
+    return;
+  end if;
+
+  if v_changed ? 'encrypted_password' then
+    perform set_config('audit.auth_reason', concat_ws(' ', v_new ->> 'id', 'password_changed'), true);
+    return next audit.auth_told('user.password_changed', v_new, '{"by": "user or admin"}');
+  end if;
+  if v_changed ? 'email' then
+    return next audit.auth_told('user.email_changed', v_new, jsonb_build_object(
+      'by', 'user or admin',
+      'personal', jsonb_build_object('email', jsonb_build_object('old', v_old ->> 'email', 'new', v_new ->> 'email'))
+    ));
+  end if;
+  if v_changed ? 'phone' then
+    return next audit.auth_told('user.phone_changed', v_new, jsonb_build_object(
+      'by', 'user or admin',
+      'personal', jsonb_build_object('phone', jsonb_build_object('old', v_old ->> 'phone', 'new', v_new ->> 'phone'))
+    ));
+  end if;
+  if v_changed ? 'banned_until' then
+    if (v_new ->> 'banned_until')::timestamptz > v_now then
+      return next audit.auth_told('user.banned', v_new, jsonb_build_object('until', v_new -> 'banned_until'), true);
+    elsif (v_old ->> 'banned_until')::timestamptz > v_now then
+      return next audit.auth_told('user.unbanned', v_new, '{}', true);
+    end if;
+  end if;
+  if v_changed ? 'invited_at' and v_new ->> 'invited_at' is not null then
+    return next audit.auth_told('user.invited', v_new, '{}', true);
+  end if;
+  if not v_is_new and (v_changed ? 'email_confirmed_at' and v_old ->> 'email_confirmed_at' is null
+    or v_changed ? 'phone_confirmed_at' and v_old ->> 'phone_confirmed_at' is null)
+  then
+    return next audit.auth_told('user.confirmed', v_new);
+  end if;
+  if v_changed ? 'recovery_sent_at' and v_new ->> 'recovery_sent_at' is not null then
+    return next audit.auth_told('user.password_reset_requested', v_new);
+  end if;
+  if v_changed ? 'reauthentication_sent_at' and v_new ->> 'reauthentication_sent_at' is not null then
+    return next audit.auth_told('user.reauthentication_requested', v_new);
+  end if;
+  if v_changed ? 'email_change_sent_at' and v_new ->> 'email_change_sent_at' is not null then
+    return next audit.auth_told('user.email_change_requested', v_new);
+  end if;
+
+  if not v_has <@ v_had then
+    return next audit.auth_told('permission.granted', v_new, jsonb_build_object(
+      'permissions', array(select unnest(v_has) except select unnest(v_had) order by 1),
+      'changes', jsonb_build_object('permissions', jsonb_build_object('old', v_had, 'new', v_has))
+    ), true);
+  end if;
+  if not v_had <@ v_has then
+    return next audit.auth_told('permission.revoked', v_new, jsonb_build_object(
+      'permissions', array(select unnest(v_had) except select unnest(v_has) order by 1),
+      'changes', jsonb_build_object('permissions', jsonb_build_object('old', v_had, 'new', v_has))
+    ), true);
+  end if;
+  if operation = 'UPDATE' and not v_is_new and v_had = v_has and v_changed ?| '{raw_user_meta_data,raw_app_meta_data}'
+    and not v_changed ?| '{encrypted_password,email,phone,banned_until,email_confirmed_at,phone_confirmed_at}'
+  then
+    return next audit.auth_told('user.updated', v_new, jsonb_build_object('columns', v_changed));
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The events that a changed row of auth.users shows.
 
 -- function audit.await_purge()
 CREATE OR REPLACE FUNCTION audit.await_purge()
@@ -2127,6 +3255,53 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A query tree, checked, in the one form that says the same: nothing nested that need not be, values as strings.
+
+-- function audit.capture_auth(text,text,jsonb[])
+CREATE OR REPLACE FUNCTION audit.capture_auth(table_name text, operation text, changes jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_change jsonb;
+  v_events audit.auth_event[] := '{}';
+begin
+  if operation = 'TRUNCATE' then
+    v_events := array[row(
+      'trigger', 'auth.truncated', 'success', clock_timestamp(), null, null, null, null, null, null,
+      jsonb_build_object('resource', jsonb_build_object('type', 'table', 'id', 'auth.' || table_name), 'actor', '{"type": "database"}'::jsonb, 'database_role', session_user)
+    )::audit.auth_event];
+  elsif table_name = 'sessions' then
+    v_events := array(select e from audit.auth_session_events(operation, changes) e);
+  elsif table_name = 'audit_log_entries' then
+    -- Auth writes these before what they tell of, and knows less than its tables show: they are settled afterwards.
+    insert into audit.waiting_auth_events (event)
+    select e.event
+    from unnest(changes) c
+    cross join lateral (
+      select audit.auth_audit_event(
+        c #> '{new,payload}', coalesce((c #>> '{new,created_at}')::timestamptz, clock_timestamp()), nullif(c #>> '{new,ip_address}', '')
+      ) as event
+    ) e
+    where (e.event).action is not null;
+    return;
+  else
+    foreach v_change in array changes loop
+      v_events := v_events || case table_name
+        when 'users' then array(select e from audit.auth_user_events(operation, v_change) e)
+        when 'mfa_factors' then array(select e from audit.auth_factor_events(operation, v_change) e)
+        when 'mfa_challenges' then array(select e from audit.auth_challenge_events(operation, v_change) e)
+        when 'identities' then array(select e from audit.auth_identity_events(operation, v_change) e)
+      end;
+    end loop;
+  end if;
+  perform audit.tell_auth(v_events, table_name);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Records what changed rows of one of Auth's tables show.
 
 -- function audit.capture_function_name(regclass)
 CREATE OR REPLACE FUNCTION audit.capture_function_name(table_name regclass)
@@ -2660,6 +3835,39 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Refuses what entries are not sorted by.
+
+-- function audit.claim_collection(interval)
+CREATE OR REPLACE FUNCTION audit.claim_collection(lease interval DEFAULT '00:01:30'::interval)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_claim jsonb;
+begin
+  update audit.log_collection c set lease = gen_random_uuid(), lease_until = clock_timestamp() + claim_collection.lease
+  where c.lease_until < clock_timestamp() and c.next_at < clock_timestamp()
+  returning jsonb_build_object(
+    'lease', c.lease,
+    -- What is older is no longer taken in. What comes late is found by looking back.
+    'from', to_char(greatest(
+      case
+        when c.collected_until is null then clock_timestamp() - interval '1 hour'
+        when c.resume_after is null then c.collected_until - interval '10 minutes'
+        else c.collected_until
+      end,
+      clock_timestamp() - audit.oldest_log_line()
+    ) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
+    'after', coalesce(c.resume_after, ''),
+    'accessed', exists (select from audit.settings s where s.name = 'api_access' and s.value <> '"off"')
+  ) into v_claim;
+  return v_claim;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes the turn to collect logs: after which line, and whether requests that were not denied are wanted; null while it is another's, or too early.
 
 -- function audit.claim_cosigning(interval)
 CREATE OR REPLACE FUNCTION audit.claim_cosigning(lease interval DEFAULT '00:02:00'::interval)
@@ -3565,7 +4773,7 @@ begin
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
   exception when check_violation or not_null_violation then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days) and backup_days (0 to 90 days; 0: no backups).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions) and collect_logs_every (30 to 3600 seconds; 0: never).');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.
@@ -3746,6 +4954,34 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Has the day's backup made; does nothing where it is made. That there was none for two days is a finding.
+
+-- function audit.continue_collecting()
+CREATE OR REPLACE FUNCTION audit.continue_collecting()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_request bigint;
+begin
+  if not audit.is_collection_due() then
+    return null;
+  end if;
+  v_request := audit.call_jobs('collect-logs');
+  -- Where nobody can be called there is nothing to miss. Lines are taken in for a day.
+  if v_request is not null and (select c.lag_seconds > 3600 from audit.log_collection_status c) then
+    perform audit.note_finding(
+      audit.system_organization(), 'logs_late', 'log_collection',
+      (select to_jsonb(c) - '{every_seconds,failures}'::text[] from audit.log_collection_status c)
+    );
+  end if;
+  return v_request;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has the project's logs collected when it is time. That they are more than an hour behind is a finding.
 
 -- function audit.continue_deliveries()
 CREATE OR REPLACE FUNCTION audit.continue_deliveries()
@@ -4101,6 +5337,41 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Costs as JSON, for the function "audit". Leaves a log.searched entry.
 
+-- function audit.create_event_source(text,uuid,integer)
+CREATE OR REPLACE FUNCTION audit.create_event_source(name text, organization_id uuid DEFAULT NULL::uuid, events_per_minute integer DEFAULT 6000)
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_secret text := audit.new_source_secret();
+  v_id uuid;
+begin
+  begin
+    insert into audit.event_sources as s (name, organization_id, secret_hash, events_per_minute, allowance)
+    values (
+      create_event_source.name, create_event_source.organization_id, sha256(convert_to(v_secret, 'UTF8')),
+      create_event_source.events_per_minute, create_event_source.events_per_minute
+    )
+    returning s.id into v_id;
+  exception when check_violation or not_null_violation or unique_violation then
+    perform audit.fail('AUARG', format('No source can be called %L and report %s events a minute.', name, events_per_minute), null,
+      'A name is new, of lower-case letters, digits, - and _, at most 63; a rate is 1 to 10,000,000.');
+  end;
+  perform audit.keep_source_secret(v_id, v_secret);
+  perform audit.record(
+    create_event_source.organization_id, 'capture.changed', 'event_source', create_event_source.name,
+    jsonb_build_object('created', true, 'events_per_minute', create_event_source.events_per_minute)
+  );
+  return v_secret;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Makes a source of events, for one organisation or (null) any, and returns its secret, which nobody can read again: select audit.create_event_source('billing').
+
 -- function audit.csv_text(text)
 CREATE OR REPLACE FUNCTION audit.csv_text(value text)
  RETURNS text
@@ -4155,6 +5426,18 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The condition that a column of an updated row changed.
 
+-- function audit.digest_id(text)
+CREATE OR REPLACE FUNCTION audit.digest_id(value text)
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (encode(SUBSTRING(sha256(convert_to(value, 'UTF8'::name)) FROM 1 FOR 16), 'hex'::text))::uuid
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The first 16 bytes of the text's SHA-256 as a UUID: a name that fits an index.
+
 -- function audit.digest_of(bytea)
 CREATE OR REPLACE FUNCTION audit.digest_of(value bytea)
  RETURNS jsonb
@@ -4180,6 +5463,34 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What stands for a value too big for an entry: its size and SHA-256.
+
+-- function audit.disable_event_source(text)
+CREATE OR REPLACE FUNCTION audit.disable_event_source(name text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_source audit.event_sources;
+begin
+  update audit.event_sources s set disabled_at = clock_timestamp()
+  where s.name = disable_event_source.name and s.disabled_at is null
+  returning s.* into v_source;
+  if v_source.id is null then
+    return false;
+  end if;
+  perform audit.keep_source_secret(v_source.id, null);
+  perform audit.record(
+    v_source.organization_id, 'capture.changed', 'event_source', v_source.name, jsonb_build_object('disabled', true)
+  );
+  return true;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes nothing from a source any more and leaves an entry; false where that was so already.
 
 -- function audit.draft_expression(regclass,jsonb,text)
 CREATE OR REPLACE FUNCTION audit.draft_expression(table_name regclass, plan jsonb, operation text)
@@ -5095,6 +6406,27 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Raises an error with one of the codes of audit.error_codes: the message names the cause, the hint the way out.
 
+-- function audit.fail_collection(uuid,text,double precision)
+CREATE OR REPLACE FUNCTION audit.fail_collection(lease uuid, error text, retry_after double precision DEFAULT NULL::double precision)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  update audit.log_collection c set
+    failures = c.failures + 1, last_error = fail_collection.error, lease_until = '-infinity',
+    next_at = clock_timestamp() + make_interval(secs => least(
+      3600, greatest(fail_collection.retry_after, 30 * 2 ^ least(c.failures, 7))
+    ))
+  where c.lease = fail_collection.lease;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes why a run failed and when the next may be: after what the API asked for, and longer each time, an hour at most.
+
 -- function audit.fail_delivery(uuid,integer,text,double precision,boolean,boolean)
 CREATE OR REPLACE FUNCTION audit.fail_delivery(lease uuid, log integer, error text, retry_after double precision DEFAULT 0, of_log boolean DEFAULT false, gone boolean DEFAULT false)
  RETURNS void
@@ -5204,6 +6536,26 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The entry of a name like 3-17, as far as the caller may read it; raises AUNOT else.
 
+-- function audit.find_event_source(text)
+CREATE OR REPLACE FUNCTION audit.find_event_source(secret text)
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select s.id
+  from audit.event_sources s
+  where s.disabled_at is null
+    and (
+      s.secret_hash = sha256(convert_to(find_event_source.secret, 'UTF8'))
+      or s.previous_hash = sha256(convert_to(find_event_source.secret, 'UTF8')) and s.previous_until > clock_timestamp()
+    )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The source whose secret that is now; null where it is nobody's.
+
 -- function audit.find_export(uuid)
 CREATE OR REPLACE FUNCTION audit.find_export(id uuid)
  RETURNS audit.exports
@@ -5300,6 +6652,63 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The details within `most` bytes: the largest values replaced by {"cut": {"bytes": …, "sha256": …}}, never silently.
 
+-- function audit.forget_auth_sightings()
+CREATE OR REPLACE FUNCTION audit.forget_auth_sightings()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_forgotten bigint;
+begin
+  delete from audit.auth_sightings s where s.happened_at < clock_timestamp() - interval '25 hours';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Lets go of what is older than any event that audit.record_auth() takes; for the schedule. Answers how many.
+
+-- function audit.forget_client_rates()
+CREATE OR REPLACE FUNCTION audit.forget_client_rates()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_forgotten bigint;
+begin
+  delete from audit.client_rates r where r.minute < clock_timestamp() - interval '1 hour';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Forgets who reported nothing for an hour; answers how many.
+
+-- function audit.forget_event_keys()
+CREATE OR REPLACE FUNCTION audit.forget_event_keys()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_forgotten bigint;
+begin
+  delete from audit.event_keys k where k.seen_at < clock_timestamp() - interval '7 days';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Forgets idempotency keys of more than seven days ago; answers how many.
+
 -- function audit.forget_exports(uuid[])
 CREATE OR REPLACE FUNCTION audit.forget_exports(exports uuid[])
  RETURNS void
@@ -5314,6 +6723,27 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Forgets expired exports of which Storage has nothing any more.
+
+-- function audit.forget_seen_logs()
+CREATE OR REPLACE FUNCTION audit.forget_seen_logs()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_forgotten bigint;
+begin
+  -- A line from the future is taken for that much longer.
+  delete from audit.seen_logs s
+  where s.seen_at < clock_timestamp() - audit.oldest_log_line() - audit.newest_log_line() - interval '1 hour';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Forgets events whose lines would be too old to be taken again; answers how many.
 
 -- function audit.format_node(jsonb,text)
 CREATE OR REPLACE FUNCTION audit.format_node(node jsonb, inside text DEFAULT NULL::text)
@@ -5458,6 +6888,21 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Lets a user read one organisation's log until a date; leaves an entry. For admins of the organisation.
 
+-- function audit.has_account(uuid)
+CREATE OR REPLACE FUNCTION audit.has_account(user_id uuid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(audit.auth_lookup('select to_jsonb(count(*)) from auth.users where id = $1', has_account.user_id) <> '0', true)
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether the account is still there; what goes with it in one cascade is no event of its own.
+
 -- function audit.hash_of(text)
 CREATE OR REPLACE FUNCTION audit.hash_of(entry_text text)
  RETURNS bytea
@@ -5533,6 +6978,56 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Everything that happened to one thing, oldest first: select * from audit.history('api_key', '3f2a…').
+
+-- function audit.hook_mfa_verification_attempt(jsonb)
+CREATE OR REPLACE FUNCTION audit.hook_mfa_verification_attempt(event jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET lock_timeout TO '100ms'
+AS $function$
+begin
+  return audit.answer_attempt('user.mfa_failed', event) - 'should_logout_user';
+exception when others or query_canceled or assert_failure then
+  begin
+    perform audit.note_auth_failure('hook mfa_verification_attempt', sqlstate, sqlerrm);
+  exception when others or query_canceled or assert_failure then
+    raise warning 'audit: the hook mfa_verification_attempt failed: %', sqlstate;
+  end;
+  return '{"decision": "continue"}';
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant supabase_auth_admin: EXECUTE
+comment: Hook mfa_verification_attempt of Supabase Auth: records wrong codes; the answer is "continue" unless the setting login_lockout says "reject".
+
+-- function audit.hook_password_verification_attempt(jsonb)
+CREATE OR REPLACE FUNCTION audit.hook_password_verification_attempt(event jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET lock_timeout TO '100ms'
+AS $function$
+begin
+  return audit.answer_attempt('user.login_failed', event);
+exception when others or query_canceled or assert_failure then
+  begin
+    perform audit.note_auth_failure('hook password_verification_attempt', sqlstate, sqlerrm);
+  exception when others or query_canceled or assert_failure then
+    raise warning 'audit: the hook password_verification_attempt failed: %', sqlstate;
+  end;
+  return '{"decision": "continue"}';
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant supabase_auth_admin: EXECUTE
+comment: Hook password_verification_attempt of Supabase Auth: records wrong passwords; the answer is "continue" unless the setting login_lockout says "reject".
 
 -- function audit.identify(uuid,uuid,text,text,text)
 CREATE OR REPLACE FUNCTION audit.identify(organization_id uuid, user_id uuid, email text, ip_address text, user_agent text)
@@ -5720,6 +7215,134 @@ owner postgres
 grant postgres: EXECUTE
 comment: Brings the search index up to date, by at most so many entries at once; returns how many. pg_cron runs it.
 
+-- function audit.ingest_logs(jsonb)
+CREATE OR REPLACE FUNCTION audit.ingest_logs(events jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_write record;
+  v_result jsonb;
+  v_by_auth jsonb;
+begin
+  with event as materialized (
+    select e.ordinality::int - 1 as n, substring(sha256(convert_to(e.key, 'UTF8')) from 1 for 16) as digest, e.kind,
+      e.happened_at, e.action, e.outcome, e.actor_type, e.user_id, e.email, e.ip_address, e.user_agent, e.session_id,
+      e.request_id, e.resource_type, e.resource_id, e.details, e.payload
+    from rows from (jsonb_to_recordset(ingest_logs.events) as (
+      key text, kind text, happened_at timestamptz, action text, outcome text, actor_type text, user_id uuid, email text,
+      ip_address text, user_agent text, session_id uuid, request_id text, resource_type text, resource_id text, details jsonb,
+      payload jsonb
+    )) with ordinality e
+  ),
+  belonging as materialized (
+    -- The nil UUID for nobody, so that rows can be joined by their hashes.
+    select distinct u.user_id, coalesce(m.organization_id, audit.system_organization()) as organization_id
+    from (select distinct coalesce(e.user_id, audit.system_organization()) as user_id from event e where e.kind <> 'auth') u
+    left join lateral audit.memberships(u.user_id) m on true
+  ),
+  access as materialized (
+    select b.organization_id, audit.setting('api_access', b.organization_id) as share
+    from (select distinct b.organization_id from belonging b) b
+  ),
+  -- An event belongs to each organisation of its user; Auth's are told to audit.record_auth(), which knows theirs.
+  place as materialized (
+    select e.n, b.organization_id
+    from event e
+    join belonging b on b.user_id = coalesce(e.user_id, audit.system_organization())
+    join access a on a.organization_id = b.organization_id
+    where e.kind = 'denied' or e.kind = 'accessed' and audit.is_sampled(encode(e.digest, 'hex')::uuid, a.share)
+  ),
+  judged as materialized (
+    select e.*, case
+      when e.happened_at < v_now - audit.oldest_log_line() then 'too_old'
+      when e.happened_at > v_now + audit.newest_log_line() then 'in_the_future'
+      when e.kind = 'accessed' and not exists (select from place p where p.n = e.n) then 'left_out'
+    end as verdict
+    from event e
+  ),
+  seen as (
+    insert into audit.seen_logs (key)
+    select distinct encode(j.digest, 'hex')::uuid as key
+    from judged j
+    where j.verdict is null
+    order by key -- two that take in the same lines wait for each other, never in a circle
+    on conflict on constraint seen_logs_pkey do nothing
+    returning key
+  ),
+  fresh as materialized (
+    select distinct on (j.digest) j.*
+    from judged j
+    join seen s on s.key = encode(j.digest, 'hex')::uuid
+    order by j.digest, j.n
+  )
+  select
+    (
+      select array_agg(
+        case
+          when f.payload is null then row('log', f.action, f.outcome, f.happened_at, f.user_id, f.email, f.ip_address,
+            f.user_agent, f.session_id, f.request_id, f.details)::audit.auth_event
+          else audit.auth_audit_event(f.payload, f.happened_at, f.ip_address, f.user_agent, f.request_id, 'log')
+        end
+        order by f.happened_at, f.n
+      )
+      from fresh f where f.kind = 'auth'
+    ) as auth,
+    (
+      select array_agg(
+        row(p.organization_id, f.action, f.outcome, audit.bounded(f.resource_type, 200), f.resource_id, f.user_id, null, null,
+          f.details || jsonb_strip_nulls(jsonb_build_object(
+            'source', 'log', 'session_id', f.session_id,
+            'happened_at', audit.late_time(f.happened_at)
+          )),
+          audit.may_hold_secret(f.details::text || coalesce(f.resource_id, '')) or length(f.resource_id) > 500
+        )::audit.draft
+        order by f.happened_at, f.n, p.organization_id
+      )
+      from fresh f join place p on p.n = f.n
+    ) as drafts,
+    (
+      select array_agg(
+        audit.reported_context(f.user_id, f.actor_type, f.email, f.ip_address, f.user_agent, f.request_id)
+        order by f.happened_at, f.n, p.organization_id
+      )
+      from fresh f join place p on p.n = f.n
+    ) as contexts,
+    jsonb_build_object(
+      'recorded', (select count(*) from fresh f where f.kind <> 'auth'),
+      'duplicate', (select count(*) from judged j where j.verdict is null) - (select count(*) from fresh),
+      'left_out', (select count(*) from judged j where j.verdict = 'left_out'),
+      'refused', (
+        select coalesce(jsonb_agg(jsonb_build_object('event', j.n, 'reason', j.verdict) order by j.n), '[]')
+        from judged j where j.verdict in ('too_old', 'in_the_future')
+      )
+    ) as result
+  into v_write;
+
+  v_result := v_write.result;
+  if v_write.drafts is not null then
+    perform audit.append_all(v_write.drafts, v_write.contexts);
+  end if;
+  -- Last: it decides under a lock that holds until the transaction ends.
+  if v_write.auth is not null then
+    select jsonb_object_agg(v.verdict, v.times) into v_by_auth
+    from (select r.verdict, count(*) as times from audit.record_auth(v_write.auth) r group by r.verdict) v;
+    v_result := v_result || jsonb_build_object(
+      'recorded', (v_result ->> 'recorded')::int + coalesce((v_by_auth ->> 'recorded')::int, 0),
+      'duplicate', (v_result ->> 'duplicate')::int + coalesce((v_by_auth ->> 'duplicate')::int, 0),
+      'waiting', coalesce((v_by_auth ->> 'waiting')::int, 0)
+    );
+  end if;
+  return v_result;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Records what lines of logs stand for, once each: failed logins and what else Auth did, denied requests, and as many others as the setting api_access asks for.
+
 -- function audit.instant_text(timestamp with time zone)
 CREATE OR REPLACE FUNCTION audit.instant_text(at timestamp with time zone)
  RETURNS text
@@ -5732,6 +7355,39 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A time as in the API: ISO 8601, UTC, microseconds.
+
+-- function audit.is_account_change(text)
+CREATE OR REPLACE FUNCTION audit.is_account_change(action text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (action = ANY (ARRAY['user.updated'::text, 'user.password_changed'::text, 'user.email_changed'::text, 'user.phone_changed'::text, 'user.banned'::text, 'user.unbanned'::text, 'permission.granted'::text, 'permission.revoked'::text]))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether Auth's own record may call the action no more than "user_modified", which says that something changed.
+
+-- function audit.is_collection_due()
+CREATE OR REPLACE FUNCTION audit.is_collection_due()
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select (audit.setting('collect_logs_every'))::int > 0
+    and c.lease_until < clock_timestamp() and c.next_at < clock_timestamp()
+    and (
+      c.resume_after is not null or c.last_run_at is null
+      or c.last_run_at <= clock_timestamp() - make_interval(secs => (audit.setting('collect_logs_every'))::int)
+    )
+  from audit.log_collection c
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether logs are to be collected by the setting collect_logs_every and it is time.
 
 -- function audit.is_held(uuid)
 CREATE OR REPLACE FUNCTION audit.is_held(organization_id uuid)
@@ -5751,6 +7407,89 @@ grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether a legal hold is on an organisation, or on the whole project.
+
+-- function audit.is_locked_out(text,uuid)
+CREATE OR REPLACE FUNCTION audit.is_locked_out(kind text, user_id uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_policy jsonb := audit.setting('login_lockout');
+  v_since timestamptz := clock_timestamp() - make_interval(secs => (v_policy ->> 'seconds')::int);
+begin
+  if v_policy = 'false' then
+    return false;
+  end if;
+  return (v_policy ->> 'failures')::int <= (
+    select count(*)
+    from audit.auth_sightings s
+    where s.subject = audit.digest_id(kind || ' user ' || is_locked_out.user_id) and s.seen is not null and s.happened_at > v_since
+  ) + (
+    select count(*)
+    from audit.waiting_auth_events w
+    where (w.event).user_id = is_locked_out.user_id and (w.event).action = kind and (w.event).happened_at > v_since
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Whether a user failed as often as the setting login_lockout allows; never where it is off.
+
+-- function audit.is_reserved(text)
+CREATE OR REPLACE FUNCTION audit.is_reserved(action text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (split_part(action, '.'::text, 1) = ANY (ARRAY['log'::text, 'capture'::text, 'retention'::text, 'hold'::text, 'subject'::text, 'auditor'::text, 'alert'::text, 'rule'::text, 'verification'::text]))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether only the product itself writes entries of that action.
+
+-- function audit.is_sampled(uuid,jsonb)
+CREATE OR REPLACE FUNCTION audit.is_sampled(key uuid, api_access jsonb)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (api_access = '"all"'::jsonb) THEN true WHEN (api_access = '"off"'::jsonb) THEN false ELSE ((((('x'::text || SUBSTRING((key)::text FROM 1 FOR 7)))::bit(28))::integer)::double precision < (((api_access #>> '{}'::text[]))::double precision * (268435456)::double precision)) END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether an event named so belongs to the share that the setting api_access asks for.
+
+-- function audit.keep_source_secret(uuid,text)
+CREATE OR REPLACE FUNCTION audit.keep_source_secret(source uuid, secret text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_name text := 'audit_source_' || source;
+begin
+  if to_regclass('vault.secrets') is null then
+    return;
+  end if;
+  -- Dynamic: the Vault need not exist when this function is made. The secret before keeps a name of its own.
+  execute 'delete from vault.secrets where name = $1' using v_name || '_previous';
+  if secret is null then
+    execute 'delete from vault.secrets where name = $1' using v_name;
+    return;
+  end if;
+  execute 'select vault.create_secret(d.decrypted_secret, $2) from vault.decrypted_secrets d where d.name = $1'
+    using v_name, v_name || '_previous';
+  execute 'delete from vault.secrets where name = $1' using v_name;
+  execute 'select vault.create_secret($1, $2)' using secret, v_name;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Keeps a source's secret in the Vault beside the one before, or removes both; does nothing where there is no Vault.
 
 -- function audit.known_tables()
 CREATE OR REPLACE FUNCTION audit.known_tables()
@@ -5796,6 +7535,18 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The tables of an LLM application that are tracked by themselves when they stand in schema public, with their options.
+
+-- function audit.late_time(timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.late_time(happened_at timestamp with time zone)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN CASE WHEN (abs(EXTRACT(epoch FROM (clock_timestamp() - happened_at))) > (5)::numeric) THEN to_char((happened_at AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text) ELSE NULL::text END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: When it happened, for the details of an entry that is written more than five seconds later; else null.
 
 -- function audit.lease_checkpoint(integer,bigint,interval)
 CREATE OR REPLACE FUNCTION audit.lease_checkpoint(log integer, size bigint, lease interval DEFAULT '00:02:00'::interval)
@@ -6252,6 +8003,46 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether the text has the beginning of anything that audit.masked() replaces: one cheap scan, where that is a dear one.
 
+-- function audit.may_settle_auth(audit.auth_event[])
+CREATE OR REPLACE FUNCTION audit.may_settle_auth(events audit.auth_event[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_user uuid;
+begin
+  -- A snapshot from before would not show what others have told since.
+  if current_setting('transaction_isolation') <> 'read committed' then
+    return false;
+  end if;
+  -- Who brings a log decides alone and can wait for it: until the Auth transactions that are deciding have ended.
+  if not exists (select from unnest(may_settle_auth.events) e where e.source in ('trigger', 'hook', 'audit_table'))
+    or exists (select from unnest(may_settle_auth.events) e where e.source = 'log')
+  then
+    perform pg_advisory_xact_lock(1096110405, 0);
+    return true;
+  end if;
+  -- Auth decides beside others, alone with the people it is about, and never waits. (A lock is shared memory, so not
+  -- for thousands.)
+  if (select count(distinct e.user_id) > 16 or bool_or(e.user_id is null) from unnest(may_settle_auth.events) e)
+    or not pg_try_advisory_xact_lock_shared(1096110405, 0)
+  then
+    return false;
+  end if;
+  for v_user in select distinct e.user_id from unnest(may_settle_auth.events) e loop
+    if not pg_try_advisory_xact_lock(1096110406, hashtext(v_user::text)) then
+      return false;
+    end if;
+  end loop;
+  return true;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes the locks under which these events can be decided on; false where that cannot be now.
+
 -- function audit.member_organizations()
 CREATE OR REPLACE FUNCTION audit.member_organizations()
  RETURNS SETOF uuid
@@ -6299,6 +8090,31 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The root over a perfect subtree and all that stands to its right (RFC 6962, section 2.1).
+
+-- function audit.missing_auth_triggers()
+CREATE OR REPLACE FUNCTION audit.missing_auth_triggers()
+ RETURNS TABLE(table_name text, trigger_name text, definition text, state text)
+ LANGUAGE sql
+ STABLE ROWS 20
+ SET search_path TO ''
+AS $function$
+  select e.table_name, e.trigger_name, e.definition,
+    case
+      when c.oid is null then 'no such table'
+      when t.oid is null then 'missing'
+      when t.tgenabled = 'D' then 'disabled'
+      else 'calling another function'
+    end
+  from audit.auth_triggers() e
+  left join pg_catalog.pg_class c on c.relname = e.table_name and c.relnamespace = to_regnamespace('auth') and c.relkind in ('r', 'p')
+  left join pg_catalog.pg_trigger t on t.tgrelid = c.oid and t.tgname = e.trigger_name
+  where t.oid is null or t.tgenabled = 'D' or t.tgfoid <> to_regprocedure('audit.on_auth_change()')
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Triggers on Auth's tables that are not as they should be.
 
 -- function audit.month_condition(timestamp without time zone)
 CREATE OR REPLACE FUNCTION audit.month_condition(month timestamp without time zone)
@@ -6351,6 +8167,28 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The /24 (IPv4) or /48 (IPv6) network of an address; null for what is none.
 
+-- function audit.new_source_secret()
+CREATE OR REPLACE FUNCTION audit.new_source_secret()
+ RETURNS text
+ LANGUAGE sql
+RETURN ('whsec_'::text || encode(sha256((uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))), 'base64'::text))
+
+owner postgres
+grant postgres: EXECUTE
+comment: A new secret: whsec_ and the base64 of 32 random bytes.
+
+-- function audit.newest_log_line()
+CREATE OR REPLACE FUNCTION audit.newest_log_line()
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '00:10:00'::interval
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How far ahead of this server's clock a line of a log may be.
+
 -- function audit.normalized_ip(text)
 CREATE OR REPLACE FUNCTION audit.normalized_ip(value text)
  RETURNS text
@@ -6384,6 +8222,28 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The client address of an x-forwarded-for value in its usual spelling; what is no address is kept, cut to 64 characters.
+
+-- function audit.note_auth_failure(text,text,text)
+CREATE OR REPLACE FUNCTION audit.note_auth_failure(subject text, state text, message text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  -- One at a time: a finding is a row, and no login may wait for another's.
+  if pg_try_advisory_xact_lock(1096110407, hashtext(note_auth_failure.subject)) then
+    perform audit.note_finding(audit.system_organization(), 'auth_capture_failed', note_auth_failure.subject, jsonb_build_object(
+      'sqlstate', note_auth_failure.state, 'message', audit.masked_text(left(note_auth_failure.message, 200))
+    ));
+  end if;
+exception when others or query_canceled or assert_failure then
+  raise warning 'audit: capture of auth failed (%: %), and so did noting it (%)', note_auth_failure.state, note_auth_failure.subject, sqlstate;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes that capture of Auth failed: a finding, or only a warning where not even that can be written. Never an error.
 
 -- function audit.note_finding(uuid,text,text,jsonb)
 CREATE OR REPLACE FUNCTION audit.note_finding(organization_id uuid, kind text, subject text, detail jsonb DEFAULT '{}'::jsonb)
@@ -6648,7 +8508,7 @@ CREATE OR REPLACE FUNCTION audit.ocsf_type_uid(action text, details jsonb)
  RETURNS integer
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN CASE action WHEN 'query.executed'::text THEN 600301 WHEN 'query.completed'::text THEN 600301 WHEN 'query.failed'::text THEN 600301 WHEN 'query.response_changed'::text THEN 600502 WHEN 'query.response_deleted'::text THEN 600507 WHEN 'user.login'::text THEN 300201 WHEN 'user.login_failed'::text THEN 300201 WHEN 'user.mfa_failed'::text THEN 300201 WHEN 'user.logout'::text THEN 300202 WHEN 'user.signed_up'::text THEN 300101 WHEN 'user.created'::text THEN 300101 WHEN 'user.password_changed'::text THEN 300103 WHEN 'user.password_reset_requested'::text THEN 300104 WHEN 'user.deleted'::text THEN 300106 WHEN 'user.mfa_enabled'::text THEN 300110 WHEN 'user.mfa_disabled'::text THEN 300111 WHEN 'permission.granted'::text THEN 300501 WHEN 'permission.revoked'::text THEN 300502 WHEN 'member.role_changed'::text THEN 300501 WHEN 'auditor.granted'::text THEN 300501 WHEN 'auditor.revoked'::text THEN 300502 WHEN 'member.added'::text THEN 300603 WHEN 'member.removed'::text THEN 300604 WHEN 'organization.created'::text THEN 300401 WHEN 'organization.updated'::text THEN 300403 WHEN 'organization.deleted'::text THEN 300404 WHEN 'api_key.added'::text THEN 300401 WHEN 'api_key.updated'::text THEN 300403 WHEN 'api_key.deleted'::text THEN 300404 WHEN 'api_token.created'::text THEN 300401 WHEN 'api_token.revoked'::text THEN 300404 WHEN 'budget.created'::text THEN 300401 WHEN 'budget.changed'::text THEN 300403 WHEN 'budget.deleted'::text THEN 300404 WHEN 'integration.configured'::text THEN CASE WHEN (details ? 'new'::text) THEN 300401 ELSE 300403 END WHEN 'integration.removed'::text THEN 300404 WHEN 'retention.changed'::text THEN 300403 WHEN 'hold.placed'::text THEN 300401 WHEN 'hold.released'::text THEN 300404 WHEN 'rule.changed'::text THEN 300403 WHEN 'access.denied'::text THEN 600399 WHEN 'api.accessed'::text THEN 600399 WHEN 'settings.viewed'::text THEN 600501 WHEN 'log.viewed'::text THEN 600501 WHEN 'log.searched'::text THEN 600504 WHEN 'subject.accessed'::text THEN 600501 WHEN 'subject.erased'::text THEN 600507 WHEN 'report.generated'::text THEN 600101 WHEN 'data.exported'::text THEN 600107 WHEN 'log.exported'::text THEN 600107 WHEN 'log.purged'::text THEN 100802 WHEN 'log.opened'::text THEN 100806 WHEN 'log.heartbeat'::text THEN 100899 WHEN 'capture.tracked'::text THEN 100809 WHEN 'capture.untracked'::text THEN 100810 WHEN 'capture.changed'::text THEN 100899 WHEN 'alert.opened'::text THEN 200401 WHEN 'alert.acknowledged'::text THEN 200402 WHEN 'alert.resolved'::text THEN 200403 WHEN 'verification.failed'::text THEN 200401 ELSE CASE split_part(action, '.'::text, '-1'::integer) WHEN 'created'::text THEN 600505 WHEN 'added'::text THEN 600505 WHEN 'updated'::text THEN 600502 WHEN 'changed'::text THEN 600502 WHEN 'deleted'::text THEN 600507 WHEN 'removed'::text THEN 600507 WHEN 'viewed'::text THEN 600501 WHEN 'searched'::text THEN 600504 WHEN 'generated'::text THEN 600101 WHEN 'imported'::text THEN 600106 WHEN 'exported'::text THEN 600107 WHEN 'shared'::text THEN 600108 ELSE 600399 END END
+RETURN CASE action WHEN 'query.executed'::text THEN 600301 WHEN 'query.completed'::text THEN 600301 WHEN 'query.failed'::text THEN 600301 WHEN 'query.response_changed'::text THEN 600502 WHEN 'query.response_deleted'::text THEN 600507 WHEN 'user.login'::text THEN 300201 WHEN 'user.login_failed'::text THEN 300201 WHEN 'user.mfa_failed'::text THEN 300201 WHEN 'user.logout'::text THEN 300202 WHEN 'user.session_expired'::text THEN 300202 WHEN 'user.session_revoked'::text THEN 300202 WHEN 'user.signed_up'::text THEN 300101 WHEN 'user.created'::text THEN 300101 WHEN 'user.password_changed'::text THEN 300103 WHEN 'user.password_reset_requested'::text THEN 300104 WHEN 'user.deleted'::text THEN 300106 WHEN 'user.mfa_enabled'::text THEN 300110 WHEN 'user.mfa_disabled'::text THEN 300111 WHEN 'permission.granted'::text THEN 300501 WHEN 'permission.revoked'::text THEN 300502 WHEN 'member.role_changed'::text THEN 300501 WHEN 'auditor.granted'::text THEN 300501 WHEN 'auditor.revoked'::text THEN 300502 WHEN 'member.added'::text THEN 300603 WHEN 'member.removed'::text THEN 300604 WHEN 'organization.created'::text THEN 300401 WHEN 'organization.updated'::text THEN 300403 WHEN 'organization.deleted'::text THEN 300404 WHEN 'api_key.added'::text THEN 300401 WHEN 'api_key.updated'::text THEN 300403 WHEN 'api_key.deleted'::text THEN 300404 WHEN 'api_token.created'::text THEN 300401 WHEN 'api_token.revoked'::text THEN 300404 WHEN 'budget.created'::text THEN 300401 WHEN 'budget.changed'::text THEN 300403 WHEN 'budget.deleted'::text THEN 300404 WHEN 'integration.configured'::text THEN CASE WHEN (details ? 'new'::text) THEN 300401 ELSE 300403 END WHEN 'integration.removed'::text THEN 300404 WHEN 'retention.changed'::text THEN 300403 WHEN 'hold.placed'::text THEN 300401 WHEN 'hold.released'::text THEN 300404 WHEN 'rule.changed'::text THEN 300403 WHEN 'access.denied'::text THEN 600399 WHEN 'api.accessed'::text THEN 600399 WHEN 'settings.viewed'::text THEN 600501 WHEN 'log.viewed'::text THEN 600501 WHEN 'log.searched'::text THEN 600504 WHEN 'subject.accessed'::text THEN 600501 WHEN 'subject.erased'::text THEN 600507 WHEN 'report.generated'::text THEN 600101 WHEN 'data.exported'::text THEN 600107 WHEN 'log.exported'::text THEN 600107 WHEN 'log.purged'::text THEN 100802 WHEN 'log.opened'::text THEN 100806 WHEN 'log.heartbeat'::text THEN 100899 WHEN 'capture.tracked'::text THEN 100809 WHEN 'capture.untracked'::text THEN 100810 WHEN 'capture.changed'::text THEN 100899 WHEN 'alert.opened'::text THEN 200401 WHEN 'alert.acknowledged'::text THEN 200402 WHEN 'alert.resolved'::text THEN 200403 WHEN 'verification.failed'::text THEN 200401 ELSE CASE split_part(action, '.'::text, '-1'::integer) WHEN 'created'::text THEN 600505 WHEN 'added'::text THEN 600505 WHEN 'updated'::text THEN 600502 WHEN 'changed'::text THEN 600502 WHEN 'deleted'::text THEN 600507 WHEN 'removed'::text THEN 600507 WHEN 'viewed'::text THEN 600501 WHEN 'searched'::text THEN 600504 WHEN 'generated'::text THEN 600101 WHEN 'imported'::text THEN 600106 WHEN 'exported'::text THEN 600107 WHEN 'shared'::text THEN 600108 ELSE 600399 END END
 
 owner postgres
 grant authenticated: EXECUTE
@@ -6668,6 +8528,57 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Who acted, as an OCSF user.
+
+-- function audit.oldest_log_line()
+CREATE OR REPLACE FUNCTION audit.oldest_log_line()
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '1 day'::interval
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How old a line of a log may be to be taken in: what audit.record_auth() remembers.
+
+-- function audit.on_auth_change()
+CREATE OR REPLACE FUNCTION audit.on_auth_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET lock_timeout TO '100ms'
+AS $function$
+declare
+  v_changes jsonb[];
+begin
+  begin
+    if tg_level = 'ROW' then
+      v_changes := array[audit.auth_change(to_jsonb(old), null)];
+    elsif tg_op = 'INSERT' then
+      v_changes := array(select audit.auth_change(null, to_jsonb(n)) from new_rows n);
+    elsif tg_op = 'UPDATE' then
+      v_changes := array(select audit.auth_change(to_jsonb(o), to_jsonb(n)) from old_rows o join new_rows n on n.id = o.id);
+    elsif tg_op = 'DELETE' then
+      v_changes := array(select audit.auth_change(to_jsonb(o), null) from old_rows o);
+    end if;
+    if v_changes <> '{}' or tg_op = 'TRUNCATE' then
+      perform audit.capture_auth(tg_table_name, tg_op, v_changes);
+    end if;
+  exception when others or query_canceled or assert_failure then
+    begin
+      perform audit.note_auth_failure(tg_table_name, sqlstate, sqlerrm);
+    exception when others or query_canceled or assert_failure then
+      raise warning 'audit: capture of auth.% failed: %', tg_table_name, sqlstate;
+    end;
+  end;
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Trigger function on Auth's tables: records what their rows show. Whatever fails in it, Auth's own statement does not.
 
 -- function audit.on_ddl_command_end()
 CREATE OR REPLACE FUNCTION audit.on_ddl_command_end()
@@ -7395,6 +9306,41 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The log, index and newest checkpoint of an entry that is sealed; null while it is not.
+
+-- function audit.place_of(text)
+CREATE OR REPLACE FUNCTION audit.place_of(ip_address text, OUT country text, OUT region text, OUT city text)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+declare
+  v_address inet;
+  v_place int;
+begin
+  begin
+    v_address := audit.normalized_ip(place_of.ip_address)::inet;
+  exception when invalid_text_representation then
+    return; -- a host name, a forged header
+  end;
+  select r.place into v_place
+  from audit.place_ranges r
+  where r.first_address <= v_address
+  order by r.first_address desc
+  limit 1;
+  select p.country, p.region, p.city into place_of.country, place_of.region, place_of.city
+  from audit.places p
+  where p.id = v_place;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Country (ISO 3166-1 alpha-2), region and city of an address, as far as the loaded data set says:
+select e.action, p.country from audit_events e, lateral audit.place_of(e.ip_address) p
+Whoever shows it shows audit.place_data.attribution.
 
 -- function audit.position_condition(text,text,audit."position")
 CREATE OR REPLACE FUNCTION audit.position_condition(alias text, sign text, place audit."position")
@@ -8303,6 +10249,33 @@ owner postgres
 grant postgres: EXECUTE
 comment: Notes that a log's archive is gone but for its checkpoint; leaves a log.purged entry with origin, size and root.
 
+-- function audit.record_auth(audit.auth_event[])
+CREATE OR REPLACE FUNCTION audit.record_auth(events audit.auth_event[])
+ RETURNS TABLE(n integer, verdict text)
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if coalesce(cardinality(record_auth.events), 0) = 0 then
+    return;
+  end if;
+  if audit.may_settle_auth(record_auth.events) then
+    return query select s.n, s.verdict from audit.settle_auth(record_auth.events) s;
+  else
+    return query
+      with waiting as (
+        insert into audit.waiting_auth_events (event) select e::audit.auth_event from unnest(record_auth.events) e returning 1
+      )
+      select g, 'waiting' from generate_series(1, (select count(*)::int from waiting)) g;
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes events as one or several tellers saw them and answers each by its position: recorded, duplicate, refused (no such
+source, action or outcome; older than a day), or waiting (decided within seconds; never for events of a log at READ COMMITTED).
+
 -- function audit.record_backup(text,timestamp with time zone,integer,bigint,text,jsonb)
 CREATE OR REPLACE FUNCTION audit.record_backup(name text, made_at timestamp with time zone, parts integer, bytes bigint, sha256 text, rows jsonb)
  RETURNS void
@@ -8344,6 +10317,29 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Notes that backups are deleted; leaves a backup.deleted entry.
+
+-- function audit.record_collected(uuid,timestamp with time zone,text,boolean)
+CREATE OR REPLACE FUNCTION audit.record_collected(lease uuid, collected_until timestamp with time zone, resume_after text, ends boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  update audit.log_collection c set
+    collected_until = record_collected.collected_until, resume_after = record_collected.resume_after,
+    last_run_at = clock_timestamp(), failures = 0, last_error = null, next_at = '-infinity',
+    lease_until = case when record_collected.ends then '-infinity' else c.lease_until end
+  where c.lease = record_collected.lease and c.lease_until > clock_timestamp();
+  if not found then
+    perform audit.fail('AULSE', 'Another run collects the logs now.');
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes up to which line all were read, and gives the turn back where the run ends.
 
 -- function audit.record_copied(uuid,integer,bigint)
 CREATE OR REPLACE FUNCTION audit.record_copied(lease uuid, log integer, copied bigint)
@@ -8430,6 +10426,171 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Notes that a receiver took a checkpoint, and ends the lease; false where another run has the receiver by now, which will say so itself.
+
+-- function audit.record_denial(jsonb)
+CREATE OR REPLACE FUNCTION audit.record_denial(request jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_hour timestamptz := date_trunc('hour', clock_timestamp());
+  v_wanted uuid := audit.as_uuid(request ->> 'organization_id');
+  v_denials int;
+begin
+  if auth.uid() is null then
+    return false;
+  end if;
+  insert into audit.denials as d (user_id, hour, denials)
+  values (auth.uid(), v_hour, 1)
+  on conflict on constraint denials_pkey do update set denials = d.denials + 1
+  returning d.denials into v_denials;
+  if v_denials > 20 or (select sum(least(d.denials, 20)) from audit.denials d where d.hour = v_hour) > 1000 then
+    return false;
+  end if;
+  delete from audit.denials d where d.hour < v_hour - interval '1 day';
+  -- For the organisation that was asked for, where there is one; else for those of who asked.
+  perform audit.record(
+    o.organization_id, 'access.denied', 'route', left(request ->> 'route', 200),
+    jsonb_strip_nulls(jsonb_build_object(
+      'method', left(request ->> 'method', 10), 'reason', left(request ->> 'reason', 300), 'last_this_hour', nullif(v_denials = 20, false)
+    )),
+    'denied'
+  )
+  from (
+    select v_wanted as organization_id where exists (select from audit.heads h where h.organization_id = v_wanted)
+    union
+    select m.organization_id from audit.memberships(auth.uid()) m
+    where not exists (select from audit.heads h where h.organization_id = v_wanted)
+    union all
+    select audit.system_organization()
+    where not exists (select from audit.heads h where h.organization_id = v_wanted) and not exists (select from audit.memberships(auth.uid()))
+  ) o;
+  return true;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Records that function audit refused the caller something, {"method", "route", "reason", "organization_id"}; false where this hour has no room for more.
+
+-- function audit.record_events(uuid,jsonb)
+CREATE OR REPLACE FUNCTION audit.record_events(source uuid, events jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_count int := jsonb_array_length(record_events.events);
+  v_source audit.event_sources;
+  v_chain int := coalesce(audit.connection_chain(), audit.transaction_chain());
+  v_write record;
+  v_recorded jsonb;
+begin
+  -- The source's row is locked from here: its batches follow each other, so that a key is looked for after it was kept.
+  update audit.event_sources s set
+    allowance = least(s.events_per_minute, s.allowance + s.events_per_minute * extract(epoch from v_now - s.allowance_at) / 60),
+    allowance_at = v_now
+  where s.id = record_events.source and s.disabled_at is null
+  returning s.* into v_source;
+  if v_source.id is null then
+    perform audit.fail('AUDEN', 'Nothing is taken from this source.', null, 'It was disabled, or there is none such.');
+  end if;
+  -- A batch that is more than a minute's passes when the allowance is full, and is paid off afterwards.
+  if v_source.allowance < least(v_count, v_source.events_per_minute) then
+    return jsonb_build_object('events_per_minute', v_source.events_per_minute, 'retry_after', ceil(
+      (least(v_count, v_source.events_per_minute) - v_source.allowance) * 60 / v_source.events_per_minute
+    ));
+  end if;
+  update audit.event_sources s set allowance = s.allowance - v_count where s.id = v_source.id;
+
+  with event as materialized (
+    select r.ordinality::int - 1 as n,
+      coalesce(e.organization_id, v_source.organization_id, audit.system_organization()) as organization_id,
+      e.action, e.outcome, e.resource_type, e.resource_id, e.occurred_at, e.user_id, e.actor_type, e.email, e.ip_address,
+      e.user_agent, e.request_id, e.provider, e.cost,
+      e.details || jsonb_strip_nulls(jsonb_build_object(
+        'reported_by', v_source.name, 'happened_at', audit.late_time(e.occurred_at)
+      )) as details,
+      encode(substring(sha256(convert_to(e.key, 'UTF8')) from 1 for 16), 'hex')::uuid as key,
+      substring(sha256(convert_to((r.raw - 'key')::text, 'UTF8')) from 1 for 8) as fingerprint
+    from jsonb_array_elements(record_events.events) with ordinality r (raw)
+    cross join lateral jsonb_to_record(r.raw) as e (
+      key text, organization_id uuid, action text, outcome text, resource_type text, resource_id text,
+      occurred_at timestamptz, user_id uuid, actor_type text, email text, ip_address text, user_agent text,
+      request_id text, provider text, cost numeric, details jsonb
+    )
+  ),
+  judged as materialized (
+    select e.*, k.chain, k.seq, case
+      when audit.is_reserved(e.action) then 'reserved_action'
+      when e.organization_id <> v_source.organization_id then 'other_organization'
+      when e.occurred_at > v_now + interval '1 day' then 'in_the_future'
+      when k.fingerprint = e.fingerprint then 'duplicate'
+      when k.key is not null then 'key_reused'
+      when e.key is not null and e.n > min(e.n) over (partition by e.key) then
+        case when e.fingerprint = first_value(e.fingerprint) over (partition by e.key order by e.n) then 'duplicate' else 'key_reused' end
+    end as verdict
+    from event e
+    left join audit.event_keys k on k.source_id = v_source.id and k.key = e.key
+  )
+  select
+    array_agg(
+      row(j.organization_id, j.action, j.outcome, j.resource_type, j.resource_id, j.user_id, j.provider, j.cost, j.details, true)::audit.draft
+      order by j.n
+    ) filter (where j.verdict is null) as drafts,
+    array_agg(
+      audit.reported_context(
+        j.user_id, coalesce(j.actor_type, case when j.user_id is null then 'service' end), j.email, j.ip_address,
+        j.user_agent, j.request_id
+      ) order by j.n
+    ) filter (where j.verdict is null) as contexts,
+    array_agg(j.n order by j.n) filter (where j.verdict is null) as numbers,
+    array_agg(j.key order by j.n) filter (where j.verdict is null) as keys,
+    array_agg(j.fingerprint order by j.n) filter (where j.verdict is null) as fingerprints,
+    jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+      'event', j.n, 'verdict', j.verdict, 'entry', j.chain || '-' || j.seq
+    ))) filter (where j.verdict is not null) as others
+  into v_write
+  from judged j;
+
+  if v_write.drafts is not null then
+    perform audit.append_all(v_write.drafts, v_write.contexts);
+    -- Nobody else writes this chain now, so the new entries are its last.
+    with place as materialized (
+      select v_write.numbers[d.ordinality] as n, d.organization_id, v_write.keys[d.ordinality] as key, v_write.fingerprints[d.ordinality] as fingerprint,
+        h.seq - count(*) over (partition by d.organization_id)
+          + row_number() over (partition by d.organization_id order by d.ordinality) as seq
+      from unnest(v_write.drafts) with ordinality as d (
+        organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, ordinality
+      )
+      join audit.heads h on h.organization_id = d.organization_id and h.chain = v_chain
+    ),
+    kept as (
+      insert into audit.event_keys (source_id, key, fingerprint, organization_id, chain, seq)
+      select v_source.id, p.key, p.fingerprint, p.organization_id, v_chain, p.seq from place p where p.key is not null
+    )
+    select jsonb_agg(jsonb_build_object(
+      'event', p.n, 'verdict', 'recorded', 'entry', v_chain || '-' || p.seq, 'hash', encode(l.hash, 'hex')
+    ))
+    into v_recorded
+    from place p
+    join public.audit_logs l on l.organization_id = p.organization_id and l.chain = v_chain and l.seq = p.seq
+      and l.created_at >= v_now; -- none of the months before
+  end if;
+  return jsonb_build_object('results', coalesce(v_recorded, '[]') || coalesce(v_write.others, '[]'));
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Records what a source reports and answers a verdict an event, with the entry's name and hash; or, where it reports too much, when to come again.
 
 -- function audit.record_manifest_note(uuid,text)
 CREATE OR REPLACE FUNCTION audit.record_manifest_note(export uuid, note text)
@@ -8837,6 +10998,18 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether a type's JSON is the same under every TimeZone, DateStyle, IntervalStyle, extra_float_digits, bytea_output.
+
+-- function audit.reported_context(uuid,text,text,text,text,text)
+CREATE OR REPLACE FUNCTION audit.reported_context(user_id uuid, actor_type text, email text, ip_address text, user_agent text, request_id text)
+ RETURNS audit.statement_context
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN ROW(user_id, COALESCE(actor_type, 'user'::text), "left"(email, 320), audit.normalized_ip(ip_address), audit.masked_text("left"(user_agent, 500)), audit.masked_text("left"(request_id, 200)), NULL::integer, NULL::jsonb)::audit.statement_context
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Who acted in an event that somebody reports and in which request, within the bounds that entries have.
 
 -- function audit.request_export(jsonb)
 CREATE OR REPLACE FUNCTION audit.request_export(request jsonb)
@@ -9353,6 +11526,38 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Ends an auditor's access at once and leaves an entry; false if there was none. For admins of the organisation.
+
+-- function audit.rotate_event_source(text,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.rotate_event_source(name text, old_secret_until timestamp with time zone DEFAULT (clock_timestamp() + '1 day'::interval))
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_secret text := audit.new_source_secret();
+  v_source audit.event_sources;
+begin
+  update audit.event_sources s
+  set previous_hash = s.secret_hash, previous_until = rotate_event_source.old_secret_until,
+    secret_hash = sha256(convert_to(v_secret, 'UTF8'))
+  where s.name = rotate_event_source.name and s.secret_hash is not null
+  returning s.* into v_source;
+  if v_source.id is null then
+    perform audit.fail('AUNOT', format('There is no source %L with a secret.', name), null, 'audit.event_sources lists them.');
+  end if;
+  perform audit.keep_source_secret(v_source.id, v_secret);
+  perform audit.record(
+    v_source.organization_id, 'capture.changed', 'event_source', v_source.name,
+    jsonb_build_object('rotated', true, 'old_secret_until', to_jsonb(old_secret_until at time zone 'utc'))
+  );
+  return v_secret;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Gives a source a new secret and returns it; the one before is taken until the time given, by default for a day.
 
 -- function audit.sample_matching(uuid,audit.compiled_query,integer)
 CREATE OR REPLACE FUNCTION audit.sample_matching(organization_id uuid, compiled audit.compiled_query, at_most integer)
@@ -10044,6 +12249,108 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The value in force for an organisation: its own choice, else the project's.
 
+-- function audit.settle_auth(audit.auth_event[])
+CREATE OR REPLACE FUNCTION audit.settle_auth(events audit.auth_event[])
+ RETURNS TABLE(n integer, verdict text)
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_cases audit.auth_case[] := audit.auth_cases(settle_auth.events);
+  v_states int[]; -- of each: 0 not taken, 1 told first by its teller, 2 known from another, 3 an entry
+  v_matched int[];
+  v_n int;
+  v_bit smallint;
+  v_free smallint[]; -- what another has told of and this one has not
+  v_others smallint[]; -- what another has told of
+begin
+  select array_agg(case
+      when c.valid and c.time = 1 and not exists (select from audit.auth_sightings s where s.mark = c.mark) then 1 else 0
+    end order by c.n)
+  into v_states
+  from (select c.n, c.valid, c.mark, row_number() over (partition by c.mark, c.valid order by c.n) as time from unnest(v_cases) c) c;
+
+  foreach v_bit in array array[1, 2, 4, 8]::smallint[] loop
+    continue when not exists (
+      select from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state) where c.bit = v_bit and c.state = 1
+    );
+    v_free := array(select f from generate_series(1, 15) f where f & v_bit = 0);
+    v_others := array(select f from generate_series(1, 15) f where f & ~v_bit <> 0);
+    -- Each takes the nearest that is free; where two want the same, the nearer has it and the other looks again.
+    loop
+      with wish as (
+        select c.n, r.row_id, r.distance, v_bit <> 1 and (c.event).action = 'user.updated' as is_vague
+        from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
+        cross join lateral (
+          select f.row_id, abs(extract(epoch from f.happened_at - (c.event).happened_at)) as distance
+          from (
+            select s.ctid as row_id, s.happened_at, s.session_id
+            from audit.auth_sightings s
+            where s.subject = c.subject and s.seen = any (v_free)
+              and s.happened_at between (c.event).happened_at - interval '10 seconds' and (c.event).happened_at + interval '10 seconds'
+            union all
+            select s.ctid, s.happened_at, s.session_id
+            from audit.auth_sightings s
+            where s.place = c.place and (s.subject is null or c.subject is null)
+              -- That an account was modified is said beside what was.
+              and s.seen = any (case when v_bit <> 1 and (c.event).action = 'user.updated' then v_others else v_free end)
+              and s.happened_at between (c.event).happened_at - interval '10 seconds' and (c.event).happened_at + interval '10 seconds'
+          ) f
+          where f.session_id is null or (c.event).session_id is null or f.session_id = (c.event).session_id
+          order by 2
+          limit 1
+        ) r
+        where c.bit = v_bit and c.state = 1
+      ),
+      granted as (
+        select distinct on (w.row_id) w.row_id, w.n, w.is_vague from wish w order by w.row_id, w.distance, w.n
+      ),
+      taken as (
+        update audit.auth_sightings s set seen = s.seen | v_bit
+        from granted g
+        where s.ctid = g.row_id and (s.seen & v_bit = 0 or g.is_vague)
+        returning g.n
+      )
+      select array_agg(t.n) into v_matched from taken t;
+      exit when v_matched is null;
+      foreach v_n in array v_matched loop
+        v_states[v_n] := 2;
+      end loop;
+    end loop;
+
+    with told as (
+      select c.mark, c.state, c.subject, c.place, c.event
+      from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
+      where c.bit = v_bit and c.state > 0
+    )
+    insert into audit.auth_sightings (mark, subject, place, session_id, happened_at, seen)
+    select t.mark, t.subject, t.place, (t.event).session_id, (t.event).happened_at, v_bit from told t where t.state = 1
+    union all
+    select t.mark, null, null, null, (t.event).happened_at, null from told t where t.state = 2;
+
+    v_states := array(
+      select case when c.bit = v_bit and c.state = 1 then 3 else c.state end
+      from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
+      order by c.n
+    );
+  end loop;
+
+  perform audit.append_auth(array(
+    select c.event from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state) where c.state = 3 order by c.n
+  ));
+
+  return query
+    select c.n, case when not c.valid then 'refused' when c.state = 3 then 'recorded' else 'duplicate' end
+    from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
+    order by c.n;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Decides which events are new and writes them; the caller holds the locks of audit.may_settle_auth().
+
 -- function audit.settle_finding(uuid,text,text,jsonb)
 CREATE OR REPLACE FUNCTION audit.settle_finding(organization_id uuid, kind text, subject text, detail jsonb DEFAULT '{}'::jsonb)
  RETURNS boolean
@@ -10065,6 +12372,80 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Closes a finding that a check made good, or found in order again, and leaves a finding.resolved entry that says so.
+
+-- function audit.settle_waiting_auth(integer)
+CREATE OR REPLACE FUNCTION audit.settle_waiting_auth(most integer DEFAULT 5000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+  v_ids bigint[];
+  v_id bigint;
+  v_settled int := 0;
+  v_failed int := 0;
+begin
+  if not exists (select from audit.waiting_auth_events) then
+    return 0;
+  end if;
+  begin
+    perform pg_advisory_xact_lock(1096110405, 0);
+  exception when lock_not_available then
+    return 0; -- a transaction of Auth stands still; the next run tries again
+  end;
+  v_ids := array(select w.id from audit.waiting_auth_events w order by w.id limit settle_waiting_auth.most);
+  begin
+    perform audit.settle_waiting_auth_events(v_ids);
+    return cardinality(v_ids);
+  exception when others then
+    null; -- one of them, or what they all need
+  end;
+  foreach v_id in array v_ids loop
+    begin
+      perform audit.settle_waiting_auth_events(array[v_id]);
+      v_settled := v_settled + 1;
+    exception when others then
+      v_failed := v_failed + 1;
+      perform audit.note_finding(audit.system_organization(), 'auth_event_waiting', v_id::text, jsonb_build_object('sqlstate', sqlstate));
+      exit when v_failed = 10 and v_settled = 0;
+    end;
+  end loop;
+  return v_settled;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Makes entries of the events that wait, the oldest first; for the schedule. What fails stays, and is a finding as long.
+
+-- function audit.settle_waiting_auth_events(bigint[])
+CREATE OR REPLACE FUNCTION audit.settle_waiting_auth_events(ids bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_events audit.auth_event[];
+  v_refused int;
+begin
+  with taken as (
+    delete from audit.waiting_auth_events w where w.id = any (settle_waiting_auth_events.ids) returning w.id, w.event
+  )
+  select array_agg(t.event order by t.id) into v_events from taken t;
+  select count(*) into v_refused from audit.settle_auth(v_events) s where s.verdict = 'refused';
+  perform audit.resolve_finding(f.organization_id, f.kind, f.subject)
+  from audit.findings f
+  where f.kind = 'auth_event_waiting' and f.resolved_at is null and f.subject = any (ids::text[]);
+  if v_refused > 0 then
+    perform audit.note_finding(audit.system_organization(), 'auth_events_lost', 'waiting_auth_events', jsonb_build_object('events', v_refused));
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Settles the events that wait under these ids; those that waited beyond a day are lost, which is a finding.
 
 -- function audit.shortest_secret()
 CREATE OR REPLACE FUNCTION audit.shortest_secret()
@@ -10105,6 +12486,33 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The manifest of an export to the byte, and its signature; AUPND while it is not signed.
+
+-- function audit.signing_secrets(text)
+CREATE OR REPLACE FUNCTION audit.signing_secrets(source_name text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_source audit.event_sources;
+  v_secrets jsonb;
+begin
+  select s.* into v_source from audit.event_sources s where s.name = source_name and s.disabled_at is null;
+  if v_source.id is null or to_regclass('vault.decrypted_secrets') is null then
+    return null;
+  end if;
+  execute $q$
+    select jsonb_agg(d.decrypted_secret)
+    from vault.decrypted_secrets d
+    where d.name = $1 or d.name = $1 || '_previous' and $2 > clock_timestamp()
+  $q$ into v_secrets using 'audit_source_' || v_source.id, v_source.previous_until;
+  return jsonb_build_object('id', v_source.id, 'secrets', coalesce(v_secrets, '[]'));
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: With what a source may sign now, from the Vault; for the function audit-ingest alone. Null where there is no such source.
 
 -- function audit.singular(text)
 CREATE OR REPLACE FUNCTION audit.singular(name text)
@@ -10175,6 +12583,25 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The nil UUID: the organisation of events that belong to no tenant, and of the project's own settings.
+
+-- function audit.tell_auth(audit.auth_event[],text)
+CREATE OR REPLACE FUNCTION audit.tell_auth(events audit.auth_event[], teller text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.record_auth(tell_auth.events);
+exception when others or query_canceled or assert_failure then
+  -- The log cannot be written now. What happened is kept, and written when it can be.
+  insert into audit.waiting_auth_events (event) select e::audit.auth_event from unnest(tell_auth.events) e;
+  perform audit.note_auth_failure(teller, sqlstate, sqlerrm);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Records events inside a transaction of Auth; what cannot be written now waits, and that is a finding.
 
 -- function audit.term_condition(uuid,jsonb,timestamp with time zone)
 CREATE OR REPLACE FUNCTION audit.term_condition(organization_id uuid, term_groups jsonb, month timestamp with time zone)
@@ -10374,6 +12801,38 @@ grant postgres: EXECUTE
 comment: Captures every INSERT, UPDATE, DELETE and TRUNCATE of a table from now on: select audit.track('public.api_keys').
 Options, all found by inspection where absent: resource, id, organization, actor, provider, cost, outcome, actions,
 update_of, and the treatment of columns: record, ignore, mask, personal, content. Tracking again repairs and updates.
+
+-- function audit.track_auth()
+CREATE OR REPLACE FUNCTION audit.track_auth()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_table text;
+  v_trigger record;
+  v_tracked int := 0;
+begin
+  for v_table in select distinct m.table_name from audit.missing_auth_triggers() m where m.state <> 'no such table' order by 1 loop
+    -- One that is already right is left alone: making a trigger locks out writers for a moment.
+    begin
+      for v_trigger in select * from audit.missing_auth_triggers() m where m.table_name = v_table loop
+        execute format('create or replace trigger %I ' || v_trigger.definition || ' execute function audit.on_auth_change()', v_trigger.trigger_name, v_table);
+      end loop;
+      perform audit.record(null, 'capture.tracked', 'table', 'auth.' || v_table);
+      v_tracked := v_tracked + 1;
+    exception when others then
+      raise notice 'audit: auth.% is not captured: %', v_table, sqlerrm;
+    end;
+  end loop;
+  return v_tracked;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Attaches capture to those of Auth's tables that are there and lack it, an entry each; answers how many. Harmless to repeat.
 
 -- function audit.track_known_tables()
 CREATE OR REPLACE FUNCTION audit.track_known_tables()
@@ -11249,6 +13708,71 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The index terms of the words of a text, a group each; with prefix, of the beginning of its last word.
+
+-- function public.record_audit_event(text,text,text,jsonb,uuid)
+CREATE OR REPLACE FUNCTION public.record_audit_event(action text, resource_type text DEFAULT NULL::text, resource_id text DEFAULT NULL::text, details jsonb DEFAULT '{}'::jsonb, organization_id uuid DEFAULT NULL::uuid)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_most constant int := 60;
+  v_user uuid := auth.uid();
+  v_organization uuid := record_audit_event.organization_id;
+  v_organizations uuid[];
+  v_events int;
+begin
+  if v_user is null then
+    perform audit.fail('AUDEN', 'Only a signed-in user reports events of their own.', null,
+      'Sign in; a backend reports to the function audit-ingest, or by audit.record().');
+  end if;
+  v_organizations := array(select m.organization_id from audit.memberships(v_user) m order by 1);
+  if v_organization is null and cardinality(v_organizations) = 1 then
+    v_organization := v_organizations[1];
+  elsif v_organization is null and cardinality(v_organizations) > 1 then
+    perform audit.fail('AUARG', 'Name the organisation: you belong to several.', null,
+      'Pass organization_id, one of: ' || array_to_string(v_organizations, ', ') || '.');
+  elsif v_organization is null or v_organization <> all (v_organizations) then
+    perform audit.fail('AUDEN', 'You do not belong to this organisation.', null, 'Events are reported to one''s own organisation.');
+  end if;
+  if action is null or not audit.setting('client_actions', v_organization) @> to_jsonb(action) or audit.is_reserved(action) then
+    perform audit.fail('AUDEN', format('Clients do not report %L.', left(action, 100)), null,
+      'The setting client_actions lists what they may: '
+        || array_to_string(array(select jsonb_array_elements_text(audit.setting('client_actions', v_organization))), ', ') || '.');
+  end if;
+  if jsonb_typeof(details) is distinct from 'object' or octet_length(details::text) > 4096
+    or length(resource_type) > 200 or length(resource_id) > 500
+  then
+    perform audit.fail('AUARG', 'A client''s event is too large, or its details are no JSON object.', null,
+      'Details have at most 4,096 bytes, resource_type 200 and resource_id 500 characters.');
+  end if;
+
+  insert into audit.client_rates as r (user_id, minute, events)
+  values (v_user, clock_timestamp(), 1)
+  on conflict on constraint client_rates_pkey do update set
+    minute = case when r.minute > clock_timestamp() - interval '1 minute' then r.minute else clock_timestamp() end,
+    events = case when r.minute > clock_timestamp() - interval '1 minute' then r.events + 1 else 1 end
+  returning r.events into v_events;
+  if v_events > v_most then
+    perform audit.fail('AURAT', format('A client reports at most %s events a minute.', v_most), null, 'Try again in a minute.');
+  end if;
+
+  return (
+    select r.chain || '-' || r.seq
+    from audit.record(
+      v_organization, action, resource_type, resource_id, details || '{"reported_by": "client"}'
+    ) r
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+comment: Records that the signed-in user did something their client knows of, such as settings.viewed; returns the entry's name.
+supabase.rpc('record_audit_event', { action: 'settings.viewed', resource_type: 'settings', resource_id: 'billing' })
 
 -- event trigger audit_on_ddl_command_end
 on ddl_command_end execute audit.on_ddl_command_end() (enabled O)

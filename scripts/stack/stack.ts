@@ -130,11 +130,6 @@ async function startServices(
     pool: poolOf("supabase_auth_admin"),
     jwtSecret: keys.jwt_secret,
     issuer: `${api}/auth/v1`,
-    // As a project on a plan with hooks sets them.
-    hooks: {
-      password_verification_attempt: "audit.hook_password_verification_attempt",
-      mfa_verification_attempt: "audit.hook_mfa_verification_attempt",
-    },
   });
   const storage = createStorage({
     pool: poolOf("supabase_storage_admin"),

@@ -2176,7 +2176,7 @@ create index if not exists auth_sightings_place_idx on audit.auth_sightings (pla
 create table if not exists audit.waiting_auth_events (
   id bigint generated always as identity primary key,
   received_at timestamptz not null default clock_timestamp(),
-  event audit.auth_event not null
+  event audit.auth_event
 );
 
 comment on table audit.waiting_auth_events is
@@ -2367,15 +2367,17 @@ declare
   ));
 begin
   if jsonb_typeof(event.details -> 'personal') = 'object' then
-    v_details := v_details || jsonb_build_object('changes', coalesce(v_details -> 'changes', '{}') || (
-      select jsonb_object_agg(p.column_name, (
+    v_details := v_details || coalesce((
+      select jsonb_build_object('changes', jsonb_object_agg(p.column_name, (
         select jsonb_object_agg(s.side, audit.commit_personal(
           auth_details.organization_id, event.user_id, 'user', event.user_id::text, p.column_name, s.value
         ))
         from jsonb_each_text(p.sides) s (side, value)
-      ))
+      )))
       from jsonb_each(event.details -> 'personal') p (column_name, sides)
-    ));
+      where jsonb_typeof(p.sides) = 'object' and p.sides <> '{}'
+      having count(*) > 0
+    ), '{}');
   end if;
   return v_details;
 end
@@ -2642,7 +2644,7 @@ end
 $$;
 
 comment on function audit.settle_waiting_auth(int) is
-  'Makes entries of the events that wait, the oldest first; for the schedule. What fails stays, and is a finding.';
+  'Makes entries of the events that wait, the oldest first; for the schedule. What fails stays, and is a finding as long.';
 
 create or replace function audit.settle_waiting_auth_events(ids bigint[])
   returns void
@@ -2658,6 +2660,9 @@ begin
   )
   select array_agg(t.event order by t.id) into v_events from taken t;
   select count(*) into v_refused from audit.settle_auth(v_events) s where s.verdict = 'refused';
+  perform audit.resolve_finding(f.organization_id, f.kind, f.subject)
+  from audit.findings f
+  where f.kind = 'auth_event_waiting' and f.resolved_at is null and f.subject = any (ids::text[]);
   if v_refused > 0 then
     perform audit.note_finding(audit.system_organization(), 'auth_events_lost', 'waiting_auth_events', jsonb_build_object('events', v_refused));
   end if;
@@ -3205,7 +3210,7 @@ create or replace function audit.tell_auth(events audit.auth_event[], teller tex
 as $$
 begin
   perform audit.record_auth(tell_auth.events);
-exception when others or query_canceled then
+exception when others or query_canceled or assert_failure then
   -- The log cannot be written now. What happened is kept, and written when it can be.
   insert into audit.waiting_auth_events (event) select e::audit.auth_event from unnest(tell_auth.events) e;
   perform audit.note_auth_failure(teller, sqlstate, sqlerrm);
@@ -3227,7 +3232,7 @@ begin
       'sqlstate', note_auth_failure.state, 'message', audit.masked_text(left(note_auth_failure.message, 200))
     ));
   end if;
-exception when others or query_canceled then
+exception when others or query_canceled or assert_failure then
   raise warning 'audit: capture of auth failed (%: %), and so did noting it (%)', note_auth_failure.state, note_auth_failure.subject, sqlstate;
 end
 $$;
@@ -3258,10 +3263,10 @@ begin
     if v_changes <> '{}' or tg_op = 'TRUNCATE' then
       perform audit.capture_auth(tg_table_name, tg_op, v_changes);
     end if;
-  exception when others or query_canceled then
+  exception when others or query_canceled or assert_failure then
     begin
       perform audit.note_auth_failure(tg_table_name, sqlstate, sqlerrm);
-    exception when others or query_canceled then
+    exception when others or query_canceled or assert_failure then
       raise warning 'audit: capture of auth.% failed: %', tg_table_name, sqlstate;
     end;
   end;
@@ -3450,10 +3455,10 @@ create or replace function audit.hook_password_verification_attempt(event jsonb)
 as $$
 begin
   return audit.answer_attempt('user.login_failed', event);
-exception when others or query_canceled then
+exception when others or query_canceled or assert_failure then
   begin
     perform audit.note_auth_failure('hook password_verification_attempt', sqlstate, sqlerrm);
-  exception when others or query_canceled then
+  exception when others or query_canceled or assert_failure then
     raise warning 'audit: the hook password_verification_attempt failed: %', sqlstate;
   end;
   return '{"decision": "continue"}';
@@ -3472,10 +3477,10 @@ create or replace function audit.hook_mfa_verification_attempt(event jsonb)
 as $$
 begin
   return audit.answer_attempt('user.mfa_failed', event) - 'should_logout_user';
-exception when others or query_canceled then
+exception when others or query_canceled or assert_failure then
   begin
     perform audit.note_auth_failure('hook mfa_verification_attempt', sqlstate, sqlerrm);
-  exception when others or query_canceled then
+  exception when others or query_canceled or assert_failure then
     raise warning 'audit: the hook mfa_verification_attempt failed: %', sqlstate;
   end;
   return '{"decision": "continue"}';
@@ -3560,6 +3565,72 @@ comment on column audit.auth_coverage.path is 'trigger, audit_table, hook or log
 comment on column audit.auth_coverage.captures is 'Which events come by it.';
 comment on column audit.auth_coverage.state is 'How it stands: captured, written or heard from today is whole.';
 comment on column audit.auth_coverage.way_out is 'What to do where it is not.';
+
+-- sql/178_denials.sql
+
+-- Who was refused by function `audit`: somebody looks for what is not theirs. Refusals cost an attacker nothing, so an
+-- hour has room for twenty of a person's and a thousand of everybody's; those beyond are counted here and not recorded.
+
+create table if not exists audit.denials (
+  user_id uuid not null,
+  hour timestamptz not null,
+  denials int not null,
+  constraint denials_pkey primary key (user_id, hour)
+);
+
+comment on table audit.denials is 'How often each person was refused in each hour of the last day; written by audit.record_denial().';
+comment on column audit.denials.user_id is 'Who was refused.';
+comment on column audit.denials.hour is 'In which hour.';
+comment on column audit.denials.denials is 'How often.';
+
+revoke all on audit.denials from public, anon, authenticated, service_role;
+
+create or replace function audit.record_denial(request jsonb)
+  returns boolean
+  language plpgsql
+  security definer -- whoever is refused leaves an entry of it, and can write nothing else
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_hour timestamptz := date_trunc('hour', clock_timestamp());
+  v_wanted uuid := audit.as_uuid(request ->> 'organization_id');
+  v_denials int;
+begin
+  if auth.uid() is null then
+    return false;
+  end if;
+  insert into audit.denials as d (user_id, hour, denials)
+  values (auth.uid(), v_hour, 1)
+  on conflict on constraint denials_pkey do update set denials = d.denials + 1
+  returning d.denials into v_denials;
+  if v_denials > 20 or (select sum(least(d.denials, 20)) from audit.denials d where d.hour = v_hour) > 1000 then
+    return false;
+  end if;
+  delete from audit.denials d where d.hour < v_hour - interval '1 day';
+  -- For the organisation that was asked for, where there is one; else for those of who asked.
+  perform audit.record(
+    o.organization_id, 'access.denied', 'route', left(request ->> 'route', 200),
+    jsonb_strip_nulls(jsonb_build_object(
+      'method', left(request ->> 'method', 10), 'reason', left(request ->> 'reason', 300), 'last_this_hour', nullif(v_denials = 20, false)
+    )),
+    'denied'
+  )
+  from (
+    select v_wanted as organization_id where exists (select from audit.heads h where h.organization_id = v_wanted)
+    union
+    select m.organization_id from audit.memberships(auth.uid()) m
+    where not exists (select from audit.heads h where h.organization_id = v_wanted)
+    union all
+    select audit.system_organization()
+    where not exists (select from audit.heads h where h.organization_id = v_wanted) and not exists (select from audit.memberships(auth.uid()))
+  ) o;
+  return true;
+end
+$$;
+
+comment on function audit.record_denial(jsonb) is
+  'Records that function audit refused the caller something, {"method", "route", "reason", "organization_id"}; false where this hour has no room for more.';
 
 -- sql/180_ingest_logs.sql
 
@@ -12826,6 +12897,8 @@ create or replace function audit.ocsf_type_uid(action text, details jsonb)
     when 'user.login_failed' then 300201
     when 'user.mfa_failed' then 300201
     when 'user.logout' then 300202
+    when 'user.session_expired' then 300202
+    when 'user.session_revoked' then 300202
     -- Account Change
     when 'user.signed_up' then 300101
     when 'user.created' then 300101
@@ -13766,6 +13839,7 @@ grant execute on function
   audit.read_query_word(text, int),
   audit.read_archive(uuid, text, boolean),
   audit.readable_organization(uuid),
+  audit.record_denial(jsonb),
   audit.record_reading(uuid, text, jsonb, text, text),
   audit.requested_organization(jsonb),
   audit.requested_tree(jsonb),

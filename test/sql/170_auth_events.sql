@@ -58,6 +58,13 @@ select is(
   ),
   'refused refused refused refused refused refused refused refused recorded', 'what cannot be taken is refused alone'
 );
+select is((select verdict from audit.record_auth(array[row('log', 'user.login', 'success', t, null, null, null, null, null, null, null)::audit.auth_event])), 'refused', t || ' is no time')
+from unnest('{infinity,-infinity}'::timestamptz[]) t;
+select is(tap.verdicts(tap.told('log', 'user.noted', details => d::jsonb)), 'recorded', 'odd, and taken: ' || d)
+from unnest(array[
+  '{"personal": {}}', '{"personal": []}', '{"personal": {"email": 7, "phone": {}}}', '{"actor": "me"}', '{"actor": {"type": {}, "id": "0"}}', '{"resource": [1]}',
+  '{"happened_at": "never", "source": "nobody"}', json_build_object('long', repeat('x', 100000))::text
+]) d;
 select is(
   (select count(*) from audit.record_auth('{}')) + (select count(*) from audit.record_auth(null)), 0::bigint, 'no events are no events'
 );
@@ -117,6 +124,16 @@ insert into audit.waiting_auth_events (event) values
 select is(audit.settle_waiting_auth(), 4, 'all that wait are settled');
 select is((select count(*) from public.audit_logs where action = 'user.mfa_failed'), 2::bigint, 'each once');
 select results_eq('select kind, detail from audit.findings where resolved_at is null', $$ values ('auth_events_lost', '{"events": 1}'::jsonb) $$, 'what waited beyond a day is lost, and that is said');
+insert into audit.waiting_auth_events (event) values (null), (tap.told('hook', 'user.mfa_failed', '5 minutes'));
+create function pg_temp.memberships_fail() returns void language plpgsql as $$ begin
+  execute 'create or replace function audit.memberships(user_id uuid) returns table (organization_id uuid, role text) language plpgsql as ''begin raise exception using message = 1; end''';
+end $$;
+select pg_temp.memberships_fail();
+select is(audit.settle_waiting_auth(), 1, 'one that fails is not in the way of others');
+select is((select count(*) from audit.findings where kind = 'auth_event_waiting' and resolved_at is null), 1::bigint, 'and is a finding');
+select audit.use_membership('public.organization_members');
+select is(audit.settle_waiting_auth(), 1, 'until it can be settled');
+select is((select count(*) from audit.findings where kind = 'auth_event_waiting' and resolved_at is null), 0::bigint);
 insert into audit.auth_sightings (mark, happened_at) values (gen_random_uuid(), now() - interval '26 hours');
 select is(audit.forget_auth_sightings(), 1::bigint, 'sightings are forgotten after a day');
 select ok((select bool_and(status = 'verified') from audit.verify()), 'all chains verify');
