@@ -40,6 +40,7 @@ create or replace view audit.error_codes as
     ('AUFRK', 409, 'log_forked', 'A log would get two roots for one size.'),
     ('AULSE', 409, 'lease_lost', 'Another run took over the work.'),
     ('AURST', 409, 'not_restorable', 'A log is restored into an empty database, by one transaction.'),
+    ('AURAT', 429, 'too_many_requests', 'The caller does this more often than is allowed.'),
     ('AUROW', 409, 'rows_unpaired', 'An update''s old and new rows could not be paired.')
   ) as registry (code, http_status, name, meaning);
 

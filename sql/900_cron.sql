@@ -158,6 +158,32 @@ $$;
 comment on function audit.continue_backups() is
   'Has the day''s backup made; does nothing where it is made. That there was none for two days is a finding.';
 
+create or replace function audit.continue_collecting()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_request bigint;
+begin
+  if not audit.is_collection_due() then
+    return null;
+  end if;
+  v_request := audit.call_jobs('collect-logs');
+  -- Where nobody can be called there is nothing to miss. Lines are taken in for a day.
+  if v_request is not null and (select c.lag_seconds > 3600 from audit.log_collection_status c) then
+    perform audit.note_finding(
+      audit.system_organization(), 'logs_late', 'log_collection',
+      (select to_jsonb(c) - '{every_seconds,failures}'::text[] from audit.log_collection_status c)
+    );
+  end if;
+  return v_request;
+end
+$$;
+
+comment on function audit.continue_collecting() is
+  'Has the project''s logs collected when it is time. That they are more than an hour behind is a finding.';
+
 do $$
 begin
   if to_regprocedure('cron.schedule(text, text, text)') is not null then
@@ -183,6 +209,9 @@ begin
     perform cron.schedule('audit-receivers', '*/5 * * * *', $cron$
       select audit.call_jobs(job) from unnest(array['deliver-checkpoints', 'mirror', 'witness']) job
     $cron$);
+    -- Only where the setting collect_logs_every says so. Missed, lines of up to a day are caught up with.
+    perform cron.schedule('audit-collect-logs', '30 seconds', 'select audit.continue_collecting()');
+    perform cron.schedule('audit-forget', '23 * * * *', 'select audit.forget_seen_logs(), audit.forget_event_keys(), audit.forget_client_rates()');
     -- A batch at a time; where nothing is past its retention it looks and ends.
     perform cron.schedule('audit-purge', '30 seconds', 'select audit.purge()');
     perform cron.schedule('audit-empty-partitions', '*/10 * * * *', 'select audit.drop_empty_partition()');

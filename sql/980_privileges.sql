@@ -7,7 +7,7 @@ revoke all on all functions in schema audit from public, anon, authenticated, se
 grant usage on schema audit to authenticated, service_role;
 
 -- Signed-in users: row level security decides what they see; the functions decide who is an admin.
-grant select on audit.identities, audit.personal_values, audit.retention to authenticated;
+grant select on audit.identities, audit.personal_values, audit.retention, audit.places, audit.place_ranges, audit.place_data to authenticated;
 grant execute on function
   audit.caller(),
   audit.admin_organizations(),
@@ -24,7 +24,8 @@ grant execute on function
     uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
   ),
   audit.hash_of(text),
-  audit.normalized_ip(text)
+  audit.normalized_ip(text),
+  audit.place_of(text)
 to authenticated;
 -- Reading runs as the reader, with all it is made of.
 grant execute on function
@@ -152,7 +153,8 @@ grant select on
   audit.readings, audit.verifications, audit.integrity,
   audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
-  audit.backups, audit.restores
+  audit.backups, audit.restores,
+  audit.log_collection_status, audit.places, audit.place_ranges, audit.place_data
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
@@ -265,7 +267,23 @@ revoke execute on function
   audit.close_restore(int, jsonb),
   audit.end_restore(int, jsonb, jsonb, jsonb),
   audit.open_restored_entries(text),
-  audit.add_restored_entries(regclass, text[])
+  audit.add_restored_entries(regclass, text[]),
+  audit.ingest_logs(jsonb),
+  audit.forget_seen_logs(),
+  audit.keep_source_secret(uuid, text),
+  audit.new_source_secret(),
+  audit.create_event_source(text, uuid, int),
+  audit.rotate_event_source(text, timestamptz),
+  audit.disable_event_source(text),
+  audit.find_event_source(text),
+  audit.signing_secrets(text),
+  audit.forget_event_keys(),
+  audit.record_events(uuid, jsonb),
+  audit.forget_client_rates(),
+  audit.claim_collection(interval),
+  audit.record_collected(uuid, timestamptz, text, boolean),
+  audit.fail_collection(uuid, text, double precision),
+  audit.continue_collecting()
 from service_role;
 
 -- Auth calls its hooks as itself, and nothing else.

@@ -11,10 +11,12 @@ import { renderReport } from "../_shared/report.ts";
 import { BUCKET, openStorage } from "../_shared/storage.ts";
 import { createApp } from "./app.ts";
 import { makeBackup } from "./backup.ts";
+import { collectLogs } from "./collect_logs.ts";
 import { readBack } from "./read_back.ts";
 import { readBackupSettings } from "./backup_settings.ts";
 import { expireArchives } from "./expire.ts";
 import { makeExports } from "./exports.ts";
+import type { ManagementApi } from "./management_logs.ts";
 import { mirrorArchive } from "./mirror.ts";
 import { readOutside, RECEIVER_PATIENCE } from "./receiver_settings.ts";
 import { deliverCheckpoints } from "./receivers.ts";
@@ -63,6 +65,17 @@ const app = createApp({
       }
       return result;
     },
+    "collect-logs": async () => {
+      const result = await collectLogs({ database, api: managementApi() });
+      if (result.more && result.error === undefined) {
+        await database.askAsOwner({
+          name: "continue_collecting",
+          text: "select audit.continue_collecting()::text",
+          values: [],
+        });
+      }
+      return result;
+    },
     "deliver-checkpoints": () => deliverCheckpoints({ database, outside }),
     expire: () =>
       expireArchives({
@@ -95,6 +108,20 @@ function logKeys(): LogKeys {
     });
   }
   return readLogKeys(key, setting("AUDIT_LOG_VKEYS"));
+}
+
+function managementApi(): ManagementApi {
+  const token = setting("AUDIT_MANAGEMENT_TOKEN");
+  if (token === undefined) {
+    throw new Problem("not_configured", "AUDIT_MANAGEMENT_TOKEN is missing: the project's logs cannot be read.", {
+      hint: "Set an access token that may read the project's logs, or send them by a log drain.",
+    });
+  }
+  return {
+    url: setting("AUDIT_MANAGEMENT_URL") ?? "https://api.supabase.com",
+    project: setting("AUDIT_PROJECT_REF") ?? new URL(projectUrl).hostname.split(".")[0]!,
+    token,
+  };
 }
 
 Deno.serve(app.fetch);

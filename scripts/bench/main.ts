@@ -3,9 +3,11 @@ import { access, writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { benchCapture, SCENARIOS } from "./capture.ts";
 import type { Commit } from "./cluster.ts";
+import { benchDrain } from "./drain.ts";
 import { benchExport } from "./export.ts";
 import {
   formatCapture,
+  formatDrain,
   formatExport,
   formatJudged,
   formatLogin,
@@ -44,6 +46,8 @@ type SearchArguments = {
 type LoginArguments = { logins: number; json?: string; dir?: string };
 
 type SealArguments = { entries: number; seconds: number; rounds: number; json?: string; dir?: string };
+
+type DrainArguments = { lines: number; rounds: number; json?: string; dir?: string };
 
 type ExportArguments = { entries: number; rounds: number; keep?: string; dir?: string; json?: string };
 
@@ -110,6 +114,19 @@ program.command("login").description(
   "--dir <folder>",
   "where the databases are made (default: the system's temporary folder)",
 ).option("--json <file>", "also write all figures to a file").action(login);
+
+program.command("drain").description(
+  "count the lines of log drains that the function takes in a second, and what a batch costs it",
+).option("--lines <number>", "lines of a run", positive, 20_000).option(
+  "--rounds <number>",
+  "runs of each kind",
+  positive,
+  1,
+)
+  .option("--dir <folder>", "where the databases are made (default: the system's temporary folder)").option(
+    "--json <file>",
+    "also write all figures to a file",
+  ).action(drain);
 
 try {
   await program.parseAsync();
@@ -182,6 +199,19 @@ async function seal({ json, ...rest }: SealArguments): Promise<void> {
       `\n${formatMachine(report.machine)}`,
       "Function, database, Storage's stand-in and writers share the machine",
       formatSeal(report),
+      formatJudged(report.targets),
+    ].join("\n\n"),
+  );
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function drain({ json, ...rest }: DrainArguments): Promise<void> {
+  const report = await benchDrain({ ...rest, onProgress: (line) => console.error(line) });
+  console.log(
+    [
+      `\n${formatMachine(report.machine)}`,
+      "Function, database and senders share the machine; after every run each chain verified",
+      formatDrain(report),
       formatJudged(report.targets),
     ].join("\n\n"),
   );

@@ -55,6 +55,14 @@ export const LOGIN_GOALS = {
   ingestion: { title: "events of a log settled a second, each an entry", atLeast: 2_000, aim: 10_000 },
 };
 
+export const DRAIN_GOALS = {
+  mixed: { title: "lines of a log drain a second, mixed", atLeast: 2_000, aim: 10_000 },
+  accessed: { title: "the same, where every request is an entry", atLeast: 2_000, aim: 10_000 },
+  failures: { title: "the same, where every line is a failed login", atLeast: 2_000, aim: 10_000 },
+  cpu: lessIsBetter("processor time of the function for a batch, most", 2, 0.2, "s"),
+  place: lessIsBetter("place of an address", 1, 0.1, "ms"),
+};
+
 export const CAPTURE_TARGETS: Target[] = [
   throughput("1 writer, of supa_audit", "one-writer", "disk", "supa_audit", 2.0, 2.6),
   throughput("1 writer, of unaudited", "one-writer", "1ms", "unaudited", 0.80, 0.87),

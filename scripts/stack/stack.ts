@@ -117,6 +117,7 @@ async function startServices(
       JWT_SECRET: keys.jwt_secret,
     },
     secrets: {
+      "audit-ingest": { AUDIT_DRAIN_SECRET: keys.drain_secret },
       "audit-jobs": {
         AUDIT_JOBS_SECRET: keys.jobs_secret,
         AUDIT_LOG_KEY: keys.log_key,
@@ -178,6 +179,7 @@ async function describeStack(api: string, keys: Keys, dbUrl: string, adminUrl: s
       service_role_key: keys.service_role_key,
       jwt_secret: keys.jwt_secret,
       jobs_secret: keys.jobs_secret,
+      drain_secret: keys.drain_secret,
       viewer_url: `${api}/functions/v1/audit-viewer`,
       log_vkey: logVkey(keys),
       ...await demoPeople(client),

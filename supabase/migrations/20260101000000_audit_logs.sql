@@ -94,6 +94,7 @@ create or replace view audit.error_codes as
     ('AUFRK', 409, 'log_forked', 'A log would get two roots for one size.'),
     ('AULSE', 409, 'lease_lost', 'Another run took over the work.'),
     ('AURST', 409, 'not_restorable', 'A log is restored into an empty database, by one transaction.'),
+    ('AURAT', 429, 'too_many_requests', 'The caller does this more often than is allowed.'),
     ('AUROW', 409, 'rows_unpaired', 'An update''s old and new rows could not be paired.')
   ) as registry (code, http_status, name, meaning);
 
@@ -130,6 +131,9 @@ create table if not exists audit.settings (
         jsonb_typeof(value) = 'object' and value - '{failures,seconds}'::text[] = '{}' and value ->> 'failures' ~ '^[1-9]\d{0,2}$'
           and value ->> 'seconds' ~ '^[1-9]\d{0,4}$', false
       )
+      when 'api_access' then value in ('"off"', '"all"') or jsonb_typeof(value) = 'number' and value::numeric > 0 and value::numeric < 1
+      when 'client_actions' then jsonb_typeof(value) = 'array'
+      when 'collect_logs_every' then value::text ~ '^\d+$' and (value::numeric = 0 or value::numeric between 30 and 3600)
       else false
     end
   )
@@ -137,7 +141,7 @@ create table if not exists audit.settings (
 
 comment on table audit.settings is 'What a project or an organisation has chosen; written by audit.configure().';
 comment on column audit.settings.organization_id is 'Whose choice; the nil UUID is the project''s default.';
-comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days) or login_lockout (false, or failures and seconds).';
+comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions) or collect_logs_every (seconds; 0: never).';
 comment on column audit.settings.value is 'The chosen value.';
 comment on column audit.settings.changed_at is 'When it was last chosen; the log has every change.';
 
@@ -148,7 +152,10 @@ values
   (audit.system_organization(), 'seal_after', '60'),
   (audit.system_organization(), 'shorten_retention_after', '7'),
   (audit.system_organization(), 'backup_days', '35'),
-  (audit.system_organization(), 'login_lockout', 'false')
+  (audit.system_organization(), 'login_lockout', 'false'),
+  (audit.system_organization(), 'api_access', '"off"'),
+  (audit.system_organization(), 'client_actions', '["settings.viewed", "record.viewed", "report.generated", "data.exported"]'),
+  (audit.system_organization(), 'collect_logs_every', '0')
 on conflict do nothing;
 
 create or replace function audit.setting(name text, organization_id uuid default audit.system_organization())
@@ -186,7 +193,7 @@ begin
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
   exception when check_violation or not_null_violation then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups) and login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions) and collect_logs_every (30 to 3600 seconds; 0: never).');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.
@@ -3624,6 +3631,917 @@ $$;
 
 comment on function audit.record_denial(jsonb) is
   'Records that function audit refused the caller something, {"method", "route", "reason", "organization_id"}; false where this hour has no room for more.';
+
+-- sql/180_ingest_logs.sql
+
+-- What a project's logs tell: failed logins, requests that were denied, requests at all. The functions read the lines
+-- (functions/_shared/logs) and pass on events; here each is recorded once, however often and by whichever way it comes.
+
+create table if not exists audit.seen_logs (
+  key uuid constraint seen_logs_pkey primary key,
+  seen_at timestamptz not null default clock_timestamp()
+);
+
+comment on table audit.seen_logs is
+  'Events of logs that were taken in, so that none is twice; forgotten when lines of their age are no longer taken.';
+comment on column audit.seen_logs.key is 'The first half of the SHA-256 of what names the event.';
+comment on column audit.seen_logs.seen_at is 'When it was taken in.';
+
+create or replace function audit.oldest_log_line()
+  returns interval
+  language sql
+  immutable
+  parallel safe
+  return interval '1 day';
+
+comment on function audit.oldest_log_line() is 'How old a line of a log may be to be taken in: what audit.record_auth() remembers.';
+
+create or replace function audit.newest_log_line()
+  returns interval
+  language sql
+  immutable
+  parallel safe
+  return interval '10 minutes';
+
+comment on function audit.newest_log_line() is 'How far ahead of this server''s clock a line of a log may be.';
+
+create or replace function audit.forget_seen_logs()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_forgotten bigint;
+begin
+  -- A line from the future is taken for that much longer.
+  delete from audit.seen_logs s
+  where s.seen_at < clock_timestamp() - audit.oldest_log_line() - audit.newest_log_line() - interval '1 hour';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+comment on function audit.forget_seen_logs() is 'Forgets events whose lines would be too old to be taken again; answers how many.';
+
+-- A share of a kind of event is taken by what names it: whichever way a line comes, and however often, it is in or out.
+create or replace function audit.is_sampled(key uuid, api_access jsonb)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  return case
+    when api_access = '"all"' then true
+    when api_access = '"off"' then false
+    else ('x' || substring(key::text from 1 for 7))::bit(28)::int < (api_access #>> '{}')::double precision * 268435456
+  end;
+
+comment on function audit.is_sampled(uuid, jsonb) is 'Whether an event named so belongs to the share that the setting api_access asks for.';
+
+create or replace function audit.reported_context(
+  user_id uuid,
+  actor_type text,
+  email text,
+  ip_address text,
+  user_agent text,
+  request_id text
+)
+  returns audit.statement_context
+  language sql
+  stable
+  parallel safe
+  return row(
+    user_id, coalesce(actor_type, 'user'), left(email, 320), audit.normalized_ip(ip_address),
+    audit.masked_text(left(user_agent, 500)), audit.masked_text(left(request_id, 200)), null, null
+  )::audit.statement_context;
+
+comment on function audit.reported_context(uuid, text, text, text, text, text) is
+  'Who acted in an event that somebody reports and in which request, within the bounds that entries have.';
+
+create or replace function audit.late_time(happened_at timestamptz)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return case
+    when abs(extract(epoch from clock_timestamp() - happened_at)) > 5
+      then to_char(happened_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+  end;
+
+comment on function audit.late_time(timestamptz) is
+  'When it happened, for the details of an entry that is written more than five seconds later; else null.';
+
+create or replace function audit.ingest_logs(events jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_write record;
+  v_result jsonb;
+  v_by_auth jsonb;
+begin
+  with event as materialized (
+    select e.ordinality::int - 1 as n, substring(sha256(convert_to(e.key, 'UTF8')) from 1 for 16) as digest, e.kind,
+      e.happened_at, e.action, e.outcome, e.actor_type, e.user_id, e.email, e.ip_address, e.user_agent, e.session_id,
+      e.request_id, e.resource_type, e.resource_id, e.details, e.payload
+    from rows from (jsonb_to_recordset(ingest_logs.events) as (
+      key text, kind text, happened_at timestamptz, action text, outcome text, actor_type text, user_id uuid, email text,
+      ip_address text, user_agent text, session_id uuid, request_id text, resource_type text, resource_id text, details jsonb,
+      payload jsonb
+    )) with ordinality e
+  ),
+  belonging as materialized (
+    -- The nil UUID for nobody, so that rows can be joined by their hashes.
+    select distinct u.user_id, coalesce(m.organization_id, audit.system_organization()) as organization_id
+    from (select distinct coalesce(e.user_id, audit.system_organization()) as user_id from event e where e.kind <> 'auth') u
+    left join lateral audit.memberships(u.user_id) m on true
+  ),
+  access as materialized (
+    select b.organization_id, audit.setting('api_access', b.organization_id) as share
+    from (select distinct b.organization_id from belonging b) b
+  ),
+  -- An event belongs to each organisation of its user; Auth's are told to audit.record_auth(), which knows theirs.
+  place as materialized (
+    select e.n, b.organization_id
+    from event e
+    join belonging b on b.user_id = coalesce(e.user_id, audit.system_organization())
+    join access a on a.organization_id = b.organization_id
+    where e.kind = 'denied' or e.kind = 'accessed' and audit.is_sampled(encode(e.digest, 'hex')::uuid, a.share)
+  ),
+  judged as materialized (
+    select e.*, case
+      when e.happened_at < v_now - audit.oldest_log_line() then 'too_old'
+      when e.happened_at > v_now + audit.newest_log_line() then 'in_the_future'
+      when e.kind = 'accessed' and not exists (select from place p where p.n = e.n) then 'left_out'
+    end as verdict
+    from event e
+  ),
+  seen as (
+    insert into audit.seen_logs (key)
+    select distinct encode(j.digest, 'hex')::uuid as key
+    from judged j
+    where j.verdict is null
+    order by key -- two that take in the same lines wait for each other, never in a circle
+    on conflict on constraint seen_logs_pkey do nothing
+    returning key
+  ),
+  fresh as materialized (
+    select distinct on (j.digest) j.*
+    from judged j
+    join seen s on s.key = encode(j.digest, 'hex')::uuid
+    order by j.digest, j.n
+  )
+  select
+    (
+      select array_agg(
+        case
+          when f.payload is null then row('log', f.action, f.outcome, f.happened_at, f.user_id, f.email, f.ip_address,
+            f.user_agent, f.session_id, f.request_id, f.details)::audit.auth_event
+          else audit.auth_audit_event(f.payload, f.happened_at, f.ip_address, f.user_agent, f.request_id, 'log')
+        end
+        order by f.happened_at, f.n
+      )
+      from fresh f where f.kind = 'auth'
+    ) as auth,
+    (
+      select array_agg(
+        row(p.organization_id, f.action, f.outcome, audit.bounded(f.resource_type, 200), f.resource_id, f.user_id, null, null,
+          f.details || jsonb_strip_nulls(jsonb_build_object(
+            'source', 'log', 'session_id', f.session_id,
+            'happened_at', audit.late_time(f.happened_at)
+          )),
+          audit.may_hold_secret(f.details::text || coalesce(f.resource_id, '')) or length(f.resource_id) > 500
+        )::audit.draft
+        order by f.happened_at, f.n, p.organization_id
+      )
+      from fresh f join place p on p.n = f.n
+    ) as drafts,
+    (
+      select array_agg(
+        audit.reported_context(f.user_id, f.actor_type, f.email, f.ip_address, f.user_agent, f.request_id)
+        order by f.happened_at, f.n, p.organization_id
+      )
+      from fresh f join place p on p.n = f.n
+    ) as contexts,
+    jsonb_build_object(
+      'recorded', (select count(*) from fresh f where f.kind <> 'auth'),
+      'duplicate', (select count(*) from judged j where j.verdict is null) - (select count(*) from fresh),
+      'left_out', (select count(*) from judged j where j.verdict = 'left_out'),
+      'refused', (
+        select coalesce(jsonb_agg(jsonb_build_object('event', j.n, 'reason', j.verdict) order by j.n), '[]')
+        from judged j where j.verdict in ('too_old', 'in_the_future')
+      )
+    ) as result
+  into v_write;
+
+  v_result := v_write.result;
+  if v_write.drafts is not null then
+    perform audit.append_all(v_write.drafts, v_write.contexts);
+  end if;
+  -- Last: it decides under a lock that holds until the transaction ends.
+  if v_write.auth is not null then
+    select jsonb_object_agg(v.verdict, v.times) into v_by_auth
+    from (select r.verdict, count(*) as times from audit.record_auth(v_write.auth) r group by r.verdict) v;
+    v_result := v_result || jsonb_build_object(
+      'recorded', (v_result ->> 'recorded')::int + coalesce((v_by_auth ->> 'recorded')::int, 0),
+      'duplicate', (v_result ->> 'duplicate')::int + coalesce((v_by_auth ->> 'duplicate')::int, 0),
+      'waiting', coalesce((v_by_auth ->> 'waiting')::int, 0)
+    );
+  end if;
+  return v_result;
+end
+$$;
+
+comment on function audit.ingest_logs(jsonb) is
+  'Records what lines of logs stand for, once each: failed logins and what else Auth did, denied requests, and as many others as the setting api_access asks for.';
+
+-- sql/182_event_sources.sql
+
+-- Who reports events of its own: applications and services, each with a secret. The secret is shown once; here lies its
+-- digest, which is enough for those that send it, and in the Vault itself, where there is one, for those that sign with it.
+
+create table if not exists audit.event_sources (
+  id uuid constraint event_sources_pkey primary key default gen_random_uuid(),
+  name text not null constraint event_sources_name_key unique,
+  organization_id uuid,
+  secret_hash bytea,
+  previous_hash bytea,
+  previous_until timestamptz,
+  events_per_minute int not null,
+  allowance double precision not null,
+  allowance_at timestamptz not null default clock_timestamp(),
+  created_at timestamptz not null default clock_timestamp(),
+  disabled_at timestamptz,
+  constraint source_has_name check (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
+  constraint source_has_rate check (events_per_minute between 1 and 10000000)
+);
+
+comment on table audit.event_sources is 'Who may report events to audit-ingest, and how many a minute.';
+comment on column audit.event_sources.id is 'Names the source; the nil UUID is the project''s own service key.';
+comment on column audit.event_sources.name is 'What entries call it, in details.reported_by.';
+comment on column audit.event_sources.organization_id is 'The only organisation it reports for; null: any.';
+comment on column audit.event_sources.secret_hash is 'SHA-256 of its secret; null for the service key, which the function knows.';
+comment on column audit.event_sources.previous_hash is 'The same of the secret before, while that is still taken.';
+comment on column audit.event_sources.previous_until is 'Until when the secret before is taken.';
+comment on column audit.event_sources.events_per_minute is 'How many events it may report a minute, and at once.';
+comment on column audit.event_sources.allowance is 'How many it could report at allowance_at; it fills up with time.';
+comment on column audit.event_sources.allowance_at is 'When the allowance was last counted.';
+comment on column audit.event_sources.created_at is 'When it was created.';
+comment on column audit.event_sources.disabled_at is 'Since when nothing is taken from it any more.';
+
+create unique index if not exists event_sources_secret_hash_idx on audit.event_sources (secret_hash);
+
+insert into audit.event_sources (id, name, events_per_minute, allowance)
+values (audit.system_organization(), 'service', 600000, 600000)
+on conflict do nothing;
+
+create or replace function audit.keep_source_secret(source uuid, secret text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_name text := 'audit_source_' || source;
+begin
+  if to_regclass('vault.secrets') is null then
+    return;
+  end if;
+  -- Dynamic: the Vault need not exist when this function is made. The secret before keeps a name of its own.
+  execute 'delete from vault.secrets where name = $1' using v_name || '_previous';
+  if secret is null then
+    execute 'delete from vault.secrets where name = $1' using v_name;
+    return;
+  end if;
+  execute 'select vault.create_secret(d.decrypted_secret, $2) from vault.decrypted_secrets d where d.name = $1'
+    using v_name, v_name || '_previous';
+  execute 'delete from vault.secrets where name = $1' using v_name;
+  execute 'select vault.create_secret($1, $2)' using secret, v_name;
+end
+$$;
+
+comment on function audit.keep_source_secret(uuid, text) is
+  'Keeps a source''s secret in the Vault beside the one before, or removes both; does nothing where there is no Vault.';
+
+create or replace function audit.new_source_secret()
+  returns text
+  language sql
+  volatile
+  -- Two UUIDs hold 244 random bits; 32 bytes are what Standard Webhooks asks for.
+  return 'whsec_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64');
+
+comment on function audit.new_source_secret() is 'A new secret: whsec_ and the base64 of 32 random bytes.';
+
+create or replace function audit.create_event_source(
+  name text,
+  organization_id uuid default null,
+  events_per_minute int default 6000
+)
+  returns text
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_secret text := audit.new_source_secret();
+  v_id uuid;
+begin
+  begin
+    insert into audit.event_sources as s (name, organization_id, secret_hash, events_per_minute, allowance)
+    values (
+      create_event_source.name, create_event_source.organization_id, sha256(convert_to(v_secret, 'UTF8')),
+      create_event_source.events_per_minute, create_event_source.events_per_minute
+    )
+    returning s.id into v_id;
+  exception when check_violation or not_null_violation or unique_violation then
+    perform audit.fail('AUARG', format('No source can be called %L and report %s events a minute.', name, events_per_minute), null,
+      'A name is new, of lower-case letters, digits, - and _, at most 63; a rate is 1 to 10,000,000.');
+  end;
+  perform audit.keep_source_secret(v_id, v_secret);
+  perform audit.record(
+    create_event_source.organization_id, 'capture.changed', 'event_source', create_event_source.name,
+    jsonb_build_object('created', true, 'events_per_minute', create_event_source.events_per_minute)
+  );
+  return v_secret;
+end
+$$;
+
+comment on function audit.create_event_source(text, uuid, int) is
+  'Makes a source of events, for one organisation or (null) any, and returns its secret, which nobody can read again: select audit.create_event_source(''billing'').';
+
+create or replace function audit.rotate_event_source(name text, old_secret_until timestamptz default clock_timestamp() + interval '1 day')
+  returns text
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_secret text := audit.new_source_secret();
+  v_source audit.event_sources;
+begin
+  update audit.event_sources s
+  set previous_hash = s.secret_hash, previous_until = rotate_event_source.old_secret_until,
+    secret_hash = sha256(convert_to(v_secret, 'UTF8'))
+  where s.name = rotate_event_source.name and s.secret_hash is not null
+  returning s.* into v_source;
+  if v_source.id is null then
+    perform audit.fail('AUNOT', format('There is no source %L with a secret.', name), null, 'audit.event_sources lists them.');
+  end if;
+  perform audit.keep_source_secret(v_source.id, v_secret);
+  perform audit.record(
+    v_source.organization_id, 'capture.changed', 'event_source', v_source.name,
+    jsonb_build_object('rotated', true, 'old_secret_until', to_jsonb(old_secret_until at time zone 'utc'))
+  );
+  return v_secret;
+end
+$$;
+
+comment on function audit.rotate_event_source(text, timestamptz) is
+  'Gives a source a new secret and returns it; the one before is taken until the time given, by default for a day.';
+
+create or replace function audit.disable_event_source(name text)
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_source audit.event_sources;
+begin
+  update audit.event_sources s set disabled_at = clock_timestamp()
+  where s.name = disable_event_source.name and s.disabled_at is null
+  returning s.* into v_source;
+  if v_source.id is null then
+    return false;
+  end if;
+  perform audit.keep_source_secret(v_source.id, null);
+  perform audit.record(
+    v_source.organization_id, 'capture.changed', 'event_source', v_source.name, jsonb_build_object('disabled', true)
+  );
+  return true;
+end
+$$;
+
+comment on function audit.disable_event_source(text) is
+  'Takes nothing from a source any more and leaves an entry; false where that was so already.';
+
+create or replace function audit.find_event_source(secret text)
+  returns uuid
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select s.id
+  from audit.event_sources s
+  where s.disabled_at is null
+    and (
+      s.secret_hash = sha256(convert_to(find_event_source.secret, 'UTF8'))
+      or s.previous_hash = sha256(convert_to(find_event_source.secret, 'UTF8')) and s.previous_until > clock_timestamp()
+    )
+$$;
+
+comment on function audit.find_event_source(text) is 'The source whose secret that is now; null where it is nobody''s.';
+
+create or replace function audit.signing_secrets(source_name text)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_source audit.event_sources;
+  v_secrets jsonb;
+begin
+  select s.* into v_source from audit.event_sources s where s.name = source_name and s.disabled_at is null;
+  if v_source.id is null or to_regclass('vault.decrypted_secrets') is null then
+    return null;
+  end if;
+  execute $q$
+    select jsonb_agg(d.decrypted_secret)
+    from vault.decrypted_secrets d
+    where d.name = $1 or d.name = $1 || '_previous' and $2 > clock_timestamp()
+  $q$ into v_secrets using 'audit_source_' || v_source.id, v_source.previous_until;
+  return jsonb_build_object('id', v_source.id, 'secrets', coalesce(v_secrets, '[]'));
+end
+$$;
+
+comment on function audit.signing_secrets(text) is
+  'With what a source may sign now, from the Vault; for the function audit-ingest alone. Null where there is no such source.';
+
+-- sql/184_record_events.sql
+
+-- Events that applications report through audit-ingest: each with its own actor and time, once for each idempotency key.
+
+create table if not exists audit.event_keys (
+  source_id uuid not null references audit.event_sources on delete cascade,
+  key uuid not null,
+  fingerprint bytea not null,
+  organization_id uuid not null,
+  chain int not null,
+  seq bigint not null,
+  seen_at timestamptz not null default clock_timestamp(),
+  constraint event_keys_pkey primary key (source_id, key)
+);
+
+comment on table audit.event_keys is 'Idempotency keys of the last seven days, and the entries that their events became.';
+comment on column audit.event_keys.source_id is 'Whose key it is.';
+comment on column audit.event_keys.key is 'The first half of the key''s SHA-256.';
+comment on column audit.event_keys.fingerprint is 'The beginning of the event''s SHA-256: the same key must not come with another event.';
+comment on column audit.event_keys.organization_id is 'The entry''s.';
+comment on column audit.event_keys.chain is 'The entry''s.';
+comment on column audit.event_keys.seq is 'The entry''s.';
+comment on column audit.event_keys.seen_at is 'When it was recorded.';
+
+create or replace function audit.forget_event_keys()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_forgotten bigint;
+begin
+  delete from audit.event_keys k where k.seen_at < clock_timestamp() - interval '7 days';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+comment on function audit.forget_event_keys() is 'Forgets idempotency keys of more than seven days ago; answers how many.';
+
+create or replace function audit.is_reserved(action text)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  return split_part(action, '.', 1) in (
+    'log', 'capture', 'retention', 'hold', 'subject', 'auditor', 'alert', 'rule', 'verification'
+  );
+
+comment on function audit.is_reserved(text) is 'Whether only the product itself writes entries of that action.';
+
+create or replace function audit.record_events(source uuid, events jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_count int := jsonb_array_length(record_events.events);
+  v_source audit.event_sources;
+  v_chain int := coalesce(audit.connection_chain(), audit.transaction_chain());
+  v_write record;
+  v_recorded jsonb;
+begin
+  -- The source's row is locked from here: its batches follow each other, so that a key is looked for after it was kept.
+  update audit.event_sources s set
+    allowance = least(s.events_per_minute, s.allowance + s.events_per_minute * extract(epoch from v_now - s.allowance_at) / 60),
+    allowance_at = v_now
+  where s.id = record_events.source and s.disabled_at is null
+  returning s.* into v_source;
+  if v_source.id is null then
+    perform audit.fail('AUDEN', 'Nothing is taken from this source.', null, 'It was disabled, or there is none such.');
+  end if;
+  -- A batch that is more than a minute's passes when the allowance is full, and is paid off afterwards.
+  if v_source.allowance < least(v_count, v_source.events_per_minute) then
+    return jsonb_build_object('events_per_minute', v_source.events_per_minute, 'retry_after', ceil(
+      (least(v_count, v_source.events_per_minute) - v_source.allowance) * 60 / v_source.events_per_minute
+    ));
+  end if;
+  update audit.event_sources s set allowance = s.allowance - v_count where s.id = v_source.id;
+
+  with event as materialized (
+    select r.ordinality::int - 1 as n,
+      coalesce(e.organization_id, v_source.organization_id, audit.system_organization()) as organization_id,
+      e.action, e.outcome, e.resource_type, e.resource_id, e.occurred_at, e.user_id, e.actor_type, e.email, e.ip_address,
+      e.user_agent, e.request_id, e.provider, e.cost,
+      e.details || jsonb_strip_nulls(jsonb_build_object(
+        'reported_by', v_source.name, 'happened_at', audit.late_time(e.occurred_at)
+      )) as details,
+      encode(substring(sha256(convert_to(e.key, 'UTF8')) from 1 for 16), 'hex')::uuid as key,
+      substring(sha256(convert_to((r.raw - 'key')::text, 'UTF8')) from 1 for 8) as fingerprint
+    from jsonb_array_elements(record_events.events) with ordinality r (raw)
+    cross join lateral jsonb_to_record(r.raw) as e (
+      key text, organization_id uuid, action text, outcome text, resource_type text, resource_id text,
+      occurred_at timestamptz, user_id uuid, actor_type text, email text, ip_address text, user_agent text,
+      request_id text, provider text, cost numeric, details jsonb
+    )
+  ),
+  judged as materialized (
+    select e.*, k.chain, k.seq, case
+      when audit.is_reserved(e.action) then 'reserved_action'
+      when e.organization_id <> v_source.organization_id then 'other_organization'
+      when e.occurred_at > v_now + interval '1 day' then 'in_the_future'
+      when k.fingerprint = e.fingerprint then 'duplicate'
+      when k.key is not null then 'key_reused'
+      when e.key is not null and e.n > min(e.n) over (partition by e.key) then
+        case when e.fingerprint = first_value(e.fingerprint) over (partition by e.key order by e.n) then 'duplicate' else 'key_reused' end
+    end as verdict
+    from event e
+    left join audit.event_keys k on k.source_id = v_source.id and k.key = e.key
+  )
+  select
+    array_agg(
+      row(j.organization_id, j.action, j.outcome, j.resource_type, j.resource_id, j.user_id, j.provider, j.cost, j.details, true)::audit.draft
+      order by j.n
+    ) filter (where j.verdict is null) as drafts,
+    array_agg(
+      audit.reported_context(
+        j.user_id, coalesce(j.actor_type, case when j.user_id is null then 'service' end), j.email, j.ip_address,
+        j.user_agent, j.request_id
+      ) order by j.n
+    ) filter (where j.verdict is null) as contexts,
+    array_agg(j.n order by j.n) filter (where j.verdict is null) as numbers,
+    array_agg(j.key order by j.n) filter (where j.verdict is null) as keys,
+    array_agg(j.fingerprint order by j.n) filter (where j.verdict is null) as fingerprints,
+    jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+      'event', j.n, 'verdict', j.verdict, 'entry', j.chain || '-' || j.seq
+    ))) filter (where j.verdict is not null) as others
+  into v_write
+  from judged j;
+
+  if v_write.drafts is not null then
+    perform audit.append_all(v_write.drafts, v_write.contexts);
+    -- Nobody else writes this chain now, so the new entries are its last.
+    with place as materialized (
+      select v_write.numbers[d.ordinality] as n, d.organization_id, v_write.keys[d.ordinality] as key, v_write.fingerprints[d.ordinality] as fingerprint,
+        h.seq - count(*) over (partition by d.organization_id)
+          + row_number() over (partition by d.organization_id order by d.ordinality) as seq
+      from unnest(v_write.drafts) with ordinality as d (
+        organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, ordinality
+      )
+      join audit.heads h on h.organization_id = d.organization_id and h.chain = v_chain
+    ),
+    kept as (
+      insert into audit.event_keys (source_id, key, fingerprint, organization_id, chain, seq)
+      select v_source.id, p.key, p.fingerprint, p.organization_id, v_chain, p.seq from place p where p.key is not null
+    )
+    select jsonb_agg(jsonb_build_object(
+      'event', p.n, 'verdict', 'recorded', 'entry', v_chain || '-' || p.seq, 'hash', encode(l.hash, 'hex')
+    ))
+    into v_recorded
+    from place p
+    join public.audit_logs l on l.organization_id = p.organization_id and l.chain = v_chain and l.seq = p.seq
+      and l.created_at >= v_now; -- none of the months before
+  end if;
+  return jsonb_build_object('results', coalesce(v_recorded, '[]') || coalesce(v_write.others, '[]'));
+end
+$$;
+
+comment on function audit.record_events(uuid, jsonb) is
+  'Records what a source reports and answers a verdict an event, with the entry''s name and hash; or, where it reports too much, when to come again.';
+
+-- sql/186_record_own.sql
+
+-- What signed-in people do that no table shows and no backend reports: their own client says so. PostgREST runs GET in a
+-- read-only transaction, so reads leave nothing by themselves; the client calls this beside them, with POST.
+--
+-- Whoever is signed in can say what they like about themselves and nothing about others. So the entry says that a client
+-- reported it, only harmless actions are taken, and only so many a minute.
+
+create table if not exists audit.client_rates (
+  user_id uuid constraint client_rates_pkey primary key,
+  minute timestamptz not null,
+  events int not null
+);
+
+comment on table audit.client_rates is 'How many events each user''s client reported in the last minute in which it did.';
+comment on column audit.client_rates.user_id is 'The user.';
+comment on column audit.client_rates.minute is 'When that minute began.';
+comment on column audit.client_rates.events is 'How many events it reported since.';
+
+create or replace function audit.forget_client_rates()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_forgotten bigint;
+begin
+  delete from audit.client_rates r where r.minute < clock_timestamp() - interval '1 hour';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+comment on function audit.forget_client_rates() is 'Forgets who reported nothing for an hour; answers how many.';
+
+create or replace function public.record_audit_event(
+  action text,
+  resource_type text default null,
+  resource_id text default null,
+  details jsonb default '{}',
+  organization_id uuid default null
+)
+  returns text
+  language plpgsql
+  security definer -- people report through this function only, about themselves, and never call the writer
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_most constant int := 60;
+  v_user uuid := auth.uid();
+  v_organization uuid := record_audit_event.organization_id;
+  v_organizations uuid[];
+  v_events int;
+begin
+  if v_user is null then
+    perform audit.fail('AUDEN', 'Only a signed-in user reports events of their own.', null,
+      'Sign in; a backend reports to the function audit-ingest, or by audit.record().');
+  end if;
+  v_organizations := array(select m.organization_id from audit.memberships(v_user) m order by 1);
+  if v_organization is null and cardinality(v_organizations) = 1 then
+    v_organization := v_organizations[1];
+  elsif v_organization is null and cardinality(v_organizations) > 1 then
+    perform audit.fail('AUARG', 'Name the organisation: you belong to several.', null,
+      'Pass organization_id, one of: ' || array_to_string(v_organizations, ', ') || '.');
+  elsif v_organization is null or v_organization <> all (v_organizations) then
+    perform audit.fail('AUDEN', 'You do not belong to this organisation.', null, 'Events are reported to one''s own organisation.');
+  end if;
+  if action is null or not audit.setting('client_actions', v_organization) @> to_jsonb(action) or audit.is_reserved(action) then
+    perform audit.fail('AUDEN', format('Clients do not report %L.', left(action, 100)), null,
+      'The setting client_actions lists what they may: '
+        || array_to_string(array(select jsonb_array_elements_text(audit.setting('client_actions', v_organization))), ', ') || '.');
+  end if;
+  if jsonb_typeof(details) is distinct from 'object' or octet_length(details::text) > 4096
+    or length(resource_type) > 200 or length(resource_id) > 500
+  then
+    perform audit.fail('AUARG', 'A client''s event is too large, or its details are no JSON object.', null,
+      'Details have at most 4,096 bytes, resource_type 200 and resource_id 500 characters.');
+  end if;
+
+  insert into audit.client_rates as r (user_id, minute, events)
+  values (v_user, clock_timestamp(), 1)
+  on conflict on constraint client_rates_pkey do update set
+    minute = case when r.minute > clock_timestamp() - interval '1 minute' then r.minute else clock_timestamp() end,
+    events = case when r.minute > clock_timestamp() - interval '1 minute' then r.events + 1 else 1 end
+  returning r.events into v_events;
+  if v_events > v_most then
+    perform audit.fail('AURAT', format('A client reports at most %s events a minute.', v_most), null, 'Try again in a minute.');
+  end if;
+
+  return (
+    select r.chain || '-' || r.seq
+    from audit.record(
+      v_organization, action, resource_type, resource_id, details || '{"reported_by": "client"}'
+    ) r
+  );
+end
+$$;
+
+comment on function public.record_audit_event(text, text, text, jsonb, uuid) is
+  'Records that the signed-in user did something their client knows of, such as settings.viewed; returns the entry''s name.
+supabase.rpc(''record_audit_event'', { action: ''settings.viewed'', resource_type: ''settings'', resource_id: ''billing'' })';
+
+revoke all on function public.record_audit_event(text, text, text, jsonb, uuid) from public, anon, authenticated, service_role;
+grant execute on function public.record_audit_event(text, text, text, jsonb, uuid) to authenticated;
+
+-- sql/188_collect_logs.sql
+
+-- Reading a project's logs from the Management API, where no drain sends them: how far the function audit-jobs is.
+-- Windows overlap, because lines come late; what was taken in before is taken in once (audit.seen_logs).
+
+create table if not exists audit.log_collection (
+  only_row boolean constraint log_collection_pkey primary key default true constraint there_is_one check (only_row),
+  collected_until timestamptz,
+  resume_after text,
+  last_run_at timestamptz,
+  next_at timestamptz not null default '-infinity',
+  lease uuid,
+  lease_until timestamptz not null default '-infinity',
+  failures int not null default 0,
+  last_error text
+);
+
+comment on table audit.log_collection is 'How far the project''s logs were read from the Management API.';
+comment on column audit.log_collection.only_row is 'There is one row.';
+comment on column audit.log_collection.collected_until is 'Up to when all lines were read; null before the first run.';
+comment on column audit.log_collection.resume_after is 'The last line of that moment that was read, where a run had to stop there; null where it had read all.';
+comment on column audit.log_collection.last_run_at is 'When lines were last read.';
+comment on column audit.log_collection.next_at is 'Not before then: the API asked to wait, or the last run failed.';
+comment on column audit.log_collection.lease is 'Whose turn it is.';
+comment on column audit.log_collection.lease_until is 'Until when that run may go on.';
+comment on column audit.log_collection.failures is 'How many runs failed since the last that did not.';
+comment on column audit.log_collection.last_error is 'Why the last run failed, in a word; null where it did not.';
+
+insert into audit.log_collection default values on conflict do nothing;
+
+create or replace function audit.is_collection_due()
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select (audit.setting('collect_logs_every'))::int > 0
+    and c.lease_until < clock_timestamp() and c.next_at < clock_timestamp()
+    and (
+      c.resume_after is not null or c.last_run_at is null
+      or c.last_run_at <= clock_timestamp() - make_interval(secs => (audit.setting('collect_logs_every'))::int)
+    )
+  from audit.log_collection c
+$$;
+
+comment on function audit.is_collection_due() is 'Whether logs are to be collected by the setting collect_logs_every and it is time.';
+
+create or replace function audit.claim_collection(lease interval default interval '90 seconds')
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_claim jsonb;
+begin
+  update audit.log_collection c set lease = gen_random_uuid(), lease_until = clock_timestamp() + claim_collection.lease
+  where c.lease_until < clock_timestamp() and c.next_at < clock_timestamp()
+  returning jsonb_build_object(
+    'lease', c.lease,
+    -- What is older is no longer taken in. What comes late is found by looking back.
+    'from', to_char(greatest(
+      case
+        when c.collected_until is null then clock_timestamp() - interval '1 hour'
+        when c.resume_after is null then c.collected_until - interval '10 minutes'
+        else c.collected_until
+      end,
+      clock_timestamp() - audit.oldest_log_line()
+    ) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
+    'after', coalesce(c.resume_after, ''),
+    'accessed', exists (select from audit.settings s where s.name = 'api_access' and s.value <> '"off"')
+  ) into v_claim;
+  return v_claim;
+end
+$$;
+
+comment on function audit.claim_collection(interval) is
+  'Takes the turn to collect logs: after which line, and whether requests that were not denied are wanted; null while it is another''s, or too early.';
+
+create or replace function audit.record_collected(lease uuid, collected_until timestamptz, resume_after text, ends boolean)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  update audit.log_collection c set
+    collected_until = record_collected.collected_until, resume_after = record_collected.resume_after,
+    last_run_at = clock_timestamp(), failures = 0, last_error = null, next_at = '-infinity',
+    lease_until = case when record_collected.ends then '-infinity' else c.lease_until end
+  where c.lease = record_collected.lease and c.lease_until > clock_timestamp();
+  if not found then
+    perform audit.fail('AULSE', 'Another run collects the logs now.');
+  end if;
+end
+$$;
+
+comment on function audit.record_collected(uuid, timestamptz, text, boolean) is
+  'Notes up to which line all were read, and gives the turn back where the run ends.';
+
+create or replace function audit.fail_collection(lease uuid, error text, retry_after double precision default null)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  update audit.log_collection c set
+    failures = c.failures + 1, last_error = fail_collection.error, lease_until = '-infinity',
+    next_at = clock_timestamp() + make_interval(secs => least(
+      3600, greatest(fail_collection.retry_after, 30 * 2 ^ least(c.failures, 7))
+    ))
+  where c.lease = fail_collection.lease;
+end
+$$;
+
+comment on function audit.fail_collection(uuid, text, double precision) is
+  'Notes why a run failed and when the next may be: after what the API asked for, and longer each time, an hour at most.';
+
+create or replace view audit.log_collection_status as
+  select audit.setting('collect_logs_every')::int as every_seconds, c.collected_until,
+    extract(epoch from clock_timestamp() - c.collected_until)::int as lag_seconds, c.last_run_at, c.failures, c.last_error
+  from audit.log_collection c;
+
+comment on view audit.log_collection_status is 'How far behind the collection of logs is, in seconds, and what keeps it; every_seconds 0: it is off.';
+
+-- sql/190_places.sql
+
+-- Where an address is, by a public data set that `npm run places` loads: kept apart from the log and from the writers,
+-- and looked up when somebody asks. A place is what the registries say of a network, not where a person is.
+
+create table if not exists audit.places (
+  id int constraint places_pkey primary key,
+  country text not null,
+  region text,
+  city text
+);
+
+comment on table audit.places is 'Countries, and cities where the data set has them; whose data it is and under which licence, says audit.place_data.';
+comment on column audit.places.id is 'Numbers the place within this load.';
+comment on column audit.places.country is 'ISO 3166-1 alpha-2.';
+comment on column audit.places.region is 'State or region, where the data set has it.';
+comment on column audit.places.city is 'City, where the data set has it.';
+
+create table if not exists audit.place_ranges (
+  first_address inet constraint place_ranges_pkey primary key,
+  place int
+);
+
+comment on table audit.place_ranges is 'Where ranges of addresses are: each goes up to the next, and one begins at ::; whose data it is and under which licence, says audit.place_data.';
+comment on column audit.place_ranges.first_address is 'Where the range begins.';
+comment on column audit.place_ranges.place is 'In audit.places; null where the data set says nothing.';
+
+create table if not exists audit.place_data (
+  only_row boolean constraint place_data_pkey primary key default true constraint there_is_one check (only_row),
+  attribution text not null,
+  loaded_at timestamptz not null default clock_timestamp()
+);
+
+comment on table audit.place_data is 'Which data set is loaded; nothing where none is.';
+comment on column audit.place_data.only_row is 'There is one row.';
+comment on column audit.place_data.attribution is 'Whose data it is and under which licence; to be shown where places are.';
+comment on column audit.place_data.loaded_at is 'When it was loaded.';
+
+-- Public data: whoever may ask may read it all.
+do $$
+declare
+  v_table text;
+begin
+  foreach v_table in array array['places', 'place_ranges', 'place_data'] loop
+    execute format('alter table audit.%I enable row level security', v_table);
+    execute format('drop policy if exists "signed-in people read places" on audit.%I', v_table);
+    execute format('create policy "signed-in people read places" on audit.%I for select to authenticated using (true)', v_table);
+  end loop;
+end
+$$;
+
+create or replace function audit.place_of(ip_address text, out country text, out region text, out city text)
+  language plpgsql
+  stable
+  parallel safe
+  set search_path = ''
+as $$
+declare
+  v_address inet;
+  v_place int;
+begin
+  begin
+    v_address := audit.normalized_ip(place_of.ip_address)::inet;
+  exception when invalid_text_representation then
+    return; -- a host name, a forged header
+  end;
+  select r.place into v_place
+  from audit.place_ranges r
+  where r.first_address <= v_address
+  order by r.first_address desc
+  limit 1;
+  select p.country, p.region, p.city into place_of.country, place_of.region, place_of.city
+  from audit.places p
+  where p.id = v_place;
+end
+$$;
+
+comment on function audit.place_of(text) is
+  'Country (ISO 3166-1 alpha-2), region and city of an address, as far as the loaded data set says:
+select e.action, p.country from audit_events e, lateral audit.place_of(e.ip_address) p
+Whoever shows it shows audit.place_data.attribution.';
 
 -- sql/200_audit_logs.sql
 
@@ -12765,6 +13683,32 @@ $$;
 comment on function audit.continue_backups() is
   'Has the day''s backup made; does nothing where it is made. That there was none for two days is a finding.';
 
+create or replace function audit.continue_collecting()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_request bigint;
+begin
+  if not audit.is_collection_due() then
+    return null;
+  end if;
+  v_request := audit.call_jobs('collect-logs');
+  -- Where nobody can be called there is nothing to miss. Lines are taken in for a day.
+  if v_request is not null and (select c.lag_seconds > 3600 from audit.log_collection_status c) then
+    perform audit.note_finding(
+      audit.system_organization(), 'logs_late', 'log_collection',
+      (select to_jsonb(c) - '{every_seconds,failures}'::text[] from audit.log_collection_status c)
+    );
+  end if;
+  return v_request;
+end
+$$;
+
+comment on function audit.continue_collecting() is
+  'Has the project''s logs collected when it is time. That they are more than an hour behind is a finding.';
+
 do $$
 begin
   if to_regprocedure('cron.schedule(text, text, text)') is not null then
@@ -12790,6 +13734,9 @@ begin
     perform cron.schedule('audit-receivers', '*/5 * * * *', $cron$
       select audit.call_jobs(job) from unnest(array['deliver-checkpoints', 'mirror', 'witness']) job
     $cron$);
+    -- Only where the setting collect_logs_every says so. Missed, lines of up to a day are caught up with.
+    perform cron.schedule('audit-collect-logs', '30 seconds', 'select audit.continue_collecting()');
+    perform cron.schedule('audit-forget', '23 * * * *', 'select audit.forget_seen_logs(), audit.forget_event_keys(), audit.forget_client_rates()');
     -- A batch at a time; where nothing is past its retention it looks and ends.
     perform cron.schedule('audit-purge', '30 seconds', 'select audit.purge()');
     perform cron.schedule('audit-empty-partitions', '*/10 * * * *', 'select audit.drop_empty_partition()');
@@ -12811,7 +13758,7 @@ revoke all on all functions in schema audit from public, anon, authenticated, se
 grant usage on schema audit to authenticated, service_role;
 
 -- Signed-in users: row level security decides what they see; the functions decide who is an admin.
-grant select on audit.identities, audit.personal_values, audit.retention to authenticated;
+grant select on audit.identities, audit.personal_values, audit.retention, audit.places, audit.place_ranges, audit.place_data to authenticated;
 grant execute on function
   audit.caller(),
   audit.admin_organizations(),
@@ -12828,7 +13775,8 @@ grant execute on function
     uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
   ),
   audit.hash_of(text),
-  audit.normalized_ip(text)
+  audit.normalized_ip(text),
+  audit.place_of(text)
 to authenticated;
 -- Reading runs as the reader, with all it is made of.
 grant execute on function
@@ -12956,7 +13904,8 @@ grant select on
   audit.readings, audit.verifications, audit.integrity,
   audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
-  audit.backups, audit.restores
+  audit.backups, audit.restores,
+  audit.log_collection_status, audit.places, audit.place_ranges, audit.place_data
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
@@ -13069,7 +14018,23 @@ revoke execute on function
   audit.close_restore(int, jsonb),
   audit.end_restore(int, jsonb, jsonb, jsonb),
   audit.open_restored_entries(text),
-  audit.add_restored_entries(regclass, text[])
+  audit.add_restored_entries(regclass, text[]),
+  audit.ingest_logs(jsonb),
+  audit.forget_seen_logs(),
+  audit.keep_source_secret(uuid, text),
+  audit.new_source_secret(),
+  audit.create_event_source(text, uuid, int),
+  audit.rotate_event_source(text, timestamptz),
+  audit.disable_event_source(text),
+  audit.find_event_source(text),
+  audit.signing_secrets(text),
+  audit.forget_event_keys(),
+  audit.record_events(uuid, jsonb),
+  audit.forget_client_rates(),
+  audit.claim_collection(interval),
+  audit.record_collected(uuid, timestamptz, text, boolean),
+  audit.fail_collection(uuid, text, double precision),
+  audit.continue_collecting()
 from service_role;
 
 -- Auth calls its hooks as itself, and nothing else.

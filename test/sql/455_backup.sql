@@ -21,7 +21,10 @@ select set_eq(
     'anchor_entries', 'log_ranges', 'sequenced', 'cosigned_checkpoints', -- of the archive, and of checkpoints
     'search_index', 'search_positions', 'readings', 'verifications', -- made again
     'exports', 'export_parts', -- which end by themselves
-    'auth_sightings', 'waiting_auth_events', 'denials' -- of a day, and of seconds
+    'auth_sightings', 'waiting_auth_events', 'denials', -- of a day, and of seconds
+    'seen_logs', 'event_keys', 'client_rates', 'log_collection', -- of days
+    'event_sources', -- whose secrets lie in the Vault
+    'places', 'place_ranges', 'place_data' -- loaded again
   ],
   'what is not in a backup'
 );

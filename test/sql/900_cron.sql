@@ -3,7 +3,7 @@
 select set_eq(
   $$ select jobname::text from cron.job where jobname like 'audit-%' and username = 'postgres' and active $$,
   array[
-    'audit-anchor', 'audit-auth-events', 'audit-auth-sightings', 'audit-auth-tables', 'audit-backup', 'audit-deliveries', 'audit-empty-partitions', 'audit-expire', 'audit-exports', 'audit-known-tables', 'audit-manifests',
+    'audit-anchor', 'audit-auth-events', 'audit-auth-sightings', 'audit-auth-tables', 'audit-backup', 'audit-collect-logs', 'audit-deliveries', 'audit-empty-partitions', 'audit-expire', 'audit-exports', 'audit-forget', 'audit-known-tables', 'audit-manifests',
     'audit-partitions', 'audit-purge', 'audit-read-back', 'audit-receivers', 'audit-seal', 'audit-search-index', 'audit-verify'
   ],
   'this is looked after by schedule, as the owner'
@@ -39,3 +39,14 @@ select bag_eq(
   $$ select substring(url from '[^/]*$') from net.http_request_queue $$,
   array['deliver-checkpoints', 'mirror', 'witness', 'witness'], 'by their names'
 );
+
+-- Logs where no drain sends them
+delete from net.http_request_queue;
+select is(audit.continue_collecting(), null, 'nothing is collected unless somebody asked for it');
+select audit.configure('collect_logs_every', '60');
+select isnt(audit.continue_collecting(), null, 'then the jobs are called');
+select is(array_agg(substring(url from '[^/]*$')), array['collect-logs'], 'by the name') from net.http_request_queue;
+select is(count(*), 0::bigint, 'and all is well') from audit.findings where kind = 'logs_late';
+update audit.log_collection set collected_until = clock_timestamp() - interval '61 minutes';
+select audit.continue_collecting();
+select is(count(*), 1::bigint, 'an hour behind is a finding') from audit.findings where kind = 'logs_late' and resolved_at is null;
