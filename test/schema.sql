@@ -278,6 +278,20 @@ comment on column recorded_at: When the root was recorded.
 comment on column signed_at: When it was signed.
 comment on column published_at: When readers could get it; null where a later one was published before it.
 
+-- relation audit.client_rates
+kind r, owner postgres, persistence p
+no row level security
+column user_id uuid not null
+column minute timestamp with time zone not null
+column events integer not null
+constraint client_rates_pkey PRIMARY KEY (user_id)
+CREATE UNIQUE INDEX client_rates_pkey ON audit.client_rates USING btree (user_id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: How many events each user's client reported in the last minute in which it did.
+comment on column user_id: The user.
+comment on column minute: When that minute began.
+comment on column events: How many events it reported since.
+
 -- relation audit.cosigned_checkpoints
 kind r, owner postgres, persistence p
 no row level security
@@ -463,7 +477,65 @@ as
     http_status,
     name,
     meaning
-   FROM ( VALUES ('AUIMM'::text,409,'log_immutable'::text,'Entries of the log are never changed or deleted.'::text), ('AUTBL'::text,404,'table_not_found'::text,'There is no table of that name.'::text), ('AUKND'::text,422,'table_kind_unsupported'::text,'Only ordinary and partitioned tables can be tracked.'::text), ('AUPRT'::text,422,'table_is_partition'::text,'A partition is captured through its parent.'::text), ('AULOG'::text,422,'table_is_the_log'::text,'The product''s own tables are not tracked.'::text), ('AUNPK'::text,422,'no_primary_key'::text,'A tracked table needs a primary key, or option "id".'::text), ('AUORG'::text,422,'no_organization'::text,'The organisation of a row could not be determined.'::text), ('AUOPT'::text,422,'invalid_option'::text,'An option is unknown, of the wrong type or names no column.'::text), ('AUARG'::text,422,'invalid_argument'::text,'An argument is missing or out of range.'::text), ('AUQRY'::text,400,'invalid_query'::text,'A query could not be read; the detail says where.'::text), ('AUCUR'::text,400,'invalid_cursor'::text,'A cursor was edited, or belongs to another search.'::text), ('AUNOT'::text,404,'not_found'::text,'There is no such thing that the caller may read.'::text), ('AUPND'::text,409,'not_sealed'::text,'The entry is not in a signed log yet.'::text), ('AUDEN'::text,403,'access_denied'::text,'The caller may not do this.'::text), ('AUSTL'::text,409,'capture_stale'::text,'The table was altered after it was tracked; track it again.'::text), ('AUFRK'::text,409,'log_forked'::text,'A log would get two roots for one size.'::text), ('AULSE'::text,409,'lease_lost'::text,'Another run took over the work.'::text), ('AURST'::text,409,'not_restorable'::text,'A log is restored into an empty database, by one transaction.'::text), ('AUROW'::text,409,'rows_unpaired'::text,'An update''s old and new rows could not be paired.'::text)) registry(code, http_status, name, meaning);
+   FROM ( VALUES ('AUIMM'::text,409,'log_immutable'::text,'Entries of the log are never changed or deleted.'::text), ('AUTBL'::text,404,'table_not_found'::text,'There is no table of that name.'::text), ('AUKND'::text,422,'table_kind_unsupported'::text,'Only ordinary and partitioned tables can be tracked.'::text), ('AUPRT'::text,422,'table_is_partition'::text,'A partition is captured through its parent.'::text), ('AULOG'::text,422,'table_is_the_log'::text,'The product''s own tables are not tracked.'::text), ('AUNPK'::text,422,'no_primary_key'::text,'A tracked table needs a primary key, or option "id".'::text), ('AUORG'::text,422,'no_organization'::text,'The organisation of a row could not be determined.'::text), ('AUOPT'::text,422,'invalid_option'::text,'An option is unknown, of the wrong type or names no column.'::text), ('AUARG'::text,422,'invalid_argument'::text,'An argument is missing or out of range.'::text), ('AUQRY'::text,400,'invalid_query'::text,'A query could not be read; the detail says where.'::text), ('AUCUR'::text,400,'invalid_cursor'::text,'A cursor was edited, or belongs to another search.'::text), ('AUNOT'::text,404,'not_found'::text,'There is no such thing that the caller may read.'::text), ('AUPND'::text,409,'not_sealed'::text,'The entry is not in a signed log yet.'::text), ('AUDEN'::text,403,'access_denied'::text,'The caller may not do this.'::text), ('AUSTL'::text,409,'capture_stale'::text,'The table was altered after it was tracked; track it again.'::text), ('AUFRK'::text,409,'log_forked'::text,'A log would get two roots for one size.'::text), ('AULSE'::text,409,'lease_lost'::text,'Another run took over the work.'::text), ('AURST'::text,409,'not_restorable'::text,'A log is restored into an empty database, by one transaction.'::text), ('AURAT'::text,429,'too_many_requests'::text,'The caller does this more often than is allowed.'::text), ('AUROW'::text,409,'rows_unpaired'::text,'An update''s old and new rows could not be paired.'::text)) registry(code, http_status, name, meaning);
+
+-- relation audit.event_keys
+kind r, owner postgres, persistence p
+no row level security
+column source_id uuid not null
+column key uuid not null
+column fingerprint bytea not null
+column organization_id uuid not null
+column chain integer not null
+column seq bigint not null
+column seen_at timestamp with time zone not null default clock_timestamp()
+constraint event_keys_pkey PRIMARY KEY (source_id, key)
+constraint event_keys_source_id_fkey FOREIGN KEY (source_id) REFERENCES audit.event_sources(id) ON DELETE CASCADE
+CREATE UNIQUE INDEX event_keys_pkey ON audit.event_keys USING btree (source_id, key)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Idempotency keys of the last seven days, and the entries that their events became.
+comment on column source_id: Whose key it is.
+comment on column key: The first half of the key's SHA-256.
+comment on column fingerprint: The beginning of the event's SHA-256: the same key must not come with another event.
+comment on column organization_id: The entry's.
+comment on column chain: The entry's.
+comment on column seq: The entry's.
+comment on column seen_at: When it was recorded.
+
+-- relation audit.event_sources
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column name text not null
+column organization_id uuid
+column secret_hash bytea
+column previous_hash bytea
+column previous_until timestamp with time zone
+column events_per_minute integer not null
+column allowance double precision not null
+column allowance_at timestamp with time zone not null default clock_timestamp()
+column created_at timestamp with time zone not null default clock_timestamp()
+column disabled_at timestamp with time zone
+constraint event_sources_name_key UNIQUE (name)
+constraint event_sources_pkey PRIMARY KEY (id)
+constraint source_has_name CHECK ((name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text))
+constraint source_has_rate CHECK (((events_per_minute >= 1) AND (events_per_minute <= 10000000)))
+CREATE UNIQUE INDEX event_sources_name_key ON audit.event_sources USING btree (name)
+CREATE UNIQUE INDEX event_sources_pkey ON audit.event_sources USING btree (id)
+CREATE UNIQUE INDEX event_sources_secret_hash_idx ON audit.event_sources USING btree (secret_hash)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Who may report events to audit-ingest, and how many a minute.
+comment on column id: Names the source; the nil UUID is the project's own service key.
+comment on column name: What entries call it, in details.reported_by.
+comment on column organization_id: The only organisation it reports for; null: any.
+comment on column secret_hash: SHA-256 of its secret; null for the service key, which the function knows.
+comment on column previous_hash: The same of the secret before, while that is still taken.
+comment on column previous_until: Until when the secret before is taken.
+comment on column events_per_minute: How many events it may report a minute, and at once.
+comment on column allowance: How many it could report at allowance_at; it fills up with time.
+comment on column allowance_at: When the allowance was last counted.
+comment on column created_at: When it was created.
+comment on column disabled_at: Since when nothing is taken from it any more.
 
 -- relation audit.export_parts
 kind r, owner postgres, persistence p
@@ -712,6 +784,53 @@ as
            FROM audit.findings f_1
           WHERE ((f_1.organization_id = h.organization_id) AND (f_1.resolved_at IS NULL))) f ON (true));
 
+-- relation audit.log_collection
+kind r, owner postgres, persistence p
+no row level security
+column only_row boolean not null default true
+column collected_until timestamp with time zone
+column resume_after text
+column last_run_at timestamp with time zone
+column next_at timestamp with time zone not null default '-infinity'::timestamp with time zone
+column lease uuid
+column lease_until timestamp with time zone not null default '-infinity'::timestamp with time zone
+column failures integer not null default 0
+column last_error text
+constraint log_collection_pkey PRIMARY KEY (only_row)
+constraint there_is_one CHECK (only_row)
+CREATE UNIQUE INDEX log_collection_pkey ON audit.log_collection USING btree (only_row)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: How far the project's logs were read from the Management API.
+comment on column only_row: There is one row.
+comment on column collected_until: Up to when all lines were read; null before the first run.
+comment on column resume_after: The last line of that moment that was read, where a run had to stop there; null where it had read all.
+comment on column last_run_at: When lines were last read.
+comment on column next_at: Not before then: the API asked to wait, or the last run failed.
+comment on column lease: Whose turn it is.
+comment on column lease_until: Until when that run may go on.
+comment on column failures: How many runs failed since the last that did not.
+comment on column last_error: Why the last run failed, in a word; null where it did not.
+
+-- relation audit.log_collection_status
+kind v, owner postgres, persistence p
+column every_seconds integer
+column collected_until timestamp with time zone
+column lag_seconds integer
+column last_run_at timestamp with time zone
+column failures integer
+column last_error text
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: How far behind the collection of logs is, in seconds, and what keeps it; every_seconds 0: it is off.
+as
+ SELECT (audit.setting('collect_logs_every'::text))::integer AS every_seconds,
+    collected_until,
+    (EXTRACT(epoch FROM (clock_timestamp() - collected_until)))::integer AS lag_seconds,
+    last_run_at,
+    failures,
+    last_error
+   FROM audit.log_collection c;
+
 -- relation audit.log_ranges
 kind r, owner postgres, persistence p
 no row level security
@@ -939,6 +1058,58 @@ comment on column value: The value.
 comment on column salt: 16 random bytes; without them the commitment says nothing.
 comment on column value_hash: SHA-256(0x02, salt, value); its hex stands in the entry's details.
 comment on column created_at: When it was recorded.
+
+-- relation audit.place_data
+kind r, owner postgres, persistence p
+row level security
+column only_row boolean not null default true
+column attribution text not null
+column loaded_at timestamp with time zone not null default clock_timestamp()
+constraint place_data_pkey PRIMARY KEY (only_row)
+constraint there_is_one CHECK (only_row)
+CREATE UNIQUE INDEX place_data_pkey ON audit.place_data USING btree (only_row)
+policy "signed-in people read places", command r, permissive, to authenticated, using true, check -
+grant authenticated: SELECT
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Which data set is loaded; nothing where none is.
+comment on column only_row: There is one row.
+comment on column attribution: Whose data it is and under which licence; to be shown where places are.
+comment on column loaded_at: When it was loaded.
+
+-- relation audit.place_ranges
+kind r, owner postgres, persistence p
+row level security
+column first_address inet not null
+column place integer
+constraint place_ranges_pkey PRIMARY KEY (first_address)
+CREATE UNIQUE INDEX place_ranges_pkey ON audit.place_ranges USING btree (first_address)
+policy "signed-in people read places", command r, permissive, to authenticated, using true, check -
+grant authenticated: SELECT
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Where ranges of addresses are: each goes up to the next, and one begins at ::; whose data it is and under which licence, says audit.place_data.
+comment on column first_address: Where the range begins.
+comment on column place: In audit.places; null where the data set says nothing.
+
+-- relation audit.places
+kind r, owner postgres, persistence p
+row level security
+column id integer not null
+column country text not null
+column region text
+column city text
+constraint places_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX places_pkey ON audit.places USING btree (id)
+policy "signed-in people read places", command r, permissive, to authenticated, using true, check -
+grant authenticated: SELECT
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Countries, and cities where the data set has them; whose data it is and under which licence, says audit.place_data.
+comment on column id: Numbers the place within this load.
+comment on column country: ISO 3166-1 alpha-2.
+comment on column region: State or region, where the data set has it.
+comment on column city: City, where the data set has it.
 
 -- relation audit.purges
 kind r, owner postgres, persistence p, with fillfactor=70
@@ -1171,6 +1342,18 @@ comment on column chain: The chain.
 comment on column seq: The last entry that is indexed.
 comment on column last_at: Its time; no later entry of the chain is earlier.
 
+-- relation audit.seen_logs
+kind r, owner postgres, persistence p
+no row level security
+column key uuid not null
+column seen_at timestamp with time zone not null default clock_timestamp()
+constraint seen_logs_pkey PRIMARY KEY (key)
+CREATE UNIQUE INDEX seen_logs_pkey ON audit.seen_logs USING btree (key)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Events of logs that were taken in, so that none is twice; forgotten when lines of their age are no longer taken.
+comment on column key: The first half of the SHA-256 of what names the event.
+comment on column seen_at: When it was taken in.
+
 -- relation audit.sequenced
 kind r, owner postgres, persistence p, with fillfactor=50
 no row level security
@@ -1202,6 +1385,9 @@ CASE name
     WHEN 'shorten_retention_after'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric >= (1)::numeric) AND ((value)::numeric <= (90)::numeric)))
     WHEN 'backup_days'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric >= (0)::numeric) AND ((value)::numeric <= (90)::numeric)))
     WHEN 'login_lockout'::text THEN ((value = 'false'::jsonb) OR COALESCE(((jsonb_typeof(value) = 'object'::text) AND ((value - '{failures,seconds}'::text[]) = '{}'::jsonb) AND ((value ->> 'failures'::text) ~ '^[1-9]\d{0,2}$'::text) AND ((value ->> 'seconds'::text) ~ '^[1-9]\d{0,4}$'::text)), false))
+    WHEN 'api_access'::text THEN ((value = ANY (ARRAY['"off"'::jsonb, '"all"'::jsonb])) OR ((jsonb_typeof(value) = 'number'::text) AND ((value)::numeric > (0)::numeric) AND ((value)::numeric < (1)::numeric)))
+    WHEN 'client_actions'::text THEN (jsonb_typeof(value) = 'array'::text)
+    WHEN 'collect_logs_every'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric = (0)::numeric) OR (((value)::numeric >= (30)::numeric) AND ((value)::numeric <= (3600)::numeric))))
     ELSE false
 END)
 constraint settings_pkey PRIMARY KEY (organization_id, name)
@@ -1211,7 +1397,7 @@ grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE,
 grant service_role: SELECT
 comment: What a project or an organisation has chosen; written by audit.configure().
 comment on column organization_id: Whose choice; the nil UUID is the project's default.
-comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days) or login_lockout (false, or failures and seconds).
+comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions) or collect_logs_every (seconds; 0: never).
 comment on column value: The chosen value.
 comment on column changed_at: When it was last chosen; the log has every change.
 
@@ -3650,6 +3836,39 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Refuses what entries are not sorted by.
 
+-- function audit.claim_collection(interval)
+CREATE OR REPLACE FUNCTION audit.claim_collection(lease interval DEFAULT '00:01:30'::interval)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_claim jsonb;
+begin
+  update audit.log_collection c set lease = gen_random_uuid(), lease_until = clock_timestamp() + claim_collection.lease
+  where c.lease_until < clock_timestamp() and c.next_at < clock_timestamp()
+  returning jsonb_build_object(
+    'lease', c.lease,
+    -- What is older is no longer taken in. What comes late is found by looking back.
+    'from', to_char(greatest(
+      case
+        when c.collected_until is null then clock_timestamp() - interval '1 hour'
+        when c.resume_after is null then c.collected_until - interval '10 minutes'
+        else c.collected_until
+      end,
+      clock_timestamp() - audit.oldest_log_line()
+    ) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
+    'after', coalesce(c.resume_after, ''),
+    'accessed', exists (select from audit.settings s where s.name = 'api_access' and s.value <> '"off"')
+  ) into v_claim;
+  return v_claim;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes the turn to collect logs: after which line, and whether requests that were not denied are wanted; null while it is another's, or too early.
+
 -- function audit.claim_cosigning(interval)
 CREATE OR REPLACE FUNCTION audit.claim_cosigning(lease interval DEFAULT '00:02:00'::interval)
  RETURNS jsonb
@@ -4554,7 +4773,7 @@ begin
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
   exception when check_violation or not_null_violation then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups) and login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions) and collect_logs_every (30 to 3600 seconds; 0: never).');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.
@@ -4735,6 +4954,34 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Has the day's backup made; does nothing where it is made. That there was none for two days is a finding.
+
+-- function audit.continue_collecting()
+CREATE OR REPLACE FUNCTION audit.continue_collecting()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_request bigint;
+begin
+  if not audit.is_collection_due() then
+    return null;
+  end if;
+  v_request := audit.call_jobs('collect-logs');
+  -- Where nobody can be called there is nothing to miss. Lines are taken in for a day.
+  if v_request is not null and (select c.lag_seconds > 3600 from audit.log_collection_status c) then
+    perform audit.note_finding(
+      audit.system_organization(), 'logs_late', 'log_collection',
+      (select to_jsonb(c) - '{every_seconds,failures}'::text[] from audit.log_collection_status c)
+    );
+  end if;
+  return v_request;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has the project's logs collected when it is time. That they are more than an hour behind is a finding.
 
 -- function audit.continue_deliveries()
 CREATE OR REPLACE FUNCTION audit.continue_deliveries()
@@ -5090,6 +5337,41 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Costs as JSON, for the function "audit". Leaves a log.searched entry.
 
+-- function audit.create_event_source(text,uuid,integer)
+CREATE OR REPLACE FUNCTION audit.create_event_source(name text, organization_id uuid DEFAULT NULL::uuid, events_per_minute integer DEFAULT 6000)
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_secret text := audit.new_source_secret();
+  v_id uuid;
+begin
+  begin
+    insert into audit.event_sources as s (name, organization_id, secret_hash, events_per_minute, allowance)
+    values (
+      create_event_source.name, create_event_source.organization_id, sha256(convert_to(v_secret, 'UTF8')),
+      create_event_source.events_per_minute, create_event_source.events_per_minute
+    )
+    returning s.id into v_id;
+  exception when check_violation or not_null_violation or unique_violation then
+    perform audit.fail('AUARG', format('No source can be called %L and report %s events a minute.', name, events_per_minute), null,
+      'A name is new, of lower-case letters, digits, - and _, at most 63; a rate is 1 to 10,000,000.');
+  end;
+  perform audit.keep_source_secret(v_id, v_secret);
+  perform audit.record(
+    create_event_source.organization_id, 'capture.changed', 'event_source', create_event_source.name,
+    jsonb_build_object('created', true, 'events_per_minute', create_event_source.events_per_minute)
+  );
+  return v_secret;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Makes a source of events, for one organisation or (null) any, and returns its secret, which nobody can read again: select audit.create_event_source('billing').
+
 -- function audit.csv_text(text)
 CREATE OR REPLACE FUNCTION audit.csv_text(value text)
  RETURNS text
@@ -5181,6 +5463,34 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What stands for a value too big for an entry: its size and SHA-256.
+
+-- function audit.disable_event_source(text)
+CREATE OR REPLACE FUNCTION audit.disable_event_source(name text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_source audit.event_sources;
+begin
+  update audit.event_sources s set disabled_at = clock_timestamp()
+  where s.name = disable_event_source.name and s.disabled_at is null
+  returning s.* into v_source;
+  if v_source.id is null then
+    return false;
+  end if;
+  perform audit.keep_source_secret(v_source.id, null);
+  perform audit.record(
+    v_source.organization_id, 'capture.changed', 'event_source', v_source.name, jsonb_build_object('disabled', true)
+  );
+  return true;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes nothing from a source any more and leaves an entry; false where that was so already.
 
 -- function audit.draft_expression(regclass,jsonb,text)
 CREATE OR REPLACE FUNCTION audit.draft_expression(table_name regclass, plan jsonb, operation text)
@@ -6096,6 +6406,27 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Raises an error with one of the codes of audit.error_codes: the message names the cause, the hint the way out.
 
+-- function audit.fail_collection(uuid,text,double precision)
+CREATE OR REPLACE FUNCTION audit.fail_collection(lease uuid, error text, retry_after double precision DEFAULT NULL::double precision)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  update audit.log_collection c set
+    failures = c.failures + 1, last_error = fail_collection.error, lease_until = '-infinity',
+    next_at = clock_timestamp() + make_interval(secs => least(
+      3600, greatest(fail_collection.retry_after, 30 * 2 ^ least(c.failures, 7))
+    ))
+  where c.lease = fail_collection.lease;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes why a run failed and when the next may be: after what the API asked for, and longer each time, an hour at most.
+
 -- function audit.fail_delivery(uuid,integer,text,double precision,boolean,boolean)
 CREATE OR REPLACE FUNCTION audit.fail_delivery(lease uuid, log integer, error text, retry_after double precision DEFAULT 0, of_log boolean DEFAULT false, gone boolean DEFAULT false)
  RETURNS void
@@ -6204,6 +6535,26 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The entry of a name like 3-17, as far as the caller may read it; raises AUNOT else.
+
+-- function audit.find_event_source(text)
+CREATE OR REPLACE FUNCTION audit.find_event_source(secret text)
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select s.id
+  from audit.event_sources s
+  where s.disabled_at is null
+    and (
+      s.secret_hash = sha256(convert_to(find_event_source.secret, 'UTF8'))
+      or s.previous_hash = sha256(convert_to(find_event_source.secret, 'UTF8')) and s.previous_until > clock_timestamp()
+    )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The source whose secret that is now; null where it is nobody's.
 
 -- function audit.find_export(uuid)
 CREATE OR REPLACE FUNCTION audit.find_export(id uuid)
@@ -6320,6 +6671,44 @@ owner postgres
 grant postgres: EXECUTE
 comment: Lets go of what is older than any event that audit.record_auth() takes; for the schedule. Answers how many.
 
+-- function audit.forget_client_rates()
+CREATE OR REPLACE FUNCTION audit.forget_client_rates()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_forgotten bigint;
+begin
+  delete from audit.client_rates r where r.minute < clock_timestamp() - interval '1 hour';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Forgets who reported nothing for an hour; answers how many.
+
+-- function audit.forget_event_keys()
+CREATE OR REPLACE FUNCTION audit.forget_event_keys()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_forgotten bigint;
+begin
+  delete from audit.event_keys k where k.seen_at < clock_timestamp() - interval '7 days';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Forgets idempotency keys of more than seven days ago; answers how many.
+
 -- function audit.forget_exports(uuid[])
 CREATE OR REPLACE FUNCTION audit.forget_exports(exports uuid[])
  RETURNS void
@@ -6334,6 +6723,27 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Forgets expired exports of which Storage has nothing any more.
+
+-- function audit.forget_seen_logs()
+CREATE OR REPLACE FUNCTION audit.forget_seen_logs()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_forgotten bigint;
+begin
+  -- A line from the future is taken for that much longer.
+  delete from audit.seen_logs s
+  where s.seen_at < clock_timestamp() - audit.oldest_log_line() - audit.newest_log_line() - interval '1 hour';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Forgets events whose lines would be too old to be taken again; answers how many.
 
 -- function audit.format_node(jsonb,text)
 CREATE OR REPLACE FUNCTION audit.format_node(node jsonb, inside text DEFAULT NULL::text)
@@ -6805,6 +7215,134 @@ owner postgres
 grant postgres: EXECUTE
 comment: Brings the search index up to date, by at most so many entries at once; returns how many. pg_cron runs it.
 
+-- function audit.ingest_logs(jsonb)
+CREATE OR REPLACE FUNCTION audit.ingest_logs(events jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_write record;
+  v_result jsonb;
+  v_by_auth jsonb;
+begin
+  with event as materialized (
+    select e.ordinality::int - 1 as n, substring(sha256(convert_to(e.key, 'UTF8')) from 1 for 16) as digest, e.kind,
+      e.happened_at, e.action, e.outcome, e.actor_type, e.user_id, e.email, e.ip_address, e.user_agent, e.session_id,
+      e.request_id, e.resource_type, e.resource_id, e.details, e.payload
+    from rows from (jsonb_to_recordset(ingest_logs.events) as (
+      key text, kind text, happened_at timestamptz, action text, outcome text, actor_type text, user_id uuid, email text,
+      ip_address text, user_agent text, session_id uuid, request_id text, resource_type text, resource_id text, details jsonb,
+      payload jsonb
+    )) with ordinality e
+  ),
+  belonging as materialized (
+    -- The nil UUID for nobody, so that rows can be joined by their hashes.
+    select distinct u.user_id, coalesce(m.organization_id, audit.system_organization()) as organization_id
+    from (select distinct coalesce(e.user_id, audit.system_organization()) as user_id from event e where e.kind <> 'auth') u
+    left join lateral audit.memberships(u.user_id) m on true
+  ),
+  access as materialized (
+    select b.organization_id, audit.setting('api_access', b.organization_id) as share
+    from (select distinct b.organization_id from belonging b) b
+  ),
+  -- An event belongs to each organisation of its user; Auth's are told to audit.record_auth(), which knows theirs.
+  place as materialized (
+    select e.n, b.organization_id
+    from event e
+    join belonging b on b.user_id = coalesce(e.user_id, audit.system_organization())
+    join access a on a.organization_id = b.organization_id
+    where e.kind = 'denied' or e.kind = 'accessed' and audit.is_sampled(encode(e.digest, 'hex')::uuid, a.share)
+  ),
+  judged as materialized (
+    select e.*, case
+      when e.happened_at < v_now - audit.oldest_log_line() then 'too_old'
+      when e.happened_at > v_now + audit.newest_log_line() then 'in_the_future'
+      when e.kind = 'accessed' and not exists (select from place p where p.n = e.n) then 'left_out'
+    end as verdict
+    from event e
+  ),
+  seen as (
+    insert into audit.seen_logs (key)
+    select distinct encode(j.digest, 'hex')::uuid as key
+    from judged j
+    where j.verdict is null
+    order by key -- two that take in the same lines wait for each other, never in a circle
+    on conflict on constraint seen_logs_pkey do nothing
+    returning key
+  ),
+  fresh as materialized (
+    select distinct on (j.digest) j.*
+    from judged j
+    join seen s on s.key = encode(j.digest, 'hex')::uuid
+    order by j.digest, j.n
+  )
+  select
+    (
+      select array_agg(
+        case
+          when f.payload is null then row('log', f.action, f.outcome, f.happened_at, f.user_id, f.email, f.ip_address,
+            f.user_agent, f.session_id, f.request_id, f.details)::audit.auth_event
+          else audit.auth_audit_event(f.payload, f.happened_at, f.ip_address, f.user_agent, f.request_id, 'log')
+        end
+        order by f.happened_at, f.n
+      )
+      from fresh f where f.kind = 'auth'
+    ) as auth,
+    (
+      select array_agg(
+        row(p.organization_id, f.action, f.outcome, audit.bounded(f.resource_type, 200), f.resource_id, f.user_id, null, null,
+          f.details || jsonb_strip_nulls(jsonb_build_object(
+            'source', 'log', 'session_id', f.session_id,
+            'happened_at', audit.late_time(f.happened_at)
+          )),
+          audit.may_hold_secret(f.details::text || coalesce(f.resource_id, '')) or length(f.resource_id) > 500
+        )::audit.draft
+        order by f.happened_at, f.n, p.organization_id
+      )
+      from fresh f join place p on p.n = f.n
+    ) as drafts,
+    (
+      select array_agg(
+        audit.reported_context(f.user_id, f.actor_type, f.email, f.ip_address, f.user_agent, f.request_id)
+        order by f.happened_at, f.n, p.organization_id
+      )
+      from fresh f join place p on p.n = f.n
+    ) as contexts,
+    jsonb_build_object(
+      'recorded', (select count(*) from fresh f where f.kind <> 'auth'),
+      'duplicate', (select count(*) from judged j where j.verdict is null) - (select count(*) from fresh),
+      'left_out', (select count(*) from judged j where j.verdict = 'left_out'),
+      'refused', (
+        select coalesce(jsonb_agg(jsonb_build_object('event', j.n, 'reason', j.verdict) order by j.n), '[]')
+        from judged j where j.verdict in ('too_old', 'in_the_future')
+      )
+    ) as result
+  into v_write;
+
+  v_result := v_write.result;
+  if v_write.drafts is not null then
+    perform audit.append_all(v_write.drafts, v_write.contexts);
+  end if;
+  -- Last: it decides under a lock that holds until the transaction ends.
+  if v_write.auth is not null then
+    select jsonb_object_agg(v.verdict, v.times) into v_by_auth
+    from (select r.verdict, count(*) as times from audit.record_auth(v_write.auth) r group by r.verdict) v;
+    v_result := v_result || jsonb_build_object(
+      'recorded', (v_result ->> 'recorded')::int + coalesce((v_by_auth ->> 'recorded')::int, 0),
+      'duplicate', (v_result ->> 'duplicate')::int + coalesce((v_by_auth ->> 'duplicate')::int, 0),
+      'waiting', coalesce((v_by_auth ->> 'waiting')::int, 0)
+    );
+  end if;
+  return v_result;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Records what lines of logs stand for, once each: failed logins and what else Auth did, denied requests, and as many others as the setting api_access asks for.
+
 -- function audit.instant_text(timestamp with time zone)
 CREATE OR REPLACE FUNCTION audit.instant_text(at timestamp with time zone)
  RETURNS text
@@ -6829,6 +7367,27 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether Auth's own record may call the action no more than "user_modified", which says that something changed.
+
+-- function audit.is_collection_due()
+CREATE OR REPLACE FUNCTION audit.is_collection_due()
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select (audit.setting('collect_logs_every'))::int > 0
+    and c.lease_until < clock_timestamp() and c.next_at < clock_timestamp()
+    and (
+      c.resume_after is not null or c.last_run_at is null
+      or c.last_run_at <= clock_timestamp() - make_interval(secs => (audit.setting('collect_logs_every'))::int)
+    )
+  from audit.log_collection c
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether logs are to be collected by the setting collect_logs_every and it is time.
 
 -- function audit.is_held(uuid)
 CREATE OR REPLACE FUNCTION audit.is_held(organization_id uuid)
@@ -6879,6 +7438,59 @@ owner postgres
 grant postgres: EXECUTE
 comment: Whether a user failed as often as the setting login_lockout allows; never where it is off.
 
+-- function audit.is_reserved(text)
+CREATE OR REPLACE FUNCTION audit.is_reserved(action text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (split_part(action, '.'::text, 1) = ANY (ARRAY['log'::text, 'capture'::text, 'retention'::text, 'hold'::text, 'subject'::text, 'auditor'::text, 'alert'::text, 'rule'::text, 'verification'::text]))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether only the product itself writes entries of that action.
+
+-- function audit.is_sampled(uuid,jsonb)
+CREATE OR REPLACE FUNCTION audit.is_sampled(key uuid, api_access jsonb)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (api_access = '"all"'::jsonb) THEN true WHEN (api_access = '"off"'::jsonb) THEN false ELSE ((((('x'::text || SUBSTRING((key)::text FROM 1 FOR 7)))::bit(28))::integer)::double precision < (((api_access #>> '{}'::text[]))::double precision * (268435456)::double precision)) END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether an event named so belongs to the share that the setting api_access asks for.
+
+-- function audit.keep_source_secret(uuid,text)
+CREATE OR REPLACE FUNCTION audit.keep_source_secret(source uuid, secret text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_name text := 'audit_source_' || source;
+begin
+  if to_regclass('vault.secrets') is null then
+    return;
+  end if;
+  -- Dynamic: the Vault need not exist when this function is made. The secret before keeps a name of its own.
+  execute 'delete from vault.secrets where name = $1' using v_name || '_previous';
+  if secret is null then
+    execute 'delete from vault.secrets where name = $1' using v_name;
+    return;
+  end if;
+  execute 'select vault.create_secret(d.decrypted_secret, $2) from vault.decrypted_secrets d where d.name = $1'
+    using v_name, v_name || '_previous';
+  execute 'delete from vault.secrets where name = $1' using v_name;
+  execute 'select vault.create_secret($1, $2)' using secret, v_name;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Keeps a source's secret in the Vault beside the one before, or removes both; does nothing where there is no Vault.
+
 -- function audit.known_tables()
 CREATE OR REPLACE FUNCTION audit.known_tables()
  RETURNS TABLE(table_name text, options jsonb)
@@ -6923,6 +7535,18 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The tables of an LLM application that are tracked by themselves when they stand in schema public, with their options.
+
+-- function audit.late_time(timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.late_time(happened_at timestamp with time zone)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN CASE WHEN (abs(EXTRACT(epoch FROM (clock_timestamp() - happened_at))) > (5)::numeric) THEN to_char((happened_at AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text) ELSE NULL::text END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: When it happened, for the details of an entry that is written more than five seconds later; else null.
 
 -- function audit.lease_checkpoint(integer,bigint,interval)
 CREATE OR REPLACE FUNCTION audit.lease_checkpoint(log integer, size bigint, lease interval DEFAULT '00:02:00'::interval)
@@ -7543,6 +8167,28 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The /24 (IPv4) or /48 (IPv6) network of an address; null for what is none.
 
+-- function audit.new_source_secret()
+CREATE OR REPLACE FUNCTION audit.new_source_secret()
+ RETURNS text
+ LANGUAGE sql
+RETURN ('whsec_'::text || encode(sha256((uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))), 'base64'::text))
+
+owner postgres
+grant postgres: EXECUTE
+comment: A new secret: whsec_ and the base64 of 32 random bytes.
+
+-- function audit.newest_log_line()
+CREATE OR REPLACE FUNCTION audit.newest_log_line()
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '00:10:00'::interval
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How far ahead of this server's clock a line of a log may be.
+
 -- function audit.normalized_ip(text)
 CREATE OR REPLACE FUNCTION audit.normalized_ip(value text)
  RETURNS text
@@ -7882,6 +8528,18 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Who acted, as an OCSF user.
+
+-- function audit.oldest_log_line()
+CREATE OR REPLACE FUNCTION audit.oldest_log_line()
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '1 day'::interval
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How old a line of a log may be to be taken in: what audit.record_auth() remembers.
 
 -- function audit.on_auth_change()
 CREATE OR REPLACE FUNCTION audit.on_auth_change()
@@ -8648,6 +9306,41 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The log, index and newest checkpoint of an entry that is sealed; null while it is not.
+
+-- function audit.place_of(text)
+CREATE OR REPLACE FUNCTION audit.place_of(ip_address text, OUT country text, OUT region text, OUT city text)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+declare
+  v_address inet;
+  v_place int;
+begin
+  begin
+    v_address := audit.normalized_ip(place_of.ip_address)::inet;
+  exception when invalid_text_representation then
+    return; -- a host name, a forged header
+  end;
+  select r.place into v_place
+  from audit.place_ranges r
+  where r.first_address <= v_address
+  order by r.first_address desc
+  limit 1;
+  select p.country, p.region, p.city into place_of.country, place_of.region, place_of.city
+  from audit.places p
+  where p.id = v_place;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Country (ISO 3166-1 alpha-2), region and city of an address, as far as the loaded data set says:
+select e.action, p.country from audit_events e, lateral audit.place_of(e.ip_address) p
+Whoever shows it shows audit.place_data.attribution.
 
 -- function audit.position_condition(text,text,audit."position")
 CREATE OR REPLACE FUNCTION audit.position_condition(alias text, sign text, place audit."position")
@@ -9625,6 +10318,29 @@ owner postgres
 grant postgres: EXECUTE
 comment: Notes that backups are deleted; leaves a backup.deleted entry.
 
+-- function audit.record_collected(uuid,timestamp with time zone,text,boolean)
+CREATE OR REPLACE FUNCTION audit.record_collected(lease uuid, collected_until timestamp with time zone, resume_after text, ends boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  update audit.log_collection c set
+    collected_until = record_collected.collected_until, resume_after = record_collected.resume_after,
+    last_run_at = clock_timestamp(), failures = 0, last_error = null, next_at = '-infinity',
+    lease_until = case when record_collected.ends then '-infinity' else c.lease_until end
+  where c.lease = record_collected.lease and c.lease_until > clock_timestamp();
+  if not found then
+    perform audit.fail('AULSE', 'Another run collects the logs now.');
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes up to which line all were read, and gives the turn back where the run ends.
+
 -- function audit.record_copied(uuid,integer,bigint)
 CREATE OR REPLACE FUNCTION audit.record_copied(lease uuid, log integer, copied bigint)
  RETURNS void
@@ -9761,6 +10477,120 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Records that function audit refused the caller something, {"method", "route", "reason", "organization_id"}; false where this hour has no room for more.
+
+-- function audit.record_events(uuid,jsonb)
+CREATE OR REPLACE FUNCTION audit.record_events(source uuid, events jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_count int := jsonb_array_length(record_events.events);
+  v_source audit.event_sources;
+  v_chain int := coalesce(audit.connection_chain(), audit.transaction_chain());
+  v_write record;
+  v_recorded jsonb;
+begin
+  -- The source's row is locked from here: its batches follow each other, so that a key is looked for after it was kept.
+  update audit.event_sources s set
+    allowance = least(s.events_per_minute, s.allowance + s.events_per_minute * extract(epoch from v_now - s.allowance_at) / 60),
+    allowance_at = v_now
+  where s.id = record_events.source and s.disabled_at is null
+  returning s.* into v_source;
+  if v_source.id is null then
+    perform audit.fail('AUDEN', 'Nothing is taken from this source.', null, 'It was disabled, or there is none such.');
+  end if;
+  -- A batch that is more than a minute's passes when the allowance is full, and is paid off afterwards.
+  if v_source.allowance < least(v_count, v_source.events_per_minute) then
+    return jsonb_build_object('events_per_minute', v_source.events_per_minute, 'retry_after', ceil(
+      (least(v_count, v_source.events_per_minute) - v_source.allowance) * 60 / v_source.events_per_minute
+    ));
+  end if;
+  update audit.event_sources s set allowance = s.allowance - v_count where s.id = v_source.id;
+
+  with event as materialized (
+    select r.ordinality::int - 1 as n,
+      coalesce(e.organization_id, v_source.organization_id, audit.system_organization()) as organization_id,
+      e.action, e.outcome, e.resource_type, e.resource_id, e.occurred_at, e.user_id, e.actor_type, e.email, e.ip_address,
+      e.user_agent, e.request_id, e.provider, e.cost,
+      e.details || jsonb_strip_nulls(jsonb_build_object(
+        'reported_by', v_source.name, 'happened_at', audit.late_time(e.occurred_at)
+      )) as details,
+      encode(substring(sha256(convert_to(e.key, 'UTF8')) from 1 for 16), 'hex')::uuid as key,
+      substring(sha256(convert_to((r.raw - 'key')::text, 'UTF8')) from 1 for 8) as fingerprint
+    from jsonb_array_elements(record_events.events) with ordinality r (raw)
+    cross join lateral jsonb_to_record(r.raw) as e (
+      key text, organization_id uuid, action text, outcome text, resource_type text, resource_id text,
+      occurred_at timestamptz, user_id uuid, actor_type text, email text, ip_address text, user_agent text,
+      request_id text, provider text, cost numeric, details jsonb
+    )
+  ),
+  judged as materialized (
+    select e.*, k.chain, k.seq, case
+      when audit.is_reserved(e.action) then 'reserved_action'
+      when e.organization_id <> v_source.organization_id then 'other_organization'
+      when e.occurred_at > v_now + interval '1 day' then 'in_the_future'
+      when k.fingerprint = e.fingerprint then 'duplicate'
+      when k.key is not null then 'key_reused'
+      when e.key is not null and e.n > min(e.n) over (partition by e.key) then
+        case when e.fingerprint = first_value(e.fingerprint) over (partition by e.key order by e.n) then 'duplicate' else 'key_reused' end
+    end as verdict
+    from event e
+    left join audit.event_keys k on k.source_id = v_source.id and k.key = e.key
+  )
+  select
+    array_agg(
+      row(j.organization_id, j.action, j.outcome, j.resource_type, j.resource_id, j.user_id, j.provider, j.cost, j.details, true)::audit.draft
+      order by j.n
+    ) filter (where j.verdict is null) as drafts,
+    array_agg(
+      audit.reported_context(
+        j.user_id, coalesce(j.actor_type, case when j.user_id is null then 'service' end), j.email, j.ip_address,
+        j.user_agent, j.request_id
+      ) order by j.n
+    ) filter (where j.verdict is null) as contexts,
+    array_agg(j.n order by j.n) filter (where j.verdict is null) as numbers,
+    array_agg(j.key order by j.n) filter (where j.verdict is null) as keys,
+    array_agg(j.fingerprint order by j.n) filter (where j.verdict is null) as fingerprints,
+    jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+      'event', j.n, 'verdict', j.verdict, 'entry', j.chain || '-' || j.seq
+    ))) filter (where j.verdict is not null) as others
+  into v_write
+  from judged j;
+
+  if v_write.drafts is not null then
+    perform audit.append_all(v_write.drafts, v_write.contexts);
+    -- Nobody else writes this chain now, so the new entries are its last.
+    with place as materialized (
+      select v_write.numbers[d.ordinality] as n, d.organization_id, v_write.keys[d.ordinality] as key, v_write.fingerprints[d.ordinality] as fingerprint,
+        h.seq - count(*) over (partition by d.organization_id)
+          + row_number() over (partition by d.organization_id order by d.ordinality) as seq
+      from unnest(v_write.drafts) with ordinality as d (
+        organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, ordinality
+      )
+      join audit.heads h on h.organization_id = d.organization_id and h.chain = v_chain
+    ),
+    kept as (
+      insert into audit.event_keys (source_id, key, fingerprint, organization_id, chain, seq)
+      select v_source.id, p.key, p.fingerprint, p.organization_id, v_chain, p.seq from place p where p.key is not null
+    )
+    select jsonb_agg(jsonb_build_object(
+      'event', p.n, 'verdict', 'recorded', 'entry', v_chain || '-' || p.seq, 'hash', encode(l.hash, 'hex')
+    ))
+    into v_recorded
+    from place p
+    join public.audit_logs l on l.organization_id = p.organization_id and l.chain = v_chain and l.seq = p.seq
+      and l.created_at >= v_now; -- none of the months before
+  end if;
+  return jsonb_build_object('results', coalesce(v_recorded, '[]') || coalesce(v_write.others, '[]'));
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Records what a source reports and answers a verdict an event, with the entry's name and hash; or, where it reports too much, when to come again.
 
 -- function audit.record_manifest_note(uuid,text)
 CREATE OR REPLACE FUNCTION audit.record_manifest_note(export uuid, note text)
@@ -10168,6 +10998,18 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether a type's JSON is the same under every TimeZone, DateStyle, IntervalStyle, extra_float_digits, bytea_output.
+
+-- function audit.reported_context(uuid,text,text,text,text,text)
+CREATE OR REPLACE FUNCTION audit.reported_context(user_id uuid, actor_type text, email text, ip_address text, user_agent text, request_id text)
+ RETURNS audit.statement_context
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN ROW(user_id, COALESCE(actor_type, 'user'::text), "left"(email, 320), audit.normalized_ip(ip_address), audit.masked_text("left"(user_agent, 500)), audit.masked_text("left"(request_id, 200)), NULL::integer, NULL::jsonb)::audit.statement_context
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Who acted in an event that somebody reports and in which request, within the bounds that entries have.
 
 -- function audit.request_export(jsonb)
 CREATE OR REPLACE FUNCTION audit.request_export(request jsonb)
@@ -10684,6 +11526,38 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Ends an auditor's access at once and leaves an entry; false if there was none. For admins of the organisation.
+
+-- function audit.rotate_event_source(text,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.rotate_event_source(name text, old_secret_until timestamp with time zone DEFAULT (clock_timestamp() + '1 day'::interval))
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_secret text := audit.new_source_secret();
+  v_source audit.event_sources;
+begin
+  update audit.event_sources s
+  set previous_hash = s.secret_hash, previous_until = rotate_event_source.old_secret_until,
+    secret_hash = sha256(convert_to(v_secret, 'UTF8'))
+  where s.name = rotate_event_source.name and s.secret_hash is not null
+  returning s.* into v_source;
+  if v_source.id is null then
+    perform audit.fail('AUNOT', format('There is no source %L with a secret.', name), null, 'audit.event_sources lists them.');
+  end if;
+  perform audit.keep_source_secret(v_source.id, v_secret);
+  perform audit.record(
+    v_source.organization_id, 'capture.changed', 'event_source', v_source.name,
+    jsonb_build_object('rotated', true, 'old_secret_until', to_jsonb(old_secret_until at time zone 'utc'))
+  );
+  return v_secret;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Gives a source a new secret and returns it; the one before is taken until the time given, by default for a day.
 
 -- function audit.sample_matching(uuid,audit.compiled_query,integer)
 CREATE OR REPLACE FUNCTION audit.sample_matching(organization_id uuid, compiled audit.compiled_query, at_most integer)
@@ -11612,6 +12486,33 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The manifest of an export to the byte, and its signature; AUPND while it is not signed.
+
+-- function audit.signing_secrets(text)
+CREATE OR REPLACE FUNCTION audit.signing_secrets(source_name text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_source audit.event_sources;
+  v_secrets jsonb;
+begin
+  select s.* into v_source from audit.event_sources s where s.name = source_name and s.disabled_at is null;
+  if v_source.id is null or to_regclass('vault.decrypted_secrets') is null then
+    return null;
+  end if;
+  execute $q$
+    select jsonb_agg(d.decrypted_secret)
+    from vault.decrypted_secrets d
+    where d.name = $1 or d.name = $1 || '_previous' and $2 > clock_timestamp()
+  $q$ into v_secrets using 'audit_source_' || v_source.id, v_source.previous_until;
+  return jsonb_build_object('id', v_source.id, 'secrets', coalesce(v_secrets, '[]'));
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: With what a source may sign now, from the Vault; for the function audit-ingest alone. Null where there is no such source.
 
 -- function audit.singular(text)
 CREATE OR REPLACE FUNCTION audit.singular(name text)
@@ -12807,6 +13708,71 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The index terms of the words of a text, a group each; with prefix, of the beginning of its last word.
+
+-- function public.record_audit_event(text,text,text,jsonb,uuid)
+CREATE OR REPLACE FUNCTION public.record_audit_event(action text, resource_type text DEFAULT NULL::text, resource_id text DEFAULT NULL::text, details jsonb DEFAULT '{}'::jsonb, organization_id uuid DEFAULT NULL::uuid)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_most constant int := 60;
+  v_user uuid := auth.uid();
+  v_organization uuid := record_audit_event.organization_id;
+  v_organizations uuid[];
+  v_events int;
+begin
+  if v_user is null then
+    perform audit.fail('AUDEN', 'Only a signed-in user reports events of their own.', null,
+      'Sign in; a backend reports to the function audit-ingest, or by audit.record().');
+  end if;
+  v_organizations := array(select m.organization_id from audit.memberships(v_user) m order by 1);
+  if v_organization is null and cardinality(v_organizations) = 1 then
+    v_organization := v_organizations[1];
+  elsif v_organization is null and cardinality(v_organizations) > 1 then
+    perform audit.fail('AUARG', 'Name the organisation: you belong to several.', null,
+      'Pass organization_id, one of: ' || array_to_string(v_organizations, ', ') || '.');
+  elsif v_organization is null or v_organization <> all (v_organizations) then
+    perform audit.fail('AUDEN', 'You do not belong to this organisation.', null, 'Events are reported to one''s own organisation.');
+  end if;
+  if action is null or not audit.setting('client_actions', v_organization) @> to_jsonb(action) or audit.is_reserved(action) then
+    perform audit.fail('AUDEN', format('Clients do not report %L.', left(action, 100)), null,
+      'The setting client_actions lists what they may: '
+        || array_to_string(array(select jsonb_array_elements_text(audit.setting('client_actions', v_organization))), ', ') || '.');
+  end if;
+  if jsonb_typeof(details) is distinct from 'object' or octet_length(details::text) > 4096
+    or length(resource_type) > 200 or length(resource_id) > 500
+  then
+    perform audit.fail('AUARG', 'A client''s event is too large, or its details are no JSON object.', null,
+      'Details have at most 4,096 bytes, resource_type 200 and resource_id 500 characters.');
+  end if;
+
+  insert into audit.client_rates as r (user_id, minute, events)
+  values (v_user, clock_timestamp(), 1)
+  on conflict on constraint client_rates_pkey do update set
+    minute = case when r.minute > clock_timestamp() - interval '1 minute' then r.minute else clock_timestamp() end,
+    events = case when r.minute > clock_timestamp() - interval '1 minute' then r.events + 1 else 1 end
+  returning r.events into v_events;
+  if v_events > v_most then
+    perform audit.fail('AURAT', format('A client reports at most %s events a minute.', v_most), null, 'Try again in a minute.');
+  end if;
+
+  return (
+    select r.chain || '-' || r.seq
+    from audit.record(
+      v_organization, action, resource_type, resource_id, details || '{"reported_by": "client"}'
+    ) r
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+comment: Records that the signed-in user did something their client knows of, such as settings.viewed; returns the entry's name.
+supabase.rpc('record_audit_event', { action: 'settings.viewed', resource_type: 'settings', resource_id: 'billing' })
 
 -- event trigger audit_on_ddl_command_end
 on ddl_command_end execute audit.on_ddl_command_end() (enabled O)
