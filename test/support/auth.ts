@@ -4,6 +4,7 @@ import { SignJWT } from "jose";
 import { createAuth } from "../../scripts/stack/auth.ts";
 import { startGateway } from "../../scripts/stack/gateway.ts";
 import type { TestDatabase } from "./database.ts";
+import type { Entry as LogEntry } from "./log.ts";
 
 export type Mail = { email: string; type: "recovery" | "invite"; token: string };
 
@@ -92,19 +93,10 @@ export async function startAuth(
   };
 }
 
-export type Entry = {
-  organization_id: string;
-  action: string;
-  outcome: string;
-  resource_type: string | null;
-  resource_id: string | null;
-  created_by: string | null;
-  actor_type: string;
-  email: string | null;
-  ip_address: string | null;
-  user_agent: string | null;
-  details: Record<string, unknown>;
-};
+/** What a view of the log says of it. */
+export type Entry =
+  & Omit<LogEntry, "chain" | "seq" | "created_at" | "identity_hash" | "provider" | "cost" | "request_id">
+  & Record<"email" | "ip_address" | "user_agent", string | null>;
 
 /** Entries of Auth's events, in order; those that wait are settled first. */
 export async function authEntries(client: pg.Client, action = "%"): Promise<Entry[]> {
