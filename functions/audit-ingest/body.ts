@@ -33,10 +33,10 @@ export async function readBody(request: Request, { sent, unpacked }: BodyLimits)
   return whole;
 }
 
-/** The JSON of a body. Bytes that are no UTF-8 become U+FFFD: one bad line must not cost the others. */
-export function parseBody(body: Uint8Array): unknown {
+/** The JSON of a body. Where a bad line must not cost others, bytes that are no UTF-8 become U+FFFD. */
+export function parseBody(body: Uint8Array, { lenient = false } = {}): unknown {
   try {
-    return JSON.parse(new TextDecoder().decode(body));
+    return JSON.parse(new TextDecoder("utf-8", { fatal: !lenient }).decode(body));
   } catch {
     throw new Problem("invalid_request", "The body is no JSON.");
   }

@@ -167,6 +167,20 @@ describe("an event", () => {
     expect(await written()).toEqual([]);
   });
 
+  test("in bytes that are no UTF-8 is refused: nobody guesses what was meant", async () => {
+    const bytes = Uint8Array.from(
+      Buffer.from('{"action":"a.b","resource_id":"?"}'),
+      (byte) => byte === 0x3f ? 0xff : byte,
+    );
+    const response = await fetch(`${api.url}/functions/v1/audit-ingest/events`, {
+      method: "POST",
+      headers: as(api.keys.service_role_key),
+      body: bytes,
+    });
+    expect(response.status).toBe(400);
+    expect(await written()).toEqual([]);
+  });
+
   test("nested beyond all measure is refused, and the function goes on", async () => {
     const { status } = await report(`{"action":"a.b","details":{"a":${"[".repeat(200_000)}${"]".repeat(200_000)}}}`);
     expect(status).toBe(400);

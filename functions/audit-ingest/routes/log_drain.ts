@@ -28,7 +28,7 @@ export function addLogDrain(app: App, { database, drainSecret }: Deps): void {
         headers: { "www-authenticate": "Bearer" },
       });
     }
-    const body = parseBody(await readBody(c.req.raw, LIMITS));
+    const body = parseBody(await readBody(c.req.raw, LIMITS), { lenient: true });
     const lines = Array.isArray(body) ? body : [body];
     if (lines.length > MOST_LINES) {
       throw new Problem("too_large", `A batch has at most ${MOST_LINES} lines.`);
