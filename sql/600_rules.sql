@@ -16,3 +16,14 @@ comment on column audit.rules.name is 'What it is called.';
 comment on column audit.rules.kind is 'event, count, distinct, sum, sequence, new_value, schedule or anomaly.';
 comment on column audit.rules.severity is 'info, low, medium, high or critical.';
 comment on column audit.rules.channels is 'Where its alerts go; null for the organisation''s default channels.';
+
+create or replace function audit.rule_for(rule_id uuid, organization_id uuid)
+  returns audit.rules
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select r.* from audit.rules r where r.id = rule_for.rule_id
+$$;
+
+comment on function audit.rule_for(uuid, uuid) is 'A rule as it holds for an organisation.';

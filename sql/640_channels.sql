@@ -209,8 +209,8 @@ begin
   end if;
   if channel_config.kind = 'email' then
     v_config := v_config || jsonb_build_object('host', audit.check_address(coalesce(v_config ->> 'api', 'https://api.resend.com/emails')));
-    if coalesce(v_config ->> 'key', '-') !~ '^[!-~]{1,500}$' then
-      perform audit.fail('AUARG', 'The key is not printable ASCII.');
+    if coalesce(v_config ->> 'key', '-') !~ '^[!-~]+$' or length(v_config ->> 'key') > 500 then
+      perform audit.fail('AUARG', 'The key is not printable ASCII of at most 500 characters.');
     end if;
     if v_config ? 'key' and not v_config ? 'from' then
       perform audit.fail('AUARG', 'With a key of its own an e-mail channel says from whom.', null, 'Add "from".');
@@ -252,14 +252,14 @@ create or replace function audit.channel_secret_field(kind text)
 
 comment on function audit.channel_secret_field(text) is 'Which setting of a channel is its secret; null for webhooks, whose secret is made here.';
 
-create or replace function audit.check_channel(request jsonb, kind text)
+create or replace function audit.check_channel(request jsonb, kind text, known text[])
   returns void
   language plpgsql
   stable
   set search_path = ''
 as $$
 begin
-  perform audit.check_request(request, array['organization_id', 'channel', 'kind', 'name', 'default', 'personal'] || audit.channel_fields(check_channel.kind));
+  perform audit.check_request(request, check_channel.known || array['name', 'default', 'personal'] || audit.channel_fields(check_channel.kind));
   if request ? 'name' and (jsonb_typeof(request -> 'name') <> 'string' or request ->> 'name' !~ '^[^[:cntrl:]]{1,100}$') then
     perform audit.fail('AUARG', 'A channel has a name of 1 to 100 characters.');
   end if;
@@ -269,7 +269,7 @@ begin
 end
 $$;
 
-comment on function audit.check_channel(jsonb, text) is 'Refuses what no channel of a kind has.';
+comment on function audit.check_channel(jsonb, text, text[]) is 'Refuses what no channel of a kind has.';
 
 -- Answers and entries -------------------------------------------------------------------------------------------------
 
@@ -349,7 +349,7 @@ begin
   if v_kind is null or audit.channel_fields(v_kind) is null then
     perform audit.fail('AUARG', 'The kind of a channel is webhook, slack, email or smtp.');
   end if;
-  perform audit.check_channel(request - 'channel', v_kind);
+  perform audit.check_channel(request, v_kind, array['organization_id', 'kind']);
   if request ->> 'name' is null then
     perform audit.fail('AUARG', 'A channel has a name of 1 to 100 characters.');
   end if;
@@ -394,7 +394,7 @@ declare
   v_config jsonb;
   v_changes jsonb;
 begin
-  perform audit.check_channel(request - array['organization_id', 'kind'], v_old.kind);
+  perform audit.check_channel(request, v_old.kind, array['channel']);
   select coalesce(jsonb_object_agg(e.key, e.value), '{}') into v_given from jsonb_each(request) e where e.key = any (audit.channel_fields(v_old.kind));
   -- What is secret goes on as it is, where it is not given; with another address or host it must be, or a password could be
   -- sent to whom an admin likes without knowing it.

@@ -44,6 +44,7 @@ comment on column audit.deliveries.settled_at is 'When it was delivered or given
 comment on column audit.deliveries.last_error is 'Why it was not delivered, in a word.';
 
 create index if not exists deliveries_waiting_idx on audit.deliveries (channel_id, next_try_at) where state = 'waiting';
+create index if not exists deliveries_leased_idx on audit.deliveries (channel_id) where state = 'waiting' and lease_until > '-infinity';
 create index if not exists deliveries_settled_idx on audit.deliveries (settled_at) where state <> 'waiting';
 create index if not exists deliveries_organization_idx on audit.deliveries (organization_id, created_at);
 
@@ -78,7 +79,9 @@ create or replace function audit.alert_message(alert audit.alerts, transition te
 as $$
   select jsonb_build_object(
     'alert_id', (alert).id, 'transition', transition, 'organization_id', (alert).organization_id,
-    'rule', (select jsonb_build_object('id', r.id, 'name', r.name) from audit.rules r where r.id = (alert).rule_id),
+    'rule', (
+      select jsonb_build_object('id', r.id, 'name', r.name) from audit.rule_for((alert).rule_id, (alert).organization_id) r where r.id is not null
+    ),
     'severity', (alert).severity, 'state', (alert).state, 'title', left((alert).title, 300), 'group', left((alert).group_key, 300),
     'reason', case when octet_length((alert).reason::text) <= 8000 then (alert).reason else '{"omitted": "more than 8,000 bytes"}' end,
     'opened_at', audit.instant_text((alert).opened_at), 'last_seen_at', audit.instant_text((alert).last_seen_at),
@@ -146,7 +149,7 @@ begin
   if not found then
     perform audit.fail('AUNOT', 'There is no such alert.');
   end if;
-  select r.channels into v_chosen from audit.rules r where r.id = v_alert.rule_id;
+  select r.channels into v_chosen from audit.rule_for(v_alert.rule_id, v_alert.organization_id) r;
   v_message := audit.alert_message(v_alert, transition);
   for v_channel in
     select c.* from audit.channels c
@@ -177,48 +180,53 @@ has channels and all of these are disabled, the project''s.';
 
 -- The job -------------------------------------------------------------------------------------------------------------
 
--- How many attempts at once: a channel that hangs keeps no other waiting, and those that count messages are not hurried.
+create or replace view audit.due_deliveries as
+  select d.id, d.channel_id, d.next_try_at
+  from audit.deliveries d
+  where d.state = 'waiting' and d.next_try_at <= clock_timestamp() and d.lease_until < clock_timestamp()
+    -- By its one name, whatever the planner believes of how many wait: else it finds ways that look at all with all.
+    and (
+      select before.state from audit.deliveries before
+      where before.alert_id = d.alert_id and before.channel_id = d.channel_id and before.n = d.n - 1
+    ) is distinct from 'waiting';
+
+comment on view audit.due_deliveries is 'What may be told now: of an alert never what came after something that still waits.';
+comment on column audit.due_deliveries.id is 'Names the message.';
+comment on column audit.due_deliveries.channel_id is 'Where it goes.';
+comment on column audit.due_deliveries.next_try_at is 'Since when it is due.';
+
+revoke all on audit.due_deliveries from public, anon, authenticated, service_role;
+
+-- A channel that hangs keeps no other waiting, and those that count messages are not hurried.
+create or replace function audit.free_places(channel audit.channels)
+  returns int
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case (channel).kind when 'webhook' then 8 else 1 end - count(*)::int
+  from audit.deliveries d
+  where d.channel_id = (channel).id and d.state = 'waiting' and d.lease_until > '-infinity' and d.lease_until > clock_timestamp()
+$$;
+
+comment on function audit.free_places(audit.channels) is 'How many messages more a channel may be told at once.';
+
 create or replace function audit.due_channels()
-  returns table (channel_id uuid, free int)
+  returns setof audit.channels
   language sql
   stable
   set search_path = ''
   rows 10
 as $$
-  select c.id, b.free::int
+  select c.*
   from audit.channels c
-  cross join lateral (
-    select case c.kind when 'webhook' then 8 else 1 end - count(*) as free
-    from audit.deliveries d
-    where d.channel_id = c.id and d.state = 'waiting' and d.lease_until > clock_timestamp()
-  ) b
-  where b.free > 0 and c.next_try_at <= clock_timestamp() and exists (
-    select from audit.due_deliveries(c, 1)
-  )
+  -- One of each is enough; "exists" would find all first.
+  cross join lateral (select from audit.due_deliveries d where d.channel_id = c.id order by d.next_try_at limit 1) d
+  where c.next_try_at <= clock_timestamp() and audit.free_places(c) > 0
+  order by c.id
 $$;
 
-comment on function audit.due_channels() is 'Channels that have something to be told and may be told it now, and how many things at once.';
-
-create or replace function audit.due_deliveries(channel audit.channels, most int)
-  returns setof uuid
-  language sql
-  stable
-  set search_path = ''
-as $$
-  select d.id
-  from audit.deliveries d
-  where d.channel_id = (channel).id and d.state = 'waiting' and d.next_try_at <= clock_timestamp()
-    and d.lease_until < clock_timestamp() and ((channel).disabled_at is null or d.type = 'channel.test')
-    and not exists (
-      select from audit.deliveries before
-      where before.alert_id = d.alert_id and before.channel_id = d.channel_id and before.n < d.n and before.state = 'waiting'
-    )
-  order by d.next_try_at, d.created_at
-  limit most
-$$;
-
-comment on function audit.due_deliveries(audit.channels, int) is
-  'What a channel is to be told now, oldest first; of an alert never what came after something that still waits.';
+comment on function audit.due_channels() is 'Channels that have something to be told, and may be told it now.';
 
 create or replace function audit.take_deliveries(most int default 32, lease interval default '2 minutes')
   returns jsonb
@@ -229,21 +237,22 @@ as $$
 declare
   v_lease uuid := gen_random_uuid();
   v_channel audit.channels;
-  v_free int;
+  v_most int;
   v_secret text;
   v_taken jsonb;
   v_all jsonb := '[]';
 begin
   -- Who takes from a channel has it locked, so that it is not asked more at once than it should be.
-  for v_channel in
-    select c.* from audit.channels c where c.id in (select x.channel_id from audit.due_channels() x) order by c.id for no key update
-  loop
-    exit when jsonb_array_length(v_all) >= take_deliveries.most;
-    v_free := (select x.free from audit.due_channels() x where x.channel_id = v_channel.id);
-    continue when v_free is null;
+  for v_channel in select c.* from audit.due_channels() c loop
+    perform from audit.channels c where c.id = v_channel.id and c.next_try_at <= clock_timestamp() for no key update;
+    continue when not found;
+    v_most := least(audit.free_places(v_channel), take_deliveries.most - jsonb_array_length(v_all));
+    continue when v_most <= 0;
     with due as (
       select d.id from audit.deliveries d
-      where d.id in (select audit.due_deliveries(v_channel, least(v_free, take_deliveries.most - jsonb_array_length(v_all))))
+      where d.id in (
+        select m.id from audit.due_deliveries m where m.channel_id = v_channel.id order by m.next_try_at limit v_most
+      )
       for update skip locked
     ),
     taken as (
@@ -292,19 +301,20 @@ declare
   v_channel audit.channels;
   v_next timestamptz;
 begin
+  select d.* into v_delivery from audit.deliveries d where d.id = settle_delivery.id;
   if settle_delivery.error is null then
-    -- Also where another run has it by now, or it was given up: who has it has it.
-    update audit.deliveries d set
-      state = 'delivered', settled_at = clock_timestamp(), lease_until = '-infinity', last_error = null
-    where d.id = settle_delivery.id and d.state <> 'delivered'
-    returning d.* into v_delivery;
-    -- Not at every message, because many at once write the one row.
+    -- Not at every message, because many at once write the one row; and before the message, as everybody does who locks both.
     update audit.channels c set succeeded_at = clock_timestamp(), failures = 0, last_error = null, next_try_at = '-infinity'
     where c.id = v_delivery.channel_id
       and (c.failures > 0 or c.last_error is not null or coalesce(c.succeeded_at, '-infinity') < clock_timestamp() - interval '10 seconds');
-    return v_delivery.id is not null;
+    -- Also where another run has it by now, or it was given up: who has it has it.
+    update audit.deliveries d set
+      state = 'delivered', settled_at = clock_timestamp(), lease_until = '-infinity', last_error = null
+    where d.id = settle_delivery.id and d.state <> 'delivered';
+    return found;
   end if;
 
+  select c.* into v_channel from audit.channels c where c.id = v_delivery.channel_id for no key update;
   select d.* into v_delivery from audit.deliveries d
   where d.id = settle_delivery.id and d.lease = settle_delivery.lease and d.state = 'waiting' and d.lease_until > '-infinity'
   for update;
@@ -317,8 +327,7 @@ begin
     next_try_at = clock_timestamp() + make_interval(secs => greatest(
       case when c.failures < 5 then 0 else least(10 * 2 ^ least(c.failures - 5, 5), 300) end, least(settle_delivery.retry_after, 86400)
     ))
-  where c.id = v_delivery.channel_id
-  returning c.* into v_channel;
+  where c.id = v_delivery.channel_id;
   -- Scattered, so that what failed together does not come together again.
   v_next := clock_timestamp() + make_interval(secs => greatest(
     c_pauses[v_delivery.attempts + 1] * (1 + random() * 0.2), least(settle_delivery.retry_after, 86400)
@@ -327,9 +336,9 @@ begin
     attempts = d.attempts + 1, last_error = settle_delivery.error, lease_until = '-infinity', next_try_at = coalesce(v_next, d.next_try_at)
   where d.id = v_delivery.id;
 
-  if settle_delivery.error = 'http_410' and v_delivery.type <> 'channel.test' then
+  if settle_delivery.error = 'http_410' and v_delivery.type <> 'channel.test' and v_channel.disabled_at is null then
     perform audit.disable_channel(v_channel.id, 'http_410');
-  elsif v_delivery.type = 'channel.test' or c_pauses[v_delivery.attempts + 1] is null
+  elsif v_delivery.type = 'channel.test' or v_channel.disabled_at is not null or c_pauses[v_delivery.attempts + 1] is null
     or v_channel.kind in ('email', 'smtp') and v_next > v_delivery.first_tried_at + interval '24 hours'
   then
     update audit.deliveries d set state = 'dead', settled_at = clock_timestamp() where d.id = v_delivery.id;
@@ -380,7 +389,7 @@ create or replace function audit.delivery_json(delivery audit.deliveries)
   set search_path = ''
 as $$
   select jsonb_build_object(
-    'id', (delivery).id, 'channel', (delivery).channel_id, 'alert', (delivery).alert_id, 'type', (delivery).type,
+    'id', (delivery).id, 'organization_id', (delivery).organization_id, 'channel', (delivery).channel_id, 'alert', (delivery).alert_id, 'type', (delivery).type,
     'state', (delivery).state, 'attempts', (delivery).attempts, 'last_error', (delivery).last_error,
     'created_at', audit.instant_text((delivery).created_at), 'settled_at', audit.instant_text((delivery).settled_at),
     'next_try_at', case when (delivery).state = 'waiting' then audit.instant_text((delivery).next_try_at) end

@@ -12,8 +12,9 @@ export type MailServer = {
 
 export type Mail = { id: string; from: string; to: string[]; subject: string; text: string };
 
-/** TLS from the first byte; the others begin in the clear. */
+/** TLS from the first byte, or from STARTTLS on. Other ports are those of local stacks. */
 const TLS_PORTS = [465, 2465];
+const STARTTLS_PORT = 2587;
 const TIMEOUT = 20_000;
 
 /** Sends it once. What is no success throws an OutsideError. */
@@ -24,13 +25,11 @@ export async function sendMail(
   { local = false, timeout = TIMEOUT } = {},
 ): Promise<void> {
   const [address] = await permittedAddresses(network, host, local);
-  const isHere = local && ["localhost", "127.0.0.1"].includes(host);
   const transport = createTransport({
     host: address!,
     port,
     secure: TLS_PORTS.includes(port),
-    requireTLS: !isHere,
-    ignoreTLS: isHere,
+    requireTLS: !local || port === STARTTLS_PORT,
     tls: { servername: host },
     ...(username === undefined ? {} : { auth: { user: username, pass: password ?? "" } }),
     connectionTimeout: timeout / 2,

@@ -31,7 +31,7 @@ export const DATABASE_PROBLEMS: Record<
   AUDEN: [403, "access_denied", "The caller may not do this."],
   AUIMM: [409, "log_immutable", "Entries of the log are never changed or deleted."],
   AUOPT: [422, "invalid_option", "An option is unknown or of the wrong type."],
-  AUVLT: [503, "vault_missing", "The project has no Vault to keep a secret in."],
+  AUVLT: [409, "vault_missing", "The project has no Vault to keep a secret in."],
   AUORG: [422, "no_organization", "The organisation could not be determined."],
 };
 
