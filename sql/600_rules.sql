@@ -6,6 +6,8 @@ create table if not exists audit.rules (
   name text not null,
   kind text not null default 'event',
   severity text not null default 'medium',
+  match jsonb not null,
+  settings jsonb not null,
   channels uuid[]
 );
 
@@ -15,6 +17,8 @@ comment on column audit.rules.organization_id is 'Whose rule; the nil UUID for e
 comment on column audit.rules.name is 'What it is called.';
 comment on column audit.rules.kind is 'event, count, distinct, sum, sequence, new_value, schedule or anomaly.';
 comment on column audit.rules.severity is 'info, low, medium, high or critical.';
+comment on column audit.rules.match is 'Which entries it is about.';
+comment on column audit.rules.settings is 'What its kind needs.';
 comment on column audit.rules.channels is 'Where its alerts go; null for the organisation''s default channels.';
 
 create or replace function audit.rule_for(rule_id uuid, organization_id uuid)

@@ -64,7 +64,7 @@ describe("a webhook", () => {
         reason: { seen: 3 },
         entries: ["3-17", "4-9"],
         query,
-        rule: { id: expect.any(String), name: "Failed logins" },
+        rule: { id: expect.any(String), name: expect.stringMatching(/^Failed logins/) },
         links: {
           alert: `${PROJECT_URL}/functions/v1/audit/alerts/${alert}`,
           entries: `${PROJECT_URL}/functions/v1/audit/logs?${new URLSearchParams({ organization_id: ACME, q: query })}`,
@@ -441,7 +441,7 @@ test("10,000 deliveries through faults of every kind: none is lost, and none twi
   );
   expect(rows).toEqual([{ state: "delivered", count: String(ALERTS * 2 * CHANNELS) }]);
   // As a receiver that knows ids sees it.
-  const seen = new Map(receiver.taken.toReversed().map((message) => [message.id, message]));
+  const seen = new Map([...receiver.taken].reverse().map((message) => [message.id, message]));
   expect(seen.size).toBe(10_000);
   const things = new Set([...seen.values()].map(({ path, body }) => `${path} ${body.data.alert_id} ${body.type}`));
   expect(things.size).toBe(10_000);

@@ -7,9 +7,16 @@ create function pg_temp.id(name text) returns uuid language sql security definer
 create function pg_temp.alert(channels uuid[] default null, org uuid default acme()) returns uuid language plpgsql as $$
 declare
   v_rule uuid;
+  v_alert uuid;
 begin
-  insert into audit.rules (organization_id, name, severity, channels) values (audit.system_organization(), 'Failed logins', 'high', channels) returning id into v_rule;
-  return audit.raise_alert(v_rule, org, '203.0.113.7', now(), 'Failed logins of ada@private.example', '{"seen": 5, "from": "2001:db8::7", "at": "10:00:00"}', array['3-17', '4-9']);
+  insert into audit.rules (organization_id, name, kind, severity, match, settings, channels)
+  values (audit.system_organization(), 'Failed logins ' || gen_random_uuid(), 'event', 'high', '{"and": []}', '{}', alert.channels)
+  returning id into v_rule;
+  insert into audit.alerts (organization_id, rule_id, group_key, severity, title, reason, state, opened_at, last_seen_at, occurrences, entries)
+  values (org, v_rule, '203.0.113.7', 'high', 'Failed logins of ada@private.example', '{"seen": 5, "from": "2001:db8::7", "at": "10:00:00"}', 'open', now(), now(), 1, array['3-17', '4-9'])
+  returning id into v_alert;
+  perform audit.queue_alert(v_alert, 'opened');
+  return v_alert;
 end
 $$;
 create function pg_temp.waiting(name text) returns text language sql as $$

@@ -91,7 +91,7 @@ export type Alerting = {
   /** Makes a channel and answers it, with its secret. */
   channel(request: object): Promise<{ id: string; secret: string }>;
   /** Opens an alert in a transaction of its own. */
-  alert(more?: { title?: string; reason?: object; organization?: string; client?: pg.Client }): Promise<string>;
+  alert(more?: Parameters<typeof openAlert>[1] & { client?: pg.Client }): Promise<string>;
   /** As many runs of the job at once. */
   deliver(more?: { database?: Database; timeout?: number; key?: string }): Promise<AlertDeliveriesResult>;
   /** Every pause and every lease is over. */
@@ -106,11 +106,6 @@ export async function startAlerting(): Promise<Alerting> {
   const database = jobDatabase(db.url());
   const network = testNetwork();
   await client.query("select audit.configure('local_channels', 'true')");
-  const rule = crypto.randomUUID();
-  await client.query(
-    "insert into audit.rules (id, organization_id, name, severity, kind) values ($1, $2, 'Failed logins', 'high', 'event')",
-    [rule, "00000000-0000-0000-0000-000000000000"],
-  );
   async function value<T>(text: string, values: unknown[] = []): Promise<T> {
     const { rows } = await client.query({ text, values, rowMode: "array" });
     return rows[0]?.[0] as T;
@@ -125,13 +120,7 @@ export async function startAlerting(): Promise<Alerting> {
       value("select audit.create_channel($1)", [
         JSON.stringify({ organization_id: ACME, kind: "webhook", ...request }),
       ]),
-    async alert({ title = "3 failed logins", reason = { seen: 3 }, organization = ACME, client: by = client } = {}) {
-      const { rows: [row] } = await by.query<{ id: string }>(
-        "select audit.raise_alert($1, $2, $3, now(), $4, $5, '{3-17,4-9}') as id",
-        [rule, organization, crypto.randomUUID(), title, JSON.stringify(reason)],
-      );
-      return row!.id;
-    },
+    alert: ({ client: by = client, ...more } = {}) => openAlert(by, more),
     deliver: ({ database: by = database, timeout = 1_000, key } = {}) =>
       deliverAlerts({ database: by, network, projectUrl: PROJECT_URL, mail: { key, from: undefined }, timeout }),
     async later() {
@@ -150,6 +139,30 @@ export async function startAlerting(): Promise<Alerting> {
       await db.drop();
     },
   };
+}
+
+/** Opens an alert of a rule, past what rules do against too many. */
+export async function openAlert(
+  client: pg.Client,
+  { title = "3 failed logins", reason = { seen: 3 }, organization = ACME }: {
+    title?: string;
+    reason?: object;
+    organization?: string;
+  } = {},
+): Promise<string> {
+  const { rows: [row] } = await client.query<{ id: string }>(
+    `with rule as (
+       insert into audit.rules (organization_id, name, kind, severity, match, settings)
+       values ($1, 'Failed logins ' || gen_random_uuid(), 'event', 'high', '{"and": []}', '{}')
+       returning id
+     )
+     insert into audit.alerts (organization_id, rule_id, group_key, severity, title, reason, state, opened_at, last_seen_at, occurrences, entries)
+     select $1, r.id, $2, 'high', $3, $4, 'open', now(), now(), 1, '{3-17,4-9}' from rule r
+     returning id`,
+    [organization, crypto.randomUUID(), title, JSON.stringify(reason)],
+  );
+  await client.query("select audit.queue_alert($1, 'opened')", [row!.id]);
+  return row!.id;
 }
 
 /** Whether a message verifies, as the library of receivers has it. */

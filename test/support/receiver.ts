@@ -30,7 +30,7 @@ export async function startReceiver(): Promise<WebhookReceiver> {
       const chunks: Buffer[] = [];
       for await (const chunk of incoming) chunks.push(chunk as Buffer);
       const text = Buffer.concat(chunks).toString();
-      const body = new Webhook(receiver.secret).verify(text, headers as Record<string, string>) as Message["body"];
+      const body = new Webhook(secret).verify(text, headers as Record<string, string>) as Message["body"];
       messages.push({ id: String(headers["webhook-id"]), headers, text, body });
       outgoing.writeHead(204).end();
     } catch {
