@@ -3,9 +3,11 @@ import { access, writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { benchCapture, SCENARIOS } from "./capture.ts";
 import type { Commit } from "./cluster.ts";
+import { benchDelivery } from "./delivery.ts";
 import { benchExport } from "./export.ts";
 import {
   formatCapture,
+  formatDelivery,
   formatExport,
   formatJudged,
   formatMachine,
@@ -40,6 +42,8 @@ type SearchArguments = {
 };
 
 type SealArguments = { entries: number; seconds: number; rounds: number; json?: string; dir?: string };
+
+type DeliveryArguments = { deliveries: number; seconds: number; json?: string; dir?: string };
 
 type ExportArguments = { entries: number; rounds: number; keep?: string; dir?: string; json?: string };
 
@@ -99,6 +103,18 @@ program.command("seal").description(
     "--json <file>",
     "also write all figures to a file",
   ).action(seal);
+
+program.command("delivery").description(
+  "time alerts on their way to webhooks: from commit to receipt, and how many a run of the job delivers",
+).option("--deliveries <number>", "size of the backlog", positive, 5_000).option(
+  "--seconds <number>",
+  "how long alerts are raised",
+  positive,
+  60,
+).option("--dir <folder>", "where the databases are made (default: the system's temporary folder)").option(
+  "--json <file>",
+  "also write all figures to a file",
+).action(delivery);
 
 try {
   await program.parseAsync();
@@ -160,6 +176,19 @@ async function seal({ json, ...rest }: SealArguments): Promise<void> {
       `\n${formatMachine(report.machine)}`,
       "Function, database, Storage's stand-in and writers share the machine",
       formatSeal(report),
+      formatJudged(report.targets),
+    ].join("\n\n"),
+  );
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function delivery({ json, ...rest }: DeliveryArguments): Promise<void> {
+  const report = await benchDelivery({ ...rest, onProgress: (line) => console.error(line) });
+  console.log(
+    [
+      `\n${formatMachine(report.machine)}`,
+      "Function, database, clock and receiver share the machine",
+      formatDelivery(report),
       formatJudged(report.targets),
     ].join("\n\n"),
   );

@@ -49,6 +49,10 @@ export const SEAL_GOALS = {
   writers: lessIsBetter("1 writer: throughput lost to sealing and purging", 5, 2, "%"),
 };
 
+export const DELIVERY_GOALS = {
+  latency: lessIsBetter("from an alert's commit to the webhook, p95", 15, 5, "s"),
+};
+
 export const CAPTURE_TARGETS: Target[] = [
   throughput("1 writer, of supa_audit", "one-writer", "disk", "supa_audit", 2.0, 2.6),
   throughput("1 writer, of unaudited", "one-writer", "1ms", "unaudited", 0.80, 0.87),
