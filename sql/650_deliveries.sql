@@ -79,12 +79,10 @@ create or replace function audit.alert_message(alert audit.alerts, transition te
 as $$
   select jsonb_build_object(
     'alert_id', (alert).id, 'transition', transition, 'organization_id', (alert).organization_id,
-    'rule', (
-      select jsonb_build_object('id', r.id, 'name', r.name) from audit.rule_for((alert).rule_id, (alert).organization_id) r where r.id is not null
-    ),
+    'rule_id', (alert).rule_id,
     'severity', (alert).severity, 'state', (alert).state, 'title', left((alert).title, 300), 'group', left((alert).group_key, 300),
     'reason', case when octet_length((alert).reason::text) <= 8000 then (alert).reason else '{"omitted": "more than 8,000 bytes"}' end,
-    'opened_at', audit.instant_text((alert).opened_at), 'last_seen_at', audit.instant_text((alert).last_seen_at),
+    'opened_at', audit.instant_text((alert).opened_at), 'first_seen_at', audit.instant_text((alert).first_seen_at), 'last_seen_at', audit.instant_text((alert).last_seen_at),
     'resolved_at', audit.instant_text((alert).resolved_at), 'occurrences', (alert).occurrences,
     'entries', to_jsonb((alert).entries[1:20]),
     -- Finds exactly these.
@@ -137,7 +135,6 @@ create or replace function audit.queue_alert(alert_id uuid, transition text)
 as $$
 declare
   v_alert audit.alerts;
-  v_chosen uuid[];
   v_message jsonb;
   v_channel audit.channels;
   v_reached boolean := false;
@@ -149,11 +146,10 @@ begin
   if not found then
     perform audit.fail('AUNOT', 'There is no such alert.');
   end if;
-  select r.channels into v_chosen from audit.rule_for(v_alert.rule_id, v_alert.organization_id) r;
   v_message := audit.alert_message(v_alert, transition);
   for v_channel in
     select c.* from audit.channels c
-    where c.organization_id = v_alert.organization_id and case when v_chosen is null then c.is_default else c.id = any (v_chosen) end
+    where c.organization_id = v_alert.organization_id and case when v_alert.channels is null then c.is_default else c.id = any (v_alert.channels) end
     order by c.id
   loop
     perform audit.queue_message(v_channel, v_alert.organization_id, 'alert.' || transition, v_message, v_alert.id);
@@ -175,7 +171,7 @@ end
 $$;
 
 comment on function audit.queue_alert(uuid, text) is
-  'Has the channels of an alert told of what happened to it: those of its rule, else the organisation''s default ones; where it
+  'Has the channels of an alert told of what happened to it: those that it names, else the organisation''s default ones; where it
 has channels and all of these are disabled, the project''s.';
 
 -- The job -------------------------------------------------------------------------------------------------------------

@@ -8,10 +8,11 @@ export type Message = {
   title: string;
   alert_id?: string;
   transition?: string;
-  rule?: { id: string; name: string } | null;
+  rule_id?: string;
   group?: string;
   reason?: Record<string, unknown>;
   opened_at?: string;
+  first_seen_at?: string;
   last_seen_at?: string;
   resolved_at?: string | null;
   occurrences?: number;
@@ -84,9 +85,8 @@ function factsOf({ at, message }: Told): [string, string][] {
   const facts: [string, string | undefined | null][] = [
     ["Organisation", message.organization_id],
     ["Severity", message.severity],
-    ["Rule", message.rule?.name],
     ["About", message.group],
-    ["When", message.opened_at ?? at],
+    ["When", message.first_seen_at ?? at],
     ["Last seen", message.last_seen_at],
     ["Resolved", message.resolved_at],
     ["Times", message.occurrences === undefined ? undefined : String(message.occurrences)],

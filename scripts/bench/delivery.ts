@@ -122,15 +122,10 @@ function measureBacklog(
 async function openAlerts(client: pg.Client, count: number): Promise<string[]> {
   await client.query("begin");
   const { rows } = await client.query<{ id: string }>(
-    `with rule as (
-       insert into audit.rules (organization_id, name, kind, severity, match, settings)
-       values (audit.system_organization(), 'bench ' || gen_random_uuid(), 'event', 'high', '{"and": []}', '{}')
-       returning id
-     )
-     insert into audit.alerts (organization_id, rule_id, group_key, severity, title, reason, state, opened_at, last_seen_at, occurrences, entries)
-     select audit.system_organization(), r.id, n::text, 'high', 'Failed logins', '{"expected": 1, "seen": 3}', 'open', now(), now(), 1,
+    `insert into audit.alerts (organization_id, rule_id, group_key, severity, title, reason, state, first_seen_at, last_seen_at, occurrences, entries)
+     select audit.system_organization(), gen_random_uuid(), n::text, 'high', 'Failed logins', '{"threshold": 3, "seen": 3}', 'open', now(), now(), 1,
        array['3-17', '4-9', '4-10']
-     from rule r, generate_series(1, $1::int) n
+     from generate_series(1, $1::int) n
      returning id`,
     [count],
   );

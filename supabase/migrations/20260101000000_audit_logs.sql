@@ -11044,42 +11044,6 @@ comment on function audit.costs(text, text, uuid) is
   'What was spent: select * from audit.costs(''user,day'', ''created:30d provider:openai'', organization_id).
 By one to three of user, provider, model, organization and day. Leaves a log.searched entry.';
 
--- sql/600_rules.sql
-
--- Stand-in of rules: the columns that deliveries read.
-
-create table if not exists audit.rules (
-  id uuid primary key default gen_random_uuid(),
-  organization_id uuid not null,
-  name text not null,
-  kind text not null default 'event',
-  severity text not null default 'medium',
-  match jsonb not null,
-  settings jsonb not null,
-  channels uuid[]
-);
-
-comment on table audit.rules is 'What is watched for.';
-comment on column audit.rules.id is 'Names the rule.';
-comment on column audit.rules.organization_id is 'Whose rule; the nil UUID for everybody''s.';
-comment on column audit.rules.name is 'What it is called.';
-comment on column audit.rules.kind is 'event, count, distinct, sum, sequence, new_value, schedule or anomaly.';
-comment on column audit.rules.severity is 'info, low, medium, high or critical.';
-comment on column audit.rules.match is 'Which entries it is about.';
-comment on column audit.rules.settings is 'What its kind needs.';
-comment on column audit.rules.channels is 'Where its alerts go; null for the organisation''s default channels.';
-
-create or replace function audit.rule_for(rule_id uuid, organization_id uuid)
-  returns audit.rules
-  language sql
-  stable
-  set search_path = ''
-as $$
-  select r.* from audit.rules r where r.id = rule_for.rule_id
-$$;
-
-comment on function audit.rule_for(uuid, uuid) is 'A rule as it holds for an organisation.';
-
 -- sql/620_alerts.sql
 
 -- Stand-in of rules: alerts, with the columns that deliveries read.
@@ -11088,16 +11052,18 @@ create table if not exists audit.alerts (
   id uuid primary key default gen_random_uuid(),
   organization_id uuid not null,
   rule_id uuid not null,
-  group_key text not null default '',
+  group_key text not null,
   severity text not null,
   title text not null,
-  reason jsonb not null default '{}',
+  reason jsonb not null,
   state text not null default 'open',
   opened_at timestamptz not null default clock_timestamp(),
-  last_seen_at timestamptz not null default clock_timestamp(),
+  first_seen_at timestamptz not null,
+  last_seen_at timestamptz not null,
   resolved_at timestamptz,
-  occurrences bigint not null default 1,
-  entries text[] not null default '{}'
+  occurrences bigint not null,
+  entries text[] not null,
+  channels uuid[]
 );
 
 comment on table audit.alerts is 'Open incidents of rules, and those that are over.';
@@ -11109,43 +11075,13 @@ comment on column audit.alerts.severity is 'info, low, medium, high or critical.
 comment on column audit.alerts.title is 'What happened, in a line.';
 comment on column audit.alerts.reason is 'Why: expected, seen, and what contributed.';
 comment on column audit.alerts.state is 'open, acknowledged, silenced or resolved.';
-comment on column audit.alerts.opened_at is 'When it happened first.';
+comment on column audit.alerts.opened_at is 'When it was opened.';
+comment on column audit.alerts.first_seen_at is 'When it happened first.';
 comment on column audit.alerts.last_seen_at is 'When it happened last.';
 comment on column audit.alerts.resolved_at is 'When it was over.';
 comment on column audit.alerts.occurrences is 'How many times.';
 comment on column audit.alerts.entries is 'The first entries that caused it, by name.';
-
-create or replace function audit.raise_alert(
-  rule_id uuid,
-  organization_id uuid,
-  group_key text,
-  happened_at timestamptz,
-  title text,
-  reason jsonb,
-  entries text[],
-  severity text default null
-)
-  returns uuid
-  language plpgsql
-  set search_path = ''
-as $$
-#variable_conflict use_column
-declare
-  v_alert uuid;
-begin
-  insert into audit.alerts (organization_id, rule_id, group_key, severity, title, reason, opened_at, last_seen_at, entries)
-  values (
-    raise_alert.organization_id, raise_alert.rule_id, raise_alert.group_key,
-    coalesce(raise_alert.severity, (select r.severity from audit.rules r where r.id = raise_alert.rule_id), 'medium'),
-    raise_alert.title, raise_alert.reason, raise_alert.happened_at, raise_alert.happened_at, raise_alert.entries
-  )
-  returning id into v_alert;
-  perform audit.queue_alert(v_alert, 'opened');
-  return v_alert;
-end
-$$;
-
-comment on function audit.raise_alert(uuid, uuid, text, timestamptz, text, jsonb, text[], text) is 'Opens an alert.';
+comment on column audit.alerts.channels is 'Where its transitions go, as the rule said; null for the organisation''s default channels.';
 
 -- sql/640_channels.sql
 
@@ -11818,12 +11754,10 @@ create or replace function audit.alert_message(alert audit.alerts, transition te
 as $$
   select jsonb_build_object(
     'alert_id', (alert).id, 'transition', transition, 'organization_id', (alert).organization_id,
-    'rule', (
-      select jsonb_build_object('id', r.id, 'name', r.name) from audit.rule_for((alert).rule_id, (alert).organization_id) r where r.id is not null
-    ),
+    'rule_id', (alert).rule_id,
     'severity', (alert).severity, 'state', (alert).state, 'title', left((alert).title, 300), 'group', left((alert).group_key, 300),
     'reason', case when octet_length((alert).reason::text) <= 8000 then (alert).reason else '{"omitted": "more than 8,000 bytes"}' end,
-    'opened_at', audit.instant_text((alert).opened_at), 'last_seen_at', audit.instant_text((alert).last_seen_at),
+    'opened_at', audit.instant_text((alert).opened_at), 'first_seen_at', audit.instant_text((alert).first_seen_at), 'last_seen_at', audit.instant_text((alert).last_seen_at),
     'resolved_at', audit.instant_text((alert).resolved_at), 'occurrences', (alert).occurrences,
     'entries', to_jsonb((alert).entries[1:20]),
     -- Finds exactly these.
@@ -11876,7 +11810,6 @@ create or replace function audit.queue_alert(alert_id uuid, transition text)
 as $$
 declare
   v_alert audit.alerts;
-  v_chosen uuid[];
   v_message jsonb;
   v_channel audit.channels;
   v_reached boolean := false;
@@ -11888,11 +11821,10 @@ begin
   if not found then
     perform audit.fail('AUNOT', 'There is no such alert.');
   end if;
-  select r.channels into v_chosen from audit.rule_for(v_alert.rule_id, v_alert.organization_id) r;
   v_message := audit.alert_message(v_alert, transition);
   for v_channel in
     select c.* from audit.channels c
-    where c.organization_id = v_alert.organization_id and case when v_chosen is null then c.is_default else c.id = any (v_chosen) end
+    where c.organization_id = v_alert.organization_id and case when v_alert.channels is null then c.is_default else c.id = any (v_alert.channels) end
     order by c.id
   loop
     perform audit.queue_message(v_channel, v_alert.organization_id, 'alert.' || transition, v_message, v_alert.id);
@@ -11914,7 +11846,7 @@ end
 $$;
 
 comment on function audit.queue_alert(uuid, text) is
-  'Has the channels of an alert told of what happened to it: those of its rule, else the organisation''s default ones; where it
+  'Has the channels of an alert told of what happened to it: those that it names, else the organisation''s default ones; where it
 has channels and all of these are disabled, the project''s.';
 
 -- The job -------------------------------------------------------------------------------------------------------------

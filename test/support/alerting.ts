@@ -151,13 +151,8 @@ export async function openAlert(
   } = {},
 ): Promise<string> {
   const { rows: [row] } = await client.query<{ id: string }>(
-    `with rule as (
-       insert into audit.rules (organization_id, name, kind, severity, match, settings)
-       values ($1, 'Failed logins ' || gen_random_uuid(), 'event', 'high', '{"and": []}', '{}')
-       returning id
-     )
-     insert into audit.alerts (organization_id, rule_id, group_key, severity, title, reason, state, opened_at, last_seen_at, occurrences, entries)
-     select $1, r.id, $2, 'high', $3, $4, 'open', now(), now(), 1, '{3-17,4-9}' from rule r
+    `insert into audit.alerts (organization_id, rule_id, group_key, severity, title, reason, state, first_seen_at, last_seen_at, occurrences, entries)
+     values ($1, gen_random_uuid(), $2, 'high', $3, $4, 'open', now(), now(), 1, '{3-17,4-9}')
      returning id`,
     [organization, crypto.randomUUID(), title, JSON.stringify(reason)],
   );

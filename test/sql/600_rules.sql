@@ -1,1 +1,0 @@
-select has_table('audit', 'rules', 'rules are rows');
