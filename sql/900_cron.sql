@@ -122,7 +122,7 @@ create or replace function audit.continue_alert_deliveries()
   set search_path = ''
 as $$
 begin
-  if exists (select from audit.due_channels()) then
+  if exists (select from audit.due_channels(1)) then
     return audit.call_jobs('deliver-alerts');
   end if;
   return null;

@@ -147,12 +147,15 @@ class Deadline {
     return Promise.race([work, this.#over]);
   }
 
+  /** Closes it in the end, or at once where that is past. */
   closes(connection: Connection): void {
-    this.#connections.push(connection);
+    if (this.isOver) close(connection);
+    else this.#connections.push(connection);
   }
 
   clear(): void {
     clearTimeout(this.#timer);
+    this.isOver = true;
     this.#connections.forEach(close);
   }
 }

@@ -11882,22 +11882,31 @@ $$;
 
 comment on function audit.free_places(audit.channels) is 'How many messages more a channel may be told at once.';
 
-create or replace function audit.due_channels()
+create or replace function audit.due_channels(most int)
   returns setof audit.channels
   language sql
   stable
   set search_path = ''
   rows 10
 as $$
+  -- From channel to channel in the index of what waits: most wait for nothing.
+  with recursive waiting (channel_id) as (
+    (select d.channel_id from audit.deliveries d where d.state = 'waiting' order by d.channel_id limit 1)
+    union all
+    select (select d.channel_id from audit.deliveries d where d.state = 'waiting' and d.channel_id > w.channel_id order by d.channel_id limit 1)
+    from waiting w
+    where w.channel_id is not null
+  )
   select c.*
-  from audit.channels c
+  from waiting w
+  join audit.channels c on c.id = w.channel_id
   -- One of each is enough; "exists" would find all first.
   cross join lateral (select from audit.due_deliveries d where d.channel_id = c.id order by d.next_try_at limit 1) d
   where c.next_try_at <= clock_timestamp() and audit.free_places(c) > 0
-  order by c.id
+  limit most
 $$;
 
-comment on function audit.due_channels() is 'Channels that have something to be told, and may be told it now.';
+comment on function audit.due_channels(int) is 'So many channels that have something to be told, and may be told it now.';
 
 create or replace function audit.take_deliveries(most int default 32, lease interval default '2 minutes')
   returns jsonb
@@ -11914,7 +11923,8 @@ declare
   v_all jsonb := '[]';
 begin
   -- Who takes from a channel has it locked, so that it is not asked more at once than it should be.
-  for v_channel in select c.* from audit.due_channels() c loop
+  for v_channel in select c.* from audit.due_channels(take_deliveries.most) c order by c.id loop
+    exit when jsonb_array_length(v_all) >= take_deliveries.most;
     perform from audit.channels c where c.id = v_channel.id and c.next_try_at <= clock_timestamp() for no key update;
     continue when not found;
     v_most := least(audit.free_places(v_channel), take_deliveries.most - jsonb_array_length(v_all));
@@ -11941,7 +11951,7 @@ begin
     into v_taken from taken t;
     if v_taken is not null then
       v_secret := audit.kept_secret(v_channel.secret_id);
-      if not coalesce(v_channel.old_secret_until > clock_timestamp(), false) then
+      if v_channel.kind = 'webhook' and not coalesce(v_channel.old_secret_until > clock_timestamp(), false) then
         v_secret := split_part(v_secret, ' ', 1);
       end if;
       v_all := v_all || (select jsonb_agg(t || jsonb_build_object('secret', v_secret)) from jsonb_array_elements(v_taken) t);
@@ -12356,7 +12366,7 @@ create or replace function audit.continue_alert_deliveries()
   set search_path = ''
 as $$
 begin
-  if exists (select from audit.due_channels()) then
+  if exists (select from audit.due_channels(1)) then
     return audit.call_jobs('deliver-alerts');
   end if;
   return null;

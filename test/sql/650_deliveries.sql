@@ -199,6 +199,14 @@ select audit.replay_delivery(jsonb_build_object('delivery', id)) from audit.dead
 select is(count(*), 0::bigint, 'which replaying closes') from audit.findings where subject = pg_temp.id('mail')::text and resolved_at is null;
 select pg_temp.take(), pg_temp.settle('mail');
 
+-- A password may have spaces
+select audit.create_channel(jsonb_build_object('organization_id', acme(), 'kind', 'smtp', 'name', 'smtp', 'to', '["a@b.example"]'::jsonb, 'from', 'c@b.example', 'host', 'mail.example.com', 'port', 465,
+  'username', 'u', 'password', 'SECRET with spaces', 'default', false));
+select audit.queue_message(c, acme(), 'alert.opened', '{"title": "x"}') from audit.channels c where c.name = 'smtp';
+select pg_temp.take();
+select is(secret, 'SECRET with spaces', 'which are told whole') from taken where channel = pg_temp.id('smtp');
+select pg_temp.settle('smtp');
+
 -- Gone
 select audit.queue_message(c, acme(), 'alert.opened', '{"title": "x"}') from audit.channels c, generate_series(1, 3) where c.name = 'pager';
 select pg_temp.take(1), pg_temp.settle('pager', 'http_410');
