@@ -36,6 +36,7 @@ create or replace view audit.error_codes as
     ('AUNOT', 404, 'not_found', 'There is no such thing that the caller may read.'),
     ('AUPND', 409, 'not_sealed', 'The entry is not in a signed log yet.'),
     ('AUDEN', 403, 'access_denied', 'The caller may not do this.'),
+    ('AUVLT', 409, 'vault_missing', 'The project has no Vault to keep a secret in.'),
     ('AUSTL', 409, 'capture_stale', 'The table was altered after it was tracked; track it again.'),
     ('AUFRK', 409, 'log_forked', 'A log would get two roots for one size.'),
     ('AULSE', 409, 'lease_lost', 'Another run took over the work.'),

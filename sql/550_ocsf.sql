@@ -67,6 +67,11 @@ create or replace function audit.ocsf_type_uid(action text, details jsonb)
     when 'hold.placed' then 300401
     when 'hold.released' then 300404
     when 'rule.changed' then 300403
+    when 'channel.created' then 300401
+    when 'channel.changed' then 300403
+    when 'channel.enabled' then 300403
+    when 'channel.disabled' then 300403
+    when 'channel.deleted' then 300404
     -- API Activity
     when 'access.denied' then 600399
     when 'api.accessed' then 600399

@@ -116,6 +116,21 @@ $$;
 comment on function audit.continue_deliveries() is
   'Has checkpoints handed to whom outside they are owed; answers how many jobs that took, none where everybody has the newest.';
 
+create or replace function audit.continue_alert_deliveries()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (select from audit.due_channels(1)) then
+    return audit.call_jobs('deliver-alerts');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_alert_deliveries() is 'Has what channels are to be told delivered; does nothing where nothing is due.';
+
 create or replace function audit.continue_expiring()
   returns bigint
   language plpgsql
@@ -205,6 +220,9 @@ begin
     perform cron.schedule('audit-read-back', '* * * * *', 'select audit.continue_reading_back()');
     perform cron.schedule('audit-verify', '* * * * *', 'select audit.continue_verification()');
     perform cron.schedule('audit-deliveries', '10 seconds', 'select audit.continue_deliveries()');
+    -- Missed, alerts are late; doubled, each message still belongs to one run.
+    perform cron.schedule('audit-alerts-deliver', '2 seconds', 'select audit.continue_alert_deliveries()');
+    perform cron.schedule('audit-deliveries-prune', '23 * * * *', 'select audit.prune_deliveries()');
     -- Whom the functions' environment names, only they know: they register it when they run, also where nothing is owed.
     perform cron.schedule('audit-receivers', '*/5 * * * *', $cron$
       select audit.call_jobs(job) from unnest(array['deliver-checkpoints', 'mirror', 'witness']) job

@@ -126,6 +126,16 @@ grant execute on function
   audit.request_export(jsonb),
   audit.requested_export(jsonb),
   audit.signed_manifest(jsonb),
+  -- Channels.
+  audit.change_channel(jsonb),
+  audit.create_channel(jsonb),
+  audit.delete_channel(jsonb),
+  audit.enable_channel(jsonb),
+  audit.list_channels(jsonb),
+  audit.list_deliveries(jsonb),
+  audit.replay_delivery(jsonb),
+  audit.rotate_channel_secret(jsonb),
+  audit.test_channel(jsonb),
   -- Inlining needs each part.
   audit.ocsf(public.audit_logs, text, text, text),
   audit.ocsf_ai_operation(text, text, jsonb),
@@ -154,7 +164,8 @@ grant select on
   audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
   audit.backups, audit.restores,
-  audit.log_collection_status, audit.places, audit.place_ranges, audit.place_data
+  audit.log_collection_status, audit.places, audit.place_ranges, audit.place_data,
+  audit.channels, audit.deliveries, audit.dead_letters, audit.delivery_health
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
@@ -207,6 +218,16 @@ revoke execute on function
   audit.fail_delivery(uuid, int, text, double precision, boolean, boolean),
   audit.enable_receiver(text, text),
   audit.continue_deliveries(),
+  audit.keep_secret(uuid, text),
+  audit.kept_secret(uuid),
+  audit.disable_channel(uuid, text),
+  audit.resolve_channel_findings(audit.channels),
+  audit.queue_message(audit.channels, uuid, text, jsonb, uuid),
+  audit.queue_alert(uuid, text),
+  audit.take_deliveries(int, interval),
+  audit.settle_delivery(uuid, uuid, text, double precision),
+  audit.prune_deliveries(),
+  audit.continue_alert_deliveries(),
   audit.await_purge(),
   audit.purge(int),
   audit.purge_chain(uuid, int, timestamptz, int),

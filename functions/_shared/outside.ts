@@ -3,7 +3,19 @@
 import { secondsOf } from "./retry_after.ts";
 import { concatBytes } from "./tlog/text.ts";
 
-export type OutsideErrorCode = "timeout" | "unreachable" | "redirected" | "too_large" | "unreadable" | `http_${number}`;
+export type OutsideErrorCode =
+  | "timeout"
+  | "unreachable"
+  | "redirected"
+  | "too_large"
+  | "unreadable"
+  | `http_${number}`
+  // Of who is reached by guarded_post.ts and mail.ts alone.
+  | "unresolved"
+  | "forbidden_address"
+  | "not_http"
+  | "login_refused"
+  | `smtp_${number}`;
 
 /** What went wrong, in a word that quotes nothing: addresses may hold secrets. */
 export class OutsideError extends Error {

@@ -33,6 +33,7 @@ export const DATABASE_PROBLEMS: Record<
   AUIMM: [409, "log_immutable", "Entries of the log are never changed or deleted."],
   AUOPT: [422, "invalid_option", "An option is unknown or of the wrong type."],
   AURAT: [429, "too_many_requests", "The caller does this more often than is allowed."],
+  AUVLT: [409, "vault_missing", "The project has no Vault to keep a secret in."],
   AUORG: [422, "no_organization", "The organisation could not be determined."],
 };
 

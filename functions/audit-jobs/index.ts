@@ -4,11 +4,12 @@ import { encryptedBundles } from "../_shared/archive/encrypted_bundles.ts";
 import { storageArchive } from "../_shared/archive/storage_archive.ts";
 import { copyChunks } from "../_shared/copy_out.ts";
 import { openDatabase } from "../_shared/database.ts";
-import { required, setting } from "../_shared/env.ts";
+import { openConnection, required, resolveName, secureConnection, setting } from "../_shared/env.ts";
 import { type LogKeys, readLogKeys } from "../_shared/log_keys.ts";
 import { Problem } from "../_shared/problem.ts";
 import { renderReport } from "../_shared/report.ts";
 import { BUCKET, openStorage } from "../_shared/storage.ts";
+import { deliverAlerts } from "./alert_deliveries.ts";
 import { createApp } from "./app.ts";
 import { makeBackup } from "./backup.ts";
 import { collectLogs } from "./collect_logs.ts";
@@ -71,6 +72,22 @@ const app = createApp({
         await database.askAsOwner({
           name: "continue_collecting",
           text: "select audit.continue_collecting()::text",
+          values: [],
+        });
+      }
+      return result;
+    },
+    "deliver-alerts": async () => {
+      const result = await deliverAlerts({
+        database,
+        network: { resolve: resolveName, connect: openConnection, secure: secureConnection },
+        projectUrl,
+        mail: { key: setting("AUDIT_EMAIL_KEY"), from: setting("AUDIT_EMAIL_FROM") },
+      });
+      if (result.more) {
+        await database.askAsOwner({
+          name: "continue_alert_deliveries",
+          text: "select audit.continue_alert_deliveries()::text",
           values: [],
         });
       }

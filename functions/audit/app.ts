@@ -9,6 +9,7 @@ import { requestIdOf } from "../_shared/request_id.ts";
 import type { Deps, Env } from "./deps.ts";
 import { addAccess } from "./routes/access.ts";
 import { addArchive } from "./routes/archive.ts";
+import { addChannels } from "./routes/channels.ts";
 import { addCosts } from "./routes/costs.ts";
 import { addEntries } from "./routes/entries.ts";
 import { addExport } from "./routes/export.ts";
@@ -51,7 +52,7 @@ export function createApp(deps: Deps): App {
   });
   app.use(cors({
     origin: "*",
-    allowMethods: ["GET", "POST", "DELETE"],
+    allowMethods: ["GET", "POST", "PATCH", "DELETE"],
     allowHeaders: TAKEN,
     exposeHeaders: SHOWN,
     maxAge: 86_400,
@@ -100,6 +101,7 @@ export function createApp(deps: Deps): App {
   addExports(app, deps);
   addAccess(app, deps);
   addArchive(app, deps);
+  addChannels(app, deps);
 
   app.notFound((c) => {
     const methods = methodsAt(app, c.req.path);

@@ -15,7 +15,16 @@ export type Asked =
   | "signed_manifest"
   | "list_exports"
   | "request_export"
-  | "cancel_export";
+  | "cancel_export"
+  | "create_channel"
+  | "change_channel"
+  | "delete_channel"
+  | "rotate_channel_secret"
+  | "enable_channel"
+  | "test_channel"
+  | "list_channels"
+  | "list_deliveries"
+  | "replay_delivery";
 
 /** Asks as the caller. The request is JSON text, and so is the answer. */
 export function ask(c: Context<Env>, { database }: Deps, name: Asked, request: string): Promise<string> {
@@ -26,7 +35,7 @@ export function ask(c: Context<Env>, { database }: Deps, name: Asked, request: s
 type JsonResponse = Response & TypedResponse<any, any, "json">;
 
 /** A response of JSON text. */
-export function json(text: string, status: 200 | 202 = 200): JsonResponse {
+export function json(text: string, status: 200 | 201 | 202 = 200): JsonResponse {
   // no-transform: Deno would compress it, which takes longer than all else that the function does.
   const headers = { "content-type": "application/json", "cache-control": "no-store, no-transform" };
   return new Response(text, { status, headers }) as JsonResponse;

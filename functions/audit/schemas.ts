@@ -142,6 +142,71 @@ export const ResourcePath = z.object({
 export const ExportPath = z.object({ id: z.guid() });
 export const ManifestPath = ExportPath.extend({ file: z.enum(["manifest.json", "manifest.note"]) });
 
+const channelFields = {
+  name: z.string().min(1).max(100),
+  default: z.boolean().optional().openapi({
+    description: "Whether alerts go there whose rule names no channels. Default true.",
+  }),
+  personal: z.boolean().optional().openapi({
+    description: "Whether e-mail and IP addresses may be in its messages. Default false: they are taken out.",
+  }),
+};
+const url = z.string().max(2_000).openapi({ example: "https://hooks.example.com/audit" });
+const mailbox = z.string().max(400);
+const to = z.array(mailbox).min(1).max(20);
+const host = z.string().max(253);
+const port = z.int().openapi({ description: "465 or 2465 (TLS), or 2587 (STARTTLS)." });
+const secretText = z.string().min(1).max(500).openapi({ description: "Kept in the Vault, and never shown." });
+const newChannel = { organization_id: organizationId.optional(), ...channelFields };
+
+export const ChannelBody = z.discriminatedUnion("kind", [
+  z.strictObject({ ...newChannel, kind: z.literal("webhook"), url }),
+  z.strictObject({
+    ...newChannel,
+    kind: z.literal("slack"),
+    url: url.openapi({ description: "Of Slack's incoming webhook. Kept in the Vault, and never shown." }),
+  }),
+  z.strictObject({
+    ...newChannel,
+    kind: z.literal("email"),
+    to,
+    from: mailbox.optional(),
+    api: url.optional().openapi({ description: "An API in Resend's form. Default Resend's own." }),
+    key: secretText.optional().openapi({ description: "Of the API; default the project's. Kept in the Vault." }),
+  }),
+  z.strictObject({
+    ...newChannel,
+    kind: z.literal("smtp"),
+    to,
+    from: mailbox,
+    host,
+    port,
+    username: z.string().min(1).max(500),
+    password: secretText,
+  }),
+]).openapi("NewChannel");
+
+export const ChannelChange = z.strictObject({
+  ...channelFields,
+  url,
+  to,
+  from: mailbox,
+  api: url,
+  key: secretText,
+  host,
+  port,
+  username: z.string().min(1).max(500),
+  password: secretText,
+}).partial().openapi("ChannelChange");
+
+export const ChannelPath = z.object({ id: z.guid() });
+export const DeliveryPath = z.object({ id: z.guid() });
+export const DeliveryParameters = z.strictObject({
+  organization_id: organizationId.optional(),
+  channel: z.guid().optional(),
+  state: z.enum(["waiting", "delivered", "dead"]).optional(),
+});
+
 // Responses -----------------------------------------------------------------------------------------------------------
 
 const text = z.string().nullable();
@@ -266,6 +331,47 @@ export const ExportStatus = z.strictObject({
 }).openapi("Export");
 export const ExportList = z.strictObject({ organization_id: z.guid(), exports: z.array(z.strictObject(exportFields)) })
   .openapi("Exports");
+
+export const Channel = z.strictObject({
+  id: z.guid(),
+  organization_id: z.guid(),
+  name: z.string(),
+  kind: z.enum(["webhook", "slack", "email", "smtp"]),
+  default: z.boolean(),
+  personal: z.boolean(),
+  host: z.string().openapi({ description: "Where its messages go." }),
+  recipients: z.int(),
+  created_at: z.string(),
+  succeeded_at: text.openapi({ description: "When it last took a message, to some seconds." }),
+  failures: z.int().openapi({ description: "How many times in a row it took none." }),
+  last_error: text,
+  disabled_at: text,
+  disabled_reason: text,
+  old_secret_until: text.openapi({ description: "Until when messages are signed with the old secret too." }),
+  config: z.looseObject({}).optional().openapi({ description: "Its settings without secrets; for admins." }),
+  secret: z.string().optional().openapi({
+    description: "The signing secret of a webhook that was just made or rotated. It is shown this once.",
+  }),
+}).openapi("Channel");
+export const ChannelList = z.strictObject({ organization_id: z.guid(), channels: z.array(Channel) }).openapi(
+  "Channels",
+);
+
+export const Delivery = z.strictObject({
+  id: z.guid(),
+  organization_id: z.guid(),
+  channel: z.guid(),
+  alert: z.guid().nullable(),
+  type: z.string().openapi({ example: "alert.opened" }),
+  state: z.enum(["waiting", "delivered", "dead"]),
+  attempts: z.int().openapi({ description: "How many failed." }),
+  last_error: text,
+  created_at: z.string(),
+  settled_at: text,
+  next_try_at: text,
+}).openapi("Delivery");
+export const DeliveryList = z.strictObject({ organization_id: z.guid(), deliveries: z.array(Delivery) })
+  .openapi("Deliveries");
 
 export const Health = z.strictObject({
   status: z.enum(["ok", "failing"]),

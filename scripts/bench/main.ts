@@ -3,10 +3,12 @@ import { access, writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { benchCapture, SCENARIOS } from "./capture.ts";
 import type { Commit } from "./cluster.ts";
+import { benchDelivery } from "./delivery.ts";
 import { benchDrain } from "./drain.ts";
 import { benchExport } from "./export.ts";
 import {
   formatCapture,
+  formatDelivery,
   formatDrain,
   formatExport,
   formatJudged,
@@ -48,6 +50,8 @@ type LoginArguments = { logins: number; json?: string; dir?: string };
 type SealArguments = { entries: number; seconds: number; rounds: number; json?: string; dir?: string };
 
 type DrainArguments = { lines: number; rounds: number; json?: string; dir?: string };
+
+type DeliveryArguments = { deliveries: number; seconds: number; json?: string; dir?: string };
 
 type ExportArguments = { entries: number; rounds: number; keep?: string; dir?: string; json?: string };
 
@@ -127,6 +131,18 @@ program.command("drain").description(
     "--json <file>",
     "also write all figures to a file",
   ).action(drain);
+
+program.command("delivery").description(
+  "time alerts on their way to webhooks: from commit to receipt, and how many a run of the job delivers",
+).option("--deliveries <number>", "size of the backlog", positive, 5_000).option(
+  "--seconds <number>",
+  "how long alerts are raised",
+  positive,
+  60,
+).option("--dir <folder>", "where the databases are made (default: the system's temporary folder)").option(
+  "--json <file>",
+  "also write all figures to a file",
+).action(delivery);
 
 try {
   await program.parseAsync();
@@ -212,6 +228,19 @@ async function drain({ json, ...rest }: DrainArguments): Promise<void> {
       `\n${formatMachine(report.machine)}`,
       "Function, database and senders share the machine; after every run each chain verified",
       formatDrain(report),
+      formatJudged(report.targets),
+    ].join("\n\n"),
+  );
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function delivery({ json, ...rest }: DeliveryArguments): Promise<void> {
+  const report = await benchDelivery({ ...rest, onProgress: (line) => console.error(line) });
+  console.log(
+    [
+      `\n${formatMachine(report.machine)}`,
+      "Function, database, clock and receiver share the machine",
+      formatDelivery(report),
       formatJudged(report.targets),
     ].join("\n\n"),
   );

@@ -4,6 +4,7 @@ import { type Commit, COMMIT_NAMES } from "./cluster.ts";
 import type { Machine } from "./machine.ts";
 import { Measured, type Run } from "./results.ts";
 import type { Scenario } from "./scenario.ts";
+import type { DeliveryReport } from "./delivery.ts";
 import type { DrainReport } from "./drain.ts";
 import type { ExportReport } from "./export.ts";
 import { groupTimes, type SearchReport, type SizeReport } from "./search.ts";
@@ -235,6 +236,27 @@ export function formatLogin({ steps, hook, ingestions }: LoginReport): string {
     formatTable(
       ["failed logins of a log", "batch", "events/s"],
       ingestions.map(({ title, batch, events, seconds }) => [title, String(batch), fixed(events / seconds, 0)]),
+    ),
+  ].join("\n\n");
+}
+
+export function formatDelivery({ latency, backlogs }: DeliveryReport): string {
+  return [
+    formatTable(["alerts, commit to webhook", "p50 s", "p95 s", "most s"], [[
+      String(latency.alerts),
+      ...[latency.p50_s, latency.p95_s, latency.most_s].map((each) => fixed(each, 2)),
+    ]]),
+    formatTable(
+      ["channels", "deliveries", "invocations", "seconds", "deliveries/s", "CPU ms each", "most MB"],
+      backlogs.map(({ channels, deliveries, invocations, seconds, cpu_seconds, memory_mb }) => [
+        String(channels),
+        String(deliveries),
+        String(invocations),
+        fixed(seconds, 1),
+        fixed(deliveries / seconds, 0),
+        fixed(1_000 * cpu_seconds / deliveries, 2),
+        fixed(memory_mb, 0),
+      ]),
     ),
   ].join("\n\n");
 }

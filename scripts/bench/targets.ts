@@ -63,6 +63,10 @@ export const DRAIN_GOALS = {
   place: lessIsBetter("place of an address", 1, 0.1, "ms"),
 };
 
+export const DELIVERY_GOALS = {
+  latency: lessIsBetter("from an alert's commit to the webhook, p95", 15, 5, "s"),
+};
+
 export const CAPTURE_TARGETS: Target[] = [
   throughput("1 writer, of supa_audit", "one-writer", "disk", "supa_audit", 2.0, 2.6),
   throughput("1 writer, of unaudited", "one-writer", "1ms", "unaudited", 0.80, 0.87),

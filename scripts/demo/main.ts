@@ -2,6 +2,7 @@ import { basename, join } from "node:path";
 import type pg from "pg";
 import { Client } from "pg";
 import type { StackInfo } from "../stack/info.ts";
+import { receiveAlerts } from "./alerts.ts";
 import { admitAuditor, makeChanges, tryForbidden } from "./changes.ts";
 import { useAuth } from "./logins.ts";
 import { startProgress } from "./progress.ts";
@@ -22,6 +23,7 @@ export async function runDemo(stack: StackInfo, dir: string): Promise<void> {
   const client = new Client({ connectionString: stack.db_url, application_name: "demo" });
   await client.connect();
   try {
+    const receiver = await receiveAlerts(client, stack);
     await replayTrace(client, stack);
     console.log("\nKeys, budgets and members, changed in SQL as each kind of user:");
     for (const line of await makeChanges(client, stack)) console.log(`  ${line}`);
@@ -29,6 +31,10 @@ export async function runDemo(stack: StackInfo, dir: string): Promise<void> {
     console.log(`  ${await admitAuditor(client, stack)}`);
     console.log("\nA wrong password, a login, a second factor and a logout, as Auth's tables and hooks show them:");
     console.log(await useAuth(client, stack));
+    console.log("\nAlerts, told to a webhook on this machine; each was verified by the receiver:");
+    const alerts = await receiver.report(3);
+    for (const line of alerts.length === 0 ? ["none since this start"] : alerts) console.log(`  ${line}`);
+    await receiver.stop();
     console.log("\nVerification:");
     await reportVerification(client);
     console.log("\nCosts, from the log:");

@@ -90,6 +90,7 @@ create or replace view audit.error_codes as
     ('AUNOT', 404, 'not_found', 'There is no such thing that the caller may read.'),
     ('AUPND', 409, 'not_sealed', 'The entry is not in a signed log yet.'),
     ('AUDEN', 403, 'access_denied', 'The caller may not do this.'),
+    ('AUVLT', 409, 'vault_missing', 'The project has no Vault to keep a secret in.'),
     ('AUSTL', 409, 'capture_stale', 'The table was altered after it was tracked; track it again.'),
     ('AUFRK', 409, 'log_forked', 'A log would get two roots for one size.'),
     ('AULSE', 409, 'lease_lost', 'Another run took over the work.'),
@@ -134,6 +135,7 @@ create table if not exists audit.settings (
       when 'api_access' then value in ('"off"', '"all"') or jsonb_typeof(value) = 'number' and value::numeric > 0 and value::numeric < 1
       when 'client_actions' then jsonb_typeof(value) = 'array'
       when 'collect_logs_every' then value::text ~ '^\d+$' and (value::numeric = 0 or value::numeric between 30 and 3600)
+      when 'local_channels' then jsonb_typeof(value) = 'boolean'
       else false
     end
   )
@@ -141,7 +143,7 @@ create table if not exists audit.settings (
 
 comment on table audit.settings is 'What a project or an organisation has chosen; written by audit.configure().';
 comment on column audit.settings.organization_id is 'Whose choice; the nil UUID is the project''s default.';
-comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions) or collect_logs_every (seconds; 0: never).';
+comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions), collect_logs_every (seconds; 0: never) or local_channels (true or false; of the project alone).';
 comment on column audit.settings.value is 'The chosen value.';
 comment on column audit.settings.changed_at is 'When it was last chosen; the log has every change.';
 
@@ -155,7 +157,8 @@ values
   (audit.system_organization(), 'login_lockout', 'false'),
   (audit.system_organization(), 'api_access', '"off"'),
   (audit.system_organization(), 'client_actions', '["settings.viewed", "record.viewed", "report.generated", "data.exported"]'),
-  (audit.system_organization(), 'collect_logs_every', '0')
+  (audit.system_organization(), 'collect_logs_every', '0'),
+  (audit.system_organization(), 'local_channels', 'false')
 on conflict do nothing;
 
 create or replace function audit.setting(name text, organization_id uuid default audit.system_organization())
@@ -193,7 +196,7 @@ begin
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
   exception when check_violation or not_null_violation then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions) and collect_logs_every (30 to 3600 seconds; 0: never).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions), collect_logs_every (30 to 3600 seconds; 0: never) and local_channels (true, false).');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.
@@ -2251,12 +2254,14 @@ begin
         array_agg(coalesce(a.created_at, b.created_at) order by e.n)
       from unnest($1, $2) with ordinality e (user_id, email, n)
       left join auth.users a on a.id = e.user_id
-      left join auth.users b on e.user_id is null and b.email = e.email %s
+      left join lateral (
+        select u.id, u.email, u.created_at from auth.users u where u.email = e.email %s limit 1
+      ) b on e.user_id is null
     $q$,
     case when exists (
       select from pg_catalog.pg_attribute c
       where c.attrelid = to_regclass('auth.users') and c.attname = 'is_sso_user' and not c.attisdropped
-    ) then 'and b.is_sso_user = false' end
+    ) then 'and u.is_sso_user = false' end
   )
   into user_ids, emails, created_at
   using user_ids, emails;
@@ -12934,6 +12939,11 @@ create or replace function audit.ocsf_type_uid(action text, details jsonb)
     when 'hold.placed' then 300401
     when 'hold.released' then 300404
     when 'rule.changed' then 300403
+    when 'channel.created' then 300401
+    when 'channel.changed' then 300403
+    when 'channel.enabled' then 300403
+    when 'channel.disabled' then 300403
+    when 'channel.deleted' then 300404
     -- API Activity
     when 'access.denied' then 600399
     when 'api.accessed' then 600399
@@ -13521,6 +13531,1202 @@ comment on function audit.costs(text, text, uuid) is
   'What was spent: select * from audit.costs(''user,day'', ''created:30d provider:openai'', organization_id).
 By one to three of user, provider, model, organization and day. Leaves a log.searched entry.';
 
+-- sql/620_alerts.sql
+
+-- Stand-in of rules: alerts, with the columns that deliveries read.
+
+create table if not exists audit.alerts (
+  id uuid primary key default gen_random_uuid(),
+  organization_id uuid not null,
+  rule_id uuid not null,
+  group_key text not null,
+  severity text not null,
+  title text not null,
+  reason jsonb not null,
+  state text not null default 'open',
+  opened_at timestamptz not null default clock_timestamp(),
+  first_seen_at timestamptz not null,
+  last_seen_at timestamptz not null,
+  resolved_at timestamptz,
+  occurrences bigint not null,
+  entries text[] not null,
+  channels uuid[]
+);
+
+comment on table audit.alerts is 'Open incidents of rules, and those that are over.';
+comment on column audit.alerts.id is 'Names the alert.';
+comment on column audit.alerts.organization_id is 'Whom it concerns.';
+comment on column audit.alerts.rule_id is 'The rule.';
+comment on column audit.alerts.group_key is 'Which of the rule''s groups: a user, an address, a provider.';
+comment on column audit.alerts.severity is 'info, low, medium, high or critical.';
+comment on column audit.alerts.title is 'What happened, in a line.';
+comment on column audit.alerts.reason is 'Why: expected, seen, and what contributed.';
+comment on column audit.alerts.state is 'open, acknowledged, silenced or resolved.';
+comment on column audit.alerts.opened_at is 'When it was opened.';
+comment on column audit.alerts.first_seen_at is 'When it happened first.';
+comment on column audit.alerts.last_seen_at is 'When it happened last.';
+comment on column audit.alerts.resolved_at is 'When it was over.';
+comment on column audit.alerts.occurrences is 'How many times.';
+comment on column audit.alerts.entries is 'The first entries that caused it, by name.';
+comment on column audit.alerts.channels is 'Where its transitions go, as the rule said; null for the organisation''s default channels.';
+
+-- sql/640_channels.sql
+
+-- Channels: where an organisation's alerts go. What opens them (signing secrets, API keys, passwords, the addresses that
+-- Slack gives out) lies in the Vault, and leaves it only for the job that delivers. Addresses are checked here by their
+-- spelling, and by audit-jobs at every attempt, when their names are resolved.
+
+create table if not exists audit.channels (
+  id uuid not null default gen_random_uuid(),
+  organization_id uuid not null,
+  name text not null,
+  kind text not null,
+  config jsonb not null,
+  is_default boolean not null,
+  personal boolean not null,
+  secret_id uuid,
+  old_secret_until timestamptz,
+  created_at timestamptz not null default clock_timestamp(),
+  succeeded_at timestamptz,
+  failures int not null default 0,
+  last_error text,
+  next_try_at timestamptz not null default '-infinity',
+  disabled_at timestamptz,
+  disabled_reason text,
+  constraint channels_pkey primary key (id),
+  constraint one_channel_a_name unique (organization_id, name),
+  constraint channel_kind_is_known check (kind in ('webhook', 'slack', 'email', 'smtp'))
+);
+
+comment on table audit.channels is 'Where alerts go; written by the functions of 640, and by audit.settle_delivery() how it went.';
+comment on column audit.channels.id is 'Names the channel.';
+comment on column audit.channels.organization_id is 'Whose channel; the nil UUID for the project''s own, which also hear of organisations that no channel reaches.';
+comment on column audit.channels.name is 'What people call it.';
+comment on column audit.channels.kind is 'webhook (Standard Webhooks), slack (incoming webhook), email (HTTP API in Resend''s form) or smtp.';
+comment on column audit.channels.config is 'Its settings, without secrets.';
+comment on column audit.channels.is_default is 'Whether alerts go there whose rule names no channels.';
+comment on column audit.channels.personal is 'Whether e-mail and IP addresses may be in its messages; else they are taken out.';
+comment on column audit.channels.secret_id is 'Its secret in the Vault; null where it needs none. Of a webhook two, new and old, while it is rotated.';
+comment on column audit.channels.old_secret_until is 'Until when messages are signed with the old secret too; null while there is none.';
+comment on column audit.channels.created_at is 'Since when it exists; the log has every change.';
+comment on column audit.channels.succeeded_at is 'When it last took a message, to some seconds.';
+comment on column audit.channels.failures is 'How many times in a row it did not.';
+comment on column audit.channels.last_error is 'Why it did not, in a word; null where it did.';
+comment on column audit.channels.next_try_at is 'Before that it is left alone.';
+comment on column audit.channels.disabled_at is 'Since when it gets nothing; null while it does. audit.enable_channel() ends it.';
+comment on column audit.channels.disabled_reason is 'Why it gets nothing: http_410, or failing.';
+
+revoke all on audit.channels from public, anon, authenticated, service_role;
+
+-- Secrets -------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.keep_secret(secret_id uuid, secret text)
+  returns uuid
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if to_regprocedure('vault.create_secret(text, text, text, uuid)') is null then
+    perform audit.fail('AUVLT', 'The secrets of channels are kept in the Vault, which this project does not have.', null,
+      'create extension supabase_vault');
+  end if;
+  if keep_secret.secret_id is null then
+    return vault.create_secret(keep_secret.secret, null, 'A channel of the audit log');
+  end if;
+  perform vault.update_secret(keep_secret.secret_id, keep_secret.secret);
+  return keep_secret.secret_id;
+end
+$$;
+
+comment on function audit.keep_secret(uuid, text) is 'Puts a secret into the Vault, in place of the one named; answers its id.';
+
+create or replace function audit.kept_secret(secret_id uuid)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  -- A channel without a secret asks nothing of the Vault.
+  if kept_secret.secret_id is not null then
+    return (select s.decrypted_secret from vault.decrypted_secrets s where s.id = kept_secret.secret_id);
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.kept_secret(uuid) is 'A secret of the Vault, for who delivers.';
+
+create or replace function audit.new_webhook_secret()
+  returns text
+  language sql
+  volatile
+  return 'whsec_' || encode(audit.random_salt() || audit.random_salt(), 'base64');
+
+comment on function audit.new_webhook_secret() is 'A signing secret as Standard Webhooks has them: 32 random bytes.';
+
+-- What a request may say ----------------------------------------------------------------------------------------------
+
+-- A name with a dot whose last part begins with a letter is no IP address in any spelling: 127.1, 0x7f.1, 2130706433,
+-- [::ffff:127.0.0.1]. Nor may it end with a dot.
+create or replace function audit.check_host(host text)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if lower(check_host.host) in ('localhost', '127.0.0.1', '[::1]') then
+    if audit.setting('local_channels') = 'true' then
+      return;
+    end if;
+    perform audit.fail('AUARG', 'Channels do not lead to this machine.', null,
+      'For a local stack: select audit.configure(''local_channels'', ''true'').');
+  end if;
+  if length(check_host.host) > 253
+    or coalesce(check_host.host, '') !~* '^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$'
+    or check_host.host ~* '\.(localhost|local|internal)$'
+  then
+    perform audit.fail('AUARG', 'The host is not a public name.', null,
+      'Use a DNS name such as hooks.example.com (in punycode where it has other letters), no IP address and no name of a private network.');
+  end if;
+end
+$$;
+
+comment on function audit.check_host(text) is 'Refuses hosts that are no public DNS names by their spelling.';
+
+create or replace function audit.check_address(address text)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_parts text[];
+begin
+  -- Scheme, host, port, rest: printable ASCII without what URL parsers read in different ways.
+  v_parts := regexp_match(check_address.address, '^(https?)://(\[[0-9a-fA-F:.]*\]|[^][/?#@\\:\s]*)(:\d{1,5})?([/?][!-~]*)?$');
+  if length(check_address.address) > 2000 or v_parts is null or check_address.address ~ '[\\#]' then
+    perform audit.fail('AUARG', 'The address cannot be used.', null,
+      'It is https://host/path with at most 2,000 characters, without name, password and fragment.');
+  end if;
+  perform audit.check_host(v_parts[2]);
+  -- That the rest is this machine was just permitted.
+  if v_parts[2] like '%.%' and lower(v_parts[2]) <> '127.0.0.1'
+    and (v_parts[1] <> 'https' or coalesce(v_parts[3], ':443') not in (':443', ':8443'))
+  then
+    perform audit.fail('AUARG', 'The address is not https on port 443 or 8443.');
+  end if;
+  return lower(v_parts[2]);
+end
+$$;
+
+comment on function audit.check_address(text) is 'Refuses addresses that no channel may have by their spelling; answers the host.';
+
+create or replace function audit.check_mailboxes(mailboxes jsonb, most int, field text)
+  returns void
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  c_address constant text := '[A-Za-z0-9.!#$%&''*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}';
+begin
+  if jsonb_typeof(check_mailboxes.mailboxes) is distinct from 'array' or jsonb_array_length(check_mailboxes.mailboxes) not between 1 and check_mailboxes.most
+    or exists (
+      select from jsonb_array_elements(check_mailboxes.mailboxes) m
+      where jsonb_typeof(m) <> 'string'
+        or m #>> '{}' !~ format('^(%s|[^<>"\\,;:@[:cntrl:]]{1,100} <%s>)$', c_address, c_address)
+    )
+  then
+    perform audit.fail('AUARG', format('"%s" is not right.', check_mailboxes.field), null,
+      format('1 to %s addresses: ada@example.com, or Ada <ada@example.com>.', check_mailboxes.most));
+  end if;
+end
+$$;
+
+comment on function audit.check_mailboxes(jsonb, int, text) is 'Refuses what is no list of e-mail addresses.';
+
+create or replace function audit.channel_fields(kind text)
+  returns text[]
+  language sql
+  immutable
+  return case channel_fields.kind
+    when 'webhook' then array['url']
+    when 'slack' then array['url']
+    when 'email' then array['to', 'from', 'api', 'key']
+    when 'smtp' then array['to', 'from', 'host', 'port', 'username', 'password']
+  end;
+
+comment on function audit.channel_fields(text) is 'What a channel of a kind has besides name, default and personal.';
+
+create or replace function audit.channel_config(kind text, config jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_config jsonb := jsonb_strip_nulls(channel_config.config);
+  v_is_local boolean;
+begin
+  if exists (select from jsonb_each(v_config) e where e.key not in ('to', 'port') and jsonb_typeof(e.value) <> 'string') then
+    perform audit.fail('AUARG', 'A setting of the channel is not a text.');
+  end if;
+  if channel_config.kind in ('webhook', 'slack') then
+    v_config := v_config || jsonb_build_object('host', audit.check_address(coalesce(v_config ->> 'url', '')));
+  else
+    perform audit.check_mailboxes(v_config -> 'to', 20, 'to');
+    if v_config ? 'from' or channel_config.kind = 'smtp' then
+      perform audit.check_mailboxes(jsonb_build_array(v_config -> 'from'), 1, 'from');
+    end if;
+  end if;
+  if channel_config.kind = 'email' then
+    v_config := v_config || jsonb_build_object('host', audit.check_address(coalesce(v_config ->> 'api', 'https://api.resend.com/emails')));
+    if coalesce(v_config ->> 'key', '-') !~ '^[!-~]+$' or length(v_config ->> 'key') > 500 then
+      perform audit.fail('AUARG', 'The key is not printable ASCII of at most 500 characters.');
+    end if;
+    if v_config ? 'key' and not v_config ? 'from' then
+      perform audit.fail('AUARG', 'With a key of its own an e-mail channel says from whom.', null, 'Add "from".');
+    end if;
+    if v_config ? 'api' and not v_config ? 'key' then
+      -- Else the project's own key would be sent wherever an admin likes.
+      perform audit.fail('AUARG', 'Another API needs a key of its own.', null, 'Add "key".');
+    end if;
+  elsif channel_config.kind = 'smtp' then
+    perform audit.check_host(coalesce(v_config ->> 'host', ''));
+    v_is_local := lower(v_config ->> 'host') in ('localhost', '127.0.0.1');
+    if v_config -> 'port' in ('25', '587') then
+      perform audit.fail('AUARG', 'Hosted Edge Functions may not connect to ports 25 and 587.', null,
+        'Use 465 or 2465 (TLS), or 2587 (STARTTLS), which most providers have; or a channel of kind email.');
+    end if;
+    if jsonb_typeof(v_config -> 'port') is distinct from 'number'
+      or v_config -> 'port' not in ('465', '2465', '2587') and not v_is_local
+    then
+      perform audit.fail('AUARG', 'The port is 465 or 2465 (TLS), or 2587 (STARTTLS).');
+    end if;
+    if (v_config ? 'username') <> (v_config ? 'password') or not v_config ? 'username' and not v_is_local
+      or greatest(length(v_config ->> 'username'), length(v_config ->> 'password')) > 500
+    then
+      perform audit.fail('AUARG', 'An SMTP channel needs a username and a password.');
+    end if;
+  end if;
+  return v_config;
+end
+$$;
+
+comment on function audit.channel_config(text, jsonb) is
+  'Checks the settings of a channel, secrets included, and answers them with the host that it leads to.';
+
+create or replace function audit.channel_secret_field(kind text)
+  returns text
+  language sql
+  immutable
+  return case channel_secret_field.kind when 'slack' then 'url' when 'email' then 'key' when 'smtp' then 'password' end;
+
+comment on function audit.channel_secret_field(text) is 'Which setting of a channel is its secret; null for webhooks, whose secret is made here.';
+
+create or replace function audit.check_channel(request jsonb, kind text, known text[])
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  perform audit.check_request(request, check_channel.known || array['name', 'default', 'personal'] || audit.channel_fields(check_channel.kind));
+  if request ? 'name' and (jsonb_typeof(request -> 'name') <> 'string' or request ->> 'name' !~ '^[^[:cntrl:]]{1,100}$') then
+    perform audit.fail('AUARG', 'A channel has a name of 1 to 100 characters.');
+  end if;
+  if coalesce(jsonb_typeof(request -> 'default'), 'boolean') <> 'boolean' or coalesce(jsonb_typeof(request -> 'personal'), 'boolean') <> 'boolean' then
+    perform audit.fail('AUARG', '"default" and "personal" are true or false.');
+  end if;
+end
+$$;
+
+comment on function audit.check_channel(jsonb, text, text[]) is 'Refuses what no channel of a kind has.';
+
+-- Answers and entries -------------------------------------------------------------------------------------------------
+
+create or replace function audit.channel_json(channel audit.channels, whole boolean)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'id', (channel).id, 'organization_id', (channel).organization_id, 'name', (channel).name, 'kind', (channel).kind,
+    'default', (channel).is_default, 'personal', (channel).personal, 'host', (channel).config ->> 'host',
+    'recipients', coalesce(jsonb_array_length((channel).config -> 'to'), 0),
+    'created_at', audit.instant_text((channel).created_at), 'succeeded_at', audit.instant_text((channel).succeeded_at),
+    'failures', (channel).failures, 'last_error', (channel).last_error,
+    'disabled_at', audit.instant_text((channel).disabled_at), 'disabled_reason', (channel).disabled_reason,
+    'old_secret_until', audit.instant_text((channel).old_secret_until)
+  ) || case when whole then jsonb_build_object('config', (channel).config - 'host') else '{}' end
+$$;
+
+comment on function audit.channel_json(audit.channels, boolean) is
+  'A channel as the API shows it, never with its secret; its settings, which may name people, only where it is whole.';
+
+-- Addresses of people and paths of URLs stay out of the log, which keeps what it has.
+create or replace function audit.channel_summary(channel audit.channels)
+  returns jsonb
+  language sql
+  immutable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'name', (channel).name, 'kind', (channel).kind, 'default', (channel).is_default, 'personal', (channel).personal,
+    'host', (channel).config ->> 'host', 'recipients', coalesce(jsonb_array_length((channel).config -> 'to'), 0)
+  )
+$$;
+
+comment on function audit.channel_summary(audit.channels) is 'What an entry says of a channel.';
+
+create or replace function audit.own_channel(request jsonb, known text[] default '{}')
+  returns audit.channels
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels;
+begin
+  if cardinality(known) > 0 then
+    perform audit.check_request(request, known);
+  end if;
+  select c.* into v_channel from audit.channels c where c.id = audit.as_uuid(request ->> 'channel') for no key update;
+  if v_channel.id is null or audit.reach(v_channel.organization_id) is distinct from 'all' then
+    perform audit.fail('AUNOT', 'There is no such channel.', null, 'GET /audit/channels lists them.');
+  end if;
+  perform audit.require_admin(v_channel.organization_id);
+  return v_channel;
+end
+$$;
+
+comment on function audit.own_channel(jsonb, text[]) is 'The channel that a request names, locked, if the caller administers its organisation.';
+
+-- What people do ------------------------------------------------------------------------------------------------------
+
+create or replace function audit.create_channel(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write channels, and their secrets, through these functions only
+  set search_path = ''
+as $$
+declare
+  v_organization uuid := audit.requested_organization(request);
+  v_kind text := request ->> 'kind';
+  v_config jsonb;
+  v_secret text;
+  v_channel audit.channels;
+begin
+  perform audit.require_admin(v_organization);
+  if v_kind is null or audit.channel_fields(v_kind) is null then
+    perform audit.fail('AUARG', 'The kind of a channel is webhook, slack, email or smtp.');
+  end if;
+  perform audit.check_channel(request, v_kind, array['organization_id', 'kind']);
+  if request ->> 'name' is null then
+    perform audit.fail('AUARG', 'A channel has a name of 1 to 100 characters.');
+  end if;
+  if (select count(*) from audit.channels c where c.organization_id = v_organization) >= 50 then
+    perform audit.fail('AUARG', 'An organisation has at most 50 channels.');
+  end if;
+  v_config := audit.channel_config(v_kind, (
+    select coalesce(jsonb_object_agg(e.key, e.value), '{}') from jsonb_each(request) e where e.key = any (audit.channel_fields(v_kind))
+  ));
+  v_secret := case v_kind when 'webhook' then audit.new_webhook_secret() else v_config ->> audit.channel_secret_field(v_kind) end;
+  begin
+    insert into audit.channels (organization_id, name, kind, config, is_default, personal, secret_id)
+    values (
+      v_organization, request ->> 'name', v_kind, v_config - coalesce(audit.channel_secret_field(v_kind), ''),
+      coalesce((request ->> 'default')::boolean, true), coalesce((request ->> 'personal')::boolean, false),
+      case when v_secret is not null then audit.keep_secret(null, v_secret) end
+    )
+    returning * into v_channel;
+  exception when unique_violation then
+    perform audit.fail('AUARG', 'The organisation has a channel of that name.');
+  end;
+  perform audit.record(v_organization, 'channel.created', 'channel', v_channel.id::text, jsonb_build_object('new', audit.channel_summary(v_channel)));
+  return audit.channel_json(v_channel, true) || case v_kind when 'webhook' then jsonb_build_object('secret', v_secret) else '{}' end;
+end
+$$;
+
+comment on function audit.create_channel(jsonb) is
+  'Makes a channel: {organization_id, kind, name, default, personal} and of a webhook or slack {url}, email {to, from, key, api},
+smtp {host, port, username, password, from, to}. The answer has the signing secret of a webhook, once. For admins; leaves an entry.';
+
+create or replace function audit.change_channel(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write channels, and their secrets, through these functions only
+  set search_path = ''
+as $$
+declare
+  v_old audit.channels := audit.own_channel(request);
+  v_new audit.channels;
+  v_field text := coalesce(audit.channel_secret_field(v_old.kind), '');
+  v_given jsonb;
+  v_config jsonb;
+  v_changes jsonb;
+begin
+  perform audit.check_channel(request, v_old.kind, array['channel']);
+  select coalesce(jsonb_object_agg(e.key, e.value), '{}') into v_given from jsonb_each(request) e where e.key = any (audit.channel_fields(v_old.kind));
+  -- What is secret goes on as it is, where it is not given; with another address or host it must be, or a password could be
+  -- sent to whom an admin likes without knowing it.
+  v_config := (v_old.config - 'host') || v_given;
+  if v_old.secret_id is not null and v_field <> '' and not v_given ? v_field then
+    if v_given ?| array['host', 'port', 'api', 'username'] then
+      perform audit.fail('AUARG', format('With these settings "%s" is to be given anew.', v_field));
+    end if;
+    v_config := v_config || jsonb_build_object(v_field, audit.kept_secret(v_old.secret_id));
+  end if;
+  v_config := audit.channel_config(v_old.kind, v_config);
+  begin
+    update audit.channels c set
+      name = coalesce(request ->> 'name', c.name),
+      is_default = coalesce((request ->> 'default')::boolean, c.is_default),
+      personal = coalesce((request ->> 'personal')::boolean, c.personal),
+      config = v_config - v_field,
+      secret_id = case when v_given ->> v_field is not null then audit.keep_secret(c.secret_id, v_given ->> v_field) else c.secret_id end
+    where c.id = v_old.id
+    returning c.* into v_new;
+  exception when unique_violation then
+    perform audit.fail('AUARG', 'The organisation has a channel of that name.');
+  end;
+  select jsonb_object_agg(n.key, jsonb_build_object('old', o.value, 'new', n.value)) into v_changes
+  from jsonb_each(audit.channel_summary(v_new)) n
+  join jsonb_each(audit.channel_summary(v_old)) o on o.key = n.key and o.value <> n.value;
+  perform audit.record(v_new.organization_id, 'channel.changed', 'channel', v_new.id::text, jsonb_strip_nulls(jsonb_build_object(
+    'changes', v_changes,
+    -- Which settings, not what they are.
+    'settings', (select jsonb_agg(k order by k) from jsonb_object_keys(v_given) k)
+  )));
+  return audit.channel_json(v_new, true);
+end
+$$;
+
+comment on function audit.change_channel(jsonb) is
+  'Changes what {channel, …} gives of a channel, by the names of audit.create_channel(). For admins; leaves an entry.';
+
+create or replace function audit.delete_channel(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write channels, and their secrets, through these functions only
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+  v_waiting bigint := (select count(*) from audit.deliveries d where d.channel_id = v_channel.id and d.state = 'waiting');
+begin
+  delete from audit.channels c where c.id = v_channel.id;
+  if v_channel.secret_id is not null then
+    delete from vault.secrets s where s.id = v_channel.secret_id;
+  end if;
+  perform audit.resolve_channel_findings(v_channel);
+  perform audit.record(v_channel.organization_id, 'channel.deleted', 'channel', v_channel.id::text,
+    jsonb_build_object('old', audit.channel_summary(v_channel), 'undelivered', v_waiting));
+  return audit.channel_json(v_channel, true);
+end
+$$;
+
+comment on function audit.delete_channel(jsonb) is
+  'Takes {channel} away, with its secret and what waits for it. For admins; leaves an entry, which counts the latter.';
+
+create or replace function audit.rotate_channel_secret(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write channels, and their secrets, through these functions only
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+  v_secret text := audit.new_webhook_secret();
+begin
+  if v_channel.kind <> 'webhook' then
+    perform audit.fail('AUARG', 'Only webhooks have a secret that is made here.', null, 'Change the channel and give its new secret.');
+  end if;
+  perform audit.keep_secret(v_channel.secret_id, v_secret || ' ' || split_part(audit.kept_secret(v_channel.secret_id), ' ', 1));
+  update audit.channels c set old_secret_until = clock_timestamp() + interval '24 hours'
+  where c.id = v_channel.id
+  returning c.* into v_channel;
+  perform audit.record(v_channel.organization_id, 'channel.changed', 'channel', v_channel.id::text, jsonb_build_object(
+    'settings', jsonb_build_array('secret'), 'old_secret_until', audit.instant_text(v_channel.old_secret_until)
+  ));
+  return audit.channel_json(v_channel, true) || jsonb_build_object('secret', v_secret);
+end
+$$;
+
+comment on function audit.rotate_channel_secret(jsonb) is
+  'Gives the webhook {channel} a new signing secret, which the answer has, once. For 24 hours messages are signed with the
+old one too. For admins; leaves an entry.';
+
+create or replace function audit.enable_channel(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write channels, and their secrets, through these functions only
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+begin
+  if v_channel.disabled_at is not null then
+    perform audit.record(v_channel.organization_id, 'channel.enabled', 'channel', v_channel.id::text);
+  end if;
+  update audit.channels c set disabled_at = null, disabled_reason = null, failures = 0, last_error = null, next_try_at = '-infinity'
+  where c.id = v_channel.id
+  returning c.* into v_channel;
+  perform audit.resolve_channel_findings(v_channel);
+  return audit.channel_json(v_channel, true);
+end
+$$;
+
+comment on function audit.enable_channel(jsonb) is
+  'Has {channel} get messages again, at once; what it did not get meanwhile audit.replay_delivery() sends. For admins; leaves an entry.';
+
+create or replace function audit.list_channels(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads channels of the organisation that the caller reads whole
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+  v_is_admin boolean := true;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) <> 'all' then
+    perform audit.fail('AUDEN', 'Only admins and auditors see channels.');
+  end if;
+  begin
+    perform audit.require_admin(v_organization);
+  exception when sqlstate 'AUDEN' then
+    v_is_admin := false;
+  end;
+  return jsonb_build_object('organization_id', v_organization, 'channels', coalesce((
+    select jsonb_agg(audit.channel_json(c, v_is_admin) order by c.name)
+    from audit.channels c
+    where c.organization_id = v_organization
+  ), '[]'));
+end
+$$;
+
+comment on function audit.list_channels(jsonb) is
+  'The channels of {organization_id}: for admins with their settings, for auditors without. Never with secrets.';
+
+-- What happens to them ------------------------------------------------------------------------------------------------
+
+create or replace function audit.resolve_channel_findings(channel audit.channels)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  select audit.resolve_finding((channel).organization_id, kind, (channel).id::text)
+  from unnest(array['delivery_failed', 'channel_disabled']) kind
+$$;
+
+comment on function audit.resolve_channel_findings(audit.channels) is 'Closes what was found wrong with a channel.';
+
+create or replace function audit.disable_channel(channel_id uuid, reason text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels;
+  v_waiting bigint;
+begin
+  update audit.channels c set disabled_at = clock_timestamp(), disabled_reason = disable_channel.reason
+  where c.id = disable_channel.channel_id and c.disabled_at is null
+  returning c.* into v_channel;
+  if not found then
+    return;
+  end if;
+  with dead as (
+    update audit.deliveries d set state = 'dead', settled_at = clock_timestamp(), last_error = coalesce(d.last_error, 'channel_disabled')
+    where d.channel_id = v_channel.id and d.state = 'waiting' and d.type <> 'channel.test'
+    returning d.id
+  )
+  select count(*) into v_waiting from dead;
+  perform audit.record(v_channel.organization_id, 'channel.disabled', 'channel', v_channel.id::text,
+    jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason, 'undelivered', v_waiting), 'failure');
+  perform audit.note_finding(v_channel.organization_id, 'channel_disabled', v_channel.id::text,
+    jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason));
+end
+$$;
+
+comment on function audit.disable_channel(uuid, text) is
+  'Gives a channel nothing any more; what waits for it is dead, and can be replayed. Leaves an entry and a finding.';
+
+-- sql/650_deliveries.sql
+
+-- Deliveries: the outbox. What happens to an alert leaves, in the same transaction, a message for each of its channels; the
+-- job deliver-alerts takes what is due, and says what became of it. A run that ends in between leaves a lease; when that is
+-- over the same message is sent again, under the same id: at least once, and to who knows ids exactly once.
+
+create table if not exists audit.deliveries (
+  id uuid not null default gen_random_uuid(),
+  organization_id uuid not null,
+  channel_id uuid not null,
+  alert_id uuid,
+  n int not null,
+  type text not null,
+  message jsonb not null,
+  created_at timestamptz not null default clock_timestamp(),
+  state text not null default 'waiting',
+  attempts int not null default 0,
+  next_try_at timestamptz not null default clock_timestamp(),
+  lease uuid,
+  lease_until timestamptz not null default '-infinity',
+  first_tried_at timestamptz,
+  settled_at timestamptz,
+  last_error text,
+  constraint deliveries_pkey primary key (id),
+  constraint deliveries_channel_fkey foreign key (channel_id) references audit.channels (id) on delete cascade,
+  constraint one_place_in_line unique (alert_id, channel_id, n),
+  constraint delivery_state_is_known check (state in ('waiting', 'delivered', 'dead'))
+);
+
+comment on table audit.deliveries is 'Messages for channels: what waits, what was delivered, what is dead. Written by audit.queue_alert() and audit.settle_delivery().';
+comment on column audit.deliveries.id is 'Names the message, the same at every attempt: webhook-id, Idempotency-Key, Message-ID.';
+comment on column audit.deliveries.organization_id is 'Whose alert.';
+comment on column audit.deliveries.channel_id is 'Where it goes.';
+comment on column audit.deliveries.alert_id is 'The alert; null for a message about something else.';
+comment on column audit.deliveries.n is 'Its place among the messages of one alert to one channel: none overtakes another.';
+comment on column audit.deliveries.type is 'alert.opened, alert.resolved, …, channel.test.';
+comment on column audit.deliveries.message is 'What is said, as it was when it happened.';
+comment on column audit.deliveries.created_at is 'When it happened.';
+comment on column audit.deliveries.state is 'waiting; delivered; dead: given up, which audit.replay_delivery() takes back.';
+comment on column audit.deliveries.attempts is 'How many times it failed.';
+comment on column audit.deliveries.next_try_at is 'Before that it is not tried.';
+comment on column audit.deliveries.lease is 'Which run has it; another may once lease_until is over.';
+comment on column audit.deliveries.lease_until is 'Until when that run has it for itself.';
+comment on column audit.deliveries.first_tried_at is 'When it was tried first: mail is not tried longer than a day, for that long Resend knows its key.';
+comment on column audit.deliveries.settled_at is 'When it was delivered or given up.';
+comment on column audit.deliveries.last_error is 'Why it was not delivered, in a word.';
+
+create index if not exists deliveries_waiting_idx on audit.deliveries (channel_id, next_try_at) where state = 'waiting';
+create index if not exists deliveries_leased_idx on audit.deliveries (channel_id) where state = 'waiting' and lease_until > '-infinity';
+create index if not exists deliveries_settled_idx on audit.deliveries (settled_at) where state <> 'waiting';
+create index if not exists deliveries_organization_idx on audit.deliveries (organization_id, created_at);
+
+revoke all on audit.deliveries from public, anon, authenticated, service_role;
+
+-- What is said --------------------------------------------------------------------------------------------------------
+
+create or replace function audit.without_personal(message jsonb)
+  returns jsonb
+  language sql
+  immutable
+  set search_path = ''
+as $$
+  select regexp_replace(
+    regexp_replace(
+      without_personal.message::text,
+      -- Names of people, as far as they can be known by their form. A time of day has colons too, but neither two side by
+      -- side nor eight groups.
+      '[^\s"<>@\\(),;:]+@[^\s"<>@\\(),;:]+\.[^\s"<>@\\(),;:]+', '[e-mail address]', 'g'
+    ),
+    '(\m[0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){7}\M|[0-9a-fA-F:]*::[0-9a-fA-F:.]*|\m\d{1,3}(\.\d{1,3}){3}\M)', '[IP address]', 'g'
+  )::jsonb
+$$;
+
+comment on function audit.without_personal(jsonb) is 'A message without e-mail and IP addresses.';
+
+create or replace function audit.alert_message(alert audit.alerts, transition text)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'alert_id', (alert).id, 'transition', transition, 'organization_id', (alert).organization_id,
+    'rule_id', (alert).rule_id,
+    'severity', (alert).severity, 'state', (alert).state, 'title', left((alert).title, 300), 'group', left((alert).group_key, 300),
+    'reason', case when octet_length((alert).reason::text) <= 8000 then (alert).reason else '{"omitted": "more than 8,000 bytes"}' end,
+    'opened_at', audit.instant_text((alert).opened_at), 'first_seen_at', audit.instant_text((alert).first_seen_at), 'last_seen_at', audit.instant_text((alert).last_seen_at),
+    'resolved_at', audit.instant_text((alert).resolved_at), 'occurrences', (alert).occurrences,
+    'entries', to_jsonb((alert).entries[1:20]),
+    -- Finds exactly these.
+    'query', (
+      select string_agg(format('(chain:%s seq:%s)', split_part(e, '-', 1), split_part(e, '-', 2)), ' or ')
+      from unnest((alert).entries[1:20]) e
+    )
+  )
+$$;
+
+comment on function audit.alert_message(audit.alerts, text) is
+  'What channels are told of an alert: what happened, to whom, when, why, and the names of the entries that show it.';
+
+create or replace function audit.queue_message(
+  channel audit.channels,
+  organization_id uuid,
+  type text,
+  message jsonb,
+  alert_id uuid default null
+)
+  returns uuid
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_id uuid;
+  v_is_dead boolean := (channel).disabled_at is not null and queue_message.type <> 'channel.test';
+begin
+  insert into audit.deliveries (organization_id, channel_id, alert_id, n, type, message, state, settled_at, last_error)
+  select queue_message.organization_id, (channel).id, queue_message.alert_id, coalesce(max(d.n), 0) + 1, queue_message.type,
+    case when (channel).personal then queue_message.message else audit.without_personal(queue_message.message) end,
+    -- What a disabled channel misses is kept, and can be replayed.
+    case when v_is_dead then 'dead' else 'waiting' end, case when v_is_dead then clock_timestamp() end,
+    case when v_is_dead then 'channel_disabled' end
+  from audit.deliveries d
+  where d.alert_id = queue_message.alert_id and d.channel_id = (channel).id
+  returning id into v_id;
+  return v_id;
+end
+$$;
+
+comment on function audit.queue_message(audit.channels, uuid, text, jsonb, uuid) is
+  'Has a channel told something: {title, …}, with severity and lines where there are any. In the caller''s transaction.';
+
+create or replace function audit.queue_alert(alert_id uuid, transition text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_alert audit.alerts;
+  v_message jsonb;
+  v_channel audit.channels;
+  v_reached boolean := false;
+begin
+  if coalesce(transition, '') not in ('opened', 'acknowledged', 'silenced', 'resolved', 'reopened', 'digest') then
+    perform audit.fail('AUARG', format('There is no transition "%s".', transition));
+  end if;
+  select a.* into v_alert from audit.alerts a where a.id = queue_alert.alert_id;
+  if not found then
+    perform audit.fail('AUNOT', 'There is no such alert.');
+  end if;
+  v_message := audit.alert_message(v_alert, transition);
+  for v_channel in
+    select c.* from audit.channels c
+    where c.organization_id = v_alert.organization_id and case when v_alert.channels is null then c.is_default else c.id = any (v_alert.channels) end
+    order by c.id
+  loop
+    perform audit.queue_message(v_channel, v_alert.organization_id, 'alert.' || transition, v_message, v_alert.id);
+    v_reached := v_reached or v_channel.disabled_at is null;
+  end loop;
+  -- Whoever nobody can tell: then who runs the project is told.
+  if not v_reached and v_alert.organization_id <> audit.system_organization()
+    and exists (select from audit.channels c where c.organization_id = v_alert.organization_id)
+  then
+    for v_channel in
+      select c.* from audit.channels c
+      where c.organization_id = audit.system_organization() and c.is_default and c.disabled_at is null
+      order by c.id
+    loop
+      perform audit.queue_message(v_channel, v_alert.organization_id, 'alert.' || transition, v_message, v_alert.id);
+    end loop;
+  end if;
+end
+$$;
+
+comment on function audit.queue_alert(uuid, text) is
+  'Has the channels of an alert told of what happened to it: those that it names, else the organisation''s default ones; where it
+has channels and all of these are disabled, the project''s.';
+
+-- The job -------------------------------------------------------------------------------------------------------------
+
+create or replace view audit.due_deliveries as
+  select d.id, d.channel_id, d.next_try_at
+  from audit.deliveries d
+  where d.state = 'waiting' and d.next_try_at <= clock_timestamp() and d.lease_until < clock_timestamp()
+    -- By its one name, whatever the planner believes of how many wait: else it finds ways that look at all with all.
+    and (
+      select before.state from audit.deliveries before
+      where before.alert_id = d.alert_id and before.channel_id = d.channel_id and before.n = d.n - 1
+    ) is distinct from 'waiting';
+
+comment on view audit.due_deliveries is 'What may be told now: of an alert never what came after something that still waits.';
+comment on column audit.due_deliveries.id is 'Names the message.';
+comment on column audit.due_deliveries.channel_id is 'Where it goes.';
+comment on column audit.due_deliveries.next_try_at is 'Since when it is due.';
+
+revoke all on audit.due_deliveries from public, anon, authenticated, service_role;
+
+-- A channel that hangs keeps no other waiting, and those that count messages are not hurried.
+create or replace function audit.free_places(channel audit.channels)
+  returns int
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case (channel).kind when 'webhook' then 8 else 1 end - count(*)::int
+  from audit.deliveries d
+  where d.channel_id = (channel).id and d.state = 'waiting' and d.lease_until > '-infinity' and d.lease_until > clock_timestamp()
+$$;
+
+comment on function audit.free_places(audit.channels) is 'How many messages more a channel may be told at once.';
+
+create or replace function audit.due_channels(most int)
+  returns setof audit.channels
+  language sql
+  stable
+  set search_path = ''
+  rows 10
+as $$
+  -- From channel to channel in the index of what waits: most wait for nothing.
+  with recursive waiting (channel_id) as (
+    (select d.channel_id from audit.deliveries d where d.state = 'waiting' order by d.channel_id limit 1)
+    union all
+    select (select d.channel_id from audit.deliveries d where d.state = 'waiting' and d.channel_id > w.channel_id order by d.channel_id limit 1)
+    from waiting w
+    where w.channel_id is not null
+  )
+  select c.*
+  from waiting w
+  join audit.channels c on c.id = w.channel_id
+  -- One of each is enough; "exists" would find all first.
+  cross join lateral (select from audit.due_deliveries d where d.channel_id = c.id order by d.next_try_at limit 1) d
+  where c.next_try_at <= clock_timestamp() and audit.free_places(c) > 0
+  limit most
+$$;
+
+comment on function audit.due_channels(int) is 'So many channels that have something to be told, and may be told it now.';
+
+create or replace function audit.take_deliveries(most int default 32, lease interval default '2 minutes')
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_lease uuid := gen_random_uuid();
+  v_channel audit.channels;
+  v_most int;
+  v_secret text;
+  v_taken jsonb;
+  v_all jsonb := '[]';
+begin
+  -- Who takes from a channel has it locked, so that it is not asked more at once than it should be.
+  for v_channel in select c.* from audit.due_channels(take_deliveries.most) c order by c.id loop
+    exit when jsonb_array_length(v_all) >= take_deliveries.most;
+    perform from audit.channels c where c.id = v_channel.id and c.next_try_at <= clock_timestamp() for no key update;
+    continue when not found;
+    v_most := least(audit.free_places(v_channel), take_deliveries.most - jsonb_array_length(v_all));
+    continue when v_most <= 0;
+    with due as (
+      select d.id from audit.deliveries d
+      where d.id in (
+        select m.id from audit.due_deliveries m where m.channel_id = v_channel.id order by m.next_try_at limit v_most
+      )
+      for update skip locked
+    ),
+    taken as (
+      update audit.deliveries d set
+        lease = v_lease, lease_until = clock_timestamp() + take_deliveries.lease,
+        first_tried_at = coalesce(d.first_tried_at, clock_timestamp())
+      from due
+      where d.id = due.id and d.state = 'waiting' and d.lease_until < clock_timestamp()
+      returning d.id, d.type, d.message, d.created_at
+    )
+    select jsonb_agg(jsonb_build_object(
+      'id', t.id, 'lease', v_lease, 'type', t.type, 'at', audit.instant_text(t.created_at), 'message', t.message,
+      'kind', v_channel.kind, 'channel', v_channel.id, 'config', v_channel.config
+    ))
+    into v_taken from taken t;
+    if v_taken is not null then
+      v_secret := audit.kept_secret(v_channel.secret_id);
+      if v_channel.kind = 'webhook' and not coalesce(v_channel.old_secret_until > clock_timestamp(), false) then
+        v_secret := split_part(v_secret, ' ', 1);
+      end if;
+      v_all := v_all || (select jsonb_agg(t || jsonb_build_object('secret', v_secret)) from jsonb_array_elements(v_taken) t);
+    end if;
+  end loop;
+  return jsonb_build_object('local', audit.setting('local_channels'), 'deliveries', v_all);
+end
+$$;
+
+comment on function audit.take_deliveries(int, interval) is
+  'Gives a run what is due, with all it takes to deliver it, secrets included, for as long as the lease lasts.';
+
+create or replace function audit.settle_delivery(
+  id uuid,
+  lease uuid,
+  error text default null,
+  retry_after double precision default 0
+)
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  -- Of Standard Webhooks: ten attempts in 75 hours.
+  c_pauses constant int[] := array[5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400];
+  v_delivery audit.deliveries;
+  v_channel audit.channels;
+  v_next timestamptz;
+begin
+  select d.* into v_delivery from audit.deliveries d where d.id = settle_delivery.id;
+  if settle_delivery.error is null then
+    -- Not at every message, because many at once write the one row; and before the message, as everybody does who locks both.
+    update audit.channels c set succeeded_at = clock_timestamp(), failures = 0, last_error = null, next_try_at = '-infinity'
+    where c.id = v_delivery.channel_id
+      and (c.failures > 0 or c.last_error is not null or coalesce(c.succeeded_at, '-infinity') < clock_timestamp() - interval '10 seconds');
+    -- Also where another run has it by now, or it was given up: who has it has it.
+    update audit.deliveries d set
+      state = 'delivered', settled_at = clock_timestamp(), lease_until = '-infinity', last_error = null
+    where d.id = settle_delivery.id and d.state <> 'delivered';
+    return found;
+  end if;
+
+  select c.* into v_channel from audit.channels c where c.id = v_delivery.channel_id for no key update;
+  select d.* into v_delivery from audit.deliveries d
+  where d.id = settle_delivery.id and d.lease = settle_delivery.lease and d.state = 'waiting' and d.lease_until > '-infinity'
+  for update;
+  if not found then
+    return false;
+  end if;
+  update audit.channels c set
+    failures = c.failures + 1, last_error = settle_delivery.error,
+    -- The channel as a whole is left alone when it asks for it, or has failed often.
+    next_try_at = clock_timestamp() + make_interval(secs => greatest(
+      case when c.failures < 5 then 0 else least(10 * 2 ^ least(c.failures - 5, 5), 300) end, least(settle_delivery.retry_after, 86400)
+    ))
+  where c.id = v_delivery.channel_id;
+  -- Scattered, so that what failed together does not come together again.
+  v_next := clock_timestamp() + make_interval(secs => greatest(
+    c_pauses[v_delivery.attempts + 1] * (1 + random() * 0.2), least(settle_delivery.retry_after, 86400)
+  ));
+  update audit.deliveries d set
+    attempts = d.attempts + 1, last_error = settle_delivery.error, lease_until = '-infinity', next_try_at = coalesce(v_next, d.next_try_at)
+  where d.id = v_delivery.id;
+
+  if settle_delivery.error = 'http_410' and v_delivery.type <> 'channel.test' and v_channel.disabled_at is null then
+    perform audit.disable_channel(v_channel.id, 'http_410');
+  elsif v_delivery.type = 'channel.test' or v_channel.disabled_at is not null or c_pauses[v_delivery.attempts + 1] is null
+    or v_channel.kind in ('email', 'smtp') and v_next > v_delivery.first_tried_at + interval '24 hours'
+  then
+    update audit.deliveries d set state = 'dead', settled_at = clock_timestamp() where d.id = v_delivery.id;
+    if v_delivery.type <> 'channel.test' then
+      if coalesce(v_channel.succeeded_at, '-infinity') < v_delivery.created_at then
+        perform audit.disable_channel(v_channel.id, 'failing');
+      else
+        perform audit.note_finding(v_channel.organization_id, 'delivery_failed', v_channel.id::text,
+          jsonb_build_object('name', v_channel.name, 'delivery', v_delivery.id, 'type', v_delivery.type, 'error', settle_delivery.error));
+      end if;
+    end if;
+  end if;
+  return true;
+end
+$$;
+
+comment on function audit.settle_delivery(uuid, uuid, text, double precision) is
+  'Notes that a message was delivered, or why not: then it is tried again, later each time, and in the end dead, which is a
+finding; a channel that is gone, or took nothing since the message was made, is disabled. False where it was settled before
+or another run has it.';
+
+-- What people do ------------------------------------------------------------------------------------------------------
+
+create or replace view audit.dead_letters as
+  select d.id, d.organization_id, d.channel_id, c.name as channel, c.kind, d.alert_id, d.type, d.created_at,
+    d.settled_at as died_at, d.attempts, d.last_error
+  from audit.deliveries d
+  join audit.channels c on c.id = d.channel_id
+  where d.state = 'dead' and d.type <> 'channel.test';
+
+comment on view audit.dead_letters is 'Messages that were given up. select audit.replay_delivery(jsonb_build_object(''delivery'', id)) from audit.dead_letters sends them again.';
+comment on column audit.dead_letters.id is 'Names the message.';
+comment on column audit.dead_letters.organization_id is 'Whose alert.';
+comment on column audit.dead_letters.channel_id is 'Where it should have gone.';
+comment on column audit.dead_letters.channel is 'The channel''s name.';
+comment on column audit.dead_letters.kind is 'The channel''s kind.';
+comment on column audit.dead_letters.alert_id is 'The alert.';
+comment on column audit.dead_letters.type is 'What it would have said.';
+comment on column audit.dead_letters.created_at is 'When that happened.';
+comment on column audit.dead_letters.died_at is 'When it was given up.';
+comment on column audit.dead_letters.attempts is 'After how many attempts.';
+comment on column audit.dead_letters.last_error is 'Why, in a word.';
+
+create or replace function audit.delivery_json(delivery audit.deliveries)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'id', (delivery).id, 'organization_id', (delivery).organization_id, 'channel', (delivery).channel_id, 'alert', (delivery).alert_id, 'type', (delivery).type,
+    'state', (delivery).state, 'attempts', (delivery).attempts, 'last_error', (delivery).last_error,
+    'created_at', audit.instant_text((delivery).created_at), 'settled_at', audit.instant_text((delivery).settled_at),
+    'next_try_at', case when (delivery).state = 'waiting' then audit.instant_text((delivery).next_try_at) end
+  )
+$$;
+
+comment on function audit.delivery_json(audit.deliveries) is 'A message as the API shows it, without what it says.';
+
+create or replace function audit.list_deliveries(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads deliveries of the organisation that the caller reads whole
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id', 'channel', 'delivery', 'state']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) <> 'all' then
+    perform audit.fail('AUDEN', 'Only admins and auditors see deliveries.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'deliveries', coalesce((
+    select jsonb_agg(audit.delivery_json(d) order by d.created_at desc)
+    from (
+      select d.*
+      from audit.deliveries d
+      -- Not those of other organisations' alerts that went to the project's channels, nor of theirs elsewhere.
+      join audit.channels c on c.id = d.channel_id and c.organization_id = v_organization
+      where (request ->> 'channel' is null or d.channel_id = audit.as_uuid(request ->> 'channel'))
+        and (request ->> 'delivery' is null or d.id = audit.as_uuid(request ->> 'delivery'))
+        and (request ->> 'state' is null or d.state = request ->> 'state')
+      order by d.created_at desc
+      limit 200
+    ) d
+  ), '[]'));
+end
+$$;
+
+comment on function audit.list_deliveries(jsonb) is
+  'The newest 200 messages to channels of {organization_id}, of one {channel}, {delivery} or {state}. For admins and auditors.';
+
+create or replace function audit.test_channel(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins use channels through this function only
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+  v_id uuid;
+begin
+  if (
+    select count(*) from audit.deliveries d
+    where d.channel_id = v_channel.id and d.type = 'channel.test' and d.created_at > clock_timestamp() - interval '1 hour'
+  ) >= 10 then
+    perform audit.fail('AUARG', 'A channel is tested at most ten times an hour.');
+  end if;
+  -- At once, also where it failed just now.
+  update audit.channels c set next_try_at = '-infinity' where c.id = v_channel.id;
+  v_id := audit.queue_message(v_channel, v_channel.organization_id, 'channel.test', jsonb_build_object(
+    'organization_id', v_channel.organization_id, 'severity', 'info', 'title', format('Test of the channel "%s"', v_channel.name)
+  ));
+  perform audit.record(v_channel.organization_id, 'channel.tested', 'channel', v_channel.id::text);
+  perform audit.continue_alert_deliveries();
+  return (select audit.delivery_json(d) from audit.deliveries d where d.id = v_id);
+end
+$$;
+
+comment on function audit.test_channel(jsonb) is
+  'Sends {channel} a message, once, also where it is disabled; audit.list_deliveries() says what became of it. For admins; leaves an entry.';
+
+create or replace function audit.replay_delivery(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins replay what their channels missed through this function only
+  set search_path = ''
+as $$
+declare
+  v_delivery audit.deliveries;
+  v_channel audit.channels;
+begin
+  perform audit.check_request(request, array['delivery']);
+  select d.* into v_delivery from audit.deliveries d where d.id = audit.as_uuid(request ->> 'delivery');
+  if v_delivery.id is null then
+    perform audit.fail('AUNOT', 'There is no such delivery.', null, 'GET /audit/deliveries lists them.');
+  end if;
+  v_channel := audit.own_channel(jsonb_build_object('channel', v_delivery.channel_id));
+  if v_channel.disabled_at is not null then
+    perform audit.fail('AUARG', 'The channel is disabled.', null, 'Enable it first: audit.enable_channel().');
+  end if;
+  update audit.deliveries d set
+    state = 'waiting', attempts = 0, next_try_at = clock_timestamp(), lease_until = '-infinity', first_tried_at = null, settled_at = null
+  where d.id = v_delivery.id and d.state = 'dead' and d.type <> 'channel.test'
+  returning d.* into v_delivery;
+  if not found then
+    perform audit.fail('AUARG', 'Only what was given up is sent again.');
+  end if;
+  if not exists (select from audit.dead_letters l where l.channel_id = v_channel.id) then
+    perform audit.resolve_channel_findings(v_channel);
+  end if;
+  perform audit.record(v_channel.organization_id, 'delivery.replayed', 'delivery', v_delivery.id::text,
+    jsonb_build_object('channel', v_channel.id, 'type', v_delivery.type));
+  return audit.delivery_json(v_delivery);
+end
+$$;
+
+comment on function audit.replay_delivery(jsonb) is 'Has the dead {delivery} sent again, under its old id. For admins; leaves an entry.';
+
+create or replace function audit.prune_deliveries()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels;
+  v_deleted bigint;
+begin
+  for v_channel in select c.* from audit.channels c where c.old_secret_until < clock_timestamp() order by c.id for no key update loop
+    perform audit.keep_secret(v_channel.secret_id, split_part(audit.kept_secret(v_channel.secret_id), ' ', 1));
+    update audit.channels c set old_secret_until = null where c.id = v_channel.id;
+  end loop;
+  delete from audit.deliveries d
+  where d.state <> 'waiting'
+    and d.settled_at < clock_timestamp() - case d.state when 'dead' then interval '90 days' else interval '30 days' end;
+  get diagnostics v_deleted = row_count;
+  return v_deleted;
+end
+$$;
+
+comment on function audit.prune_deliveries() is
+  'Forgets messages that were delivered 30 days ago, or given up 90 days ago, and secrets that were rotated away.';
+
+-- sql/660_delivery_health.sql
+
+-- Whether alerts reach anybody, an organisation a row.
+
+create or replace view audit.delivery_health as
+  select c.organization_id,
+    count(*) as channels,
+    count(*) filter (where c.disabled_at is not null) as disabled,
+    count(*) filter (where c.failures > 0) as failing,
+    coalesce(sum(d.waiting), 0)::bigint as waiting,
+    coalesce(sum(d.dead), 0)::bigint as dead,
+    min(d.oldest_due) as oldest_due,
+    max(c.succeeded_at) as succeeded_at
+  from audit.channels c
+  cross join lateral (
+    select count(*) filter (where d.state = 'waiting') as waiting,
+      count(*) filter (where d.state = 'dead' and d.type <> 'channel.test') as dead,
+      min(d.next_try_at) filter (where d.state = 'waiting' and d.next_try_at <= clock_timestamp()) as oldest_due
+    from audit.deliveries d
+    where d.channel_id = c.id and d.state <> 'delivered'
+  ) d
+  group by c.organization_id;
+
+comment on view audit.delivery_health is 'Whether alerts reach somebody: what waits since when, what was given up, which channels get nothing.';
+comment on column audit.delivery_health.organization_id is 'Whose channels.';
+comment on column audit.delivery_health.channels is 'How many there are.';
+comment on column audit.delivery_health.disabled is 'How many of them get nothing.';
+comment on column audit.delivery_health.failing is 'How many failed at the last attempt.';
+comment on column audit.delivery_health.waiting is 'How many messages wait.';
+comment on column audit.delivery_health.dead is 'How many were given up and not replayed.';
+comment on column audit.delivery_health.oldest_due is 'Since when the oldest is due that nobody has delivered yet: minutes mean that the job does not run.';
+comment on column audit.delivery_health.succeeded_at is 'When one was last delivered, to some seconds.';
+
+revoke all on audit.delivery_health, audit.dead_letters from public, anon, authenticated, service_role;
+
 -- sql/900_cron.sql
 
 -- Every schedule of the product, and the only calls out of the database. Where pg_cron is not installed nothing runs by
@@ -13641,6 +14847,21 @@ $$;
 comment on function audit.continue_deliveries() is
   'Has checkpoints handed to whom outside they are owed; answers how many jobs that took, none where everybody has the newest.';
 
+create or replace function audit.continue_alert_deliveries()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (select from audit.due_channels(1)) then
+    return audit.call_jobs('deliver-alerts');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_alert_deliveries() is 'Has what channels are to be told delivered; does nothing where nothing is due.';
+
 create or replace function audit.continue_expiring()
   returns bigint
   language plpgsql
@@ -13730,6 +14951,9 @@ begin
     perform cron.schedule('audit-read-back', '* * * * *', 'select audit.continue_reading_back()');
     perform cron.schedule('audit-verify', '* * * * *', 'select audit.continue_verification()');
     perform cron.schedule('audit-deliveries', '10 seconds', 'select audit.continue_deliveries()');
+    -- Missed, alerts are late; doubled, each message still belongs to one run.
+    perform cron.schedule('audit-alerts-deliver', '2 seconds', 'select audit.continue_alert_deliveries()');
+    perform cron.schedule('audit-deliveries-prune', '23 * * * *', 'select audit.prune_deliveries()');
     -- Whom the functions' environment names, only they know: they register it when they run, also where nothing is owed.
     perform cron.schedule('audit-receivers', '*/5 * * * *', $cron$
       select audit.call_jobs(job) from unnest(array['deliver-checkpoints', 'mirror', 'witness']) job
@@ -13877,6 +15101,16 @@ grant execute on function
   audit.request_export(jsonb),
   audit.requested_export(jsonb),
   audit.signed_manifest(jsonb),
+  -- Channels.
+  audit.change_channel(jsonb),
+  audit.create_channel(jsonb),
+  audit.delete_channel(jsonb),
+  audit.enable_channel(jsonb),
+  audit.list_channels(jsonb),
+  audit.list_deliveries(jsonb),
+  audit.replay_delivery(jsonb),
+  audit.rotate_channel_secret(jsonb),
+  audit.test_channel(jsonb),
   -- Inlining needs each part.
   audit.ocsf(public.audit_logs, text, text, text),
   audit.ocsf_ai_operation(text, text, jsonb),
@@ -13905,7 +15139,8 @@ grant select on
   audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
   audit.backups, audit.restores,
-  audit.log_collection_status, audit.places, audit.place_ranges, audit.place_data
+  audit.log_collection_status, audit.places, audit.place_ranges, audit.place_data,
+  audit.channels, audit.deliveries, audit.dead_letters, audit.delivery_health
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
@@ -13958,6 +15193,16 @@ revoke execute on function
   audit.fail_delivery(uuid, int, text, double precision, boolean, boolean),
   audit.enable_receiver(text, text),
   audit.continue_deliveries(),
+  audit.keep_secret(uuid, text),
+  audit.kept_secret(uuid),
+  audit.disable_channel(uuid, text),
+  audit.resolve_channel_findings(audit.channels),
+  audit.queue_message(audit.channels, uuid, text, jsonb, uuid),
+  audit.queue_alert(uuid, text),
+  audit.take_deliveries(int, interval),
+  audit.settle_delivery(uuid, uuid, text, double precision),
+  audit.prune_deliveries(),
+  audit.continue_alert_deliveries(),
   audit.await_purge(),
   audit.purge(int),
   audit.purge_chain(uuid, int, timestamptz, int),

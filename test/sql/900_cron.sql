@@ -3,7 +3,7 @@
 select set_eq(
   $$ select jobname::text from cron.job where jobname like 'audit-%' and username = 'postgres' and active $$,
   array[
-    'audit-anchor', 'audit-auth-events', 'audit-auth-sightings', 'audit-auth-tables', 'audit-backup', 'audit-collect-logs', 'audit-deliveries', 'audit-empty-partitions', 'audit-expire', 'audit-exports', 'audit-forget', 'audit-known-tables', 'audit-manifests',
+    'audit-alerts-deliver', 'audit-anchor', 'audit-auth-events', 'audit-auth-sightings', 'audit-auth-tables', 'audit-backup', 'audit-collect-logs', 'audit-deliveries', 'audit-deliveries-prune', 'audit-empty-partitions', 'audit-expire', 'audit-exports', 'audit-forget', 'audit-known-tables', 'audit-manifests',
     'audit-partitions', 'audit-purge', 'audit-read-back', 'audit-receivers', 'audit-seal', 'audit-search-index', 'audit-verify'
   ],
   'this is looked after by schedule, as the owner'
@@ -50,3 +50,16 @@ select is(count(*), 0::bigint, 'and all is well') from audit.findings where kind
 update audit.log_collection set collected_until = clock_timestamp() - interval '61 minutes';
 select audit.continue_collecting();
 select is(count(*), 1::bigint, 'an hour behind is a finding') from audit.findings where kind = 'logs_late' and resolved_at is null;
+
+-- Alerts for channels
+delete from net.http_request_queue;
+select is(audit.continue_alert_deliveries(), null, 'where no channel is to be told anything nothing is called');
+select audit.create_channel(jsonb_build_object('organization_id', acme(), 'kind', 'webhook', 'name', 'hook', 'url', 'https://hooks.example.com/'));
+select audit.queue_message(c, acme(), 'alert.opened', '{"title": "x"}') from audit.channels c;
+select isnt(audit.continue_alert_deliveries(), null, 'what is due calls the jobs');
+select alike(url, '%/deliver-alerts', 'by its name') from net.http_request_queue;
+update audit.channels set next_try_at = 'infinity';
+select is(audit.continue_alert_deliveries(), null, 'a channel that is left alone is not called for');
+update audit.channels set next_try_at = '-infinity';
+select audit.take_deliveries();
+select is(audit.continue_alert_deliveries(), null, 'nor one that is being told');

@@ -1,0 +1,1 @@
+select has_table('audit', 'alerts', 'alerts are rows');
