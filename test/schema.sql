@@ -91,6 +91,44 @@ request_id text
 chain integer
 extra jsonb
 
+-- relation audit.alerts
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column rule_id uuid not null
+column group_key text not null
+column severity text not null
+column title text not null
+column reason jsonb not null
+column state text not null default 'open'::text
+column opened_at timestamp with time zone not null default clock_timestamp()
+column first_seen_at timestamp with time zone not null
+column last_seen_at timestamp with time zone not null
+column resolved_at timestamp with time zone
+column occurrences bigint not null
+column entries text[] not null
+column channels uuid[]
+constraint alerts_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX alerts_pkey ON audit.alerts USING btree (id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Open incidents of rules, and those that are over.
+comment on column id: Names the alert.
+comment on column organization_id: Whom it concerns.
+comment on column rule_id: The rule.
+comment on column group_key: Which of the rule's groups: a user, an address, a provider.
+comment on column severity: info, low, medium, high or critical.
+comment on column title: What happened, in a line.
+comment on column reason: Why: expected, seen, and what contributed.
+comment on column state: open, acknowledged, silenced or resolved.
+comment on column opened_at: When it was opened.
+comment on column first_seen_at: When it happened first.
+comment on column last_seen_at: When it happened last.
+comment on column resolved_at: When it was over.
+comment on column occurrences: How many times.
+comment on column entries: The first entries that caused it, by name.
+comment on column channels: Where its transitions go, as the rule said; null for the organisation's default channels.
+
 -- relation audit.anchor_entries
 kind r, owner postgres, persistence p
 no row level security
@@ -182,6 +220,50 @@ comment on column created_at: Its time.
 comment on column stated_chain: Chain of the log.purged entry that says so; null while the day's purge is under way.
 comment on column stated_seq: Position of that entry.
 comment on column stated_at: Time of that entry.
+
+-- relation audit.channels
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column name text not null
+column kind text not null
+column config jsonb not null
+column is_default boolean not null
+column personal boolean not null
+column secret_id uuid
+column old_secret_until timestamp with time zone
+column created_at timestamp with time zone not null default clock_timestamp()
+column succeeded_at timestamp with time zone
+column failures integer not null default 0
+column last_error text
+column next_try_at timestamp with time zone not null default '-infinity'::timestamp with time zone
+column disabled_at timestamp with time zone
+column disabled_reason text
+constraint channel_kind_is_known CHECK ((kind = ANY (ARRAY['webhook'::text, 'slack'::text, 'email'::text, 'smtp'::text])))
+constraint channels_pkey PRIMARY KEY (id)
+constraint one_channel_a_name UNIQUE (organization_id, name)
+CREATE UNIQUE INDEX channels_pkey ON audit.channels USING btree (id)
+CREATE UNIQUE INDEX one_channel_a_name ON audit.channels USING btree (organization_id, name)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Where alerts go; written by the functions of 640, and by audit.settle_delivery() how it went.
+comment on column id: Names the channel.
+comment on column organization_id: Whose channel; the nil UUID for the project's own, which also hear of organisations that no channel reaches.
+comment on column name: What people call it.
+comment on column kind: webhook (Standard Webhooks), slack (incoming webhook), email (HTTP API in Resend's form) or smtp.
+comment on column config: Its settings, without secrets.
+comment on column is_default: Whether alerts go there whose rule names no channels.
+comment on column personal: Whether e-mail and IP addresses may be in its messages; else they are taken out.
+comment on column secret_id: Its secret in the Vault; null where it needs none. Of a webhook two, new and old, while it is rotated.
+comment on column old_secret_until: Until when messages are signed with the old secret too; null while there is none.
+comment on column created_at: Since when it exists; the log has every change.
+comment on column succeeded_at: When it last took a message, to some seconds.
+comment on column failures: How many times in a row it did not.
+comment on column last_error: Why it did not, in a word; null where it did.
+comment on column next_try_at: Before that it is left alone.
+comment on column disabled_at: Since when it gets nothing; null while it does. audit.enable_channel() ends it.
+comment on column disabled_reason: Why it gets nothing: http_410, or failing.
 
 -- relation audit.checkpoints
 kind r, owner postgres, persistence p
@@ -347,6 +429,155 @@ as
      LEFT JOIN audit.tracked_tables t ON (((t.table_name)::oid = (c.table_name)::oid)))
      LEFT JOIN finding f ON (((f.table_name)::oid = (c.table_name)::oid)));
 
+-- relation audit.dead_letters
+kind v, owner postgres, persistence p
+column id uuid
+column organization_id uuid
+column channel_id uuid
+column channel text
+column kind text
+column alert_id uuid
+column type text
+column created_at timestamp with time zone
+column died_at timestamp with time zone
+column attempts integer
+column last_error text
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Messages that were given up. select audit.replay_delivery(jsonb_build_object('delivery', id)) from audit.dead_letters sends them again.
+comment on column id: Names the message.
+comment on column organization_id: Whose alert.
+comment on column channel_id: Where it should have gone.
+comment on column channel: The channel's name.
+comment on column kind: The channel's kind.
+comment on column alert_id: The alert.
+comment on column type: What it would have said.
+comment on column created_at: When that happened.
+comment on column died_at: When it was given up.
+comment on column attempts: After how many attempts.
+comment on column last_error: Why, in a word.
+as
+ SELECT d.id,
+    d.organization_id,
+    d.channel_id,
+    c.name AS channel,
+    c.kind,
+    d.alert_id,
+    d.type,
+    d.created_at,
+    d.settled_at AS died_at,
+    d.attempts,
+    d.last_error
+   FROM (audit.deliveries d
+     JOIN audit.channels c ON ((c.id = d.channel_id)))
+  WHERE ((d.state = 'dead'::text) AND (d.type <> 'channel.test'::text));
+
+-- relation audit.deliveries
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column channel_id uuid not null
+column alert_id uuid
+column n integer not null
+column type text not null
+column message jsonb not null
+column created_at timestamp with time zone not null default clock_timestamp()
+column state text not null default 'waiting'::text
+column attempts integer not null default 0
+column next_try_at timestamp with time zone not null default clock_timestamp()
+column lease uuid
+column lease_until timestamp with time zone not null default '-infinity'::timestamp with time zone
+column first_tried_at timestamp with time zone
+column settled_at timestamp with time zone
+column last_error text
+constraint deliveries_channel_fkey FOREIGN KEY (channel_id) REFERENCES audit.channels(id) ON DELETE CASCADE
+constraint deliveries_pkey PRIMARY KEY (id)
+constraint delivery_state_is_known CHECK ((state = ANY (ARRAY['waiting'::text, 'delivered'::text, 'dead'::text])))
+constraint one_place_in_line UNIQUE (alert_id, channel_id, n)
+CREATE INDEX deliveries_leased_idx ON audit.deliveries USING btree (channel_id) WHERE ((state = 'waiting'::text) AND (lease_until > '-infinity'::timestamp with time zone))
+CREATE INDEX deliveries_organization_idx ON audit.deliveries USING btree (organization_id, created_at)
+CREATE INDEX deliveries_settled_idx ON audit.deliveries USING btree (settled_at) WHERE (state <> 'waiting'::text)
+CREATE INDEX deliveries_waiting_idx ON audit.deliveries USING btree (channel_id, next_try_at) WHERE (state = 'waiting'::text)
+CREATE UNIQUE INDEX deliveries_pkey ON audit.deliveries USING btree (id)
+CREATE UNIQUE INDEX one_place_in_line ON audit.deliveries USING btree (alert_id, channel_id, n)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Messages for channels: what waits, what was delivered, what is dead. Written by audit.queue_alert() and audit.settle_delivery().
+comment on column id: Names the message, the same at every attempt: webhook-id, Idempotency-Key, Message-ID.
+comment on column organization_id: Whose alert.
+comment on column channel_id: Where it goes.
+comment on column alert_id: The alert; null for a message about something else.
+comment on column n: Its place among the messages of one alert to one channel: none overtakes another.
+comment on column type: alert.opened, alert.resolved, …, channel.test.
+comment on column message: What is said, as it was when it happened.
+comment on column created_at: When it happened.
+comment on column state: waiting; delivered; dead: given up, which audit.replay_delivery() takes back.
+comment on column attempts: How many times it failed.
+comment on column next_try_at: Before that it is not tried.
+comment on column lease: Which run has it; another may once lease_until is over.
+comment on column lease_until: Until when that run has it for itself.
+comment on column first_tried_at: When it was tried first: mail is not tried longer than a day, for that long Resend knows its key.
+comment on column settled_at: When it was delivered or given up.
+comment on column last_error: Why it was not delivered, in a word.
+
+-- relation audit.delivery_health
+kind v, owner postgres, persistence p
+column organization_id uuid
+column channels bigint
+column disabled bigint
+column failing bigint
+column waiting bigint
+column dead bigint
+column oldest_due timestamp with time zone
+column succeeded_at timestamp with time zone
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Whether alerts reach somebody: what waits since when, what was given up, which channels get nothing.
+comment on column organization_id: Whose channels.
+comment on column channels: How many there are.
+comment on column disabled: How many of them get nothing.
+comment on column failing: How many failed at the last attempt.
+comment on column waiting: How many messages wait.
+comment on column dead: How many were given up and not replayed.
+comment on column oldest_due: Since when the oldest is due that nobody has delivered yet: minutes mean that the job does not run.
+comment on column succeeded_at: When one was last delivered, to some seconds.
+as
+ SELECT c.organization_id,
+    count(*) AS channels,
+    count(*) FILTER (WHERE (c.disabled_at IS NOT NULL)) AS disabled,
+    count(*) FILTER (WHERE (c.failures > 0)) AS failing,
+    (COALESCE(sum(d.waiting), (0)::numeric))::bigint AS waiting,
+    (COALESCE(sum(d.dead), (0)::numeric))::bigint AS dead,
+    min(d.oldest_due) AS oldest_due,
+    max(c.succeeded_at) AS succeeded_at
+   FROM (audit.channels c
+     CROSS JOIN LATERAL ( SELECT count(*) FILTER (WHERE (d_1.state = 'waiting'::text)) AS waiting,
+            count(*) FILTER (WHERE ((d_1.state = 'dead'::text) AND (d_1.type <> 'channel.test'::text))) AS dead,
+            min(d_1.next_try_at) FILTER (WHERE ((d_1.state = 'waiting'::text) AND (d_1.next_try_at <= clock_timestamp()))) AS oldest_due
+           FROM audit.deliveries d_1
+          WHERE ((d_1.channel_id = c.id) AND (d_1.state <> 'delivered'::text))) d)
+  GROUP BY c.organization_id;
+
+-- relation audit.due_deliveries
+kind v, owner postgres, persistence p
+column id uuid
+column channel_id uuid
+column next_try_at timestamp with time zone
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: What may be told now: of an alert never what came after something that still waits.
+comment on column id: Names the message.
+comment on column channel_id: Where it goes.
+comment on column next_try_at: Since when it is due.
+as
+ SELECT id,
+    channel_id,
+    next_try_at
+   FROM audit.deliveries d
+  WHERE ((state = 'waiting'::text) AND (next_try_at <= clock_timestamp()) AND (lease_until < clock_timestamp()) AND (( SELECT before.state
+           FROM audit.deliveries before
+          WHERE ((before.alert_id = d.alert_id) AND (before.channel_id = d.channel_id) AND (before.n = (d.n - 1)))) IS DISTINCT FROM 'waiting'::text));
+
 -- relation audit.error_codes
 kind v, owner postgres, persistence p
 column code text
@@ -361,7 +592,7 @@ as
     http_status,
     name,
     meaning
-   FROM ( VALUES ('AUIMM'::text,409,'log_immutable'::text,'Entries of the log are never changed or deleted.'::text), ('AUTBL'::text,404,'table_not_found'::text,'There is no table of that name.'::text), ('AUKND'::text,422,'table_kind_unsupported'::text,'Only ordinary and partitioned tables can be tracked.'::text), ('AUPRT'::text,422,'table_is_partition'::text,'A partition is captured through its parent.'::text), ('AULOG'::text,422,'table_is_the_log'::text,'The product''s own tables are not tracked.'::text), ('AUNPK'::text,422,'no_primary_key'::text,'A tracked table needs a primary key, or option "id".'::text), ('AUORG'::text,422,'no_organization'::text,'The organisation of a row could not be determined.'::text), ('AUOPT'::text,422,'invalid_option'::text,'An option is unknown, of the wrong type or names no column.'::text), ('AUARG'::text,422,'invalid_argument'::text,'An argument is missing or out of range.'::text), ('AUQRY'::text,400,'invalid_query'::text,'A query could not be read; the detail says where.'::text), ('AUCUR'::text,400,'invalid_cursor'::text,'A cursor was edited, or belongs to another search.'::text), ('AUNOT'::text,404,'not_found'::text,'There is no such thing that the caller may read.'::text), ('AUPND'::text,409,'not_sealed'::text,'The entry is not in a signed log yet.'::text), ('AUDEN'::text,403,'access_denied'::text,'The caller may not do this.'::text), ('AUSTL'::text,409,'capture_stale'::text,'The table was altered after it was tracked; track it again.'::text), ('AUFRK'::text,409,'log_forked'::text,'A log would get two roots for one size.'::text), ('AULSE'::text,409,'lease_lost'::text,'Another run took over the work.'::text), ('AURST'::text,409,'not_restorable'::text,'A log is restored into an empty database, by one transaction.'::text), ('AUROW'::text,409,'rows_unpaired'::text,'An update''s old and new rows could not be paired.'::text)) registry(code, http_status, name, meaning);
+   FROM ( VALUES ('AUIMM'::text,409,'log_immutable'::text,'Entries of the log are never changed or deleted.'::text), ('AUTBL'::text,404,'table_not_found'::text,'There is no table of that name.'::text), ('AUKND'::text,422,'table_kind_unsupported'::text,'Only ordinary and partitioned tables can be tracked.'::text), ('AUPRT'::text,422,'table_is_partition'::text,'A partition is captured through its parent.'::text), ('AULOG'::text,422,'table_is_the_log'::text,'The product''s own tables are not tracked.'::text), ('AUNPK'::text,422,'no_primary_key'::text,'A tracked table needs a primary key, or option "id".'::text), ('AUORG'::text,422,'no_organization'::text,'The organisation of a row could not be determined.'::text), ('AUOPT'::text,422,'invalid_option'::text,'An option is unknown, of the wrong type or names no column.'::text), ('AUARG'::text,422,'invalid_argument'::text,'An argument is missing or out of range.'::text), ('AUQRY'::text,400,'invalid_query'::text,'A query could not be read; the detail says where.'::text), ('AUCUR'::text,400,'invalid_cursor'::text,'A cursor was edited, or belongs to another search.'::text), ('AUNOT'::text,404,'not_found'::text,'There is no such thing that the caller may read.'::text), ('AUPND'::text,409,'not_sealed'::text,'The entry is not in a signed log yet.'::text), ('AUDEN'::text,403,'access_denied'::text,'The caller may not do this.'::text), ('AUVLT'::text,409,'vault_missing'::text,'The project has no Vault to keep a secret in.'::text), ('AUSTL'::text,409,'capture_stale'::text,'The table was altered after it was tracked; track it again.'::text), ('AUFRK'::text,409,'log_forked'::text,'A log would get two roots for one size.'::text), ('AULSE'::text,409,'lease_lost'::text,'Another run took over the work.'::text), ('AURST'::text,409,'not_restorable'::text,'A log is restored into an empty database, by one transaction.'::text), ('AUROW'::text,409,'rows_unpaired'::text,'An update''s old and new rows could not be paired.'::text)) registry(code, http_status, name, meaning);
 
 -- relation audit.export_parts
 kind r, owner postgres, persistence p
@@ -1099,6 +1330,7 @@ CASE name
     WHEN 'seal_after'::text THEN ((jsonb_typeof(value) = 'number'::text) AND (((value)::numeric >= (1)::numeric) AND ((value)::numeric <= (3600)::numeric)))
     WHEN 'shorten_retention_after'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric >= (1)::numeric) AND ((value)::numeric <= (90)::numeric)))
     WHEN 'backup_days'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric >= (0)::numeric) AND ((value)::numeric <= (90)::numeric)))
+    WHEN 'local_channels'::text THEN (jsonb_typeof(value) = 'boolean'::text)
     ELSE false
 END)
 constraint settings_pkey PRIMARY KEY (organization_id, name)
@@ -1108,7 +1340,7 @@ grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE,
 grant service_role: SELECT
 comment: What a project or an organisation has chosen; written by audit.configure().
 comment on column organization_id: Whose choice; the nil UUID is the project's default.
-comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days) or backup_days (days).
+comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days) or local_channels (true or false; of the project alone).
 comment on column value: The chosen value.
 comment on column changed_at: When it was last chosen; the log has every change.
 
@@ -1407,6 +1639,34 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Organisations that the caller administers.
+
+-- function audit.alert_message(audit.alerts,text)
+CREATE OR REPLACE FUNCTION audit.alert_message(alert audit.alerts, transition text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'alert_id', (alert).id, 'transition', transition, 'organization_id', (alert).organization_id,
+    'rule_id', (alert).rule_id,
+    'severity', (alert).severity, 'state', (alert).state, 'title', left((alert).title, 300), 'group', left((alert).group_key, 300),
+    'reason', case when octet_length((alert).reason::text) <= 8000 then (alert).reason else '{"omitted": "more than 8,000 bytes"}' end,
+    'opened_at', audit.instant_text((alert).opened_at), 'first_seen_at', audit.instant_text((alert).first_seen_at), 'last_seen_at', audit.instant_text((alert).last_seen_at),
+    'resolved_at', audit.instant_text((alert).resolved_at), 'occurrences', (alert).occurrences,
+    'entries', to_jsonb((alert).entries[1:20]),
+    -- Finds exactly these.
+    'query', (
+      select string_agg(format('(chain:%s seq:%s)', split_part(e, '-', 1), split_part(e, '-', 2)), ' or ')
+      from unnest((alert).entries[1:20]) e
+    )
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What channels are told of an alert: what happened, to whom, when, why, and the names of the entries that show it.
 
 -- function audit.anchor_checkpoints()
 CREATE OR REPLACE FUNCTION audit.anchor_checkpoints()
@@ -2544,6 +2804,244 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: As a window function over entry texts whose prev_hash is null, in order of seq: each entry's prev_hash and hash, joined.
 
+-- function audit.change_channel(jsonb)
+CREATE OR REPLACE FUNCTION audit.change_channel(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_old audit.channels := audit.own_channel(request);
+  v_new audit.channels;
+  v_field text := coalesce(audit.channel_secret_field(v_old.kind), '');
+  v_given jsonb;
+  v_config jsonb;
+  v_changes jsonb;
+begin
+  perform audit.check_channel(request, v_old.kind, array['channel']);
+  select coalesce(jsonb_object_agg(e.key, e.value), '{}') into v_given from jsonb_each(request) e where e.key = any (audit.channel_fields(v_old.kind));
+  -- What is secret goes on as it is, where it is not given; with another address or host it must be, or a password could be
+  -- sent to whom an admin likes without knowing it.
+  v_config := (v_old.config - 'host') || v_given;
+  if v_old.secret_id is not null and v_field <> '' and not v_given ? v_field then
+    if v_given ?| array['host', 'port', 'api', 'username'] then
+      perform audit.fail('AUARG', format('With these settings "%s" is to be given anew.', v_field));
+    end if;
+    v_config := v_config || jsonb_build_object(v_field, audit.kept_secret(v_old.secret_id));
+  end if;
+  v_config := audit.channel_config(v_old.kind, v_config);
+  begin
+    update audit.channels c set
+      name = coalesce(request ->> 'name', c.name),
+      is_default = coalesce((request ->> 'default')::boolean, c.is_default),
+      personal = coalesce((request ->> 'personal')::boolean, c.personal),
+      config = v_config - v_field,
+      secret_id = case when v_given ->> v_field is not null then audit.keep_secret(c.secret_id, v_given ->> v_field) else c.secret_id end
+    where c.id = v_old.id
+    returning c.* into v_new;
+  exception when unique_violation then
+    perform audit.fail('AUARG', 'The organisation has a channel of that name.');
+  end;
+  select jsonb_object_agg(n.key, jsonb_build_object('old', o.value, 'new', n.value)) into v_changes
+  from jsonb_each(audit.channel_summary(v_new)) n
+  join jsonb_each(audit.channel_summary(v_old)) o on o.key = n.key and o.value <> n.value;
+  perform audit.record(v_new.organization_id, 'channel.changed', 'channel', v_new.id::text, jsonb_strip_nulls(jsonb_build_object(
+    'changes', v_changes,
+    -- Which settings, not what they are.
+    'settings', (select jsonb_agg(k order by k) from jsonb_object_keys(v_given) k)
+  )));
+  return audit.channel_json(v_new, true);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Changes what {channel, …} gives of a channel, by the names of audit.create_channel(). For admins; leaves an entry.
+
+-- function audit.channel_config(text,jsonb)
+CREATE OR REPLACE FUNCTION audit.channel_config(kind text, config jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_config jsonb := jsonb_strip_nulls(channel_config.config);
+  v_is_local boolean;
+begin
+  if exists (select from jsonb_each(v_config) e where e.key not in ('to', 'port') and jsonb_typeof(e.value) <> 'string') then
+    perform audit.fail('AUARG', 'A setting of the channel is not a text.');
+  end if;
+  if channel_config.kind in ('webhook', 'slack') then
+    v_config := v_config || jsonb_build_object('host', audit.check_address(coalesce(v_config ->> 'url', '')));
+  else
+    perform audit.check_mailboxes(v_config -> 'to', 20, 'to');
+    if v_config ? 'from' or channel_config.kind = 'smtp' then
+      perform audit.check_mailboxes(jsonb_build_array(v_config -> 'from'), 1, 'from');
+    end if;
+  end if;
+  if channel_config.kind = 'email' then
+    v_config := v_config || jsonb_build_object('host', audit.check_address(coalesce(v_config ->> 'api', 'https://api.resend.com/emails')));
+    if coalesce(v_config ->> 'key', '-') !~ '^[!-~]+$' or length(v_config ->> 'key') > 500 then
+      perform audit.fail('AUARG', 'The key is not printable ASCII of at most 500 characters.');
+    end if;
+    if v_config ? 'key' and not v_config ? 'from' then
+      perform audit.fail('AUARG', 'With a key of its own an e-mail channel says from whom.', null, 'Add "from".');
+    end if;
+    if v_config ? 'api' and not v_config ? 'key' then
+      -- Else the project's own key would be sent wherever an admin likes.
+      perform audit.fail('AUARG', 'Another API needs a key of its own.', null, 'Add "key".');
+    end if;
+  elsif channel_config.kind = 'smtp' then
+    perform audit.check_host(coalesce(v_config ->> 'host', ''));
+    v_is_local := lower(v_config ->> 'host') in ('localhost', '127.0.0.1');
+    if v_config -> 'port' in ('25', '587') then
+      perform audit.fail('AUARG', 'Hosted Edge Functions may not connect to ports 25 and 587.', null,
+        'Use 465 or 2465 (TLS), or 2587 (STARTTLS), which most providers have; or a channel of kind email.');
+    end if;
+    if jsonb_typeof(v_config -> 'port') is distinct from 'number'
+      or v_config -> 'port' not in ('465', '2465', '2587') and not v_is_local
+    then
+      perform audit.fail('AUARG', 'The port is 465 or 2465 (TLS), or 2587 (STARTTLS).');
+    end if;
+    if (v_config ? 'username') <> (v_config ? 'password') or not v_config ? 'username' and not v_is_local
+      or greatest(length(v_config ->> 'username'), length(v_config ->> 'password')) > 500
+    then
+      perform audit.fail('AUARG', 'An SMTP channel needs a username and a password.');
+    end if;
+  end if;
+  return v_config;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Checks the settings of a channel, secrets included, and answers them with the host that it leads to.
+
+-- function audit.channel_fields(text)
+CREATE OR REPLACE FUNCTION audit.channel_fields(kind text)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE
+RETURN CASE kind WHEN 'webhook'::text THEN ARRAY['url'::text] WHEN 'slack'::text THEN ARRAY['url'::text] WHEN 'email'::text THEN ARRAY['to'::text, 'from'::text, 'api'::text, 'key'::text] WHEN 'smtp'::text THEN ARRAY['to'::text, 'from'::text, 'host'::text, 'port'::text, 'username'::text, 'password'::text] ELSE NULL::text[] END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What a channel of a kind has besides name, default and personal.
+
+-- function audit.channel_json(audit.channels,boolean)
+CREATE OR REPLACE FUNCTION audit.channel_json(channel audit.channels, whole boolean)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'id', (channel).id, 'organization_id', (channel).organization_id, 'name', (channel).name, 'kind', (channel).kind,
+    'default', (channel).is_default, 'personal', (channel).personal, 'host', (channel).config ->> 'host',
+    'recipients', coalesce(jsonb_array_length((channel).config -> 'to'), 0),
+    'created_at', audit.instant_text((channel).created_at), 'succeeded_at', audit.instant_text((channel).succeeded_at),
+    'failures', (channel).failures, 'last_error', (channel).last_error,
+    'disabled_at', audit.instant_text((channel).disabled_at), 'disabled_reason', (channel).disabled_reason,
+    'old_secret_until', audit.instant_text((channel).old_secret_until)
+  ) || case when whole then jsonb_build_object('config', (channel).config - 'host') else '{}' end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A channel as the API shows it, never with its secret; its settings, which may name people, only where it is whole.
+
+-- function audit.channel_secret_field(text)
+CREATE OR REPLACE FUNCTION audit.channel_secret_field(kind text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+RETURN CASE kind WHEN 'slack'::text THEN 'url'::text WHEN 'email'::text THEN 'key'::text WHEN 'smtp'::text THEN 'password'::text ELSE NULL::text END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Which setting of a channel is its secret; null for webhooks, whose secret is made here.
+
+-- function audit.channel_summary(audit.channels)
+CREATE OR REPLACE FUNCTION audit.channel_summary(channel audit.channels)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'name', (channel).name, 'kind', (channel).kind, 'default', (channel).is_default, 'personal', (channel).personal,
+    'host', (channel).config ->> 'host', 'recipients', coalesce(jsonb_array_length((channel).config -> 'to'), 0)
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What an entry says of a channel.
+
+-- function audit.check_address(text)
+CREATE OR REPLACE FUNCTION audit.check_address(address text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_parts text[];
+begin
+  -- Scheme, host, port, rest: printable ASCII without what URL parsers read in different ways.
+  v_parts := regexp_match(check_address.address, '^(https?)://(\[[0-9a-fA-F:.]*\]|[^][/?#@\\:\s]*)(:\d{1,5})?([/?][!-~]*)?$');
+  if length(check_address.address) > 2000 or v_parts is null or check_address.address ~ '[\\#]' then
+    perform audit.fail('AUARG', 'The address cannot be used.', null,
+      'It is https://host/path with at most 2,000 characters, without name, password and fragment.');
+  end if;
+  perform audit.check_host(v_parts[2]);
+  -- That the rest is this machine was just permitted.
+  if v_parts[2] like '%.%' and lower(v_parts[2]) <> '127.0.0.1'
+    and (v_parts[1] <> 'https' or coalesce(v_parts[3], ':443') not in (':443', ':8443'))
+  then
+    perform audit.fail('AUARG', 'The address is not https on port 443 or 8443.');
+  end if;
+  return lower(v_parts[2]);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Refuses addresses that no channel may have by their spelling; answers the host.
+
+-- function audit.check_channel(jsonb,text,text[])
+CREATE OR REPLACE FUNCTION audit.check_channel(request jsonb, kind text, known text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.check_request(request, check_channel.known || array['name', 'default', 'personal'] || audit.channel_fields(check_channel.kind));
+  if request ? 'name' and (jsonb_typeof(request -> 'name') <> 'string' or request ->> 'name' !~ '^[^[:cntrl:]]{1,100}$') then
+    perform audit.fail('AUARG', 'A channel has a name of 1 to 100 characters.');
+  end if;
+  if coalesce(jsonb_typeof(request -> 'default'), 'boolean') <> 'boolean' or coalesce(jsonb_typeof(request -> 'personal'), 'boolean') <> 'boolean' then
+    perform audit.fail('AUARG', '"default" and "personal" are true or false.');
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Refuses what no channel of a kind has.
+
 -- function audit.check_file(jsonb)
 CREATE OR REPLACE FUNCTION audit.check_file(request jsonb)
  RETURNS void
@@ -2566,6 +3064,36 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Refuses formats that there are not.
+
+-- function audit.check_host(text)
+CREATE OR REPLACE FUNCTION audit.check_host(host text)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if lower(check_host.host) in ('localhost', '127.0.0.1', '[::1]') then
+    if audit.setting('local_channels') = 'true' then
+      return;
+    end if;
+    perform audit.fail('AUARG', 'Channels do not lead to this machine.', null,
+      'For a local stack: select audit.configure(''local_channels'', ''true'').');
+  end if;
+  if length(check_host.host) > 253
+    or coalesce(check_host.host, '') !~* '^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$'
+    or check_host.host ~* '\.(localhost|local|internal)$'
+  then
+    perform audit.fail('AUARG', 'The host is not a public name.', null,
+      'Use a DNS name such as hooks.example.com (in punycode where it has other letters), no IP address and no name of a private network.');
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Refuses hosts that are no public DNS names by their spelling.
 
 -- function audit.check_identities()
 CREATE OR REPLACE FUNCTION audit.check_identities()
@@ -2613,6 +3141,34 @@ owner postgres
 grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 comment: Looks for a second which identities no entry commits to any more: they are hidden from writers, and deleted a day later.
+
+-- function audit.check_mailboxes(jsonb,integer,text)
+CREATE OR REPLACE FUNCTION audit.check_mailboxes(mailboxes jsonb, most integer, field text)
+ RETURNS void
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+declare
+  c_address constant text := '[A-Za-z0-9.!#$%&''*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}';
+begin
+  if jsonb_typeof(check_mailboxes.mailboxes) is distinct from 'array' or jsonb_array_length(check_mailboxes.mailboxes) not between 1 and check_mailboxes.most
+    or exists (
+      select from jsonb_array_elements(check_mailboxes.mailboxes) m
+      where jsonb_typeof(m) <> 'string'
+        or m #>> '{}' !~ format('^(%s|[^<>"\\,;:@[:cntrl:]]{1,100} <%s>)$', c_address, c_address)
+    )
+  then
+    perform audit.fail('AUARG', format('"%s" is not right.', check_mailboxes.field), null,
+      format('1 to %s addresses: ada@example.com, or Ada <ada@example.com>.', check_mailboxes.most));
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Refuses what is no list of e-mail addresses.
 
 -- function audit.check_request(jsonb,text[])
 CREATE OR REPLACE FUNCTION audit.check_request(request jsonb, known text[])
@@ -3565,7 +4121,7 @@ begin
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
   exception when check_violation or not_null_violation then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days) and backup_days (0 to 90 days; 0: no backups).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups) and local_channels (true, false).');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.
@@ -3718,6 +4274,24 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The actor and request of the current statement: user id, kind of actor, e-mail, IP address,
 user agent, request id, and the chain that the connection writes.
+
+-- function audit.continue_alert_deliveries()
+CREATE OR REPLACE FUNCTION audit.continue_alert_deliveries()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if exists (select from audit.due_channels(1)) then
+    return audit.call_jobs('deliver-alerts');
+  end if;
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has what channels are to be told delivered; does nothing where nothing is due.
 
 -- function audit.continue_backups()
 CREATE OR REPLACE FUNCTION audit.continue_backups()
@@ -4101,6 +4675,58 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Costs as JSON, for the function "audit". Leaves a log.searched entry.
 
+-- function audit.create_channel(jsonb)
+CREATE OR REPLACE FUNCTION audit.create_channel(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid := audit.requested_organization(request);
+  v_kind text := request ->> 'kind';
+  v_config jsonb;
+  v_secret text;
+  v_channel audit.channels;
+begin
+  perform audit.require_admin(v_organization);
+  if v_kind is null or audit.channel_fields(v_kind) is null then
+    perform audit.fail('AUARG', 'The kind of a channel is webhook, slack, email or smtp.');
+  end if;
+  perform audit.check_channel(request, v_kind, array['organization_id', 'kind']);
+  if request ->> 'name' is null then
+    perform audit.fail('AUARG', 'A channel has a name of 1 to 100 characters.');
+  end if;
+  if (select count(*) from audit.channels c where c.organization_id = v_organization) >= 50 then
+    perform audit.fail('AUARG', 'An organisation has at most 50 channels.');
+  end if;
+  v_config := audit.channel_config(v_kind, (
+    select coalesce(jsonb_object_agg(e.key, e.value), '{}') from jsonb_each(request) e where e.key = any (audit.channel_fields(v_kind))
+  ));
+  v_secret := case v_kind when 'webhook' then audit.new_webhook_secret() else v_config ->> audit.channel_secret_field(v_kind) end;
+  begin
+    insert into audit.channels (organization_id, name, kind, config, is_default, personal, secret_id)
+    values (
+      v_organization, request ->> 'name', v_kind, v_config - coalesce(audit.channel_secret_field(v_kind), ''),
+      coalesce((request ->> 'default')::boolean, true), coalesce((request ->> 'personal')::boolean, false),
+      case when v_secret is not null then audit.keep_secret(null, v_secret) end
+    )
+    returning * into v_channel;
+  exception when unique_violation then
+    perform audit.fail('AUARG', 'The organisation has a channel of that name.');
+  end;
+  perform audit.record(v_organization, 'channel.created', 'channel', v_channel.id::text, jsonb_build_object('new', audit.channel_summary(v_channel)));
+  return audit.channel_json(v_channel, true) || case v_kind when 'webhook' then jsonb_build_object('secret', v_secret) else '{}' end;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Makes a channel: {organization_id, kind, name, default, personal} and of a webhook or slack {url}, email {to, from, key, api},
+smtp {host, port, username, password, from, to}. The answer has the signing secret of a webhook, once. For admins; leaves an entry.
+
 -- function audit.csv_text(text)
 CREATE OR REPLACE FUNCTION audit.csv_text(value text)
  RETURNS text
@@ -4114,6 +4740,54 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A text for a CSV cell that no spreadsheet takes for a formula: an apostrophe stands before it. Without loss: what begins
 with an apostrophe in the file has one more than in the log.
+
+-- function audit.delete_channel(jsonb)
+CREATE OR REPLACE FUNCTION audit.delete_channel(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+  v_waiting bigint := (select count(*) from audit.deliveries d where d.channel_id = v_channel.id and d.state = 'waiting');
+begin
+  delete from audit.channels c where c.id = v_channel.id;
+  if v_channel.secret_id is not null then
+    delete from vault.secrets s where s.id = v_channel.secret_id;
+  end if;
+  perform audit.resolve_channel_findings(v_channel);
+  perform audit.record(v_channel.organization_id, 'channel.deleted', 'channel', v_channel.id::text,
+    jsonb_build_object('old', audit.channel_summary(v_channel), 'undelivered', v_waiting));
+  return audit.channel_json(v_channel, true);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Takes {channel} away, with its secret and what waits for it. For admins; leaves an entry, which counts the latter.
+
+-- function audit.delivery_json(audit.deliveries)
+CREATE OR REPLACE FUNCTION audit.delivery_json(delivery audit.deliveries)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'id', (delivery).id, 'organization_id', (delivery).organization_id, 'channel', (delivery).channel_id, 'alert', (delivery).alert_id, 'type', (delivery).type,
+    'state', (delivery).state, 'attempts', (delivery).attempts, 'last_error', (delivery).last_error,
+    'created_at', audit.instant_text((delivery).created_at), 'settled_at', audit.instant_text((delivery).settled_at),
+    'next_try_at', case when (delivery).state = 'waiting' then audit.instant_text((delivery).next_try_at) end
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A message as the API shows it, without what it says.
 
 -- function audit.details_limit()
 CREATE OR REPLACE FUNCTION audit.details_limit()
@@ -4180,6 +4854,39 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What stands for a value too big for an entry: its size and SHA-256.
+
+-- function audit.disable_channel(uuid,text)
+CREATE OR REPLACE FUNCTION audit.disable_channel(channel_id uuid, reason text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels;
+  v_waiting bigint;
+begin
+  update audit.channels c set disabled_at = clock_timestamp(), disabled_reason = disable_channel.reason
+  where c.id = disable_channel.channel_id and c.disabled_at is null
+  returning c.* into v_channel;
+  if not found then
+    return;
+  end if;
+  with dead as (
+    update audit.deliveries d set state = 'dead', settled_at = clock_timestamp(), last_error = coalesce(d.last_error, 'channel_disabled')
+    where d.channel_id = v_channel.id and d.state = 'waiting' and d.type <> 'channel.test'
+    returning d.id
+  )
+  select count(*) into v_waiting from dead;
+  perform audit.record(v_channel.organization_id, 'channel.disabled', 'channel', v_channel.id::text,
+    jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason, 'undelivered', v_waiting), 'failure');
+  perform audit.note_finding(v_channel.organization_id, 'channel_disabled', v_channel.id::text,
+    jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason));
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Gives a channel nothing any more; what waits for it is dead, and can be replayed. Leaves an entry and a finding.
 
 -- function audit.draft_expression(regclass,jsonb,text)
 CREATE OR REPLACE FUNCTION audit.draft_expression(table_name regclass, plan jsonb, operation text)
@@ -4439,6 +5146,35 @@ grant postgres: EXECUTE
 comment: Drops the oldest partition of a month that is over and of which all entries were purged; null where there is none, or
 where somebody reads the log at this moment. pg_cron runs it.
 
+-- function audit.due_channels(integer)
+CREATE OR REPLACE FUNCTION audit.due_channels(most integer)
+ RETURNS SETOF audit.channels
+ LANGUAGE sql
+ STABLE ROWS 10
+ SET search_path TO ''
+AS $function$
+  -- From channel to channel in the index of what waits: most wait for nothing.
+  with recursive waiting (channel_id) as (
+    (select d.channel_id from audit.deliveries d where d.state = 'waiting' order by d.channel_id limit 1)
+    union all
+    select (select d.channel_id from audit.deliveries d where d.state = 'waiting' and d.channel_id > w.channel_id order by d.channel_id limit 1)
+    from waiting w
+    where w.channel_id is not null
+  )
+  select c.*
+  from waiting w
+  join audit.channels c on c.id = w.channel_id
+  -- One of each is enough; "exists" would find all first.
+  cross join lateral (select from audit.due_deliveries d where d.channel_id = c.id order by d.next_try_at limit 1) d
+  where c.next_try_at <= clock_timestamp() and audit.free_places(c) > 0
+  limit most
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: So many channels that have something to be told, and may be told it now.
+
 -- function audit.due_organizations(boolean)
 CREATE OR REPLACE FUNCTION audit.due_organizations(due_now boolean DEFAULT false)
  RETURNS SETOF uuid
@@ -4532,6 +5268,33 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The query that one of several is met.
+
+-- function audit.enable_channel(jsonb)
+CREATE OR REPLACE FUNCTION audit.enable_channel(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+begin
+  if v_channel.disabled_at is not null then
+    perform audit.record(v_channel.organization_id, 'channel.enabled', 'channel', v_channel.id::text);
+  end if;
+  update audit.channels c set disabled_at = null, disabled_reason = null, failures = 0, last_error = null, next_try_at = '-infinity'
+  where c.id = v_channel.id
+  returning c.* into v_channel;
+  perform audit.resolve_channel_findings(v_channel);
+  return audit.channel_json(v_channel, true);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Has {channel} get messages again, at once; what it did not get meanwhile audit.replay_delivery() sends. For admins; leaves an entry.
 
 -- function audit.enable_receiver(text,text)
 CREATE OR REPLACE FUNCTION audit.enable_receiver(kind text, name text)
@@ -5417,6 +6180,23 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The column that most likely has a meaning, found by its usual names, in the table or one foreign key away.
 
+-- function audit.free_places(audit.channels)
+CREATE OR REPLACE FUNCTION audit.free_places(channel audit.channels)
+ RETURNS integer
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case (channel).kind when 'webhook' then 8 else 1 end - count(*)::int
+  from audit.deliveries d
+  where d.channel_id = (channel).id and d.state = 'waiting' and d.lease_until > '-infinity' and d.lease_until > clock_timestamp()
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How many messages more a channel may be told at once.
+
 -- function audit.grant_auditor(uuid,uuid,timestamp with time zone,boolean)
 CREATE OR REPLACE FUNCTION audit.grant_auditor(organization_id uuid, user_id uuid, expires_at timestamp with time zone, sees_identities boolean DEFAULT false)
  RETURNS void
@@ -5752,6 +6532,49 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether a legal hold is on an organisation, or on the whole project.
 
+-- function audit.keep_secret(uuid,text)
+CREATE OR REPLACE FUNCTION audit.keep_secret(secret_id uuid, secret text)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if to_regprocedure('vault.create_secret(text, text, text, uuid)') is null then
+    perform audit.fail('AUVLT', 'The secrets of channels are kept in the Vault, which this project does not have.', null,
+      'create extension supabase_vault');
+  end if;
+  if keep_secret.secret_id is null then
+    return vault.create_secret(keep_secret.secret, null, 'A channel of the audit log');
+  end if;
+  perform vault.update_secret(keep_secret.secret_id, keep_secret.secret);
+  return keep_secret.secret_id;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Puts a secret into the Vault, in place of the one named; answers its id.
+
+-- function audit.kept_secret(uuid)
+CREATE OR REPLACE FUNCTION audit.kept_secret(secret_id uuid)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  -- A channel without a secret asks nothing of the Vault.
+  if kept_secret.secret_id is not null then
+    return (select s.decrypted_secret from vault.decrypted_secrets s where s.id = kept_secret.secret_id);
+  end if;
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: A secret of the Vault, for who delivers.
+
 -- function audit.known_tables()
 CREATE OR REPLACE FUNCTION audit.known_tables()
  RETURNS TABLE(table_name text, options jsonb)
@@ -5825,6 +6648,79 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The hash of an entry whose text, in UTF-8, was made with null as prev_hash, linked to the entry before it.
+
+-- function audit.list_channels(jsonb)
+CREATE OR REPLACE FUNCTION audit.list_channels(request jsonb DEFAULT '{}'::jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+  v_is_admin boolean := true;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) <> 'all' then
+    perform audit.fail('AUDEN', 'Only admins and auditors see channels.');
+  end if;
+  begin
+    perform audit.require_admin(v_organization);
+  exception when sqlstate 'AUDEN' then
+    v_is_admin := false;
+  end;
+  return jsonb_build_object('organization_id', v_organization, 'channels', coalesce((
+    select jsonb_agg(audit.channel_json(c, v_is_admin) order by c.name)
+    from audit.channels c
+    where c.organization_id = v_organization
+  ), '[]'));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The channels of {organization_id}: for admins with their settings, for auditors without. Never with secrets.
+
+-- function audit.list_deliveries(jsonb)
+CREATE OR REPLACE FUNCTION audit.list_deliveries(request jsonb DEFAULT '{}'::jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id', 'channel', 'delivery', 'state']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) <> 'all' then
+    perform audit.fail('AUDEN', 'Only admins and auditors see deliveries.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'deliveries', coalesce((
+    select jsonb_agg(audit.delivery_json(d) order by d.created_at desc)
+    from (
+      select d.*
+      from audit.deliveries d
+      -- Not those of other organisations' alerts that went to the project's channels, nor of theirs elsewhere.
+      join audit.channels c on c.id = d.channel_id and c.organization_id = v_organization
+      where (request ->> 'channel' is null or d.channel_id = audit.as_uuid(request ->> 'channel'))
+        and (request ->> 'delivery' is null or d.id = audit.as_uuid(request ->> 'delivery'))
+        and (request ->> 'state' is null or d.state = request ->> 'state')
+      order by d.created_at desc
+      limit 200
+    ) d
+  ), '[]'));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The newest 200 messages to channels of {organization_id}, of one {channel}, {delivery} or {state}. For admins and auditors.
 
 -- function audit.list_exports(jsonb)
 CREATE OR REPLACE FUNCTION audit.list_exports(request jsonb DEFAULT '{}'::jsonb)
@@ -6351,6 +7247,17 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The /24 (IPv4) or /48 (IPv6) network of an address; null for what is none.
 
+-- function audit.new_webhook_secret()
+CREATE OR REPLACE FUNCTION audit.new_webhook_secret()
+ RETURNS text
+ LANGUAGE sql
+RETURN ('whsec_'::text || encode((audit.random_salt() || audit.random_salt()), 'base64'::text))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A signing secret as Standard Webhooks has them: 32 random bytes.
+
 -- function audit.normalized_ip(text)
 CREATE OR REPLACE FUNCTION audit.normalized_ip(value text)
  RETURNS text
@@ -6648,7 +7555,7 @@ CREATE OR REPLACE FUNCTION audit.ocsf_type_uid(action text, details jsonb)
  RETURNS integer
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN CASE action WHEN 'query.executed'::text THEN 600301 WHEN 'query.completed'::text THEN 600301 WHEN 'query.failed'::text THEN 600301 WHEN 'query.response_changed'::text THEN 600502 WHEN 'query.response_deleted'::text THEN 600507 WHEN 'user.login'::text THEN 300201 WHEN 'user.login_failed'::text THEN 300201 WHEN 'user.mfa_failed'::text THEN 300201 WHEN 'user.logout'::text THEN 300202 WHEN 'user.signed_up'::text THEN 300101 WHEN 'user.created'::text THEN 300101 WHEN 'user.password_changed'::text THEN 300103 WHEN 'user.password_reset_requested'::text THEN 300104 WHEN 'user.deleted'::text THEN 300106 WHEN 'user.mfa_enabled'::text THEN 300110 WHEN 'user.mfa_disabled'::text THEN 300111 WHEN 'permission.granted'::text THEN 300501 WHEN 'permission.revoked'::text THEN 300502 WHEN 'member.role_changed'::text THEN 300501 WHEN 'auditor.granted'::text THEN 300501 WHEN 'auditor.revoked'::text THEN 300502 WHEN 'member.added'::text THEN 300603 WHEN 'member.removed'::text THEN 300604 WHEN 'organization.created'::text THEN 300401 WHEN 'organization.updated'::text THEN 300403 WHEN 'organization.deleted'::text THEN 300404 WHEN 'api_key.added'::text THEN 300401 WHEN 'api_key.updated'::text THEN 300403 WHEN 'api_key.deleted'::text THEN 300404 WHEN 'api_token.created'::text THEN 300401 WHEN 'api_token.revoked'::text THEN 300404 WHEN 'budget.created'::text THEN 300401 WHEN 'budget.changed'::text THEN 300403 WHEN 'budget.deleted'::text THEN 300404 WHEN 'integration.configured'::text THEN CASE WHEN (details ? 'new'::text) THEN 300401 ELSE 300403 END WHEN 'integration.removed'::text THEN 300404 WHEN 'retention.changed'::text THEN 300403 WHEN 'hold.placed'::text THEN 300401 WHEN 'hold.released'::text THEN 300404 WHEN 'rule.changed'::text THEN 300403 WHEN 'access.denied'::text THEN 600399 WHEN 'api.accessed'::text THEN 600399 WHEN 'settings.viewed'::text THEN 600501 WHEN 'log.viewed'::text THEN 600501 WHEN 'log.searched'::text THEN 600504 WHEN 'subject.accessed'::text THEN 600501 WHEN 'subject.erased'::text THEN 600507 WHEN 'report.generated'::text THEN 600101 WHEN 'data.exported'::text THEN 600107 WHEN 'log.exported'::text THEN 600107 WHEN 'log.purged'::text THEN 100802 WHEN 'log.opened'::text THEN 100806 WHEN 'log.heartbeat'::text THEN 100899 WHEN 'capture.tracked'::text THEN 100809 WHEN 'capture.untracked'::text THEN 100810 WHEN 'capture.changed'::text THEN 100899 WHEN 'alert.opened'::text THEN 200401 WHEN 'alert.acknowledged'::text THEN 200402 WHEN 'alert.resolved'::text THEN 200403 WHEN 'verification.failed'::text THEN 200401 ELSE CASE split_part(action, '.'::text, '-1'::integer) WHEN 'created'::text THEN 600505 WHEN 'added'::text THEN 600505 WHEN 'updated'::text THEN 600502 WHEN 'changed'::text THEN 600502 WHEN 'deleted'::text THEN 600507 WHEN 'removed'::text THEN 600507 WHEN 'viewed'::text THEN 600501 WHEN 'searched'::text THEN 600504 WHEN 'generated'::text THEN 600101 WHEN 'imported'::text THEN 600106 WHEN 'exported'::text THEN 600107 WHEN 'shared'::text THEN 600108 ELSE 600399 END END
+RETURN CASE action WHEN 'query.executed'::text THEN 600301 WHEN 'query.completed'::text THEN 600301 WHEN 'query.failed'::text THEN 600301 WHEN 'query.response_changed'::text THEN 600502 WHEN 'query.response_deleted'::text THEN 600507 WHEN 'user.login'::text THEN 300201 WHEN 'user.login_failed'::text THEN 300201 WHEN 'user.mfa_failed'::text THEN 300201 WHEN 'user.logout'::text THEN 300202 WHEN 'user.signed_up'::text THEN 300101 WHEN 'user.created'::text THEN 300101 WHEN 'user.password_changed'::text THEN 300103 WHEN 'user.password_reset_requested'::text THEN 300104 WHEN 'user.deleted'::text THEN 300106 WHEN 'user.mfa_enabled'::text THEN 300110 WHEN 'user.mfa_disabled'::text THEN 300111 WHEN 'permission.granted'::text THEN 300501 WHEN 'permission.revoked'::text THEN 300502 WHEN 'member.role_changed'::text THEN 300501 WHEN 'auditor.granted'::text THEN 300501 WHEN 'auditor.revoked'::text THEN 300502 WHEN 'member.added'::text THEN 300603 WHEN 'member.removed'::text THEN 300604 WHEN 'organization.created'::text THEN 300401 WHEN 'organization.updated'::text THEN 300403 WHEN 'organization.deleted'::text THEN 300404 WHEN 'api_key.added'::text THEN 300401 WHEN 'api_key.updated'::text THEN 300403 WHEN 'api_key.deleted'::text THEN 300404 WHEN 'api_token.created'::text THEN 300401 WHEN 'api_token.revoked'::text THEN 300404 WHEN 'budget.created'::text THEN 300401 WHEN 'budget.changed'::text THEN 300403 WHEN 'budget.deleted'::text THEN 300404 WHEN 'integration.configured'::text THEN CASE WHEN (details ? 'new'::text) THEN 300401 ELSE 300403 END WHEN 'integration.removed'::text THEN 300404 WHEN 'retention.changed'::text THEN 300403 WHEN 'hold.placed'::text THEN 300401 WHEN 'hold.released'::text THEN 300404 WHEN 'rule.changed'::text THEN 300403 WHEN 'channel.created'::text THEN 300401 WHEN 'channel.changed'::text THEN 300403 WHEN 'channel.enabled'::text THEN 300403 WHEN 'channel.disabled'::text THEN 300403 WHEN 'channel.deleted'::text THEN 300404 WHEN 'access.denied'::text THEN 600399 WHEN 'api.accessed'::text THEN 600399 WHEN 'settings.viewed'::text THEN 600501 WHEN 'log.viewed'::text THEN 600501 WHEN 'log.searched'::text THEN 600504 WHEN 'subject.accessed'::text THEN 600501 WHEN 'subject.erased'::text THEN 600507 WHEN 'report.generated'::text THEN 600101 WHEN 'data.exported'::text THEN 600107 WHEN 'log.exported'::text THEN 600107 WHEN 'log.purged'::text THEN 100802 WHEN 'log.opened'::text THEN 100806 WHEN 'log.heartbeat'::text THEN 100899 WHEN 'capture.tracked'::text THEN 100809 WHEN 'capture.untracked'::text THEN 100810 WHEN 'capture.changed'::text THEN 100899 WHEN 'alert.opened'::text THEN 200401 WHEN 'alert.acknowledged'::text THEN 200402 WHEN 'alert.resolved'::text THEN 200403 WHEN 'verification.failed'::text THEN 200401 ELSE CASE split_part(action, '.'::text, '-1'::integer) WHEN 'created'::text THEN 600505 WHEN 'added'::text THEN 600505 WHEN 'updated'::text THEN 600502 WHEN 'changed'::text THEN 600502 WHEN 'deleted'::text THEN 600507 WHEN 'removed'::text THEN 600507 WHEN 'viewed'::text THEN 600501 WHEN 'searched'::text THEN 600504 WHEN 'generated'::text THEN 600101 WHEN 'imported'::text THEN 600106 WHEN 'exported'::text THEN 600107 WHEN 'shared'::text THEN 600108 ELSE 600399 END END
 
 owner postgres
 grant authenticated: EXECUTE
@@ -7070,6 +7977,32 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Notes for whom a checkpoint is that was published.
 
+-- function audit.own_channel(jsonb,text[])
+CREATE OR REPLACE FUNCTION audit.own_channel(request jsonb, known text[] DEFAULT '{}'::text[])
+ RETURNS audit.channels
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels;
+begin
+  if cardinality(known) > 0 then
+    perform audit.check_request(request, known);
+  end if;
+  select c.* into v_channel from audit.channels c where c.id = audit.as_uuid(request ->> 'channel') for no key update;
+  if v_channel.id is null or audit.reach(v_channel.organization_id) is distinct from 'all' then
+    perform audit.fail('AUNOT', 'There is no such channel.', null, 'GET /audit/channels lists them.');
+  end if;
+  perform audit.require_admin(v_channel.organization_id);
+  return v_channel;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The channel that a request names, locked, if the caller administers its organisation.
+
 -- function audit.parse_any(audit.query_token[],integer,integer)
 CREATE OR REPLACE FUNCTION audit.parse_any(tokens audit.query_token[], INOUT n integer, depth integer, OUT node jsonb)
  RETURNS record
@@ -7408,6 +8341,32 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The condition that an entry stands before or after a position in time.
+
+-- function audit.prune_deliveries()
+CREATE OR REPLACE FUNCTION audit.prune_deliveries()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels;
+  v_deleted bigint;
+begin
+  for v_channel in select c.* from audit.channels c where c.old_secret_until < clock_timestamp() order by c.id for no key update loop
+    perform audit.keep_secret(v_channel.secret_id, split_part(audit.kept_secret(v_channel.secret_id), ' ', 1));
+    update audit.channels c set old_secret_until = null where c.id = v_channel.id;
+  end loop;
+  delete from audit.deliveries d
+  where d.state <> 'waiting'
+    and d.settled_at < clock_timestamp() - case d.state when 'dead' then interval '90 days' else interval '30 days' end;
+  get diagnostics v_deleted = row_count;
+  return v_deleted;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Forgets messages that were delivered 30 days ago, or given up 90 days ago, and secrets that were rotated away.
 
 -- function audit.purge(integer)
 CREATE OR REPLACE FUNCTION audit.purge(most_entries integer DEFAULT 5000)
@@ -7950,6 +8909,82 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A value as it stands in a query.
+
+-- function audit.queue_alert(uuid,text)
+CREATE OR REPLACE FUNCTION audit.queue_alert(alert_id uuid, transition text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_alert audit.alerts;
+  v_message jsonb;
+  v_channel audit.channels;
+  v_reached boolean := false;
+begin
+  if coalesce(transition, '') not in ('opened', 'acknowledged', 'silenced', 'resolved', 'reopened', 'digest') then
+    perform audit.fail('AUARG', format('There is no transition "%s".', transition));
+  end if;
+  select a.* into v_alert from audit.alerts a where a.id = queue_alert.alert_id;
+  if not found then
+    perform audit.fail('AUNOT', 'There is no such alert.');
+  end if;
+  v_message := audit.alert_message(v_alert, transition);
+  for v_channel in
+    select c.* from audit.channels c
+    where c.organization_id = v_alert.organization_id and case when v_alert.channels is null then c.is_default else c.id = any (v_alert.channels) end
+    order by c.id
+  loop
+    perform audit.queue_message(v_channel, v_alert.organization_id, 'alert.' || transition, v_message, v_alert.id);
+    v_reached := v_reached or v_channel.disabled_at is null;
+  end loop;
+  -- Whoever nobody can tell: then who runs the project is told.
+  if not v_reached and v_alert.organization_id <> audit.system_organization()
+    and exists (select from audit.channels c where c.organization_id = v_alert.organization_id)
+  then
+    for v_channel in
+      select c.* from audit.channels c
+      where c.organization_id = audit.system_organization() and c.is_default and c.disabled_at is null
+      order by c.id
+    loop
+      perform audit.queue_message(v_channel, v_alert.organization_id, 'alert.' || transition, v_message, v_alert.id);
+    end loop;
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has the channels of an alert told of what happened to it: those that it names, else the organisation's default ones; where it
+has channels and all of these are disabled, the project's.
+
+-- function audit.queue_message(audit.channels,uuid,text,jsonb,uuid)
+CREATE OR REPLACE FUNCTION audit.queue_message(channel audit.channels, organization_id uuid, type text, message jsonb, alert_id uuid DEFAULT NULL::uuid)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_id uuid;
+  v_is_dead boolean := (channel).disabled_at is not null and queue_message.type <> 'channel.test';
+begin
+  insert into audit.deliveries (organization_id, channel_id, alert_id, n, type, message, state, settled_at, last_error)
+  select queue_message.organization_id, (channel).id, queue_message.alert_id, coalesce(max(d.n), 0) + 1, queue_message.type,
+    case when (channel).personal then queue_message.message else audit.without_personal(queue_message.message) end,
+    -- What a disabled channel misses is kept, and can be replayed.
+    case when v_is_dead then 'dead' else 'waiting' end, case when v_is_dead then clock_timestamp() end,
+    case when v_is_dead then 'channel_disabled' end
+  from audit.deliveries d
+  where d.alert_id = queue_message.alert_id and d.channel_id = (channel).id
+  returning id into v_id;
+  return v_id;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has a channel told something: {title, …}, with severity and lines where there are any. In the caller's transaction.
 
 -- function audit.random_salt()
 CREATE OR REPLACE FUNCTION audit.random_salt()
@@ -8838,6 +9873,48 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether a type's JSON is the same under every TimeZone, DateStyle, IntervalStyle, extra_float_digits, bytea_output.
 
+-- function audit.replay_delivery(jsonb)
+CREATE OR REPLACE FUNCTION audit.replay_delivery(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_delivery audit.deliveries;
+  v_channel audit.channels;
+begin
+  perform audit.check_request(request, array['delivery']);
+  select d.* into v_delivery from audit.deliveries d where d.id = audit.as_uuid(request ->> 'delivery');
+  if v_delivery.id is null then
+    perform audit.fail('AUNOT', 'There is no such delivery.', null, 'GET /audit/deliveries lists them.');
+  end if;
+  v_channel := audit.own_channel(jsonb_build_object('channel', v_delivery.channel_id));
+  if v_channel.disabled_at is not null then
+    perform audit.fail('AUARG', 'The channel is disabled.', null, 'Enable it first: audit.enable_channel().');
+  end if;
+  update audit.deliveries d set
+    state = 'waiting', attempts = 0, next_try_at = clock_timestamp(), lease_until = '-infinity', first_tried_at = null, settled_at = null
+  where d.id = v_delivery.id and d.state = 'dead' and d.type <> 'channel.test'
+  returning d.* into v_delivery;
+  if not found then
+    perform audit.fail('AUARG', 'Only what was given up is sent again.');
+  end if;
+  if not exists (select from audit.dead_letters l where l.channel_id = v_channel.id) then
+    perform audit.resolve_channel_findings(v_channel);
+  end if;
+  perform audit.record(v_channel.organization_id, 'delivery.replayed', 'delivery', v_delivery.id::text,
+    jsonb_build_object('channel', v_channel.id, 'type', v_delivery.type));
+  return audit.delivery_json(v_delivery);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Has the dead {delivery} sent again, under its old id. For admins; leaves an entry.
+
 -- function audit.request_export(jsonb)
 CREATE OR REPLACE FUNCTION audit.request_export(request jsonb)
  RETURNS jsonb
@@ -8979,6 +10056,20 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Raises AURST outside of a transaction that audit.begin_restore() began.
+
+-- function audit.resolve_channel_findings(audit.channels)
+CREATE OR REPLACE FUNCTION audit.resolve_channel_findings(channel audit.channels)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select audit.resolve_finding((channel).organization_id, kind, (channel).id::text)
+  from unnest(array['delivery_failed', 'channel_disabled']) kind
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Closes what was found wrong with a channel.
 
 -- function audit.resolve_finding(uuid,text,text)
 CREATE OR REPLACE FUNCTION audit.resolve_finding(organization_id uuid, kind text, subject text)
@@ -9353,6 +10444,38 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Ends an auditor's access at once and leaves an entry; false if there was none. For admins of the organisation.
+
+-- function audit.rotate_channel_secret(jsonb)
+CREATE OR REPLACE FUNCTION audit.rotate_channel_secret(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+  v_secret text := audit.new_webhook_secret();
+begin
+  if v_channel.kind <> 'webhook' then
+    perform audit.fail('AUARG', 'Only webhooks have a secret that is made here.', null, 'Change the channel and give its new secret.');
+  end if;
+  perform audit.keep_secret(v_channel.secret_id, v_secret || ' ' || split_part(audit.kept_secret(v_channel.secret_id), ' ', 1));
+  update audit.channels c set old_secret_until = clock_timestamp() + interval '24 hours'
+  where c.id = v_channel.id
+  returning c.* into v_channel;
+  perform audit.record(v_channel.organization_id, 'channel.changed', 'channel', v_channel.id::text, jsonb_build_object(
+    'settings', jsonb_build_array('secret'), 'old_secret_until', audit.instant_text(v_channel.old_secret_until)
+  ));
+  return audit.channel_json(v_channel, true) || jsonb_build_object('secret', v_secret);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Gives the webhook {channel} a new signing secret, which the answer has, once. For 24 hours messages are signed with the
+old one too. For admins; leaves an entry.
 
 -- function audit.sample_matching(uuid,audit.compiled_query,integer)
 CREATE OR REPLACE FUNCTION audit.sample_matching(organization_id uuid, compiled audit.compiled_query, at_most integer)
@@ -10044,6 +11167,80 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The value in force for an organisation: its own choice, else the project's.
 
+-- function audit.settle_delivery(uuid,uuid,text,double precision)
+CREATE OR REPLACE FUNCTION audit.settle_delivery(id uuid, lease uuid, error text DEFAULT NULL::text, retry_after double precision DEFAULT 0)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  -- Of Standard Webhooks: ten attempts in 75 hours.
+  c_pauses constant int[] := array[5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400];
+  v_delivery audit.deliveries;
+  v_channel audit.channels;
+  v_next timestamptz;
+begin
+  select d.* into v_delivery from audit.deliveries d where d.id = settle_delivery.id;
+  if settle_delivery.error is null then
+    -- Not at every message, because many at once write the one row; and before the message, as everybody does who locks both.
+    update audit.channels c set succeeded_at = clock_timestamp(), failures = 0, last_error = null, next_try_at = '-infinity'
+    where c.id = v_delivery.channel_id
+      and (c.failures > 0 or c.last_error is not null or coalesce(c.succeeded_at, '-infinity') < clock_timestamp() - interval '10 seconds');
+    -- Also where another run has it by now, or it was given up: who has it has it.
+    update audit.deliveries d set
+      state = 'delivered', settled_at = clock_timestamp(), lease_until = '-infinity', last_error = null
+    where d.id = settle_delivery.id and d.state <> 'delivered';
+    return found;
+  end if;
+
+  select c.* into v_channel from audit.channels c where c.id = v_delivery.channel_id for no key update;
+  select d.* into v_delivery from audit.deliveries d
+  where d.id = settle_delivery.id and d.lease = settle_delivery.lease and d.state = 'waiting' and d.lease_until > '-infinity'
+  for update;
+  if not found then
+    return false;
+  end if;
+  update audit.channels c set
+    failures = c.failures + 1, last_error = settle_delivery.error,
+    -- The channel as a whole is left alone when it asks for it, or has failed often.
+    next_try_at = clock_timestamp() + make_interval(secs => greatest(
+      case when c.failures < 5 then 0 else least(10 * 2 ^ least(c.failures - 5, 5), 300) end, least(settle_delivery.retry_after, 86400)
+    ))
+  where c.id = v_delivery.channel_id;
+  -- Scattered, so that what failed together does not come together again.
+  v_next := clock_timestamp() + make_interval(secs => greatest(
+    c_pauses[v_delivery.attempts + 1] * (1 + random() * 0.2), least(settle_delivery.retry_after, 86400)
+  ));
+  update audit.deliveries d set
+    attempts = d.attempts + 1, last_error = settle_delivery.error, lease_until = '-infinity', next_try_at = coalesce(v_next, d.next_try_at)
+  where d.id = v_delivery.id;
+
+  if settle_delivery.error = 'http_410' and v_delivery.type <> 'channel.test' and v_channel.disabled_at is null then
+    perform audit.disable_channel(v_channel.id, 'http_410');
+  elsif v_delivery.type = 'channel.test' or v_channel.disabled_at is not null or c_pauses[v_delivery.attempts + 1] is null
+    or v_channel.kind in ('email', 'smtp') and v_next > v_delivery.first_tried_at + interval '24 hours'
+  then
+    update audit.deliveries d set state = 'dead', settled_at = clock_timestamp() where d.id = v_delivery.id;
+    if v_delivery.type <> 'channel.test' then
+      if coalesce(v_channel.succeeded_at, '-infinity') < v_delivery.created_at then
+        perform audit.disable_channel(v_channel.id, 'failing');
+      else
+        perform audit.note_finding(v_channel.organization_id, 'delivery_failed', v_channel.id::text,
+          jsonb_build_object('name', v_channel.name, 'delivery', v_delivery.id, 'type', v_delivery.type, 'error', settle_delivery.error));
+      end if;
+    end if;
+  end if;
+  return true;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes that a message was delivered, or why not: then it is tried again, later each time, and in the end dead, which is a
+finding; a channel that is gone, or took nothing since the message was made, is disabled. False where it was settled before
+or another run has it.
+
 -- function audit.settle_finding(uuid,text,text,jsonb)
 CREATE OR REPLACE FUNCTION audit.settle_finding(organization_id uuid, kind text, subject text, detail jsonb DEFAULT '{}'::jsonb)
  RETURNS boolean
@@ -10176,6 +11373,64 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The nil UUID: the organisation of events that belong to no tenant, and of the project's own settings.
 
+-- function audit.take_deliveries(integer,interval)
+CREATE OR REPLACE FUNCTION audit.take_deliveries(most integer DEFAULT 32, lease interval DEFAULT '00:02:00'::interval)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_lease uuid := gen_random_uuid();
+  v_channel audit.channels;
+  v_most int;
+  v_secret text;
+  v_taken jsonb;
+  v_all jsonb := '[]';
+begin
+  -- Who takes from a channel has it locked, so that it is not asked more at once than it should be.
+  for v_channel in select c.* from audit.due_channels(take_deliveries.most) c order by c.id loop
+    exit when jsonb_array_length(v_all) >= take_deliveries.most;
+    perform from audit.channels c where c.id = v_channel.id and c.next_try_at <= clock_timestamp() for no key update;
+    continue when not found;
+    v_most := least(audit.free_places(v_channel), take_deliveries.most - jsonb_array_length(v_all));
+    continue when v_most <= 0;
+    with due as (
+      select d.id from audit.deliveries d
+      where d.id in (
+        select m.id from audit.due_deliveries m where m.channel_id = v_channel.id order by m.next_try_at limit v_most
+      )
+      for update skip locked
+    ),
+    taken as (
+      update audit.deliveries d set
+        lease = v_lease, lease_until = clock_timestamp() + take_deliveries.lease,
+        first_tried_at = coalesce(d.first_tried_at, clock_timestamp())
+      from due
+      where d.id = due.id and d.state = 'waiting' and d.lease_until < clock_timestamp()
+      returning d.id, d.type, d.message, d.created_at
+    )
+    select jsonb_agg(jsonb_build_object(
+      'id', t.id, 'lease', v_lease, 'type', t.type, 'at', audit.instant_text(t.created_at), 'message', t.message,
+      'kind', v_channel.kind, 'channel', v_channel.id, 'config', v_channel.config
+    ))
+    into v_taken from taken t;
+    if v_taken is not null then
+      v_secret := audit.kept_secret(v_channel.secret_id);
+      if v_channel.kind = 'webhook' and not coalesce(v_channel.old_secret_until > clock_timestamp(), false) then
+        v_secret := split_part(v_secret, ' ', 1);
+      end if;
+      v_all := v_all || (select jsonb_agg(t || jsonb_build_object('secret', v_secret)) from jsonb_array_elements(v_taken) t);
+    end if;
+  end loop;
+  return jsonb_build_object('local', audit.setting('local_channels'), 'deliveries', v_all);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Gives a run what is due, with all it takes to deliver it, secrets included, for as long as the lease lasts.
+
 -- function audit.term_condition(uuid,jsonb,timestamp with time zone)
 CREATE OR REPLACE FUNCTION audit.term_condition(organization_id uuid, term_groups jsonb, month timestamp with time zone)
  RETURNS text
@@ -10215,6 +11470,40 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A list with one group of index terms: some values of one kind.
+
+-- function audit.test_channel(jsonb)
+CREATE OR REPLACE FUNCTION audit.test_channel(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+  v_id uuid;
+begin
+  if (
+    select count(*) from audit.deliveries d
+    where d.channel_id = v_channel.id and d.type = 'channel.test' and d.created_at > clock_timestamp() - interval '1 hour'
+  ) >= 10 then
+    perform audit.fail('AUARG', 'A channel is tested at most ten times an hour.');
+  end if;
+  -- At once, also where it failed just now.
+  update audit.channels c set next_try_at = '-infinity' where c.id = v_channel.id;
+  v_id := audit.queue_message(v_channel, v_channel.organization_id, 'channel.test', jsonb_build_object(
+    'organization_id', v_channel.organization_id, 'severity', 'info', 'title', format('Test of the channel "%s"', v_channel.name)
+  ));
+  perform audit.record(v_channel.organization_id, 'channel.tested', 'channel', v_channel.id::text);
+  perform audit.continue_alert_deliveries();
+  return (select audit.delivery_json(d) from audit.deliveries d where d.id = v_id);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Sends {channel} a message, once, also where it is disabled; audit.list_deliveries() says what became of it. For admins; leaves an entry.
 
 -- function audit.timeline(uuid,timestamp with time zone,timestamp with time zone,boolean,audit."position",integer)
 CREATE OR REPLACE FUNCTION audit.timeline(organization_id uuid, from_time timestamp with time zone, to_time timestamp with time zone, descending boolean, after audit."position", at_most integer)
@@ -11221,6 +12510,29 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The value with each part whose path (a JSON array) is a key of cuts replaced by what stands there.
+
+-- function audit.without_personal(jsonb)
+CREATE OR REPLACE FUNCTION audit.without_personal(message jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select regexp_replace(
+    regexp_replace(
+      without_personal.message::text,
+      -- Names of people, as far as they can be known by their form. A time of day has colons too, but neither two side by
+      -- side nor eight groups.
+      '[^\s"<>@\\(),;:]+@[^\s"<>@\\(),;:]+\.[^\s"<>@\\(),;:]+', '[e-mail address]', 'g'
+    ),
+    '(\m[0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){7}\M|[0-9a-fA-F:]*::[0-9a-fA-F:.]*|\m\d{1,3}(\.\d{1,3}){3}\M)', '[IP address]', 'g'
+  )::jsonb
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A message without e-mail and IP addresses.
 
 -- function audit.word_groups(text,boolean)
 CREATE OR REPLACE FUNCTION audit.word_groups(content text, prefix boolean DEFAULT false)

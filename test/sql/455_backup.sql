@@ -20,7 +20,8 @@ select set_eq(
   array[
     'anchor_entries', 'log_ranges', 'sequenced', 'cosigned_checkpoints', -- of the archive, and of checkpoints
     'search_index', 'search_positions', 'readings', 'verifications', -- made again
-    'exports', 'export_parts' -- which end by themselves
+    'exports', 'export_parts', -- which end by themselves
+    'channels', 'deliveries', 'alerts' -- whose secrets lie in the Vault, and what waits for them
   ],
   'what is not in a backup'
 );
