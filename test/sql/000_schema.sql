@@ -38,10 +38,15 @@ select results_eq(
     order by 1
   $$,
   array[
-    'admin_organizations', 'append', 'append_all', 'archived_before', 'auditor_organizations', 'begin_restore', 'cancel_export', 'close_export_part', 'close_restore',
-    'entries_before', 'export_status', 'find_export', 'grant_auditor', 'hook_mfa_verification_attempt', 'hook_password_verification_attempt', 'list_exports', 'member_organizations', 'memberships',
-    'on_auth_change', 'on_ddl_command_end', 'on_sql_drop', 'open_part', 'organization_of', 'part_after', 'place_hold', 'place_in_log', 'purge', 'record', 'record_denial', 'record_reading',
-    'release_hold', 'request_export', 'restore_entries', 'restore_heads', 'restore_kept_rows', 'retention_status', 'revoke_auditor', 'search_candidates', 'search_tail', 'set_retention'
+    'admin_organizations', 'append', 'append_all', 'archived_before', 'auditor_organizations', 'begin_restore',
+    'cancel_export', 'change_channel', 'close_export_part', 'close_restore', 'create_channel', 'delete_channel',
+    'enable_channel', 'entries_before', 'export_status', 'find_export', 'grant_auditor',
+    'hook_mfa_verification_attempt', 'hook_password_verification_attempt', 'list_channels', 'list_deliveries',
+    'list_exports', 'member_organizations', 'memberships', 'on_auth_change', 'on_ddl_command_end', 'on_sql_drop',
+    'open_part', 'organization_of', 'part_after', 'place_hold', 'place_in_log', 'purge', 'record', 'record_denial',
+    'record_reading', 'release_hold', 'replay_delivery', 'request_export', 'restore_entries', 'restore_heads',
+    'restore_kept_rows', 'retention_status', 'revoke_auditor', 'rotate_channel_secret', 'search_candidates',
+    'search_tail', 'set_retention', 'test_channel'
   ],
   'exactly these functions act with their owner''s rights'
 );

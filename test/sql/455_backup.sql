@@ -24,7 +24,8 @@ select set_eq(
     'auth_sightings', 'waiting_auth_events', 'denials', -- of a day, and of seconds
     'seen_logs', 'event_keys', 'client_rates', 'log_collection', -- of days
     'event_sources', -- whose secrets lie in the Vault
-    'places', 'place_ranges', 'place_data' -- loaded again
+    'places', 'place_ranges', 'place_data', -- loaded again
+    'channels', 'deliveries' -- whose secrets lie in the Vault, and what waits for them
   ],
   'what is not in a backup'
 );
