@@ -2194,12 +2194,14 @@ begin
         array_agg(coalesce(a.created_at, b.created_at) order by e.n)
       from unnest($1, $2) with ordinality e (user_id, email, n)
       left join auth.users a on a.id = e.user_id
-      left join auth.users b on e.user_id is null and b.email = e.email %s
+      left join lateral (
+        select u.id, u.email, u.created_at from auth.users u where u.email = e.email %s limit 1
+      ) b on e.user_id is null
     $q$,
     case when exists (
       select from pg_catalog.pg_attribute c
       where c.attrelid = to_regclass('auth.users') and c.attname = 'is_sso_user' and not c.attisdropped
-    ) then 'and b.is_sso_user = false' end
+    ) then 'and u.is_sso_user = false' end
   )
   into user_ids, emails, created_at
   using user_ids, emails;
