@@ -53,20 +53,40 @@ $$;
 
 comment on function audit.continue_exports() is 'Has exports that wait in the queue made; does nothing where none waits.';
 
+create or replace function audit.continue_erasing()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_steps int := audit.continue_erasures();
+begin
+  -- Files are removed at once, not with the night's.
+  if exists (select from audit.erasures e where e.state = 'files') then
+    perform audit.call_jobs('expire');
+  end if;
+  return v_steps;
+end
+$$;
+
+comment on function audit.continue_erasing() is 'Goes on with erasures, and has files that they take back removed.';
+
 create or replace function audit.continue_manifests()
   returns bigint
   language plpgsql
   set search_path = ''
 as $$
 begin
-  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null) then
+  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null)
+    or exists (select from audit.erasures e where e.state = 'done' and e.certificate_note is null)
+  then
     return audit.call_jobs('manifests');
   end if;
   return null;
 end
 $$;
 
-comment on function audit.continue_manifests() is 'Has manifests of exports that are done signed; does nothing where all are.';
+comment on function audit.continue_manifests() is 'Has manifests of exports, and certificates of erasures, that are done signed; does nothing where all are.';
 
 create or replace function audit.continue_sealing()
   returns bigint
@@ -167,6 +187,8 @@ begin
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
+    -- Missed, an erasure takes longer; its state says where it is.
+    perform cron.schedule('audit-erasures', '5 seconds', 'select audit.continue_erasing()');
     perform cron.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
     -- Missed or doubled, it does no harm: what is due stays due, and a log belongs to one run at a time.
     perform cron.schedule('audit-seal', '5 seconds', 'select audit.continue_sealing()');

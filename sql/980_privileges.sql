@@ -124,6 +124,13 @@ grant execute on function
   audit.request_export(jsonb),
   audit.requested_export(jsonb),
   audit.signed_manifest(jsonb),
+  -- Erasure: the functions decide who is an admin.
+  audit.erase_subject(uuid, text, text, text, boolean),
+  audit.erasure_json(audit.erasures),
+  audit.erasure_status(jsonb),
+  audit.find_erasure(uuid),
+  audit.request_erasure(jsonb),
+  audit.signed_certificate(jsonb),
   -- Inlining needs each part.
   audit.ocsf(public.audit_logs, text, text, text),
   audit.ocsf_ai_operation(text, text, jsonb),
@@ -237,7 +244,19 @@ revoke execute on function
   audit.close_restore(int, jsonb),
   audit.end_restore(int, jsonb, jsonb, jsonb),
   audit.open_restored_entries(text),
-  audit.add_restored_entries(regclass, text[])
+  audit.add_restored_entries(regclass, text[]),
+  audit.query_apart(uuid, jsonb, jsonb),
+  audit.withdraw_exports(uuid, timestamptz),
+  audit.state_erased(audit.erasures, bytea[], bytea[]),
+  audit.erase_values(audit.erasures, int),
+  audit.erase_identities(audit.erasures, int),
+  audit.settle_erasure(audit.erasures),
+  audit.count_erased(audit.erasures, bigint, bigint, timestamptz),
+  audit.erase_on(audit.erasures, int),
+  audit.continue_erasures(interval, int),
+  audit.continue_erasing(),
+  audit.certificate_to_sign(),
+  audit.record_certificate_note(uuid, text)
 from service_role;
 
 -- Auth calls its hooks as itself, and nothing else.

@@ -91,6 +91,12 @@ request_id text
 chain integer
 extra jsonb
 
+-- type audit.subject
+c, owner postgres
+organization_id uuid
+user_id uuid
+addresses text[]
+
 -- relation audit.anchor_entries
 kind r, owner postgres, persistence p
 no row level security
@@ -347,6 +353,61 @@ as
      LEFT JOIN audit.tracked_tables t ON (((t.table_name)::oid = (c.table_name)::oid)))
      LEFT JOIN finding f ON (((f.table_name)::oid = (c.table_name)::oid)));
 
+-- relation audit.erasures
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column subject uuid
+column addresses text[] not null
+column ground text not null
+column reason text
+column requested_by uuid
+column requested_at timestamp with time zone not null default clock_timestamp()
+column state text not null default 'values'::text
+column until timestamp with time zone not null default clock_timestamp()
+column since timestamp with time zone
+column deleted_in xid8
+column awaited text[]
+column counts jsonb not null default '{}'::jsonb
+column holds jsonb
+column erased_at timestamp with time zone
+column remains jsonb
+column verified_at timestamp with time zone
+column was_verified boolean
+column entry text
+column certificate text
+column certificate_note text
+constraint erasures_pkey PRIMARY KEY (id)
+constraint erasures_state_known CHECK ((state = ANY (ARRAY['values'::text, 'identities'::text, 'settling'::text, 'files'::text, 'verifying'::text, 'done'::text, 'refused'::text])))
+CREATE INDEX erasures_open_idx ON audit.erasures USING btree (requested_at) WHERE (state <> ALL (ARRAY['done'::text, 'refused'::text]))
+CREATE INDEX erasures_organization_idx ON audit.erasures USING btree (organization_id, requested_at)
+CREATE UNIQUE INDEX erasures_pkey ON audit.erasures USING btree (id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Requests to erase a person, those that were refused included; written by the functions of 710 only.
+comment on column id: Names the erasure; what the person is told.
+comment on column organization_id: In whose log.
+comment on column subject: The user id, null where only an address was known.
+comment on column addresses: E-mail addresses that are looked for; forgotten when they are erased.
+comment on column ground: The ground: of Art. 17(1) for erasing, of Art. 17(3) for not erasing, or other.
+comment on column reason: In words.
+comment on column requested_by: The admin who asked, null when it was done in the database.
+comment on column requested_at: When.
+comment on column state: How far it is.
+comment on column until: What was recorded later is not part of it.
+comment on column since: The oldest of what was erased: files from before cannot hold it.
+comment on column deleted_in: The transaction that deleted last.
+comment on column awaited: Transactions that may have found what was deleted, while they last; null before they are known.
+comment on column counts: How much went.
+comment on column holds: Legal holds that are in the way, or were when it was refused.
+comment on column erased_at: When the last of it was gone from the database; the time of the subject.erased entry.
+comment on column remains: What could not go.
+comment on column verified_at: When the verification after it ended.
+comment on column was_verified: Whether that found every chain and log whole.
+comment on column entry: Name of the subject.erased entry.
+comment on column certificate: The certificate to the byte, from the moment on in which it is signed.
+comment on column certificate_note: The signed note over the certificate's digest; null until it is signed.
+
 -- relation audit.error_codes
 kind v, owner postgres, persistence p
 column code text
@@ -410,6 +471,7 @@ column attempts integer not null default 0
 column error text
 column manifest text
 column manifest_note text
+column withdrawn_at timestamp with time zone
 constraint exports_format_known CHECK ((format = ANY (ARRAY['csv'::text, 'json'::text, 'ndjson'::text, 'ocsf'::text, 'pdf'::text])))
 constraint exports_pkey PRIMARY KEY (id)
 constraint exports_state_known CHECK ((state = ANY (ARRAY['streaming'::text, 'queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
@@ -433,6 +495,7 @@ comment on column attempts: How often a worker has taken it up for the part that
 comment on column error: Why it failed.
 comment on column manifest: The manifest to the byte, from the moment on in which it is signed.
 comment on column manifest_note: The signed note over the manifest's digest; null until it is signed.
+comment on column withdrawn_at: When it was taken back because a person who may be in it was erased; its files go at once.
 
 -- relation audit.findings
 kind r, owner postgres, persistence p
@@ -1391,6 +1454,31 @@ owner postgres
 grant postgres: EXECUTE
 comment: Adds entries from the archive, by their texts; answers how many were not there yet.
 
+-- function audit.addresses_of(uuid,uuid)
+CREATE OR REPLACE FUNCTION audit.addresses_of(organization_id uuid, user_id uuid)
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  -- An address that another user has too is no longer this person's alone.
+  select coalesce(array_agg(o.address order by o.address), '{}')
+  from (
+    select distinct lower(i.email) as address
+    from audit.identities i
+    where i.organization_id = addresses_of.organization_id and i.user_id = addresses_of.user_id and i.email is not null
+  ) o
+  where not exists (
+    select from audit.identities i
+    where i.organization_id = addresses_of.organization_id and lower(i.email) = o.address and i.user_id <> addresses_of.user_id
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The e-mail addresses under which a user acted, and no other user did.
+
 -- function audit.admin_organizations()
 CREATE OR REPLACE FUNCTION audit.admin_organizations()
  RETURNS SETOF uuid
@@ -1815,6 +1903,8 @@ AS $function$
     $q$),
     ('findings', 'select to_jsonb(f) - ''id'' from audit.findings f'),
     ('backups', 'select to_jsonb(b) from audit.backups b'),
+    -- One that was under way goes on; its transactions are over with the database that they were in.
+    ('erasures', 'select to_jsonb(e) - array[''deleted_in'', ''awaited''] from audit.erasures e'),
     ('identities', 'select to_jsonb(i) from audit.identities i'),
     ('personal_values', 'select to_jsonb(v) from audit.personal_values v'),
     ('entries', 'select jsonb_build_object(''text'', e) from audit.unpublished_entries() e')
@@ -2493,6 +2583,36 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The body of the trigger function that audit.track() creates for a table. Changes nothing.
+
+-- function audit.certificate_to_sign()
+CREATE OR REPLACE FUNCTION audit.certificate_to_sign()
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_erasure audit.erasures;
+begin
+  select e.* into v_erasure
+  from audit.erasures e
+  where e.state = 'done' and e.certificate_note is null and audit.is_sealed(e.organization_id, e.erased_at)
+  order by e.requested_at
+  limit 1
+  for update skip locked;
+  if v_erasure.id is null then
+    return null;
+  end if;
+  update audit.erasures e set certificate = coalesce(e.certificate, audit.erasure_manifest(e)::text)
+  where e.id = v_erasure.id
+  returning e.certificate into v_erasure.certificate;
+  return jsonb_build_object('id', v_erasure.id, 'manifest', v_erasure.certificate);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The certificate of an erasure that is done, whose entry is sealed and which is not signed yet; null where there is none.
 
 -- function audit.chain_heads(uuid)
 CREATE OR REPLACE FUNCTION audit.chain_heads(organization_id uuid)
@@ -3765,6 +3885,70 @@ owner postgres
 grant postgres: EXECUTE
 comment: Has checkpoints handed to whom outside they are owed; answers how many jobs that took, none where everybody has the newest.
 
+-- function audit.continue_erasing()
+CREATE OR REPLACE FUNCTION audit.continue_erasing()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_steps int := audit.continue_erasures();
+begin
+  -- Files are removed at once, not with the night's.
+  if exists (select from audit.erasures e where e.state = 'files') then
+    perform audit.call_jobs('expire');
+  end if;
+  return v_steps;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Goes on with erasures, and has files that they take back removed.
+
+-- function audit.continue_erasures(interval,integer)
+CREATE OR REPLACE FUNCTION audit.continue_erasures(at_most interval DEFAULT '00:00:04'::interval, most_rows integer DEFAULT 20000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+  v_start timestamptz := clock_timestamp();
+  v_id uuid;
+  v_before audit.erasures;
+  v_erasure audit.erasures;
+  v_steps int := 0;
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    perform audit.fail('AUARG', 'An erasure must see holds of the moment.', null, 'Run it at read committed.');
+  end if;
+  for v_id in select e.id from audit.erasures e where e.state not in ('done', 'refused') order by e.requested_at loop
+    select e.* into v_erasure from audit.erasures e where e.id = v_id for update skip locked;
+    continue when not found;
+    perform audit.await_purge(); -- nothing goes after a hold was said
+    loop
+      v_before := v_erasure;
+      v_erasure := audit.erase_on(v_erasure, most_rows);
+      exit when v_erasure is not distinct from v_before;
+      v_steps := v_steps + 1;
+      exit when v_erasure.state in ('done', 'refused') or clock_timestamp() > v_start + at_most;
+    end loop;
+    update audit.erasures e set
+      addresses = v_erasure.addresses, state = v_erasure.state, since = v_erasure.since, deleted_in = v_erasure.deleted_in,
+      awaited = v_erasure.awaited, counts = v_erasure.counts, holds = v_erasure.holds, erased_at = v_erasure.erased_at,
+      remains = v_erasure.remains, verified_at = v_erasure.verified_at, was_verified = v_erasure.was_verified, entry = v_erasure.entry
+    where e.id = v_id;
+    exit when clock_timestamp() > v_start + at_most;
+  end loop;
+  return v_steps;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Goes on with erasures for a few seconds, so many rows at a time; answers how many steps it took. pg_cron runs it.
+
 -- function audit.continue_expiring()
 CREATE OR REPLACE FUNCTION audit.continue_expiring()
  RETURNS bigint
@@ -3811,7 +3995,9 @@ CREATE OR REPLACE FUNCTION audit.continue_manifests()
  SET search_path TO ''
 AS $function$
 begin
-  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null) then
+  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null)
+    or exists (select from audit.erasures e where e.state = 'done' and e.certificate_note is null)
+  then
     return audit.call_jobs('manifests');
   end if;
   return null;
@@ -3821,7 +4007,7 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Has manifests of exports that are done signed; does nothing where all are.
+comment: Has manifests of exports, and certificates of erasures, that are done signed; does nothing where all are.
 
 -- function audit.continue_reading_back()
 CREATE OR REPLACE FUNCTION audit.continue_reading_back()
@@ -3985,7 +4171,7 @@ declare
 begin
   return query select * from audit.costs_of(v_organization, audit.compile_query(v_organization, v_tree), v_groups);
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups
+    'filter', v_tree, 'costs_by', v_groups
   ));
 end
 $function$
@@ -4088,7 +4274,7 @@ begin
   ) c;
   foreach v_each in array v_organizations loop
     perform audit.record_reading(v_each, 'log.searched', jsonb_build_object(
-      'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups, 'entries', v_total -> 'entries'
+      'filter', v_tree, 'costs_by', v_groups, 'entries', v_total -> 'entries'
     ));
   end loop;
   return jsonb_build_object('by', v_groups, 'query', audit.format_node(v_tree), 'filter', v_tree, 'rows', v_rows, 'total', v_total);
@@ -4100,6 +4286,26 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Costs as JSON, for the function "audit". Leaves a log.searched entry.
+
+-- function audit.count_erased(audit.erasures,bigint,bigint,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.count_erased(INOUT erasure audit.erasures, personal_values bigint, identities bigint, since timestamp with time zone)
+ RETURNS audit.erasures
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  erasure.counts := erasure.counts || jsonb_build_object(
+    'personal_values', coalesce((erasure.counts ->> 'personal_values')::bigint, 0) + count_erased.personal_values,
+    'identities', coalesce((erasure.counts ->> 'identities')::bigint, 0) + count_erased.identities
+  );
+  erasure.since := least(erasure.since, count_erased.since);
+  erasure.deleted_in := pg_current_xact_id();
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Adds to what an erasure has erased.
 
 -- function audit.csv_text(text)
 CREATE OR REPLACE FUNCTION audit.csv_text(value text)
@@ -4861,16 +5067,17 @@ AS $function$
 #variable_conflict use_column
 declare
   v_subject uuid := audit.as_uuid(erase_again.details ->> 'subject');
+  v_until timestamptz := coalesce((erase_again.details ->> 'until')::timestamptz, erase_again.erased_at);
 begin
   delete from audit.identities i
   where i.organization_id = erase_again.organization_id and (
     encode(i.identity_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.identities[*]')))
-    or i.user_id = v_subject and i.created_at <= erase_again.erased_at
+    or i.user_id = v_subject and i.created_at <= v_until
   );
   delete from audit.personal_values v
   where v.organization_id = erase_again.organization_id and (
     encode(v.value_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.personal_values[*]')))
-    or v.subject_id = v_subject and v.created_at <= erase_again.erased_at
+    or v.subject_id = v_subject and v.created_at <= v_until
   );
 end
 $function$
@@ -4878,6 +5085,368 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Erases what a subject.erased entry says was erased: the hashes in "identities" and "personal_values", and all of "subject" up to then.
+
+-- function audit.erase_identities(audit.erasures,integer)
+CREATE OR REPLACE FUNCTION audit.erase_identities(erasure audit.erasures, at_most integer, OUT erased integer, OUT since timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_others int := 0;
+  v_hashes bytea[];
+  v_others_since timestamptz;
+begin
+  with gone as (
+    delete from audit.identities i
+    where i.ctid = any (array(
+      select j.ctid from audit.identities j
+      where j.user_id = (erasure).subject and j.organization_id = (erasure).organization_id and j.created_at <= (erasure).until
+      limit at_most
+    ))
+    returning i.created_at
+  )
+  select count(*), min(g.created_at) into erased, since from gone g;
+  if erased < at_most and (erasure).addresses <> '{}' then
+    with gone as (
+      delete from audit.identities i
+      where i.ctid = any (array(
+        select j.ctid from audit.identities j
+        where j.user_id is null and j.organization_id = (erasure).organization_id
+          and lower(j.email) = any ((erasure).addresses) and j.created_at <= (erasure).until
+        limit at_most - erased
+      ))
+      returning i.created_at, i.identity_hash
+    )
+    select count(*), min(g.created_at), array_agg(g.identity_hash) into v_others, v_others_since, v_hashes from gone g;
+    perform audit.state_erased(erasure, v_hashes, '{}');
+  end if;
+  erased := erased + v_others;
+  since := least(since, v_others_since);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Deletes identities of a person, at most so many; answers how many, and the oldest.
+
+-- function audit.erase_on(audit.erasures,integer)
+CREATE OR REPLACE FUNCTION audit.erase_on(INOUT erasure audit.erasures, most_rows integer)
+ RETURNS audit.erasures
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_step record;
+  v_verification audit.verifications;
+begin
+  erasure.holds := audit.holds_on(erasure.organization_id);
+  if erasure.holds is not null then
+    return;
+  end if;
+  case erasure.state
+    when 'values' then
+      v_step := audit.erase_values(erasure, most_rows);
+      erasure := audit.count_erased(erasure, v_step.erased, 0, v_step.since);
+      if v_step.erased < most_rows then
+        erasure.state := 'identities';
+      end if;
+    when 'identities' then
+      v_step := audit.erase_identities(erasure, most_rows);
+      erasure := audit.count_erased(erasure, 0, v_step.erased, v_step.since);
+      if v_step.erased < most_rows then
+        erasure.state := 'settling';
+      end if;
+    when 'settling' then
+      erasure := audit.settle_erasure(erasure);
+    when 'files' then
+      if not exists (
+        select from audit.exports x where x.organization_id = erasure.organization_id and x.withdrawn_at is not null
+      ) then
+        erasure.state := 'verifying';
+      end if;
+    when 'verifying' then
+      select v.* into v_verification from audit.verifications v where v.organization_id = erasure.organization_id;
+      if v_verification.begun_at > erasure.erased_at and v_verification.ended_at is not null then
+        erasure.was_verified := v_verification.was_verified;
+        erasure.verified_at := v_verification.verified_at;
+        erasure.state := 'done';
+      else
+        -- The round that was begun before does not tell: the next is due at once.
+        update audit.verifications v set begun_at = '-infinity'
+        where v.organization_id = erasure.organization_id and v.ended_at is not null;
+      end if;
+  end case;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Does the next step of an erasure; a legal hold stops it where it is.
+
+-- function audit.erase_subject(uuid,text,text,text,boolean)
+CREATE OR REPLACE FUNCTION audit.erase_subject(organization_id uuid, subject text, ground text DEFAULT NULL::text, reason text DEFAULT NULL::text, dry_run boolean DEFAULT true)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_subject audit.subject;
+  v_scope jsonb;
+  v_holds jsonb;
+  v_erasure audit.erasures;
+  v_is_refused boolean;
+begin
+  perform audit.require_admin(erase_subject.organization_id);
+  if erase_subject.organization_id is null or erase_subject.dry_run is null then
+    perform audit.fail('AUARG', 'An erasure needs an organisation and a person.');
+  end if;
+  v_subject := audit.find_subject(erase_subject.organization_id, erase_subject.subject);
+  v_scope := audit.erasure_scope(v_subject);
+  if (v_scope ->> 'identities')::bigint + (v_scope ->> 'personal_values')::bigint + (v_scope ->> 'entries_kept')::bigint
+    + (v_scope #>> '{entries_with_address,count}')::bigint = 0
+  then
+    perform audit.fail('AUNOT', 'The organisation''s log knows no such person.');
+  elsif erase_subject.dry_run then
+    return jsonb_build_object('dry_run', true) || v_scope;
+  elsif coalesce(erase_subject.ground, '') !~ '^(17\(1\)\([a-f]\)|17\(3\)\([a-e]\)|other)$' then
+    perform audit.fail('AUARG', 'An erasure has a ground.', null,
+      '17(1)(a) to 17(1)(f) erase, 17(3)(a) to 17(3)(e) record why not (GDPR); "other" for another law.');
+  elsif length(erase_subject.reason) > 2000
+    or exists (
+      select from unnest((v_subject).addresses || lower(btrim(erase_subject.subject))) a
+      where a like '%@%' and strpos(lower(erase_subject.reason), a) > 0
+    )
+  then
+    perform audit.fail('AUARG', 'The reason has at most 2,000 characters, and does not name the person''s address: it stays in the log.');
+  end if;
+  select e.* into v_erasure from audit.erasures e
+  where e.organization_id = erase_subject.organization_id and e.state not in ('done', 'refused')
+    and (e.subject = (v_subject).user_id or e.subject is null and e.addresses && (v_subject).addresses);
+  if found then
+    return audit.erasure_json(v_erasure); -- asked again while it is under way
+  end if;
+
+  perform audit.await_purge(); -- a hold that is being placed comes first
+  v_holds := audit.holds_on(erase_subject.organization_id);
+  v_is_refused := v_holds is not null or erase_subject.ground like '17(3)%';
+  insert into audit.erasures (organization_id, subject, addresses, ground, reason, requested_by, state, holds)
+  values (
+    erase_subject.organization_id, (v_subject).user_id, case when v_is_refused then '{}' else (v_subject).addresses end,
+    case when v_holds is null or erase_subject.ground like '17(3)%' then erase_subject.ground else '17(3)(e)' end,
+    erase_subject.reason, auth.uid(), case when v_is_refused then 'refused' else 'values' end, v_holds
+  )
+  returning * into v_erasure;
+  perform audit.record(
+    erase_subject.organization_id, case when v_is_refused then 'subject.erasure_refused' else 'subject.erasure_requested' end,
+    'user', (v_subject).user_id::text,
+    jsonb_strip_nulls(jsonb_build_object(
+      'erasure', v_erasure.id, 'asked_for', nullif(erase_subject.ground, v_erasure.ground), 'ground', v_erasure.ground,
+      'reason', v_erasure.reason, 'holds', v_holds
+    )),
+    case when v_is_refused then 'denied' else 'success' end
+  );
+  return audit.erasure_json(v_erasure);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Erases a person from an organisation's log, by user id or e-mail address; by default only says what would go. With a ground
+of Art. 17(3), or where a legal hold is in the way, it records that it was refused. For admins; leaves an entry.
+
+-- function audit.erase_values(audit.erasures,integer)
+CREATE OR REPLACE FUNCTION audit.erase_values(erasure audit.erasures, at_most integer, OUT erased integer, OUT since timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_subject audit.subject := row((erasure).organization_id, (erasure).subject, (erasure).addresses);
+  v_others int := 0;
+  v_hashes bytea[];
+  v_others_since timestamptz;
+begin
+  with gone as (
+    delete from audit.personal_values v
+    where v.ctid = any (array(
+      select w.ctid from audit.personal_values w
+      where w.subject_id = (v_subject).user_id and w.organization_id = (v_subject).organization_id and w.created_at <= (erasure).until
+      limit at_most
+    ))
+    returning v.created_at
+  )
+  select count(*), min(g.created_at) into erased, since from gone g;
+  if erased < at_most then
+    with gone as (
+      delete from audit.personal_values v
+      where v.ctid = any (array(
+        select w.ctid from audit.personal_values w
+        where w.organization_id = (v_subject).organization_id and w.created_at <= (erasure).until
+          and (audit.is_value_of(w, v_subject) or w.value_hash in (select audit.queries_about(v_subject, (erasure).until)))
+        limit at_most - erased
+      ))
+      returning v.created_at, v.value_hash
+    )
+    select count(*), min(g.created_at), array_agg(g.value_hash) into v_others, v_others_since, v_hashes from gone g;
+    perform audit.state_erased(erasure, '{}', v_hashes);
+  end if;
+  erased := erased + v_others;
+  since := least(since, v_others_since);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Deletes personal values of a person, at most so many; answers how many, and the oldest.
+
+-- function audit.erasure_json(audit.erasures)
+CREATE OR REPLACE FUNCTION audit.erasure_json(erasure audit.erasures)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'id', (erasure).id, 'organization_id', (erasure).organization_id, 'subject', (erasure).subject, 'ground', (erasure).ground,
+    'reason', (erasure).reason, 'requested_by', (erasure).requested_by,
+    'requested_at', audit.instant_text((erasure).requested_at), 'state', (erasure).state,
+    'until', audit.instant_text((erasure).until), 'erased', (erasure).counts,
+    'holds', coalesce((erasure).holds, '[]'), 'erased_at', audit.instant_text((erasure).erased_at),
+    'entry', (erasure).entry, 'remains', (erasure).remains,
+    'verified_at', audit.instant_text((erasure).verified_at), 'was_verified', (erasure).was_verified,
+    'certified', (erasure).certificate_note is not null
+  )
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: An erasure as the API shows it.
+
+-- function audit.erasure_manifest(audit.erasures)
+CREATE OR REPLACE FUNCTION audit.erasure_manifest(erasure audit.erasures)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  -- The form of an export's manifest without files, so that the same program verifies it.
+  select jsonb_build_object(
+    'version', 1, 'organization_id', (erasure).organization_id, 'format', 'erasure', 'filter', null, 'complete', true,
+    'entries', 0, 'first', null, 'last', null, 'parts', '[]'::jsonb,
+    'checkpoint', audit.newest_checkpoint((erasure).organization_id),
+    'certificate', jsonb_build_object(
+      'erasure', (erasure).id, 'subject', (erasure).subject, 'ground', (erasure).ground,
+      'requested_at', audit.instant_text((erasure).requested_at), 'requested_by', (erasure).requested_by,
+      'until', audit.instant_text((erasure).until), 'erased_at', audit.instant_text((erasure).erased_at),
+      'erased', (erasure).counts, 'entry', (erasure).entry,
+      'verification', jsonb_build_object(
+        'at', audit.instant_text((erasure).verified_at), 'chains_and_logs_verify', (erasure).was_verified
+      ),
+      'remains', (erasure).remains || jsonb_build_object(
+        'entries_hold', 'the user id, and salted commitments whose salt and values are deleted',
+        'backups_until', case when audit.setting('backup_days')::int > 0 and exists (select from audit.backups b where b.made_at <= (erasure).erased_at)
+          then audit.instant_text((erasure).erased_at + make_interval(days => audit.setting('backup_days')::int)) end,
+        'not_reached', jsonb_build_array(
+          'the write-ahead log and backups of the database server, until they expire',
+          'files that were downloaded before', 'the application''s own tables and logs', 'other organisations'
+        )
+      )
+    )
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The certificate of an erasure that is done, in the form of an export's manifest.
+
+-- function audit.erasure_scope(audit.subject)
+CREATE OR REPLACE FUNCTION audit.erasure_scope(subject audit.subject)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_organization uuid := (subject).organization_id;
+  v_identities bigint;
+  v_since timestamptz;
+  v_values bigint;
+  v_values_since timestamptz;
+  v_entries bigint;
+  v_mentions text[];
+begin
+  select count(*), min(i.created_at) into v_identities, v_since from audit.identities_of(subject) i;
+  select count(*), min(v.created_at) into v_values, v_values_since
+  from audit.personal_values v
+  where v.organization_id = v_organization
+    and (audit.is_value_of(v, subject) or v.value_hash in (select audit.queries_about(subject, 'infinity')));
+  select count(*) into v_entries from public.audit_logs a
+  where a.created_by = (subject).user_id and a.organization_id = v_organization;
+  v_mentions := array(select distinct m from audit.plain_mentions(subject) m);
+  return jsonb_build_object(
+    'organization_id', v_organization, 'subject', (subject).user_id,
+    'identities', v_identities, 'personal_values', v_values,
+    'exports', (
+      select count(*) from audit.exports x
+      where x.organization_id = v_organization and x.until >= least(v_since, v_values_since) and x.withdrawn_at is null
+    ),
+    'entries_kept', v_entries,
+    'entries_with_address', jsonb_build_object('count', cardinality(v_mentions), 'names', to_jsonb(v_mentions[:20])),
+    'holds', coalesce(audit.holds_on(v_organization), '[]'),
+    'backups_expire_after_days', audit.setting('backup_days')
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What an erasure would take: identities, personal values, exports; and what it would not: entries, which hold a user id, those
+that hold an address in plain text, and what legal holds keep.
+
+-- function audit.erasure_status(jsonb)
+CREATE OR REPLACE FUNCTION audit.erasure_status(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['erasure', 'organization_id']);
+  if request ? 'erasure' then
+    return audit.erasure_json(audit.find_erasure(audit.as_uuid(request ->> 'erasure')));
+  end if;
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Erasures are for admins and auditors.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'erasures', coalesce((
+    select jsonb_agg(audit.erasure_json(e) order by e.requested_at desc)
+    from (
+      select e.* from audit.erasures e where e.organization_id = v_organization order by e.requested_at desc limit 100
+    ) e
+  ), '[]'));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How far an erasure is; without "erasure", the newest of the organisation.
 
 -- function audit.exact_number(numeric)
 CREATE OR REPLACE FUNCTION audit.exact_number(value numeric)
@@ -4924,7 +5493,11 @@ AS $function$
       ) then concat(x.organization_id, '/', x.id)
     end
   from audit.exports x
-  where x.requested_at < clock_timestamp() - interval '30 days' and not audit.is_held(x.organization_id)
+  where (
+      x.requested_at < clock_timestamp() - interval '30 days'
+      -- Whoever is making a part of it may still store that.
+      or x.withdrawn_at is not null and coalesce(x.lease_until, '-infinity') < clock_timestamp()
+    ) and not audit.is_held(x.organization_id)
   order by x.requested_at
   limit at_most
 $function$
@@ -4932,7 +5505,7 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Exports of more than 30 days ago that are not held, and the folder of bucket audit-exports that is to go with each; null
+comment: Exports of more than 30 days ago, or taken back, that are not held, and the folder of bucket audit-exports that is to go with each; null
 where Storage never had any of it.
 
 -- function audit.expired_logs()
@@ -5011,14 +5584,7 @@ AS $function$
     'parts', coalesce(jsonb_agg(jsonb_build_object(
       'part', p.part, 'entries', p.entries, 'bytes', p.bytes, 'sha256', p.sha256, 'first', p.first, 'last', p.last
     ) order by p.part), '[]'),
-    'checkpoint', (
-      select c.note
-      from audit.logs l
-      join audit.checkpoints c on c.log = l.id and c.size = l.published
-      where l.organization_id = (export_manifest.export).organization_id and l.month is not null and l.published > 0
-      order by l.month desc
-      limit 1
-    )
+    'checkpoint', audit.newest_checkpoint((export_manifest.export).organization_id)
   )
   from audit.export_parts p
   where p.export = (export_manifest.export).id
@@ -5204,6 +5770,30 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The entry of a name like 3-17, as far as the caller may read it; raises AUNOT else.
 
+-- function audit.find_erasure(uuid)
+CREATE OR REPLACE FUNCTION audit.find_erasure(id uuid)
+ RETURNS audit.erasures
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_erasure audit.erasures;
+begin
+  select e.* into v_erasure from audit.erasures e where e.id = find_erasure.id;
+  if v_erasure.id is null or audit.reach(v_erasure.organization_id) is distinct from 'all' then
+    perform audit.fail('AUNOT', 'There is no such erasure that you may see.');
+  end if;
+  return v_erasure;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: An erasure, for admins and auditors of the organisation; raises AUNOT else.
+
 -- function audit.find_export(uuid)
 CREATE OR REPLACE FUNCTION audit.find_export(id uuid)
  RETURNS audit.exports
@@ -5231,6 +5821,44 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: An export that the caller may see; raises AUNOT else.
+
+-- function audit.find_subject(uuid,text)
+CREATE OR REPLACE FUNCTION audit.find_subject(organization_id uuid, subject text)
+ RETURNS audit.subject
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_user uuid := audit.as_uuid(btrim(find_subject.subject));
+  v_address text := lower(btrim(find_subject.subject));
+  v_users uuid[];
+begin
+  if v_user is not null then
+    return row(find_subject.organization_id, v_user, audit.addresses_of(find_subject.organization_id, v_user));
+  elsif v_address is null or v_address !~ '^[^[:space:]@]+@[^[:space:]@]+$' or length(v_address) > 320 then
+    perform audit.fail('AUARG', 'A person is named by user id or e-mail address.');
+  end if;
+  v_users := array(
+    select distinct i.user_id from audit.identities i
+    where i.organization_id = find_subject.organization_id and lower(i.email) = v_address and i.user_id is not null
+    order by 1
+  );
+  if cardinality(v_users) > 1 then
+    perform audit.fail('AUARG', 'The address was used by several persons, one after the other.', null,
+      'Name one by user id: ' || array_to_string(v_users[:10], ', ') || '.');
+  elsif cardinality(v_users) = 1 then
+    return row(find_subject.organization_id, v_users[1], audit.addresses_of(find_subject.organization_id, v_users[1]));
+  end if;
+  return row(find_subject.organization_id, null::uuid, array[v_address]);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The person whom a user id or an e-mail address names in an organisation; raises AUARG for an address of several persons.
 
 -- function audit.first_prev_hash(uuid,integer)
 CREATE OR REPLACE FUNCTION audit.first_prev_hash(organization_id uuid, chain integer)
@@ -5534,6 +6162,26 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Everything that happened to one thing, oldest first: select * from audit.history('api_key', '3f2a…').
 
+-- function audit.holds_on(uuid)
+CREATE OR REPLACE FUNCTION audit.holds_on(organization_id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_agg(jsonb_build_object(
+    'name', h.name, 'of', case h.organization_id when audit.system_organization() then 'project' else 'organization' end,
+    'placed_at', audit.instant_text(h.placed_at)
+  ) order by h.placed_at)
+  from audit.holds h
+  where h.organization_id in (holds_on.organization_id, audit.system_organization()) and h.released_at is null
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The legal holds on an organisation and on the whole project; null where there is none.
+
 -- function audit.identify(uuid,uuid,text,text,text)
 CREATE OR REPLACE FUNCTION audit.identify(organization_id uuid, user_id uuid, email text, ip_address text, user_agent text)
  RETURNS bytea
@@ -5635,6 +6283,27 @@ grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Which of these identities an entry of the organisation commits to, found through the search index and behind it.
+
+-- function audit.identities_of(audit.subject,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.identities_of(subject audit.subject, until timestamp with time zone DEFAULT 'infinity'::timestamp with time zone)
+ RETURNS SETOF audit.identities
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select i.* from audit.identities i
+  where i.user_id = (subject).user_id and i.organization_id = (subject).organization_id and i.created_at <= identities_of.until
+  union all
+  -- Contexts that know an address and no user: a login that failed.
+  select i.* from audit.identities i
+  where i.user_id is null and i.organization_id = (subject).organization_id and lower(i.email) = any ((subject).addresses)
+    and i.created_at <= identities_of.until
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The identities of a person, up to a time.
 
 -- function audit.identity_text(uuid,uuid,text,text,text)
 CREATE OR REPLACE FUNCTION audit.identity_text(organization_id uuid, user_id uuid, email text, ip_address text, user_agent text)
@@ -5751,6 +6420,36 @@ grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether a legal hold is on an organisation, or on the whole project.
+
+-- function audit.is_sealed(uuid,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.is_sealed(organization_id uuid, until timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select not exists (select from audit.waiting_chains(is_sealed.organization_id) w where w.since <= is_sealed.until)
+    and not exists (
+      select from audit.logs l where l.organization_id = is_sealed.organization_id and l.sequenced > l.published
+    )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether the newest checkpoint of an organisation is over every entry up to a time.
+
+-- function audit.is_value_of(audit.personal_values,audit.subject)
+CREATE OR REPLACE FUNCTION audit.is_value_of(value audit.personal_values, subject audit.subject)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN COALESCE((((value).subject_id = (subject).user_id) OR ((value).resource_id = ((subject).user_id)::text) OR (lower((value).value) = ANY ((subject).addresses))), false)
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether a personal value is of a person.
 
 -- function audit.known_tables()
 CREATE OR REPLACE FUNCTION audit.known_tables()
@@ -6062,8 +6761,7 @@ begin
   from audit.exports x
   where x.state = 'done' and x.manifest_note is null
     -- The checkpoint in the manifest is over every entry that the export can have.
-    and not exists (select from audit.waiting_chains(x.organization_id) w where w.since <= x.until)
-    and not exists (select from audit.logs l where l.organization_id = x.organization_id and l.sequenced > l.published)
+    and audit.is_sealed(x.organization_id, x.until)
   order by x.requested_at
   limit 1
   for update skip locked;
@@ -6073,7 +6771,7 @@ begin
   update audit.exports x set manifest = coalesce(x.manifest, audit.export_manifest(x)::text)
   where x.id = v_export.id
   returning x.manifest into v_export.manifest;
-  return jsonb_build_object('export', v_export.id, 'manifest', v_export.manifest);
+  return jsonb_build_object('id', v_export.id, 'manifest', v_export.manifest);
 end
 $function$
 
@@ -6312,6 +7010,18 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The condition that a row s of the search index lies in a month (UTC).
 
+-- function audit.names_person(text)
+CREATE OR REPLACE FUNCTION audit.names_person(value text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((value ~ '[^[:space:]@]@[^[:space:]@]'::text) OR (value ~ '(^|[^0-9.])[0-9]{1,3}(\.[0-9]{1,3}){3}([^0-9.]|$)'::text) OR (value ~* '(^|[^0-9a-f:])([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}'::text) OR (value ~* '(^|[^0-9a-f:])[0-9a-f]{0,4}(:[0-9a-f]{1,4})*::[0-9a-f]{0,4}'::text))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether a text that somebody looks for holds an e-mail or IP address.
+
 -- function audit.needs_no_index(uuid,audit.compiled_query)
 CREATE OR REPLACE FUNCTION audit.needs_no_index(organization_id uuid, compiled audit.compiled_query)
  RETURNS boolean
@@ -6350,6 +7060,26 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The /24 (IPv4) or /48 (IPv6) network of an address; null for what is none.
+
+-- function audit.newest_checkpoint(uuid)
+CREATE OR REPLACE FUNCTION audit.newest_checkpoint(organization_id uuid)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select c.note
+  from audit.logs l
+  join audit.checkpoints c on c.log = l.id and c.size = l.published
+  where l.organization_id = newest_checkpoint.organization_id and l.month is not null and l.published > 0
+  order by l.month desc
+  limit 1
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The newest checkpoint that readers have of an organisation's log; null before the first.
 
 -- function audit.normalized_ip(text)
 CREATE OR REPLACE FUNCTION audit.normalized_ip(value text)
@@ -6847,7 +7577,7 @@ begin
     v_export, v_part, v_entries, (v_first).chain || '-' || (v_first).seq, (v_last).chain || '-' || (v_last).seq, v_next
   );
   perform audit.record_reading(v_export.organization_id, 'log.exported', jsonb_build_object(
-    'export', v_export.id, 'part', v_part, 'format', v_export.format, 'query', left(audit.format_node(v_export.filter), 4000),
+    'export', v_export.id, 'part', v_part, 'format', v_export.format, 'filter', v_export.filter,
     'entries', v_entries
   ), 'export', v_export.id::text);
   return jsonb_build_object(
@@ -7028,6 +7758,29 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: The table for entries from the archive, made where it is missing: admins and auditors read those of their organisation.
+
+-- function audit.open_transactions()
+CREATE OR REPLACE FUNCTION audit.open_transactions()
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(array_agg(t.name), '{}')
+  from (
+    select l.virtualxid as name
+    from pg_catalog.pg_locks l
+    join pg_catalog.pg_stat_activity a on a.pid = l.pid and a.datname = current_database()
+    where l.locktype = 'virtualxid' and l.pid <> pg_backend_pid()
+    union all
+    select 'prepared ' || p.transaction from pg_catalog.pg_prepared_xacts p where p.database = current_database()
+  ) t
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What transactions there are in this database besides this one.
 
 -- function audit.organization_of(text,text)
 CREATE OR REPLACE FUNCTION audit.organization_of(resource_type text, resource_id text)
@@ -7396,6 +8149,34 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The log, index and newest checkpoint of an entry that is sealed; null while it is not.
 
+-- function audit.plain_mentions(audit.subject,integer)
+CREATE OR REPLACE FUNCTION audit.plain_mentions(subject audit.subject, at_most integer DEFAULT 1000)
+ RETURNS SETOF text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_address text;
+begin
+  foreach v_address in array (subject).addresses loop
+    return query execute format(
+      'select (e.chain || ''-'' || e.seq)::text %s limit %s',
+      audit.matching_sql(
+        (subject).organization_id,
+        audit.compile_query((subject).organization_id, jsonb_build_object('text', v_address))
+      ), at_most
+    );
+  end loop;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Names of entries that hold an address of the person in plain text, because a column was not declared personal or an
+application wrote it into details. Entries never change: these stay, and are told.
+
 -- function audit.position_condition(text,text,audit."position")
 CREATE OR REPLACE FUNCTION audit.position_condition(alias text, sign text, place audit."position")
  RETURNS text
@@ -7630,6 +8411,87 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The relation's name with its schema, whatever the reader's search_path.
+
+-- function audit.queries_about(audit.subject,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.queries_about(subject audit.subject, until timestamp with time zone)
+ RETURNS SETOF bytea
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with mine as materialized (
+    select distinct lower(v.value) as value
+    from audit.identities_of(subject, queries_about.until) i
+    cross join lateral (values (i.email), (i.ip_address), (i.user_agent)) v (value)
+    where v.value is not null
+    union
+    select unnest((subject).addresses)
+  )
+  select q.value_hash
+  from audit.personal_values q
+  where q.organization_id = (subject).organization_id and q.resource_type = 'audit_log' and q.column_name = 'query'
+    and q.created_at <= queries_about.until
+    and (
+      lower(q.value) in (select m.value from mine m)
+      or q.value like '%*%' and exists (select from mine m where m.value like lower(audit.pattern_like(q.value)))
+      or exists (select from unnest((subject).addresses) a where strpos(lower(q.value), a) > 0)
+    )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Hashes of recorded search terms that name a person: by address, IP address or user agent.
+
+-- function audit.query_apart(uuid,jsonb,jsonb)
+CREATE OR REPLACE FUNCTION audit.query_apart(organization_id uuid, INOUT node jsonb, INOUT personal_values jsonb DEFAULT '[]'::jsonb)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_key text;
+  v_part jsonb;
+  v_parts jsonb := '[]';
+  v_is_identity boolean := node ->> 'field' in ('email', 'ip', 'user_agent') and node ->> 'op' <> 'exists';
+begin
+  foreach v_key in array array['and', 'or'] loop
+    continue when not node ? v_key;
+    for v_part in select e from jsonb_array_elements(node -> v_key) e loop
+      select q.node, q.personal_values into v_part, personal_values
+      from audit.query_apart(query_apart.organization_id, v_part, personal_values) q;
+      v_parts := v_parts || v_part;
+    end loop;
+    node := jsonb_build_object(v_key, v_parts);
+    return;
+  end loop;
+  if node ? 'not' then
+    select q.node, q.personal_values into v_part, personal_values
+    from audit.query_apart(query_apart.organization_id, node -> 'not', personal_values) q;
+    node := jsonb_build_object('not', v_part);
+    return;
+  end if;
+  foreach v_key in array array['value', 'text'] loop
+    continue when not node ? v_key;
+    for v_part in select e from jsonb_array_elements(case when jsonb_typeof(node -> v_key) = 'array' then node -> v_key else jsonb_build_array(node -> v_key) end) e loop
+      if jsonb_typeof(v_part) = 'string' and (v_is_identity or audit.names_person(v_part #>> '{}')) then
+        personal_values := personal_values || jsonb_build_array(
+          audit.commit_personal(query_apart.organization_id, null, 'audit_log', null, 'query', v_part #>> '{}')
+        );
+        v_part := '"***"';
+      end if;
+      v_parts := v_parts || v_part;
+    end loop;
+    node := node || jsonb_build_object(v_key, case when jsonb_typeof(node -> v_key) = 'array' then v_parts else v_parts -> 0 end)
+      || case when node ->> 'op' = 'like' and v_parts = '["***"]' then '{"op": "eq"}'::jsonb else '{}' end; -- else it reads: any
+    return;
+  end loop;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: A query tree with *** for what names a person (e-mail, IP address, user agent), and the commitments to that, in order.
 
 -- function audit.query_fields()
 CREATE OR REPLACE FUNCTION audit.query_fields()
@@ -8345,6 +9207,20 @@ owner postgres
 grant postgres: EXECUTE
 comment: Notes that backups are deleted; leaves a backup.deleted entry.
 
+-- function audit.record_certificate_note(uuid,text)
+CREATE OR REPLACE FUNCTION audit.record_certificate_note(id uuid, note text)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update audit.erasures e set certificate_note = record_certificate_note.note
+  where e.id = record_certificate_note.id and e.certificate is not null and e.certificate_note is null
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Keeps the signature of an erasure's certificate.
+
 -- function audit.record_copied(uuid,integer,bigint)
 CREATE OR REPLACE FUNCTION audit.record_copied(lease uuid, log integer, copied bigint)
  RETURNS void
@@ -8545,6 +9421,9 @@ CREATE OR REPLACE FUNCTION audit.record_reading(organization_id uuid, action tex
  SECURITY DEFINER
  SET search_path TO ''
 AS $function$
+declare
+  v_details jsonb := record_reading.details;
+  v_query record;
 begin
   if record_reading.action not in ('log.searched', 'log.viewed', 'log.exported')
     or audit.reach(record_reading.organization_id) is null
@@ -8555,9 +9434,14 @@ begin
     perform audit.fail('AUARG', 'Reading the log leaves an entry, and this transaction is read-only.', null,
       'Use a connection that can write, or select from public.audit_logs.');
   end if;
+  if v_details ? 'filter' then
+    select q.* into v_query from audit.query_apart(record_reading.organization_id, v_details -> 'filter') q;
+    v_details := v_details - 'filter' || jsonb_build_object('query', left(audit.format_node(v_query.node), 4000)) || case
+      when v_query.personal_values <> '[]' then jsonb_build_object('values', v_query.personal_values) else '{}'
+    end;
+  end if;
   perform audit.record(
-    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id,
-    record_reading.details
+    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id, v_details
   );
 end
 $function$
@@ -8566,7 +9450,8 @@ owner postgres
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Leaves the entry that says the log was searched, viewed or exported.
+comment: Leaves the entry that says the log was searched, viewed or exported. A query tree as "filter" in the details is recorded as
+its string, without the addresses of persons, which are committed to.
 
 -- function audit.record_root(integer,bigint,bigint,bytea,bytea)
 CREATE OR REPLACE FUNCTION audit.record_root(log integer, old_size bigint, size bigint, root bytea, frontier bytea)
@@ -8837,6 +9722,30 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether a type's JSON is the same under every TimeZone, DateStyle, IntervalStyle, extra_float_digits, bytea_output.
+
+-- function audit.request_erasure(jsonb)
+CREATE OR REPLACE FUNCTION audit.request_erasure(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.check_request(request, array['organization_id', 'subject', 'ground', 'reason', 'dry_run']);
+  if coalesce(request ->> 'dry_run', 'true') not in ('true', 'false') then
+    perform audit.fail('AUARG', 'dry_run is true or false.');
+  end if;
+  return audit.erase_subject(
+    audit.requested_organization(request), request ->> 'subject', request ->> 'ground', request ->> 'reason',
+    coalesce((request ->> 'dry_run')::boolean, true)
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: audit.erase_subject() as a request.
 
 -- function audit.request_export(jsonb)
 CREATE OR REPLACE FUNCTION audit.request_export(request jsonb)
@@ -9226,7 +10135,7 @@ begin
   case
     when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
       perform audit.restore_kept_rows(section, rows);
-    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values') then
+    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures') then
       perform audit.load_rows(section, rows);
     when section = 'settings' then
       delete from audit.settings where true;
@@ -9474,7 +10383,7 @@ begin
     order by m.n;
   get diagnostics v_found = row_count;
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(audit.format_node(v_tree), 4000), 'sort', search.sort, 'entries', v_found, 'continued', false
+    'filter', v_tree, 'sort', search.sort, 'entries', v_found, 'continued', false
   ));
   if v_archived >= coalesce((v_compiled).from_time, '-infinity') then
     raise notice 'audit: entries up to % may be in the archive only, where this does not look', v_archived;
@@ -9651,7 +10560,7 @@ begin
   end if;
 
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(v_query, 4000), 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
+    'filter', v_tree, 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
   ));
   return v_page;
 end
@@ -10044,6 +10953,62 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The value in force for an organisation: its own choice, else the project's.
 
+-- function audit.settle_erasure(audit.erasures)
+CREATE OR REPLACE FUNCTION audit.settle_erasure(INOUT erasure audit.erasures)
+ RETURNS audit.erasures
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_found record;
+  v_entry record;
+begin
+  if erasure.deleted_in = pg_current_xact_id() then
+    return; -- what this transaction deleted, others may still find
+  elsif erasure.awaited is null then
+    erasure.awaited := audit.open_transactions();
+  end if;
+  erasure.awaited := array(select unnest(erasure.awaited) intersect select unnest(audit.open_transactions()));
+  if erasure.awaited <> '{}' then
+    return;
+  end if;
+  select v.erased + i.erased as erased, v.erased as personal_values, i.erased as identities, least(v.since, i.since) as since into v_found
+  from audit.erase_values(erasure, 100000) v, audit.erase_identities(erasure, 100000) i;
+  if v_found.erased > 0 then
+    erasure := audit.count_erased(erasure, v_found.personal_values, v_found.identities, v_found.since);
+    erasure.awaited := null; -- somebody may have found these
+    return;
+  end if;
+
+  erasure.remains := jsonb_build_object(
+    'entries', (
+      select count(*) from public.audit_logs a where a.created_by = erasure.subject and a.organization_id = erasure.organization_id
+    ),
+    'entries_with_address', (
+      select coalesce(jsonb_agg(m order by m), '[]')
+      from (
+        select distinct m
+        from audit.plain_mentions(row(erasure.organization_id, erasure.subject, erasure.addresses)::audit.subject) m
+        limit 1000
+      ) d (m)
+    )
+  );
+  v_entry := audit.record(erasure.organization_id, 'subject.erased', 'user', erasure.subject::text, jsonb_strip_nulls(jsonb_build_object(
+    'erasure', erasure.id, 'subject', erasure.subject, 'until', audit.instant_text(erasure.until), 'ground', erasure.ground,
+    'erased', erasure.counts
+  )));
+  erasure.entry := v_entry.chain || '-' || v_entry.seq;
+  erasure.addresses := '{}';
+  erasure.erased_at := clock_timestamp();
+  erasure.counts := erasure.counts || jsonb_build_object('exports', audit.withdraw_exports(erasure.organization_id, erasure.since));
+  erasure.state := 'files';
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Ends the deletion once nobody is left who may have found what was deleted, and leaves the subject.erased entry.
+
 -- function audit.settle_finding(uuid,text,text,jsonb)
 CREATE OR REPLACE FUNCTION audit.settle_finding(organization_id uuid, kind text, subject text, detail jsonb DEFAULT '{}'::jsonb)
  RETURNS boolean
@@ -10077,6 +11042,31 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Fewest characters that audit.secret_pattern() matches.
+
+-- function audit.signed_certificate(jsonb)
+CREATE OR REPLACE FUNCTION audit.signed_certificate(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_erasure audit.erasures;
+begin
+  perform audit.check_request(request, array['erasure']);
+  v_erasure := audit.find_erasure(audit.as_uuid(request ->> 'erasure'));
+  if v_erasure.certificate_note is null then
+    perform audit.fail('AUPND', 'The certificate is not signed yet.', null, format('The erasure is %s; ask again in a minute.', v_erasure.state));
+  end if;
+  return jsonb_build_object('manifest', v_erasure.certificate, 'note', v_erasure.certificate_note);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The certificate of an erasure to the byte, and its signature; AUPND while it is not signed.
 
 -- function audit.signed_manifest(jsonb)
 CREATE OR REPLACE FUNCTION audit.signed_manifest(request jsonb)
@@ -10117,6 +11107,30 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The resource type for a table name: budgets → budget.
+
+-- function audit.state_erased(audit.erasures,bytea[],bytea[])
+CREATE OR REPLACE FUNCTION audit.state_erased(erasure audit.erasures, identities bytea[], personal_values bytea[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  for v_from in 1 .. greatest(cardinality(identities), cardinality(personal_values)) by 400 loop
+    perform audit.record(
+      (erasure).organization_id, 'subject.erased', 'user', (erasure).subject::text,
+      jsonb_build_object(
+        'erasure', (erasure).id, 'until', audit.instant_text((erasure).until),
+        'identities', (select coalesce(jsonb_agg(encode(h, 'hex')), '[]') from unnest(identities[v_from:v_from + 399]) h),
+        'personal_values', (select coalesce(jsonb_agg(encode(h, 'hex')), '[]') from unnest(personal_values[v_from:v_from + 399]) h)
+      )
+    );
+  end loop;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Leaves subject.erased entries that name commitments whose values are gone.
 
 -- function audit.state_purge(uuid)
 CREATE OR REPLACE FUNCTION audit.state_purge(organization_id uuid)
@@ -10786,15 +11800,31 @@ CREATE OR REPLACE FUNCTION audit.verify_identities(organization uuid DEFAULT NUL
  SET search_path TO ''
 AS $function$
   with used as (
-    select a.organization_id, a.identity_hash, count(*) as entries
+    select a.organization_id, a.identity_hash, count(*) as entries, max(a.created_at) as last_at, max(a.created_by::text)::uuid as created_by
     from public.audit_logs a
     where a.identity_hash is not null
       and (verify_identities.organization is null or a.organization_id = verify_identities.organization)
     group by a.organization_id, a.identity_hash
+  ),
+  -- Read only where something is missing.
+  erasures as materialized (
+    select a.organization_id, a.created_at, a.details
+    from public.audit_logs a
+    where a.action = 'subject.erased'
+      and (verify_identities.organization is null or a.organization_id = verify_identities.organization)
   )
   select u.organization_id, u.identity_hash,
     case
-      when count(i.identity_hash) = 0 then 'missing'
+      when count(i.identity_hash) = 0 then case
+        when exists (
+          select from erasures e
+          where e.organization_id = u.organization_id and (
+            e.details ->> 'subject' = u.created_by::text and u.last_at <= e.created_at
+            or e.details -> 'identities' ? encode(u.identity_hash, 'hex')
+          )
+        ) then 'erased'
+        else 'missing'
+      end
       when bool_and(i.organization_id = u.organization_id and u.identity_hash = sha256(
         '\x02'::bytea || i.salt || convert_to(
           audit.identity_text(i.organization_id, i.user_id, i.email, i.ip_address, i.user_agent), 'UTF8'
@@ -10805,13 +11835,14 @@ AS $function$
     u.entries
   from used u
   left join audit.identities i on i.identity_hash = u.identity_hash
-  group by u.organization_id, u.identity_hash, u.entries
+  group by u.organization_id, u.identity_hash, u.entries, u.last_at, u.created_by
 $function$
 
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Opens every commitment to an identity: verified, missing (erased, or removed by somebody), mismatched (tampered).
+comment: Opens every commitment to an identity: verified, erased (a subject.erased entry says so), missing (removed by somebody),
+mismatched (tampered).
 
 -- function audit.verify_log(integer)
 CREATE OR REPLACE FUNCTION audit.verify_log(log integer, OUT status text, OUT finding text, OUT explanation text, OUT broken_entry text)
@@ -11221,6 +12252,33 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The value with each part whose path (a JSON array) is a key of cuts replaced by what stands there.
+
+-- function audit.withdraw_exports(uuid,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.withdraw_exports(organization_id uuid, since timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_withdrawn int;
+begin
+  delete from audit.export_parts p
+  using audit.exports x
+  where x.id = p.export and x.organization_id = withdraw_exports.organization_id and x.until >= withdraw_exports.since;
+  update audit.exports x set
+    withdrawn_at = clock_timestamp(), state = 'cancelled', filter = '{"and": []}', next = null, manifest = null,
+    manifest_note = null, error = 'Taken back: a person who may be in it was erased. Ask for it again.'
+  where x.organization_id = withdraw_exports.organization_id and x.until >= withdraw_exports.since and x.withdrawn_at is null;
+  get diagnostics v_withdrawn = row_count;
+  return v_withdrawn;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes back exports that can hold entries since a time: what they asked for is forgotten at once, their files with the next
+run of the job "expire". Answers how many.
 
 -- function audit.word_groups(text,boolean)
 CREATE OR REPLACE FUNCTION audit.word_groups(content text, prefix boolean DEFAULT false)

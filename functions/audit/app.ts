@@ -10,6 +10,7 @@ import { addAccess } from "./routes/access.ts";
 import { addArchive } from "./routes/archive.ts";
 import { addCosts } from "./routes/costs.ts";
 import { addEntries } from "./routes/entries.ts";
+import { addErasures } from "./routes/erasures.ts";
 import { addExport } from "./routes/export.ts";
 import { addExports } from "./routes/exports.ts";
 import { addHealth } from "./routes/health.ts";
@@ -97,6 +98,7 @@ export function createApp(deps: Deps): App {
   addCosts(app, deps);
   addExport(app, deps);
   addExports(app, deps);
+  addErasures(app, deps);
   addAccess(app, deps);
   addArchive(app, deps);
 

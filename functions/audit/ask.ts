@@ -15,7 +15,10 @@ export type Asked =
   | "signed_manifest"
   | "list_exports"
   | "request_export"
-  | "cancel_export";
+  | "cancel_export"
+  | "request_erasure"
+  | "erasure_status"
+  | "signed_certificate";
 
 /** Asks as the caller. The request is JSON text, and so is the answer. */
 export function ask(c: Context<Env>, { database }: Deps, name: Asked, request: string): Promise<string> {

@@ -139,6 +139,18 @@ export const ResourcePath = z.object({
   type: z.string().min(1).openapi({ example: "api_key" }),
   id: z.string().min(1),
 });
+export const ErasureBody = z.strictObject({
+  organization_id: organizationId.optional(),
+  subject: z.string().min(1).max(400).openapi({ description: "The person: user id or e-mail address." }),
+  ground: z.string().regex(/^(17\(1\)\([a-f]\)|17\(3\)\([a-e]\)|other)$/, "17(1)(a) to (f), 17(3)(a) to (e), or other.")
+    .optional().openapi({
+      description: "Of GDPR: 17(1)(a) to 17(1)(f) erase, 17(3)(a) to 17(3)(e) record why not; other for another law.",
+      example: "17(1)(a)",
+    }),
+  reason: z.string().max(2000).optional().openapi({ description: "In words. It stays in the log: name no address." }),
+  dry_run: z.boolean().optional().openapi({ description: "Default true: only says what would go." }),
+}).openapi("ErasureRequest");
+export const ErasurePath = z.object({ id: z.guid() });
 export const ExportPath = z.object({ id: z.guid() });
 export const ManifestPath = ExportPath.extend({ file: z.enum(["manifest.json", "manifest.note"]) });
 
@@ -266,6 +278,46 @@ export const ExportStatus = z.strictObject({
 }).openapi("Export");
 export const ExportList = z.strictObject({ organization_id: z.guid(), exports: z.array(z.strictObject(exportFields)) })
   .openapi("Exports");
+
+const hold = z.strictObject({ name: z.string(), of: z.enum(["organization", "project"]), placed_at: z.string() });
+
+export const ErasureScope = z.strictObject({
+  dry_run: z.literal(true),
+  organization_id: z.guid(),
+  subject: text.openapi({ description: "The user id; null where only the address is known." }),
+  identities: z.int(),
+  personal_values: z.int(),
+  exports: z.int().openapi({ description: "Exports that can hold the person: their files are removed." }),
+  entries_kept: z.int().openapi({ description: "Entries of the person: they stay, with the user id and commitments." }),
+  entries_with_address: z.strictObject({ count: z.int(), names: z.array(z.string()) }).openapi({
+    description: "Entries that hold an address in plain text. Entries never change: these stay, and are told.",
+  }),
+  holds: z.array(hold).openapi({ description: "Legal holds in the way." }),
+  backups_expire_after_days: z.int(),
+}).openapi("ErasureScope");
+
+export const Erasure = z.strictObject({
+  id: z.guid(),
+  organization_id: z.guid(),
+  subject: text,
+  ground: z.string(),
+  reason: text,
+  requested_by: text,
+  requested_at: z.string(),
+  state: z.enum(["values", "identities", "settling", "files", "verifying", "done", "refused"]),
+  until: z.string().openapi({ description: "What was recorded later is not part of it." }),
+  erased: z.record(z.string(), z.int()),
+  holds: z.array(hold),
+  erased_at: text,
+  entry: text.openapi({ description: "Name of the subject.erased entry." }),
+  remains: z.strictObject({ entries: z.int(), entries_with_address: z.array(z.string()) }).nullable(),
+  verified_at: text,
+  was_verified: z.boolean().nullable(),
+  certified: z.boolean().openapi({ description: "Whether the certificate is signed." }),
+}).openapi("Erasure");
+export const ErasureList = z.strictObject({ organization_id: z.guid(), erasures: z.array(Erasure) }).openapi(
+  "Erasures",
+);
 
 export const Health = z.strictObject({
   status: z.enum(["ok", "failing"]),

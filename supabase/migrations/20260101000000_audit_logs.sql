@@ -2385,6 +2385,11 @@ create index if not exists identities_lookup_idx on audit.identities (lookup);
 create index if not exists identities_identity_hash_idx on audit.identities (identity_hash);
 create index if not exists identities_user_id_idx on audit.identities (user_id);
 
+-- What is erased must not live on in the planner's statistics, which keep the most common values of a column.
+alter table audit.identities
+  alter column email set statistics 0, alter column ip_address set statistics 0, alter column user_agent set statistics 0,
+  alter column salt set statistics 0, alter column lookup set statistics 0;
+
 revoke all on audit.identities from public, anon, authenticated, service_role;
 grant select on audit.identities to authenticated, service_role;
 grant select, insert on audit.identities to audit_writer;
@@ -2579,6 +2584,8 @@ comment on column audit.personal_values.created_at is 'When it was recorded.';
 
 create index if not exists personal_values_value_hash_idx on audit.personal_values (value_hash);
 create index if not exists personal_values_subject_id_idx on audit.personal_values (subject_id);
+
+alter table audit.personal_values alter column value set statistics 0, alter column salt set statistics 0;
 
 revoke all on audit.personal_values from public, anon, authenticated, service_role;
 grant select on audit.personal_values to authenticated, service_role;
@@ -3347,15 +3354,31 @@ create or replace function audit.verify_identities(organization uuid default nul
   set search_path = ''
 as $$
   with used as (
-    select a.organization_id, a.identity_hash, count(*) as entries
+    select a.organization_id, a.identity_hash, count(*) as entries, max(a.created_at) as last_at, max(a.created_by::text)::uuid as created_by
     from public.audit_logs a
     where a.identity_hash is not null
       and (verify_identities.organization is null or a.organization_id = verify_identities.organization)
     group by a.organization_id, a.identity_hash
+  ),
+  -- Read only where something is missing.
+  erasures as materialized (
+    select a.organization_id, a.created_at, a.details
+    from public.audit_logs a
+    where a.action = 'subject.erased'
+      and (verify_identities.organization is null or a.organization_id = verify_identities.organization)
   )
   select u.organization_id, u.identity_hash,
     case
-      when count(i.identity_hash) = 0 then 'missing'
+      when count(i.identity_hash) = 0 then case
+        when exists (
+          select from erasures e
+          where e.organization_id = u.organization_id and (
+            e.details ->> 'subject' = u.created_by::text and u.last_at <= e.created_at
+            or e.details -> 'identities' ? encode(u.identity_hash, 'hex')
+          )
+        ) then 'erased'
+        else 'missing'
+      end
       when bool_and(i.organization_id = u.organization_id and u.identity_hash = sha256(
         '\x02'::bytea || i.salt || convert_to(
           audit.identity_text(i.organization_id, i.user_id, i.email, i.ip_address, i.user_agent), 'UTF8'
@@ -3366,11 +3389,12 @@ as $$
     u.entries
   from used u
   left join audit.identities i on i.identity_hash = u.identity_hash
-  group by u.organization_id, u.identity_hash, u.entries
+  group by u.organization_id, u.identity_hash, u.entries, u.last_at, u.created_by
 $$;
 
 comment on function audit.verify_identities(uuid) is
-  'Opens every commitment to an identity: verified, missing (erased, or removed by somebody), mismatched (tampered).';
+  'Opens every commitment to an identity: verified, erased (a subject.erased entry says so), missing (removed by somebody),
+mismatched (tampered).';
 
 -- sql/280_events.sql
 
@@ -4214,6 +4238,36 @@ $$;
 
 comment on function audit.record_published(int, bigint, uuid) is
   'Notes that readers get the checkpoint of a size, and ends the lease; answers whether the log has more to seal.';
+
+create or replace function audit.is_sealed(organization_id uuid, until timestamptz)
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select not exists (select from audit.waiting_chains(is_sealed.organization_id) w where w.since <= is_sealed.until)
+    and not exists (
+      select from audit.logs l where l.organization_id = is_sealed.organization_id and l.sequenced > l.published
+    )
+$$;
+
+comment on function audit.is_sealed(uuid, timestamptz) is 'Whether the newest checkpoint of an organisation is over every entry up to a time.';
+
+create or replace function audit.newest_checkpoint(organization_id uuid)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select c.note
+  from audit.logs l
+  join audit.checkpoints c on c.log = l.id and c.size = l.published
+  where l.organization_id = newest_checkpoint.organization_id and l.month is not null and l.published > 0
+  order by l.month desc
+  limit 1
+$$;
+
+comment on function audit.newest_checkpoint(uuid) is 'The newest checkpoint that readers have of an organisation''s log; null before the first.';
 
 -- sql/330_verify_logs.sql
 
@@ -6650,7 +6704,7 @@ begin
   case
     when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
       perform audit.restore_kept_rows(section, rows);
-    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values') then
+    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures') then
       perform audit.load_rows(section, rows);
     when section = 'settings' then
       delete from audit.settings where true;
@@ -6744,7 +6798,8 @@ $$;
 comment on function audit.restore_anchor_entries(bigint, text[]) is 'Puts entries of the anchor log back, from an index on.';
 
 -- Whom a subject.erased entry names stays erased, though a backup is older. Its details say it in any of these ways:
--- {"identities": [hash, …]} and {"personal_values": [hash, …]} in hex, {"subject": user id}: all of that person from before.
+-- {"identities": [hash, …]} and {"personal_values": [hash, …]} in hex, {"subject": user id}: all of that person up to "until",
+-- or, where it does not say until when, up to the entry.
 create or replace function audit.erase_again(organization_id uuid, erased_at timestamptz, details jsonb)
   returns void
   language plpgsql
@@ -6753,16 +6808,17 @@ as $$
 #variable_conflict use_column
 declare
   v_subject uuid := audit.as_uuid(erase_again.details ->> 'subject');
+  v_until timestamptz := coalesce((erase_again.details ->> 'until')::timestamptz, erase_again.erased_at);
 begin
   delete from audit.identities i
   where i.organization_id = erase_again.organization_id and (
     encode(i.identity_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.identities[*]')))
-    or i.user_id = v_subject and i.created_at <= erase_again.erased_at
+    or i.user_id = v_subject and i.created_at <= v_until
   );
   delete from audit.personal_values v
   where v.organization_id = erase_again.organization_id and (
     encode(v.value_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.personal_values[*]')))
-    or v.subject_id = v_subject and v.created_at <= erase_again.erased_at
+    or v.subject_id = v_subject and v.created_at <= v_until
   );
 end
 $$;
@@ -7008,6 +7064,8 @@ as $$
     $q$),
     ('findings', 'select to_jsonb(f) - ''id'' from audit.findings f'),
     ('backups', 'select to_jsonb(b) from audit.backups b'),
+    -- One that was under way goes on; its transactions are over with the database that they were in.
+    ('erasures', 'select to_jsonb(e) - array[''deleted_in'', ''awaited''] from audit.erasures e'),
     ('identities', 'select to_jsonb(i) from audit.identities i'),
     ('personal_values', 'select to_jsonb(v) from audit.personal_values v'),
     ('entries', 'select jsonb_build_object(''text'', e) from audit.unpublished_entries() e')
@@ -8620,6 +8678,66 @@ comment on function audit.compile_query(uuid, jsonb) is
 -- Pages are cut by position: a cursor names the last entry shown, and entries never change or move, so a page is exact
 -- however many entries arrive meanwhile, and page 1,000 costs what page 1 does.
 
+-- A query names people: it is recorded without their addresses, which are committed to like all personal data. Else whom
+-- somebody looked for would stand in the log for ever, though erased everywhere else.
+create or replace function audit.query_apart(organization_id uuid, inout node jsonb, inout personal_values jsonb default '[]')
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_key text;
+  v_part jsonb;
+  v_parts jsonb := '[]';
+  v_is_identity boolean := node ->> 'field' in ('email', 'ip', 'user_agent') and node ->> 'op' <> 'exists';
+begin
+  foreach v_key in array array['and', 'or'] loop
+    continue when not node ? v_key;
+    for v_part in select e from jsonb_array_elements(node -> v_key) e loop
+      select q.node, q.personal_values into v_part, personal_values
+      from audit.query_apart(query_apart.organization_id, v_part, personal_values) q;
+      v_parts := v_parts || v_part;
+    end loop;
+    node := jsonb_build_object(v_key, v_parts);
+    return;
+  end loop;
+  if node ? 'not' then
+    select q.node, q.personal_values into v_part, personal_values
+    from audit.query_apart(query_apart.organization_id, node -> 'not', personal_values) q;
+    node := jsonb_build_object('not', v_part);
+    return;
+  end if;
+  foreach v_key in array array['value', 'text'] loop
+    continue when not node ? v_key;
+    for v_part in select e from jsonb_array_elements(case when jsonb_typeof(node -> v_key) = 'array' then node -> v_key else jsonb_build_array(node -> v_key) end) e loop
+      if jsonb_typeof(v_part) = 'string' and (v_is_identity or audit.names_person(v_part #>> '{}')) then
+        personal_values := personal_values || jsonb_build_array(
+          audit.commit_personal(query_apart.organization_id, null, 'audit_log', null, 'query', v_part #>> '{}')
+        );
+        v_part := '"***"';
+      end if;
+      v_parts := v_parts || v_part;
+    end loop;
+    node := node || jsonb_build_object(v_key, case when jsonb_typeof(node -> v_key) = 'array' then v_parts else v_parts -> 0 end)
+      || case when node ->> 'op' = 'like' and v_parts = '["***"]' then '{"op": "eq"}'::jsonb else '{}' end; -- else it reads: any
+    return;
+  end loop;
+end
+$$;
+
+comment on function audit.query_apart(uuid, jsonb, jsonb) is
+  'A query tree with *** for what names a person (e-mail, IP address, user agent), and the commitments to that, in order.';
+
+create or replace function audit.names_person(value text)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  -- An e-mail address, or an IP address of either kind, anywhere in it.
+  return value ~ '[^[:space:]@]@[^[:space:]@]' or value ~ '(^|[^0-9.])[0-9]{1,3}(\.[0-9]{1,3}){3}([^0-9.]|$)'
+    or value ~* '(^|[^0-9a-f:])([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}' or value ~* '(^|[^0-9a-f:])[0-9a-f]{0,4}(:[0-9a-f]{1,4})*::[0-9a-f]{0,4}';
+
+comment on function audit.names_person(text) is 'Whether a text that somebody looks for holds an e-mail or IP address.';
+
 create or replace function audit.record_reading(
   organization_id uuid,
   action text,
@@ -8632,6 +8750,9 @@ create or replace function audit.record_reading(
   security definer -- readers leave an entry that they read, and can write nothing else
   set search_path = ''
 as $$
+declare
+  v_details jsonb := record_reading.details;
+  v_query record;
 begin
   if record_reading.action not in ('log.searched', 'log.viewed', 'log.exported')
     or audit.reach(record_reading.organization_id) is null
@@ -8642,15 +8763,21 @@ begin
     perform audit.fail('AUARG', 'Reading the log leaves an entry, and this transaction is read-only.', null,
       'Use a connection that can write, or select from public.audit_logs.');
   end if;
+  if v_details ? 'filter' then
+    select q.* into v_query from audit.query_apart(record_reading.organization_id, v_details -> 'filter') q;
+    v_details := v_details - 'filter' || jsonb_build_object('query', left(audit.format_node(v_query.node), 4000)) || case
+      when v_query.personal_values <> '[]' then jsonb_build_object('values', v_query.personal_values) else '{}'
+    end;
+  end if;
   perform audit.record(
-    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id,
-    record_reading.details
+    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id, v_details
   );
 end
 $$;
 
 comment on function audit.record_reading(uuid, text, jsonb, text, text) is
-  'Leaves the entry that says the log was searched, viewed or exported.';
+  'Leaves the entry that says the log was searched, viewed or exported. A query tree as "filter" in the details is recorded as
+its string, without the addresses of persons, which are committed to.';
 
 -- Where to look -------------------------------------------------------------------------------------------------------
 
@@ -9095,7 +9222,7 @@ begin
     order by m.n;
   get diagnostics v_found = row_count;
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(audit.format_node(v_tree), 4000), 'sort', search.sort, 'entries', v_found, 'continued', false
+    'filter', v_tree, 'sort', search.sort, 'entries', v_found, 'continued', false
   ));
   if v_archived >= coalesce((v_compiled).from_time, '-infinity') then
     raise notice 'audit: entries up to % may be in the archive only, where this does not look', v_archived;
@@ -9434,7 +9561,7 @@ begin
   end if;
 
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(v_query, 4000), 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
+    'filter', v_tree, 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
   ));
   return v_page;
 end
@@ -9695,6 +9822,14 @@ comment on column audit.exports.attempts is 'How often a worker has taken it up 
 comment on column audit.exports.error is 'Why it failed.';
 comment on column audit.exports.manifest is 'The manifest to the byte, from the moment on in which it is signed.';
 comment on column audit.exports.manifest_note is 'The signed note over the manifest''s digest; null until it is signed.';
+
+alter table audit.exports add column if not exists withdrawn_at timestamptz;
+
+comment on column audit.exports.withdrawn_at is 'When it was taken back because a person who may be in it was erased; its files go at once.';
+
+-- A query may name a person, and what is erased must not live on in the planner's statistics.
+alter table audit.exports
+  alter column filter set statistics 0, alter column manifest set statistics 0, alter column error set statistics 0;
 
 create index if not exists exports_requested_by_idx on audit.exports (requested_by, requested_at);
 create index if not exists exports_waiting_idx on audit.exports (requested_at) where state in ('queued', 'running');
@@ -9979,7 +10114,7 @@ begin
     v_export, v_part, v_entries, (v_first).chain || '-' || (v_first).seq, (v_last).chain || '-' || (v_last).seq, v_next
   );
   perform audit.record_reading(v_export.organization_id, 'log.exported', jsonb_build_object(
-    'export', v_export.id, 'part', v_part, 'format', v_export.format, 'query', left(audit.format_node(v_export.filter), 4000),
+    'export', v_export.id, 'part', v_part, 'format', v_export.format, 'filter', v_export.filter,
     'entries', v_entries
   ), 'export', v_export.id::text);
   return jsonb_build_object(
@@ -10100,14 +10235,7 @@ as $$
     'parts', coalesce(jsonb_agg(jsonb_build_object(
       'part', p.part, 'entries', p.entries, 'bytes', p.bytes, 'sha256', p.sha256, 'first', p.first, 'last', p.last
     ) order by p.part), '[]'),
-    'checkpoint', (
-      select c.note
-      from audit.logs l
-      join audit.checkpoints c on c.log = l.id and c.size = l.published
-      where l.organization_id = (export_manifest.export).organization_id and l.month is not null and l.published > 0
-      order by l.month desc
-      limit 1
-    )
+    'checkpoint', audit.newest_checkpoint((export_manifest.export).organization_id)
   )
   from audit.export_parts p
   where p.export = (export_manifest.export).id
@@ -10290,14 +10418,43 @@ as $$
       ) then concat(x.organization_id, '/', x.id)
     end
   from audit.exports x
-  where x.requested_at < clock_timestamp() - interval '30 days' and not audit.is_held(x.organization_id)
+  where (
+      x.requested_at < clock_timestamp() - interval '30 days'
+      -- Whoever is making a part of it may still store that.
+      or x.withdrawn_at is not null and coalesce(x.lease_until, '-infinity') < clock_timestamp()
+    ) and not audit.is_held(x.organization_id)
   order by x.requested_at
   limit at_most
 $$;
 
 comment on function audit.expired_exports(int) is
-  'Exports of more than 30 days ago that are not held, and the folder of bucket audit-exports that is to go with each; null
+  'Exports of more than 30 days ago, or taken back, that are not held, and the folder of bucket audit-exports that is to go with each; null
 where Storage never had any of it.';
+
+create or replace function audit.withdraw_exports(organization_id uuid, since timestamptz)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_withdrawn int;
+begin
+  delete from audit.export_parts p
+  using audit.exports x
+  where x.id = p.export and x.organization_id = withdraw_exports.organization_id and x.until >= withdraw_exports.since;
+  update audit.exports x set
+    withdrawn_at = clock_timestamp(), state = 'cancelled', filter = '{"and": []}', next = null, manifest = null,
+    manifest_note = null, error = 'Taken back: a person who may be in it was erased. Ask for it again.'
+  where x.organization_id = withdraw_exports.organization_id and x.until >= withdraw_exports.since and x.withdrawn_at is null;
+  get diagnostics v_withdrawn = row_count;
+  return v_withdrawn;
+end
+$$;
+
+comment on function audit.withdraw_exports(uuid, timestamptz) is
+  'Takes back exports that can hold entries since a time: what they asked for is forgotten at once, their files with the next
+run of the job "expire". Answers how many.';
 
 create or replace function audit.forget_exports(exports uuid[])
   returns void
@@ -10329,8 +10486,7 @@ begin
   from audit.exports x
   where x.state = 'done' and x.manifest_note is null
     -- The checkpoint in the manifest is over every entry that the export can have.
-    and not exists (select from audit.waiting_chains(x.organization_id) w where w.since <= x.until)
-    and not exists (select from audit.logs l where l.organization_id = x.organization_id and l.sequenced > l.published)
+    and audit.is_sealed(x.organization_id, x.until)
   order by x.requested_at
   limit 1
   for update skip locked;
@@ -10340,7 +10496,7 @@ begin
   update audit.exports x set manifest = coalesce(x.manifest, audit.export_manifest(x)::text)
   where x.id = v_export.id
   returning x.manifest into v_export.manifest;
-  return jsonb_build_object('export', v_export.id, 'manifest', v_export.manifest);
+  return jsonb_build_object('id', v_export.id, 'manifest', v_export.manifest);
 end
 $$;
 
@@ -11000,7 +11156,7 @@ begin
   ) c;
   foreach v_each in array v_organizations loop
     perform audit.record_reading(v_each, 'log.searched', jsonb_build_object(
-      'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups, 'entries', v_total -> 'entries'
+      'filter', v_tree, 'costs_by', v_groups, 'entries', v_total -> 'entries'
     ));
   end loop;
   return jsonb_build_object('by', v_groups, 'query', audit.format_node(v_tree), 'filter', v_tree, 'rows', v_rows, 'total', v_total);
@@ -11027,7 +11183,7 @@ declare
 begin
   return query select * from audit.costs_of(v_organization, audit.compile_query(v_organization, v_tree), v_groups);
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups
+    'filter', v_tree, 'costs_by', v_groups
   ));
 end
 $$;
@@ -11035,6 +11191,845 @@ $$;
 comment on function audit.costs(text, text, uuid) is
   'What was spent: select * from audit.costs(''user,day'', ''created:30d provider:openai'', organization_id).
 By one to three of user, provider, model, organization and day. Leaves a log.searched entry.';
+
+-- sql/700_subjects.sql
+
+-- Who a person is in an organisation's log: a user id, the e-mail addresses that are that user's alone, and what of them the
+-- organisation holds. Of other organisations nothing is told, nor taken: each is responsible for its own.
+
+do $$
+begin
+  if to_regtype('audit.subject') is null then
+    create type audit.subject as (organization_id uuid, user_id uuid, addresses text[]);
+  end if;
+end
+$$;
+
+comment on type audit.subject is 'A person in an organisation: the user id where there is one, and e-mail addresses in lower case.';
+
+create or replace function audit.addresses_of(organization_id uuid, user_id uuid)
+  returns text[]
+  language sql
+  stable
+  set search_path = ''
+as $$
+  -- An address that another user has too is no longer this person's alone.
+  select coalesce(array_agg(o.address order by o.address), '{}')
+  from (
+    select distinct lower(i.email) as address
+    from audit.identities i
+    where i.organization_id = addresses_of.organization_id and i.user_id = addresses_of.user_id and i.email is not null
+  ) o
+  where not exists (
+    select from audit.identities i
+    where i.organization_id = addresses_of.organization_id and lower(i.email) = o.address and i.user_id <> addresses_of.user_id
+  )
+$$;
+
+comment on function audit.addresses_of(uuid, uuid) is 'The e-mail addresses under which a user acted, and no other user did.';
+
+create or replace function audit.find_subject(organization_id uuid, subject text)
+  returns audit.subject
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_user uuid := audit.as_uuid(btrim(find_subject.subject));
+  v_address text := lower(btrim(find_subject.subject));
+  v_users uuid[];
+begin
+  if v_user is not null then
+    return row(find_subject.organization_id, v_user, audit.addresses_of(find_subject.organization_id, v_user));
+  elsif v_address is null or v_address !~ '^[^[:space:]@]+@[^[:space:]@]+$' or length(v_address) > 320 then
+    perform audit.fail('AUARG', 'A person is named by user id or e-mail address.');
+  end if;
+  v_users := array(
+    select distinct i.user_id from audit.identities i
+    where i.organization_id = find_subject.organization_id and lower(i.email) = v_address and i.user_id is not null
+    order by 1
+  );
+  if cardinality(v_users) > 1 then
+    perform audit.fail('AUARG', 'The address was used by several persons, one after the other.', null,
+      'Name one by user id: ' || array_to_string(v_users[:10], ', ') || '.');
+  elsif cardinality(v_users) = 1 then
+    return row(find_subject.organization_id, v_users[1], audit.addresses_of(find_subject.organization_id, v_users[1]));
+  end if;
+  return row(find_subject.organization_id, null::uuid, array[v_address]);
+end
+$$;
+
+comment on function audit.find_subject(uuid, text) is
+  'The person whom a user id or an e-mail address names in an organisation; raises AUARG for an address of several persons.';
+
+create or replace function audit.identities_of(subject audit.subject, until timestamptz default 'infinity')
+  returns setof audit.identities
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select i.* from audit.identities i
+  where i.user_id = (subject).user_id and i.organization_id = (subject).organization_id and i.created_at <= identities_of.until
+  union all
+  -- Contexts that know an address and no user: a login that failed.
+  select i.* from audit.identities i
+  where i.user_id is null and i.organization_id = (subject).organization_id and lower(i.email) = any ((subject).addresses)
+    and i.created_at <= identities_of.until
+$$;
+
+comment on function audit.identities_of(audit.subject, timestamptz) is 'The identities of a person, up to a time.';
+
+create or replace function audit.is_value_of(value audit.personal_values, subject audit.subject)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  -- The row is about the user, or is the user's (a profile), or the value is an address of theirs, in whatever row.
+  return coalesce(
+    (value).subject_id = (subject).user_id or (value).resource_id = (subject).user_id::text
+      or lower((value).value) = any ((subject).addresses), false
+  );
+
+comment on function audit.is_value_of(audit.personal_values, audit.subject) is 'Whether a personal value is of a person.';
+
+-- What somebody looked for in the log: an exact value, or a pattern.
+create or replace function audit.queries_about(subject audit.subject, until timestamptz)
+  returns setof bytea
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with mine as materialized (
+    select distinct lower(v.value) as value
+    from audit.identities_of(subject, queries_about.until) i
+    cross join lateral (values (i.email), (i.ip_address), (i.user_agent)) v (value)
+    where v.value is not null
+    union
+    select unnest((subject).addresses)
+  )
+  select q.value_hash
+  from audit.personal_values q
+  where q.organization_id = (subject).organization_id and q.resource_type = 'audit_log' and q.column_name = 'query'
+    and q.created_at <= queries_about.until
+    and (
+      lower(q.value) in (select m.value from mine m)
+      or q.value like '%*%' and exists (select from mine m where m.value like lower(audit.pattern_like(q.value)))
+      or exists (select from unnest((subject).addresses) a where strpos(lower(q.value), a) > 0)
+    )
+$$;
+
+comment on function audit.queries_about(audit.subject, timestamptz) is
+  'Hashes of recorded search terms that name a person: by address, IP address or user agent.';
+
+create or replace function audit.plain_mentions(subject audit.subject, at_most int default 1000)
+  returns setof text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_address text;
+begin
+  foreach v_address in array (subject).addresses loop
+    return query execute format(
+      'select (e.chain || ''-'' || e.seq)::text %s limit %s',
+      audit.matching_sql(
+        (subject).organization_id,
+        audit.compile_query((subject).organization_id, jsonb_build_object('text', v_address))
+      ), at_most
+    );
+  end loop;
+end
+$$;
+
+comment on function audit.plain_mentions(audit.subject, int) is
+  'Names of entries that hold an address of the person in plain text, because a column was not declared personal or an
+application wrote it into details. Entries never change: these stay, and are told.';
+
+-- sql/710_erasure.sql
+
+-- Erasure (GDPR Art. 17): a person's identities and personal values go, and every copy of them that the product made.
+-- Entries, chains, logs, receipts and archived bundles never held them, only salted commitments: they stay, and verify.
+--
+-- It is done in small steps beside writers, who wait for nothing. In the order of the states:
+--   values       personal values, and what somebody looked for in the log, go
+--   identities   e-mail, IP address and user agent go
+--   settling     whoever was writing meanwhile may have found them, or written more from before: when all those
+--                transactions are over, what came to light goes too, and the subject.erased entry says until when
+--   files        exports and reports that can hold them are removed from Storage
+--   verifying    every chain and log is verified once more
+--   done         the certificate can be signed
+-- If the process dies in any of them, the next run goes on there. A legal hold stops it between two steps.
+
+create table if not exists audit.erasures (
+  id uuid not null default gen_random_uuid(),
+  organization_id uuid not null,
+  subject uuid,
+  addresses text[] not null,
+  ground text not null,
+  reason text,
+  requested_by uuid,
+  requested_at timestamptz not null default clock_timestamp(),
+  state text not null default 'values',
+  until timestamptz not null default clock_timestamp(),
+  since timestamptz,
+  deleted_in xid8,
+  awaited text[],
+  counts jsonb not null default '{}',
+  holds jsonb,
+  erased_at timestamptz,
+  remains jsonb,
+  verified_at timestamptz,
+  was_verified boolean,
+  entry text,
+  certificate text,
+  certificate_note text,
+  constraint erasures_pkey primary key (id),
+  constraint erasures_state_known check (state in ('values', 'identities', 'settling', 'files', 'verifying', 'done', 'refused'))
+);
+
+comment on table audit.erasures is 'Requests to erase a person, those that were refused included; written by the functions of 710 only.';
+comment on column audit.erasures.id is 'Names the erasure; what the person is told.';
+comment on column audit.erasures.organization_id is 'In whose log.';
+comment on column audit.erasures.subject is 'The user id, null where only an address was known.';
+comment on column audit.erasures.addresses is 'E-mail addresses that are looked for; forgotten when they are erased.';
+comment on column audit.erasures.ground is 'The ground: of Art. 17(1) for erasing, of Art. 17(3) for not erasing, or other.';
+comment on column audit.erasures.reason is 'In words.';
+comment on column audit.erasures.requested_by is 'The admin who asked, null when it was done in the database.';
+comment on column audit.erasures.requested_at is 'When.';
+comment on column audit.erasures.state is 'How far it is.';
+comment on column audit.erasures.until is 'What was recorded later is not part of it.';
+comment on column audit.erasures.since is 'The oldest of what was erased: files from before cannot hold it.';
+comment on column audit.erasures.deleted_in is 'The transaction that deleted last.';
+comment on column audit.erasures.awaited is 'Transactions that may have found what was deleted, while they last; null before they are known.';
+comment on column audit.erasures.counts is 'How much went.';
+comment on column audit.erasures.holds is 'Legal holds that are in the way, or were when it was refused.';
+comment on column audit.erasures.erased_at is 'When the last of it was gone from the database; the time of the subject.erased entry.';
+comment on column audit.erasures.remains is 'What could not go.';
+comment on column audit.erasures.verified_at is 'When the verification after it ended.';
+comment on column audit.erasures.was_verified is 'Whether that found every chain and log whole.';
+comment on column audit.erasures.entry is 'Name of the subject.erased entry.';
+comment on column audit.erasures.certificate is 'The certificate to the byte, from the moment on in which it is signed.';
+comment on column audit.erasures.certificate_note is 'The signed note over the certificate''s digest; null until it is signed.';
+
+create index if not exists erasures_organization_idx on audit.erasures (organization_id, requested_at);
+create index if not exists erasures_open_idx on audit.erasures (requested_at) where state not in ('done', 'refused');
+
+alter table audit.erasures alter column addresses set statistics 0;
+
+revoke all on audit.erasures from public, anon, authenticated, service_role;
+
+create or replace function audit.holds_on(organization_id uuid)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_agg(jsonb_build_object(
+    'name', h.name, 'of', case h.organization_id when audit.system_organization() then 'project' else 'organization' end,
+    'placed_at', audit.instant_text(h.placed_at)
+  ) order by h.placed_at)
+  from audit.holds h
+  where h.organization_id in (holds_on.organization_id, audit.system_organization()) and h.released_at is null
+$$;
+
+comment on function audit.holds_on(uuid) is 'The legal holds on an organisation and on the whole project; null where there is none.';
+
+-- What there is ----------------------------------------------------------------------------------------------------------
+
+create or replace function audit.erasure_scope(subject audit.subject)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid := (subject).organization_id;
+  v_identities bigint;
+  v_since timestamptz;
+  v_values bigint;
+  v_values_since timestamptz;
+  v_entries bigint;
+  v_mentions text[];
+begin
+  select count(*), min(i.created_at) into v_identities, v_since from audit.identities_of(subject) i;
+  select count(*), min(v.created_at) into v_values, v_values_since
+  from audit.personal_values v
+  where v.organization_id = v_organization
+    and (audit.is_value_of(v, subject) or v.value_hash in (select audit.queries_about(subject, 'infinity')));
+  select count(*) into v_entries from public.audit_logs a
+  where a.created_by = (subject).user_id and a.organization_id = v_organization;
+  v_mentions := array(select distinct m from audit.plain_mentions(subject) m);
+  return jsonb_build_object(
+    'organization_id', v_organization, 'subject', (subject).user_id,
+    'identities', v_identities, 'personal_values', v_values,
+    'exports', (
+      select count(*) from audit.exports x
+      where x.organization_id = v_organization and x.until >= least(v_since, v_values_since) and x.withdrawn_at is null
+    ),
+    'entries_kept', v_entries,
+    'entries_with_address', jsonb_build_object('count', cardinality(v_mentions), 'names', to_jsonb(v_mentions[:20])),
+    'holds', coalesce(audit.holds_on(v_organization), '[]'),
+    'backups_expire_after_days', audit.setting('backup_days')
+  );
+end
+$$;
+
+comment on function audit.erasure_scope(audit.subject) is
+  'What an erasure would take: identities, personal values, exports; and what it would not: entries, which hold a user id, those
+that hold an address in plain text, and what legal holds keep.';
+
+create or replace function audit.erasure_json(erasure audit.erasures)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'id', (erasure).id, 'organization_id', (erasure).organization_id, 'subject', (erasure).subject, 'ground', (erasure).ground,
+    'reason', (erasure).reason, 'requested_by', (erasure).requested_by,
+    'requested_at', audit.instant_text((erasure).requested_at), 'state', (erasure).state,
+    'until', audit.instant_text((erasure).until), 'erased', (erasure).counts,
+    'holds', coalesce((erasure).holds, '[]'), 'erased_at', audit.instant_text((erasure).erased_at),
+    'entry', (erasure).entry, 'remains', (erasure).remains,
+    'verified_at', audit.instant_text((erasure).verified_at), 'was_verified', (erasure).was_verified,
+    'certified', (erasure).certificate_note is not null
+  )
+$$;
+
+comment on function audit.erasure_json(audit.erasures) is 'An erasure as the API shows it.';
+
+create or replace function audit.erase_subject(
+  organization_id uuid,
+  subject text,
+  ground text default null,
+  reason text default null,
+  dry_run boolean default true
+)
+  returns jsonb
+  language plpgsql
+  security definer -- admins erase through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_subject audit.subject;
+  v_scope jsonb;
+  v_holds jsonb;
+  v_erasure audit.erasures;
+  v_is_refused boolean;
+begin
+  perform audit.require_admin(erase_subject.organization_id);
+  if erase_subject.organization_id is null or erase_subject.dry_run is null then
+    perform audit.fail('AUARG', 'An erasure needs an organisation and a person.');
+  end if;
+  v_subject := audit.find_subject(erase_subject.organization_id, erase_subject.subject);
+  v_scope := audit.erasure_scope(v_subject);
+  if (v_scope ->> 'identities')::bigint + (v_scope ->> 'personal_values')::bigint + (v_scope ->> 'entries_kept')::bigint
+    + (v_scope #>> '{entries_with_address,count}')::bigint = 0
+  then
+    perform audit.fail('AUNOT', 'The organisation''s log knows no such person.');
+  elsif erase_subject.dry_run then
+    return jsonb_build_object('dry_run', true) || v_scope;
+  elsif coalesce(erase_subject.ground, '') !~ '^(17\(1\)\([a-f]\)|17\(3\)\([a-e]\)|other)$' then
+    perform audit.fail('AUARG', 'An erasure has a ground.', null,
+      '17(1)(a) to 17(1)(f) erase, 17(3)(a) to 17(3)(e) record why not (GDPR); "other" for another law.');
+  elsif length(erase_subject.reason) > 2000
+    or exists (
+      select from unnest((v_subject).addresses || lower(btrim(erase_subject.subject))) a
+      where a like '%@%' and strpos(lower(erase_subject.reason), a) > 0
+    )
+  then
+    perform audit.fail('AUARG', 'The reason has at most 2,000 characters, and does not name the person''s address: it stays in the log.');
+  end if;
+  select e.* into v_erasure from audit.erasures e
+  where e.organization_id = erase_subject.organization_id and e.state not in ('done', 'refused')
+    and (e.subject = (v_subject).user_id or e.subject is null and e.addresses && (v_subject).addresses);
+  if found then
+    return audit.erasure_json(v_erasure); -- asked again while it is under way
+  end if;
+
+  perform audit.await_purge(); -- a hold that is being placed comes first
+  v_holds := audit.holds_on(erase_subject.organization_id);
+  v_is_refused := v_holds is not null or erase_subject.ground like '17(3)%';
+  insert into audit.erasures (organization_id, subject, addresses, ground, reason, requested_by, state, holds)
+  values (
+    erase_subject.organization_id, (v_subject).user_id, case when v_is_refused then '{}' else (v_subject).addresses end,
+    case when v_holds is null or erase_subject.ground like '17(3)%' then erase_subject.ground else '17(3)(e)' end,
+    erase_subject.reason, auth.uid(), case when v_is_refused then 'refused' else 'values' end, v_holds
+  )
+  returning * into v_erasure;
+  perform audit.record(
+    erase_subject.organization_id, case when v_is_refused then 'subject.erasure_refused' else 'subject.erasure_requested' end,
+    'user', (v_subject).user_id::text,
+    jsonb_strip_nulls(jsonb_build_object(
+      'erasure', v_erasure.id, 'asked_for', nullif(erase_subject.ground, v_erasure.ground), 'ground', v_erasure.ground,
+      'reason', v_erasure.reason, 'holds', v_holds
+    )),
+    case when v_is_refused then 'denied' else 'success' end
+  );
+  return audit.erasure_json(v_erasure);
+end
+$$;
+
+comment on function audit.erase_subject(uuid, text, text, text, boolean) is
+  'Erases a person from an organisation''s log, by user id or e-mail address; by default only says what would go. With a ground
+of Art. 17(3), or where a legal hold is in the way, it records that it was refused. For admins; leaves an entry.';
+
+-- Step by step -----------------------------------------------------------------------------------------------------------
+
+-- What a restore must know to erase again: all that is not found by the user id. As much as an entry can hold each.
+create or replace function audit.state_erased(erasure audit.erasures, identities bytea[], personal_values bytea[])
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  for v_from in 1 .. greatest(cardinality(identities), cardinality(personal_values)) by 400 loop
+    perform audit.record(
+      (erasure).organization_id, 'subject.erased', 'user', (erasure).subject::text,
+      jsonb_build_object(
+        'erasure', (erasure).id, 'until', audit.instant_text((erasure).until),
+        'identities', (select coalesce(jsonb_agg(encode(h, 'hex')), '[]') from unnest(identities[v_from:v_from + 399]) h),
+        'personal_values', (select coalesce(jsonb_agg(encode(h, 'hex')), '[]') from unnest(personal_values[v_from:v_from + 399]) h)
+      )
+    );
+  end loop;
+end
+$$;
+
+comment on function audit.state_erased(audit.erasures, bytea[], bytea[]) is
+  'Leaves subject.erased entries that name commitments whose values are gone.';
+
+create or replace function audit.erase_values(erasure audit.erasures, at_most int, out erased int, out since timestamptz)
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_subject audit.subject := row((erasure).organization_id, (erasure).subject, (erasure).addresses);
+  v_others int := 0;
+  v_hashes bytea[];
+  v_others_since timestamptz;
+begin
+  with gone as (
+    delete from audit.personal_values v
+    where v.ctid = any (array(
+      select w.ctid from audit.personal_values w
+      where w.subject_id = (v_subject).user_id and w.organization_id = (v_subject).organization_id and w.created_at <= (erasure).until
+      limit at_most
+    ))
+    returning v.created_at
+  )
+  select count(*), min(g.created_at) into erased, since from gone g;
+  if erased < at_most then
+    with gone as (
+      delete from audit.personal_values v
+      where v.ctid = any (array(
+        select w.ctid from audit.personal_values w
+        where w.organization_id = (v_subject).organization_id and w.created_at <= (erasure).until
+          and (audit.is_value_of(w, v_subject) or w.value_hash in (select audit.queries_about(v_subject, (erasure).until)))
+        limit at_most - erased
+      ))
+      returning v.created_at, v.value_hash
+    )
+    select count(*), min(g.created_at), array_agg(g.value_hash) into v_others, v_others_since, v_hashes from gone g;
+    perform audit.state_erased(erasure, '{}', v_hashes);
+  end if;
+  erased := erased + v_others;
+  since := least(since, v_others_since);
+end
+$$;
+
+comment on function audit.erase_values(audit.erasures, int) is 'Deletes personal values of a person, at most so many; answers how many, and the oldest.';
+
+create or replace function audit.erase_identities(erasure audit.erasures, at_most int, out erased int, out since timestamptz)
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_others int := 0;
+  v_hashes bytea[];
+  v_others_since timestamptz;
+begin
+  with gone as (
+    delete from audit.identities i
+    where i.ctid = any (array(
+      select j.ctid from audit.identities j
+      where j.user_id = (erasure).subject and j.organization_id = (erasure).organization_id and j.created_at <= (erasure).until
+      limit at_most
+    ))
+    returning i.created_at
+  )
+  select count(*), min(g.created_at) into erased, since from gone g;
+  if erased < at_most and (erasure).addresses <> '{}' then
+    with gone as (
+      delete from audit.identities i
+      where i.ctid = any (array(
+        select j.ctid from audit.identities j
+        where j.user_id is null and j.organization_id = (erasure).organization_id
+          and lower(j.email) = any ((erasure).addresses) and j.created_at <= (erasure).until
+        limit at_most - erased
+      ))
+      returning i.created_at, i.identity_hash
+    )
+    select count(*), min(g.created_at), array_agg(g.identity_hash) into v_others, v_others_since, v_hashes from gone g;
+    perform audit.state_erased(erasure, v_hashes, '{}');
+  end if;
+  erased := erased + v_others;
+  since := least(since, v_others_since);
+end
+$$;
+
+comment on function audit.erase_identities(audit.erasures, int) is 'Deletes identities of a person, at most so many; answers how many, and the oldest.';
+
+-- Every transaction that was begun before this one saw what it deletes, as long as it lasts.
+create or replace function audit.open_transactions()
+  returns text[]
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select coalesce(array_agg(t.name), '{}')
+  from (
+    select l.virtualxid as name
+    from pg_catalog.pg_locks l
+    join pg_catalog.pg_stat_activity a on a.pid = l.pid and a.datname = current_database()
+    where l.locktype = 'virtualxid' and l.pid <> pg_backend_pid()
+    union all
+    select 'prepared ' || p.transaction from pg_catalog.pg_prepared_xacts p where p.database = current_database()
+  ) t
+$$;
+
+comment on function audit.open_transactions() is 'What transactions there are in this database besides this one.';
+
+create or replace function audit.settle_erasure(inout erasure audit.erasures)
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_found record;
+  v_entry record;
+begin
+  if erasure.deleted_in = pg_current_xact_id() then
+    return; -- what this transaction deleted, others may still find
+  elsif erasure.awaited is null then
+    erasure.awaited := audit.open_transactions();
+  end if;
+  erasure.awaited := array(select unnest(erasure.awaited) intersect select unnest(audit.open_transactions()));
+  if erasure.awaited <> '{}' then
+    return;
+  end if;
+  select v.erased + i.erased as erased, v.erased as personal_values, i.erased as identities, least(v.since, i.since) as since into v_found
+  from audit.erase_values(erasure, 100000) v, audit.erase_identities(erasure, 100000) i;
+  if v_found.erased > 0 then
+    erasure := audit.count_erased(erasure, v_found.personal_values, v_found.identities, v_found.since);
+    erasure.awaited := null; -- somebody may have found these
+    return;
+  end if;
+
+  erasure.remains := jsonb_build_object(
+    'entries', (
+      select count(*) from public.audit_logs a where a.created_by = erasure.subject and a.organization_id = erasure.organization_id
+    ),
+    'entries_with_address', (
+      select coalesce(jsonb_agg(m order by m), '[]')
+      from (
+        select distinct m
+        from audit.plain_mentions(row(erasure.organization_id, erasure.subject, erasure.addresses)::audit.subject) m
+        limit 1000
+      ) d (m)
+    )
+  );
+  v_entry := audit.record(erasure.organization_id, 'subject.erased', 'user', erasure.subject::text, jsonb_strip_nulls(jsonb_build_object(
+    'erasure', erasure.id, 'subject', erasure.subject, 'until', audit.instant_text(erasure.until), 'ground', erasure.ground,
+    'erased', erasure.counts
+  )));
+  erasure.entry := v_entry.chain || '-' || v_entry.seq;
+  erasure.addresses := '{}';
+  erasure.erased_at := clock_timestamp();
+  erasure.counts := erasure.counts || jsonb_build_object('exports', audit.withdraw_exports(erasure.organization_id, erasure.since));
+  erasure.state := 'files';
+end
+$$;
+
+comment on function audit.settle_erasure(audit.erasures) is
+  'Ends the deletion once nobody is left who may have found what was deleted, and leaves the subject.erased entry.';
+
+create or replace function audit.count_erased(inout erasure audit.erasures, personal_values bigint, identities bigint, since timestamptz)
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  erasure.counts := erasure.counts || jsonb_build_object(
+    'personal_values', coalesce((erasure.counts ->> 'personal_values')::bigint, 0) + count_erased.personal_values,
+    'identities', coalesce((erasure.counts ->> 'identities')::bigint, 0) + count_erased.identities
+  );
+  erasure.since := least(erasure.since, count_erased.since);
+  erasure.deleted_in := pg_current_xact_id();
+end
+$$;
+
+comment on function audit.count_erased(audit.erasures, bigint, bigint, timestamptz) is 'Adds to what an erasure has erased.';
+
+create or replace function audit.erase_on(inout erasure audit.erasures, most_rows int)
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_step record;
+  v_verification audit.verifications;
+begin
+  erasure.holds := audit.holds_on(erasure.organization_id);
+  if erasure.holds is not null then
+    return;
+  end if;
+  case erasure.state
+    when 'values' then
+      v_step := audit.erase_values(erasure, most_rows);
+      erasure := audit.count_erased(erasure, v_step.erased, 0, v_step.since);
+      if v_step.erased < most_rows then
+        erasure.state := 'identities';
+      end if;
+    when 'identities' then
+      v_step := audit.erase_identities(erasure, most_rows);
+      erasure := audit.count_erased(erasure, 0, v_step.erased, v_step.since);
+      if v_step.erased < most_rows then
+        erasure.state := 'settling';
+      end if;
+    when 'settling' then
+      erasure := audit.settle_erasure(erasure);
+    when 'files' then
+      if not exists (
+        select from audit.exports x where x.organization_id = erasure.organization_id and x.withdrawn_at is not null
+      ) then
+        erasure.state := 'verifying';
+      end if;
+    when 'verifying' then
+      select v.* into v_verification from audit.verifications v where v.organization_id = erasure.organization_id;
+      if v_verification.begun_at > erasure.erased_at and v_verification.ended_at is not null then
+        erasure.was_verified := v_verification.was_verified;
+        erasure.verified_at := v_verification.verified_at;
+        erasure.state := 'done';
+      else
+        -- The round that was begun before does not tell: the next is due at once.
+        update audit.verifications v set begun_at = '-infinity'
+        where v.organization_id = erasure.organization_id and v.ended_at is not null;
+      end if;
+  end case;
+end
+$$;
+
+comment on function audit.erase_on(audit.erasures, int) is 'Does the next step of an erasure; a legal hold stops it where it is.';
+
+create or replace function audit.continue_erasures(at_most interval default '4 seconds', most_rows int default 20000)
+  returns int
+  language plpgsql
+  set search_path = ''
+  set lock_timeout = '5s'
+as $$
+declare
+  v_start timestamptz := clock_timestamp();
+  v_id uuid;
+  v_before audit.erasures;
+  v_erasure audit.erasures;
+  v_steps int := 0;
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    perform audit.fail('AUARG', 'An erasure must see holds of the moment.', null, 'Run it at read committed.');
+  end if;
+  for v_id in select e.id from audit.erasures e where e.state not in ('done', 'refused') order by e.requested_at loop
+    select e.* into v_erasure from audit.erasures e where e.id = v_id for update skip locked;
+    continue when not found;
+    perform audit.await_purge(); -- nothing goes after a hold was said
+    loop
+      v_before := v_erasure;
+      v_erasure := audit.erase_on(v_erasure, most_rows);
+      exit when v_erasure is not distinct from v_before;
+      v_steps := v_steps + 1;
+      exit when v_erasure.state in ('done', 'refused') or clock_timestamp() > v_start + at_most;
+    end loop;
+    update audit.erasures e set
+      addresses = v_erasure.addresses, state = v_erasure.state, since = v_erasure.since, deleted_in = v_erasure.deleted_in,
+      awaited = v_erasure.awaited, counts = v_erasure.counts, holds = v_erasure.holds, erased_at = v_erasure.erased_at,
+      remains = v_erasure.remains, verified_at = v_erasure.verified_at, was_verified = v_erasure.was_verified, entry = v_erasure.entry
+    where e.id = v_id;
+    exit when clock_timestamp() > v_start + at_most;
+  end loop;
+  return v_steps;
+end
+$$;
+
+comment on function audit.continue_erasures(interval, int) is
+  'Goes on with erasures for a few seconds, so many rows at a time; answers how many steps it took. pg_cron runs it.';
+
+-- Certificate ------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.erasure_manifest(erasure audit.erasures)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  -- The form of an export's manifest without files, so that the same program verifies it.
+  select jsonb_build_object(
+    'version', 1, 'organization_id', (erasure).organization_id, 'format', 'erasure', 'filter', null, 'complete', true,
+    'entries', 0, 'first', null, 'last', null, 'parts', '[]'::jsonb,
+    'checkpoint', audit.newest_checkpoint((erasure).organization_id),
+    'certificate', jsonb_build_object(
+      'erasure', (erasure).id, 'subject', (erasure).subject, 'ground', (erasure).ground,
+      'requested_at', audit.instant_text((erasure).requested_at), 'requested_by', (erasure).requested_by,
+      'until', audit.instant_text((erasure).until), 'erased_at', audit.instant_text((erasure).erased_at),
+      'erased', (erasure).counts, 'entry', (erasure).entry,
+      'verification', jsonb_build_object(
+        'at', audit.instant_text((erasure).verified_at), 'chains_and_logs_verify', (erasure).was_verified
+      ),
+      'remains', (erasure).remains || jsonb_build_object(
+        'entries_hold', 'the user id, and salted commitments whose salt and values are deleted',
+        'backups_until', case when audit.setting('backup_days')::int > 0 and exists (select from audit.backups b where b.made_at <= (erasure).erased_at)
+          then audit.instant_text((erasure).erased_at + make_interval(days => audit.setting('backup_days')::int)) end,
+        'not_reached', jsonb_build_array(
+          'the write-ahead log and backups of the database server, until they expire',
+          'files that were downloaded before', 'the application''s own tables and logs', 'other organisations'
+        )
+      )
+    )
+  )
+$$;
+
+comment on function audit.erasure_manifest(audit.erasures) is 'The certificate of an erasure that is done, in the form of an export''s manifest.';
+
+create or replace function audit.certificate_to_sign()
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_erasure audit.erasures;
+begin
+  select e.* into v_erasure
+  from audit.erasures e
+  where e.state = 'done' and e.certificate_note is null and audit.is_sealed(e.organization_id, e.erased_at)
+  order by e.requested_at
+  limit 1
+  for update skip locked;
+  if v_erasure.id is null then
+    return null;
+  end if;
+  update audit.erasures e set certificate = coalesce(e.certificate, audit.erasure_manifest(e)::text)
+  where e.id = v_erasure.id
+  returning e.certificate into v_erasure.certificate;
+  return jsonb_build_object('id', v_erasure.id, 'manifest', v_erasure.certificate);
+end
+$$;
+
+comment on function audit.certificate_to_sign() is
+  'The certificate of an erasure that is done, whose entry is sealed and which is not signed yet; null where there is none.';
+
+create or replace function audit.record_certificate_note(id uuid, note text)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  update audit.erasures e set certificate_note = record_certificate_note.note
+  where e.id = record_certificate_note.id and e.certificate is not null and e.certificate_note is null
+$$;
+
+comment on function audit.record_certificate_note(uuid, text) is 'Keeps the signature of an erasure''s certificate.';
+
+-- Requests ---------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.request_erasure(request jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  perform audit.check_request(request, array['organization_id', 'subject', 'ground', 'reason', 'dry_run']);
+  if coalesce(request ->> 'dry_run', 'true') not in ('true', 'false') then
+    perform audit.fail('AUARG', 'dry_run is true or false.');
+  end if;
+  return audit.erase_subject(
+    audit.requested_organization(request), request ->> 'subject', request ->> 'ground', request ->> 'reason',
+    coalesce((request ->> 'dry_run')::boolean, true)
+  );
+end
+$$;
+
+comment on function audit.request_erasure(jsonb) is 'audit.erase_subject() as a request.';
+
+create or replace function audit.find_erasure(id uuid)
+  returns audit.erasures
+  language plpgsql
+  stable
+  security definer -- erasures are shown to whoever reads all of the organisation's log
+  set search_path = ''
+as $$
+declare
+  v_erasure audit.erasures;
+begin
+  select e.* into v_erasure from audit.erasures e where e.id = find_erasure.id;
+  if v_erasure.id is null or audit.reach(v_erasure.organization_id) is distinct from 'all' then
+    perform audit.fail('AUNOT', 'There is no such erasure that you may see.');
+  end if;
+  return v_erasure;
+end
+$$;
+
+comment on function audit.find_erasure(uuid) is 'An erasure, for admins and auditors of the organisation; raises AUNOT else.';
+
+create or replace function audit.erasure_status(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads erasures that audit.find_erasure() lets the caller see
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['erasure', 'organization_id']);
+  if request ? 'erasure' then
+    return audit.erasure_json(audit.find_erasure(audit.as_uuid(request ->> 'erasure')));
+  end if;
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Erasures are for admins and auditors.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'erasures', coalesce((
+    select jsonb_agg(audit.erasure_json(e) order by e.requested_at desc)
+    from (
+      select e.* from audit.erasures e where e.organization_id = v_organization order by e.requested_at desc limit 100
+    ) e
+  ), '[]'));
+end
+$$;
+
+comment on function audit.erasure_status(jsonb) is 'How far an erasure is; without "erasure", the newest of the organisation.';
+
+create or replace function audit.signed_certificate(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_erasure audit.erasures;
+begin
+  perform audit.check_request(request, array['erasure']);
+  v_erasure := audit.find_erasure(audit.as_uuid(request ->> 'erasure'));
+  if v_erasure.certificate_note is null then
+    perform audit.fail('AUPND', 'The certificate is not signed yet.', null, format('The erasure is %s; ask again in a minute.', v_erasure.state));
+  end if;
+  return jsonb_build_object('manifest', v_erasure.certificate, 'note', v_erasure.certificate_note);
+end
+$$;
+
+comment on function audit.signed_certificate(jsonb) is 'The certificate of an erasure to the byte, and its signature; AUPND while it is not signed.';
 
 -- sql/900_cron.sql
 
@@ -11093,20 +12088,40 @@ $$;
 
 comment on function audit.continue_exports() is 'Has exports that wait in the queue made; does nothing where none waits.';
 
+create or replace function audit.continue_erasing()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_steps int := audit.continue_erasures();
+begin
+  -- Files are removed at once, not with the night's.
+  if exists (select from audit.erasures e where e.state = 'files') then
+    perform audit.call_jobs('expire');
+  end if;
+  return v_steps;
+end
+$$;
+
+comment on function audit.continue_erasing() is 'Goes on with erasures, and has files that they take back removed.';
+
 create or replace function audit.continue_manifests()
   returns bigint
   language plpgsql
   set search_path = ''
 as $$
 begin
-  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null) then
+  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null)
+    or exists (select from audit.erasures e where e.state = 'done' and e.certificate_note is null)
+  then
     return audit.call_jobs('manifests');
   end if;
   return null;
 end
 $$;
 
-comment on function audit.continue_manifests() is 'Has manifests of exports that are done signed; does nothing where all are.';
+comment on function audit.continue_manifests() is 'Has manifests of exports, and certificates of erasures, that are done signed; does nothing where all are.';
 
 create or replace function audit.continue_sealing()
   returns bigint
@@ -11207,6 +12222,8 @@ begin
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
+    -- Missed, an erasure takes longer; its state says where it is.
+    perform cron.schedule('audit-erasures', '5 seconds', 'select audit.continue_erasing()');
     perform cron.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
     -- Missed or doubled, it does no harm: what is due stays due, and a log belongs to one run at a time.
     perform cron.schedule('audit-seal', '5 seconds', 'select audit.continue_sealing()');
@@ -11357,6 +12374,13 @@ grant execute on function
   audit.request_export(jsonb),
   audit.requested_export(jsonb),
   audit.signed_manifest(jsonb),
+  -- Erasure: the functions decide who is an admin.
+  audit.erase_subject(uuid, text, text, text, boolean),
+  audit.erasure_json(audit.erasures),
+  audit.erasure_status(jsonb),
+  audit.find_erasure(uuid),
+  audit.request_erasure(jsonb),
+  audit.signed_certificate(jsonb),
   -- Inlining needs each part.
   audit.ocsf(public.audit_logs, text, text, text),
   audit.ocsf_ai_operation(text, text, jsonb),
@@ -11470,7 +12494,19 @@ revoke execute on function
   audit.close_restore(int, jsonb),
   audit.end_restore(int, jsonb, jsonb, jsonb),
   audit.open_restored_entries(text),
-  audit.add_restored_entries(regclass, text[])
+  audit.add_restored_entries(regclass, text[]),
+  audit.query_apart(uuid, jsonb, jsonb),
+  audit.withdraw_exports(uuid, timestamptz),
+  audit.state_erased(audit.erasures, bytea[], bytea[]),
+  audit.erase_values(audit.erasures, int),
+  audit.erase_identities(audit.erasures, int),
+  audit.settle_erasure(audit.erasures),
+  audit.count_erased(audit.erasures, bigint, bigint, timestamptz),
+  audit.erase_on(audit.erasures, int),
+  audit.continue_erasures(interval, int),
+  audit.continue_erasing(),
+  audit.certificate_to_sign(),
+  audit.record_certificate_note(uuid, text)
 from service_role;
 
 -- Auth calls its hooks as itself, and nothing else.

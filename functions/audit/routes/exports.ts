@@ -88,14 +88,19 @@ export function addExports(app: App, deps: Deps): void {
   app.openapi(manifest, async (c) => {
     const { id, file } = c.req.valid("param");
     const answer = await ask(c, deps, "signed_manifest", JSON.stringify({ export: id }));
-    const { manifest, note } = JSON.parse(answer) as { manifest: string; note: string };
-    return c.text(file === "manifest.json" ? manifest : note, 200, {
-      "content-disposition": `attachment; filename="${file}"`,
-      "cache-control": "no-store, no-transform",
-    });
+    return signedFile(c, file, answer);
   });
   app.openapi(cancel, async (c) => {
     return json(await ask(c, deps, "cancel_export", JSON.stringify({ export: c.req.param("id") })));
+  });
+}
+
+/** A manifest to the byte, or its signature. */
+export function signedFile(c: Context<Env>, file: "manifest.json" | "manifest.note", answer: string) {
+  const { manifest, note } = JSON.parse(answer) as { manifest: string; note: string };
+  return c.text(file === "manifest.json" ? manifest : note, 200, {
+    "content-disposition": `attachment; filename="${file}"`,
+    "cache-control": "no-store, no-transform",
   });
 }
 
