@@ -242,10 +242,11 @@ begin
   case
     when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
       perform audit.restore_kept_rows(section, rows);
-    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures') then
+    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports') then
       perform audit.load_rows(section, rows);
-    when section = 'settings' then
-      delete from audit.settings where true;
+    -- Installing has made some of its own.
+    when section in ('settings', 'report_schedules') then
+      execute format('delete from audit.%I', section);
       perform audit.load_rows(section, rows);
     when section = 'receiver_logs' then
       insert into audit.receiver_logs (receiver, log, size, copied, delivered_at, next_try_at, last_error)
@@ -358,6 +359,7 @@ begin
     encode(v.value_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.personal_values[*]')))
     or v.subject_id = v_subject and v.created_at <= v_until
   );
+  perform audit.withdraw_reports(erase_again.organization_id, v_subject);
 end
 $$;
 

@@ -400,7 +400,10 @@ begin
   erasure.entry := v_entry.chain || '-' || v_entry.seq;
   erasure.addresses := '{}';
   erasure.erased_at := clock_timestamp();
-  erasure.counts := erasure.counts || jsonb_build_object('exports', audit.withdraw_exports(erasure.organization_id, erasure.since));
+  erasure.counts := erasure.counts || jsonb_build_object(
+    'exports', audit.withdraw_exports(erasure.organization_id, erasure.since),
+    'reports', audit.withdraw_reports(erasure.organization_id, erasure.subject)
+  );
   erasure.state := 'files';
 end
 $$;
@@ -454,6 +457,11 @@ begin
     when 'files' then
       if not exists (
         select from audit.exports x where x.organization_id = erasure.organization_id and x.withdrawn_at is not null
+        union all
+        select from audit.reports r
+        where r.organization_id = erasure.organization_id and (
+          r.state = 'withdrawn' or r.state in ('queued', 'running') and r.generated_at is not null
+        )
       ) then
         erasure.state := 'verifying';
       end if;

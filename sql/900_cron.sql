@@ -88,6 +88,24 @@ $$;
 
 comment on function audit.continue_manifests() is 'Has manifests of exports, and certificates of erasures, that are done signed; does nothing where all are.';
 
+create or replace function audit.continue_reports()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (
+      select from audit.reports r where r.state = 'queued' or r.state = 'running' and r.lease_until < clock_timestamp()
+    ) or exists (select from audit.report_schedules s where s.next_at is null or s.next_at <= clock_timestamp())
+  then
+    return audit.call_jobs('reports');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_reports() is 'Has reports that wait, or are due by schedule, made; does nothing where none is.';
+
 create or replace function audit.continue_sealing()
   returns bigint
   language plpgsql
@@ -142,7 +160,9 @@ create or replace function audit.continue_expiring()
   set search_path = ''
 as $$
 begin
-  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1)) then
+  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1))
+    or exists (select from audit.expired_reports())
+  then
     return audit.call_jobs('expire');
   end if;
   return null;
@@ -150,7 +170,7 @@ end
 $$;
 
 comment on function audit.continue_expiring() is
-  'Has the files of expired archives and exports removed; does nothing where nothing is expired.';
+  'Has the files of expired archives, exports and reports removed; does nothing where nothing is expired.';
 
 create or replace function audit.continue_backups()
   returns bigint
@@ -187,6 +207,8 @@ begin
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
+    -- Missed, reports are late; what was due by schedule is caught up once.
+    perform cron.schedule('audit-reports', '10 seconds', 'select audit.continue_reports()');
     -- Missed, an erasure takes longer; its state says where it is.
     perform cron.schedule('audit-erasures', '5 seconds', 'select audit.continue_erasing()');
     perform cron.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');

@@ -131,6 +131,20 @@ grant execute on function
   audit.find_erasure(uuid),
   audit.request_erasure(jsonb),
   audit.signed_certificate(jsonb),
+  -- Reports.
+  audit.find_report(uuid),
+  audit.list_reports(jsonb),
+  audit.list_schedules(jsonb),
+  audit.report_status(jsonb),
+  audit.report_templates_json(),
+  audit.request_report(jsonb),
+  audit.requested_instant(jsonb, text),
+  audit.requested_report(jsonb),
+  audit.schedule_report(jsonb),
+  audit.sees_identities(uuid, uuid, boolean),
+  audit.shown_report(audit.reports),
+  audit.signed_report(jsonb),
+  audit.unschedule_report(jsonb),
   -- Inlining needs each part.
   audit.ocsf(public.audit_logs, text, text, text),
   audit.ocsf_ai_operation(text, text, jsonb),
@@ -256,7 +270,18 @@ revoke execute on function
   audit.continue_erasures(interval, int),
   audit.continue_erasing(),
   audit.certificate_to_sign(),
-  audit.record_certificate_note(uuid, text)
+  audit.record_certificate_note(uuid, text),
+  audit.add_report(audit.reports),
+  audit.claim_report(interval),
+  audit.gather_report(uuid, int),
+  audit.report_to_render(uuid, int),
+  audit.report_lines(uuid, int),
+  audit.complete_report(uuid, int, jsonb, text, text),
+  audit.fail_report(uuid, int, text, boolean),
+  audit.withdraw_reports(uuid, uuid),
+  audit.forget_reports(uuid[]),
+  audit.run_schedule(uuid, timestamptz, timestamptz),
+  audit.continue_reports()
 from service_role;
 
 -- Auth calls its hooks as itself, and nothing else.

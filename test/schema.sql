@@ -1015,6 +1015,144 @@ column log_cnt bigint not null
 column is_called boolean not null
 grant postgres: SELECT, UPDATE, USAGE
 
+-- relation audit.report_controls
+kind r, owner postgres, persistence p
+no row level security
+column template text not null
+column n integer not null
+column control text not null
+column basis text not null
+column wording text not null
+column question text not null
+column query text not null
+column exceptions text
+column exception_means text
+column of_system boolean not null default false
+constraint report_controls_basis_known CHECK ((basis = ANY (ARRAY['law'::text, 'standard'::text, 'convention'::text])))
+constraint report_controls_pkey PRIMARY KEY (template, n)
+CREATE UNIQUE INDEX report_controls_pkey ON audit.report_controls USING btree (template, n)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: The controls of each template; filled by the product.
+comment on column template: Of which template.
+comment on column n: In which order.
+comment on column control: How the law or standard numbers it.
+comment on column basis: law: the text is quoted from a law. standard: a standard's requirement in our words. convention: neither says so, auditors ask for it.
+comment on column wording: What it asks for.
+comment on column question: What is looked at.
+comment on column query: The population: which entries, in the query language; the period is added.
+comment on column exceptions: Which of these somebody should look at; null where none is an exception by itself.
+comment on column exception_means: What an exception is.
+comment on column of_system: Whether the entries are the system organisation's: backups are the whole project's.
+
+-- relation audit.report_schedules
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column template text not null
+column cron text not null
+column time_zone text not null
+column channels uuid[]
+column created_by uuid
+column created_at timestamp with time zone not null default clock_timestamp()
+column next_at timestamp with time zone
+column last_at timestamp with time zone
+constraint report_schedules_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX report_schedules_pkey ON audit.report_schedules USING btree (id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Which reports are made by themselves; written by audit.schedule_report() and audit.run_schedule().
+comment on column id: Names the schedule.
+comment on column organization_id: About whose log; the nil UUID for a report about each organisation's.
+comment on column template: Which report.
+comment on column cron: When: minute, hour, day of month, month, day of week.
+comment on column time_zone: In which time zone, by its name; periods begin and end there.
+comment on column channels: Where it is delivered; null for the organisation's usual channels.
+comment on column created_by: Who wanted it.
+comment on column created_at: Since when.
+comment on column next_at: When it is due next; null before that was reckoned.
+comment on column last_at: When it was due last.
+
+-- relation audit.report_templates
+kind r, owner postgres, persistence p
+no row level security
+column template text not null
+column title text not null
+column framework text not null
+column about text not null
+column period text not null
+column sections text[] not null
+constraint report_templates_pkey PRIMARY KEY (template)
+CREATE UNIQUE INDEX report_templates_pkey ON audit.report_templates USING btree (template)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: What reports there are; filled by the product.
+comment on column template: Names the template.
+comment on column title: What stands on the cover.
+comment on column framework: The law or standard that it is about.
+comment on column about: What the report is and is not.
+comment on column period: The usual period: month, quarter, year; or now, for how things stand.
+comment on column sections: Its sections in order: controls, or what audit.report_section() knows.
+
+-- relation audit.reports
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column template text not null
+column parameters jsonb not null default '{}'::jsonb
+column period_from timestamp with time zone not null
+column period_to timestamp with time zone not null
+column requested_by uuid
+column requested_at timestamp with time zone not null default clock_timestamp()
+column schedule uuid
+column state text not null default 'queued'::text
+column steps text[] not null
+column done integer not null default 0
+column resume jsonb
+column sections jsonb not null default '[]'::jsonb
+column content text
+column lease_until timestamp with time zone
+column attempts integer not null default 0
+column error text
+column names uuid[] not null default '{}'::uuid[]
+column subject uuid
+column files jsonb not null default '[]'::jsonb
+column manifest text
+column manifest_note text
+column generated_at timestamp with time zone
+column withdrawn_at timestamp with time zone
+constraint reports_pkey PRIMARY KEY (id)
+constraint reports_state_known CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'withdrawn'::text])))
+CREATE INDEX reports_organization_idx ON audit.reports USING btree (organization_id, requested_at)
+CREATE INDEX reports_waiting_idx ON audit.reports USING btree (requested_at) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]))
+CREATE UNIQUE INDEX reports_pkey ON audit.reports USING btree (id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Reports: what was asked for, how far it has come, and what its files are; written by the functions of 730 to 760 only.
+comment on column id: Names the report.
+comment on column organization_id: About whose log.
+comment on column template: After which template.
+comment on column parameters: Of an incident: entry, actor, at, minutes. Of a person: the user id.
+comment on column period_from: Entries from then on.
+comment on column period_to: Entries from before then.
+comment on column requested_by: Who asked; null for the clock, or the database.
+comment on column requested_at: When.
+comment on column schedule: The schedule that asked, if any.
+comment on column state: How far it is. Done again after a person was erased, it is queued again.
+comment on column steps: What is gathered, in order.
+comment on column done: How many steps are done.
+comment on column resume: Where a step goes on that takes several.
+comment on column sections: What was gathered.
+comment on column content: All that was gathered, to the byte; null while it is not whole.
+comment on column lease_until: Until when a worker has it.
+comment on column attempts: How often a worker has taken it up since it last got on.
+comment on column error: Why it failed.
+comment on column names: Users whose addresses its files show.
+comment on column subject: The user whom a report about a person is about.
+comment on column files: Its files in Storage, with size and SHA-256.
+comment on column manifest: The manifest of its files to the byte.
+comment on column manifest_note: The signed note over the manifest's digest.
+comment on column generated_at: When its files were made.
+comment on column withdrawn_at: When it was taken back because the person it is about was erased.
+
 -- relation audit.restores
 kind r, owner postgres, persistence p
 no row level security
@@ -1432,6 +1570,30 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whose logs the caller reads, and how much of them.
 
+-- function audit.add_report(audit.reports)
+CREATE OR REPLACE FUNCTION audit.add_report(report audit.reports)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  report.id := gen_random_uuid();
+  report.requested_at := clock_timestamp();
+  report.steps := audit.report_steps(report.template);
+  insert into audit.reports (
+    id, organization_id, template, parameters, period_from, period_to, requested_by, requested_at, schedule, steps, subject
+  ) values (
+    report.id, report.organization_id, report.template, coalesce(report.parameters, '{}'), report.period_from, report.period_to,
+    report.requested_by, report.requested_at, report.schedule, report.steps, report.subject
+  );
+  return report.id;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Puts a report in the queue.
+
 -- function audit.add_restored_entries(regclass,text[])
 CREATE OR REPLACE FUNCTION audit.add_restored_entries(restored regclass, entries text[])
  RETURNS bigint
@@ -1839,6 +2001,31 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Organisations whose log the caller may audit now; with true, those where identities are included.
 
+-- function audit.auditor_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.auditor_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.report_table(
+    'Auditors of the log',
+    '[{"title": "User", "width": 4}, {"title": "Sees addresses", "width": 1}, {"title": "Granted by", "width": 3}, {"title": "Granted", "width": 2}, {"title": "Until", "width": 2}]',
+    jsonb_agg(jsonb_build_array(
+      audit.user_cell(a.user_id), case when a.sees_identities then 'yes' else 'no' end, audit.user_cell(a.granted_by, 'database'),
+      audit.second_text(a.granted_at), audit.second_text(a.expires_at)
+    ) order by a.expires_at, a.user_id),
+    'Grants that have expired by themselves are shown until they are renewed or revoked.'
+  )
+  from audit.auditors a
+  where a.organization_id = (report).organization_id
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Who may read the log from outside, until when.
+
 -- function audit.await_purge()
 CREATE OR REPLACE FUNCTION audit.await_purge()
  RETURNS void
@@ -1905,6 +2092,8 @@ AS $function$
     ('backups', 'select to_jsonb(b) from audit.backups b'),
     -- One that was under way goes on; its transactions are over with the database that they were in.
     ('erasures', 'select to_jsonb(e) - array[''deleted_in'', ''awaited''] from audit.erasures e'),
+    ('report_schedules', 'select to_jsonb(s) from audit.report_schedules s'),
+    ('reports', 'select to_jsonb(r) - ''lease_until'' from audit.reports r'),
     ('identities', 'select to_jsonb(i) from audit.identities i'),
     ('personal_values', 'select to_jsonb(v) from audit.personal_values v'),
     ('entries', 'select jsonb_build_object(''text'', e) from audit.unpublished_entries() e')
@@ -2781,6 +2970,33 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Refuses what entries are not sorted by.
 
+-- function audit.checkpoint_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.checkpoint_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.report_table(
+    'Logs and their checkpoints', '[{"title": "Log", "width": 5}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "Root", "width": 4}, {"title": "At the end of the period", "width": 2}]',
+    jsonb_agg(jsonb_build_array(l.origin, c.size::text, encode(c.root, 'base64'), coalesce(audit.second_text(c.published_at), 'not published')) order by l.origin),
+    'For each log, the last checkpoint that was published before the end of the period. Who kept one, at a receiver or a witness, can hold this against it.'
+  )
+  from audit.logs l
+  cross join lateral (
+    select c.* from audit.checkpoints c
+    where c.log = l.id and c.published_at < (report).period_to
+    order by c.size desc limit 1
+  ) c
+  where l.organization_id = (report).organization_id and l.month is not null and l.opened_at < (report).period_to
+    and coalesce(l.last_at, l.opened_at) >= (report).period_from
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The logs of a period, each with its last checkpoint.
+
 -- function audit.claim_cosigning(interval)
 CREATE OR REPLACE FUNCTION audit.claim_cosigning(lease interval DEFAULT '00:02:00'::interval)
  RETURNS jsonb
@@ -3026,6 +3242,48 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Gives a run of the job "read-back" one log to read on, from a checkpoint to another about so many entries further; null where nothing is due.
+
+-- function audit.claim_report(interval)
+CREATE OR REPLACE FUNCTION audit.claim_report(lease interval DEFAULT '00:03:00'::interval)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+begin
+  perform audit.fail_report(r.id, r.attempts, 'Three attempts at one step ended without an answer.', false)
+  from audit.reports r
+  where r.state = 'running' and r.lease_until < clock_timestamp() and r.attempts >= 3;
+  update audit.reports r set state = 'running', lease_until = clock_timestamp() + claim_report.lease, attempts = r.attempts + 1
+  where r.id = (
+    select w.id from audit.reports w
+    where w.state = 'queued' or w.state = 'running' and w.lease_until < clock_timestamp()
+    order by w.requested_at
+    limit 1
+    for update skip locked
+  )
+  returning r.* into v_report;
+  if v_report.id is null then
+    return null;
+  elsif v_report.requested_by is not null and not exists (
+    -- With the rights of who asked, of the moment.
+    select from audit.memberships(v_report.requested_by) m where m.organization_id = v_report.organization_id and m.role = 'admin'
+    union all
+    select from audit.auditors a
+    where a.organization_id = v_report.organization_id and a.user_id = v_report.requested_by and a.expires_at > clock_timestamp()
+      and v_report.subject is null
+  ) and v_report.generated_at is null then
+    perform audit.fail_report(v_report.id, v_report.attempts, 'Who asked for it no longer reads all of the organisation''s log.', false);
+    return audit.claim_report(claim_report.lease);
+  end if;
+  return jsonb_build_object('report', v_report.id, 'attempt', v_report.attempts, 'gathered', v_report.content is not null);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes a report from the queue for a while; null if none waits. For audit-jobs.
 
 -- function audit.close_export_part(jsonb)
 CREATE OR REPLACE FUNCTION audit.close_export_part(request jsonb)
@@ -3670,6 +3928,41 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A condition without bounds in time.
 
+-- function audit.complete_report(uuid,integer,jsonb,text,text)
+CREATE OR REPLACE FUNCTION audit.complete_report(id uuid, attempt integer, files jsonb, manifest text, note text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_report audit.reports;
+begin
+  update audit.reports r set
+    state = 'done', files = complete_report.files, manifest = complete_report.manifest, manifest_note = complete_report.note,
+    generated_at = clock_timestamp(), lease_until = null, error = null
+  where r.id = complete_report.id and r.state = 'running' and r.attempts = complete_report.attempt
+  returning r.* into v_report;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  perform audit.record(v_report.organization_id, 'report.generated', 'report', v_report.id::text, jsonb_strip_nulls(jsonb_build_object(
+    'template', v_report.template, 'from', audit.instant_text(v_report.period_from), 'to', audit.instant_text(v_report.period_to),
+    'content_sha256', encode(sha256(convert_to(v_report.content, 'UTF8')), 'hex'),
+    'manifest_sha256', encode(sha256(convert_to(v_report.manifest, 'UTF8')), 'hex'),
+    'requested_by', v_report.requested_by, 'schedule', v_report.schedule
+  )));
+  if v_report.schedule is not null and to_regprocedure('audit.queue_report(uuid)') is not null then
+    execute 'select audit.queue_report($1)' using v_report.id;
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes that a report's files are stored, with their signed manifest; leaves a report.generated entry, and has what was
+scheduled delivered. For audit-jobs.
+
 -- function audit.configure(text,jsonb,uuid)
 CREATE OR REPLACE FUNCTION audit.configure(name text, value jsonb, organization_id uuid DEFAULT audit.system_organization())
  RETURNS void
@@ -3956,7 +4249,9 @@ CREATE OR REPLACE FUNCTION audit.continue_expiring()
  SET search_path TO ''
 AS $function$
 begin
-  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1)) then
+  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1))
+    or exists (select from audit.expired_reports())
+  then
     return audit.call_jobs('expire');
   end if;
   return null;
@@ -3965,7 +4260,7 @@ $function$
 
 owner postgres
 grant postgres: EXECUTE
-comment: Has the files of expired archives and exports removed; does nothing where nothing is expired.
+comment: Has the files of expired archives, exports and reports removed; does nothing where nothing is expired.
 
 -- function audit.continue_exports()
 CREATE OR REPLACE FUNCTION audit.continue_exports()
@@ -4026,6 +4321,27 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Has the archive read back where something is due; does nothing where nothing is.
+
+-- function audit.continue_reports()
+CREATE OR REPLACE FUNCTION audit.continue_reports()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if exists (
+      select from audit.reports r where r.state = 'queued' or r.state = 'running' and r.lease_until < clock_timestamp()
+    ) or exists (select from audit.report_schedules s where s.next_at is null or s.next_at <= clock_timestamp())
+  then
+    return audit.call_jobs('reports');
+  end if;
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has reports that wait, or are due by schedule, made; does nothing where none is.
 
 -- function audit.continue_sealing()
 CREATE OR REPLACE FUNCTION audit.continue_sealing()
@@ -4095,6 +4411,68 @@ grant postgres: EXECUTE
 comment: Verifies on for a few seconds, every organisation once a cycle: its chains by audit.verify(), then its logs. What is broken
 becomes a finding. Answers how many steps it took, 0 where all were verified within the cycle.
 
+-- function audit.control_section(audit.reports,integer)
+CREATE OR REPLACE FUNCTION audit.control_section(report audit.reports, n integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_control audit.report_controls;
+  v_organization uuid;
+  v_query text;
+  v_exceptions_query text;
+  v_population bigint;
+  v_exceptions bigint;
+  v_seed text;
+  v_sample jsonb;
+  v_most constant int := 25;
+begin
+  select c.* into strict v_control from audit.report_controls c
+  where c.template = (report).template and c.n = control_section.n;
+  v_organization := case when v_control.of_system then audit.system_organization() else (report).organization_id end;
+  v_query := audit.report_query(report, v_control.query);
+  v_population := audit.report_count(v_organization, v_query);
+  v_exceptions_query := audit.report_query(report, concat_ws(' ', nullif(v_control.query, ''), nullif(v_control.exceptions, v_control.query)));
+  if v_control.exceptions is not null then
+    v_exceptions := case when v_exceptions_query = v_query then v_population else audit.report_count(v_organization, v_exceptions_query) end;
+  end if;
+  -- Whoever asks cannot choose the sample: the seed is what is asked for.
+  v_seed := left(encode(sha256(convert_to(concat_ws('|', v_organization, v_query), 'UTF8')), 'hex'), 16);
+  execute format(
+    $q$
+    select coalesce(jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq), '[]')
+    from (
+      select e.* %s order by sha256(convert_to(%L || e.chain || '-' || e.seq, 'UTF8')) limit %s
+    ) i
+    $q$, audit.report_source(v_organization, v_query), v_seed || ':', v_most
+  ) into v_sample;
+  return jsonb_build_object(
+    'kind', 'control', 'title', v_control.control, 'basis', v_control.basis, 'wording', v_control.wording,
+    'question', v_control.question, 'query', v_query, 'of_system', v_control.of_system, 'population', v_population,
+    'exceptions', case when v_control.exceptions is not null then jsonb_build_object(
+      'query', v_exceptions_query, 'means', v_control.exception_means, 'count', v_exceptions,
+      'items', audit.report_items(v_organization, v_exceptions_query, 50)
+    ) end,
+    'sample', jsonb_build_object('size', jsonb_array_length(v_sample), 'seed', v_seed, 'items', v_sample),
+    'result', case
+      when v_population = 0 then 'No entry of this kind in the period. The log proves what is in it; that nothing of this kind happened, only as far as capture was whole.'
+      when v_exceptions > 0 then format('Exceptions: %s of %s, each %s, to be looked at.', v_exceptions, v_population, v_control.exception_means)
+      when v_exceptions = 0 then format('No exception among %s.', v_population)
+      else format('%s in the period; none is an exception by itself.', v_population)
+    end
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: One control: how many entries its query finds in the period, which are exceptions, and a sample of 25 that anybody can draw
+again: those with the least SHA-256 of seed, a colon and the entry's name.
+
 -- function audit.convert_query(jsonb)
 CREATE OR REPLACE FUNCTION audit.convert_query(request jsonb)
  RETURNS jsonb
@@ -4155,6 +4533,41 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: By what costs are grouped, checked.
+
+-- function audit.cost_section(audit.reports,text,text[],integer)
+CREATE OR REPLACE FUNCTION audit.cost_section(report audit.reports, title text, groups text[], at_most integer)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.report_table(
+    cost_section.title,
+    (select jsonb_agg(jsonb_build_object('title', initcap(g), 'width', 3) order by n) from unnest(groups) with ordinality g (g, n))
+      || '[{"title": "Entries", "width": 1, "align": "right"}, {"title": "Cost", "width": 2, "align": "right"}]',
+    jsonb_agg(c.cells order by c.n) filter (where c.n <= cost_section.at_most),
+    format('Query: %s. Costs are as the application recorded them, in its currency.', audit.report_query(report, '')), count(*)
+  )
+  from (
+    select (
+        select jsonb_agg(case g
+          when 'user' then audit.user_cell(s."user", 'no user') when 'provider' then to_jsonb(coalesce(s.provider, 'none'))
+          when 'model' then to_jsonb(coalesce(s.model, 'none')) else to_jsonb(s.day::text)
+        end order by n)
+        from unnest(groups) with ordinality g (g, n)
+      ) || jsonb_build_array(s.entries::text, s.cost::text) as cells,
+      row_number() over (order by case when 'day' = any (groups) then s.day end, s.cost desc, s.provider, s.model, s."user") as n
+    from audit.costs_of(
+      (report).organization_id,
+      audit.compile_query((report).organization_id, audit.parse_query(audit.report_query(report, ''))), groups
+    ) s
+  ) c
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What was spent in a period, by what.
 
 -- function audit.costs(text,text,uuid)
 CREATE OR REPLACE FUNCTION audit.costs(by text DEFAULT 'user'::text, query text DEFAULT ''::text, organization_id uuid DEFAULT NULL::uuid)
@@ -4306,6 +4719,45 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Adds to what an erasure has erased.
+
+-- function audit.coverage_sections(audit.reports)
+CREATE OR REPLACE FUNCTION audit.coverage_sections(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_first timestamptz := (
+    select min(a.created_at) from public.audit_logs a where a.organization_id = (report).organization_id
+  );
+  v_bound record;
+  v_notes text[];
+begin
+  select max(b.created_at) as until, sum(b.seq) as entries into v_bound
+  from audit.chain_bounds b where b.organization_id = (report).organization_id;
+  v_notes := array_remove(array[
+    case when v_first is null then 'The log has no entry in the database.'
+      when v_first > (report).period_from and v_bound.until is null
+        then format('The log begins at %s, within the period: of before it knows nothing.', audit.instant_text(v_first)) end,
+    case when v_bound.until >= (report).period_from
+      then format('Entries up to %s were let go of from the database by retention, %s in all. They are in the archive as long as it is kept, and are not counted in this report: bring them back with npm run restore -- --entries.', audit.instant_text(v_bound.until), v_bound.entries) end,
+    case when (report).period_to > (report).requested_at - interval '1 minute'
+      then 'The period ends at the time of the request: entries that were being written then may be missing.' end,
+    'In no entry is what was done while capture was off, past triggers, or in tables that are not tracked. The sections on capture and heartbeats bound that.'
+  ], null);
+  return jsonb_build_array(
+    audit.report_text('What this report does not cover', v_notes),
+    audit.listing_section(report, 'Changes of capture', 'action:capture.*', 100,
+      'Which tables were captured, no longer captured, or captured otherwise. Settings count too.')
+  ) || case when (report).template = 'attestation' then '[]' else jsonb_build_array(audit.heartbeat_section(report)) end;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What a report does not cover: before the log, let go of, not captured.
 
 -- function audit.csv_text(text)
 CREATE OR REPLACE FUNCTION audit.csv_text(value text)
@@ -4711,6 +5163,27 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Logs with something to read back: new full bundles, a partial one that was read the patience ago, and every log again once a cycle.
 
+-- function audit.due_schedules()
+CREATE OR REPLACE FUNCTION audit.due_schedules()
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(jsonb_build_object('schedule', s.id, 'cron', s.cron, 'time_zone', s.time_zone, 'next_at', s.next_at) order by s.next_at nulls first), '[]')
+  from (
+    select s.* from audit.report_schedules s
+    where s.next_at is null or s.next_at <= clock_timestamp()
+    order by s.next_at nulls first
+    limit 100
+  ) s
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Schedules that are due, or were never reckoned.
+
 -- function audit.either(audit.compiled_query[])
 CREATE OR REPLACE FUNCTION audit.either(sides audit.compiled_query[])
  RETURNS audit.compiled_query
@@ -5079,6 +5552,7 @@ begin
     encode(v.value_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.personal_values[*]')))
     or v.subject_id = v_subject and v.created_at <= v_until
   );
+  perform audit.withdraw_reports(erase_again.organization_id, v_subject);
 end
 $function$
 
@@ -5163,6 +5637,11 @@ begin
     when 'files' then
       if not exists (
         select from audit.exports x where x.organization_id = erasure.organization_id and x.withdrawn_at is not null
+        union all
+        select from audit.reports r
+        where r.organization_id = erasure.organization_id and (
+          r.state = 'withdrawn' or r.state in ('queued', 'running') and r.generated_at is not null
+        )
       ) then
         erasure.state := 'verifying';
       end if;
@@ -5534,6 +6013,32 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Closed logs whose archive is past its retention and not held, with the folder that is to go, the oldest first.
 
+-- function audit.expired_reports()
+CREATE OR REPLACE FUNCTION audit.expired_reports()
+ RETURNS TABLE(export uuid, folder text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select r.id, concat(r.organization_id, '/', r.id)
+  from audit.reports r
+  where (
+      r.state = 'withdrawn' and coalesce(r.lease_until, '-infinity') < clock_timestamp()
+      or r.state not in ('queued', 'running') and r.requested_at < clock_timestamp() - case
+        -- What is held about a person is not kept twice for long; other reports are kept like the archive.
+        when r.subject is not null then interval '30 days'
+        else make_interval(days => coalesce((audit.retention_of(r.organization_id)).archive_days, 36500))
+      end
+    ) and not audit.is_held(r.organization_id)
+  order by r.requested_at
+  limit 1000
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Reports that are past their time or taken back, and not held; and the folder of bucket audit-exports that goes with each.
+
 -- function audit.export_columns(text)
 CREATE OR REPLACE FUNCTION audit.export_columns(format text)
  RETURNS text
@@ -5739,6 +6244,28 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Raises AUQRY; its detail says where: {"position": 17} in the string, or {"path": "/and/1"} in the tree.
 
+-- function audit.fail_report(uuid,integer,text,boolean)
+CREATE OR REPLACE FUNCTION audit.fail_report(id uuid, attempt integer, error text, retry boolean)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update audit.reports r set
+    state = case
+      when fail_report.retry and r.attempts < 3 then 'queued'
+      -- Files that show somebody who was erased are not kept.
+      when r.generated_at is not null then 'withdrawn'
+      else 'failed'
+    end,
+    withdrawn_at = case when not (fail_report.retry and r.attempts < 3) and r.generated_at is not null then clock_timestamp() end,
+    error = left(fail_report.error, 500), lease_until = null
+  where r.id = fail_report.id and r.state = 'running' and r.attempts = fail_report.attempt
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes why a report failed, or puts it back to be tried again. For audit-jobs.
+
 -- function audit.find_entry(uuid,text)
 CREATE OR REPLACE FUNCTION audit.find_entry(organization_id uuid, name text)
  RETURNS public.audit_logs
@@ -5822,6 +6349,33 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: An export that the caller may see; raises AUNOT else.
 
+-- function audit.find_report(uuid)
+CREATE OR REPLACE FUNCTION audit.find_report(id uuid)
+ RETURNS audit.reports
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+begin
+  select r.* into v_report from audit.reports r where r.id = find_report.id;
+  if v_report.id is null or audit.reach(v_report.organization_id) is distinct from 'all'
+    -- Addresses, and what is held about a person, are not for auditors who do not see identities.
+    or not audit.sees_identities(v_report.organization_id) and (v_report.subject is not null or v_report.requested_by is distinct from auth.uid())
+  then
+    perform audit.fail('AUNOT', 'There is no such report that you may see.');
+  end if;
+  return v_report;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A report that the caller may see; raises AUNOT else.
+
 -- function audit.find_subject(uuid,text)
 CREATE OR REPLACE FUNCTION audit.find_subject(organization_id uuid, subject text)
  RETURNS audit.subject
@@ -5859,6 +6413,28 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The person whom a user id or an e-mail address names in an organisation; raises AUARG for an address of several persons.
+
+-- function audit.finding_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.finding_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.report_table(
+    'Findings of checks', '[{"title": "First seen", "width": 2}, {"title": "Kind", "width": 2}, {"title": "In", "width": 4}, {"title": "Resolved", "width": 2}]',
+    jsonb_agg(jsonb_build_array(audit.second_text(f.first_seen_at), f.kind, f.subject, coalesce(audit.second_text(f.resolved_at), 'open')) order by f.first_seen_at, f.id),
+    'Found in the period, or open in it.'
+  )
+  from audit.findings f
+  where f.organization_id in ((report).organization_id, audit.system_organization()) and f.first_seen_at < (report).period_to
+    and coalesce(f.resolved_at, 'infinity') >= (report).period_from
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What checks found in a period.
 
 -- function audit.first_prev_hash(uuid,integer)
 CREATE OR REPLACE FUNCTION audit.first_prev_hash(organization_id uuid, chain integer)
@@ -5942,6 +6518,21 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Forgets expired exports of which Storage has nothing any more.
+
+-- function audit.forget_reports(uuid[])
+CREATE OR REPLACE FUNCTION audit.forget_reports(reports uuid[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  delete from audit.reports r
+  using audit.expired_reports() e
+  where r.id = e.export and r.id = any (forget_reports.reports)
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Forgets expired reports of which Storage has nothing any more.
 
 -- function audit.format_node(jsonb,text)
 CREATE OR REPLACE FUNCTION audit.format_node(node jsonb, inside text DEFAULT NULL::text)
@@ -6045,6 +6636,53 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The column that most likely has a meaning, found by its usual names, in the table or one foreign key away.
 
+-- function audit.gather_report(uuid,integer)
+CREATE OR REPLACE FUNCTION audit.gather_report(id uuid, attempt integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+  v_step text;
+  v_verified record;
+  v_done boolean := true;
+begin
+  select r.* into v_report from audit.reports r
+  where r.id = gather_report.id and r.state = 'running' and r.attempts = gather_report.attempt
+  for update;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  v_step := v_report.steps[v_report.done + 1];
+  if v_step = 'integrity' then
+    v_verified := audit.verify_for_report(v_report);
+    v_report := v_verified.report;
+    v_done := v_verified.is_done;
+  elsif v_step is not null then
+    v_report.sections := v_report.sections || audit.report_sections(v_report, v_step);
+  end if;
+  if v_done then
+    v_report.done := least(v_report.done + 1, cardinality(v_report.steps));
+  end if;
+  if v_report.done = cardinality(v_report.steps) then
+    v_report.content := jsonb_build_object(
+      'version', 1, 'template', v_report.template, 'organization_id', v_report.organization_id, 'parameters', v_report.parameters,
+      'from', audit.instant_text(v_report.period_from), 'to', audit.instant_text(v_report.period_to), 'sections', v_report.sections
+    )::text;
+  end if;
+  update audit.reports r set
+    done = v_report.done, sections = v_report.sections, resume = v_report.resume, content = v_report.content,
+    lease_until = clock_timestamp() + interval '3 minutes', attempts = 1
+  where r.id = v_report.id;
+  return jsonb_build_object('attempt', 1, 'gathered', v_report.content is not null);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Gathers the next section of a report; says whether all are there. For audit-jobs.
+
 -- function audit.grant_auditor(uuid,uuid,timestamp with time zone,boolean)
 CREATE OR REPLACE FUNCTION audit.grant_auditor(organization_id uuid, user_id uuid, expires_at timestamp with time zone, sees_identities boolean DEFAULT false)
  RETURNS void
@@ -6139,6 +6777,49 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The recomputed hashes of a log's entries, 64 hex digits each; for one that was purged SHA-256 of nothing, for one that is
 missing zeros: no entry has either.
+
+-- function audit.heartbeat_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.heartbeat_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with beat as (
+    select a.created_at, a.action, (a.details ->> 'uncaptured')::int as uncaptured
+    from public.audit_logs a
+    where a.organization_id = (report).organization_id and a.chain = audit.log_chain()
+      and a.created_at >= (report).period_from and a.created_at < (report).period_to
+  ),
+  -- From the beginning of the log, or of the period, to its end; a beat is due every hour.
+  edges as (
+    select greatest((report).period_from, (select min(a.created_at) from public.audit_logs a where a.organization_id = (report).organization_id and a.chain = audit.log_chain())) as at
+    union all select b.created_at from beat b
+    union all select (report).period_to
+  ),
+  gap as (
+    select e.at as from_at, lead(e.at) over (order by e.at) as to_at from edges e where e.at is not null
+  )
+  select audit.report_table(
+    'Was logging on the whole time?',
+    '[{"title": "No heartbeat from", "width": 2}, {"title": "to", "width": 2}, {"title": "for", "width": 1}]',
+    (
+      select jsonb_agg(jsonb_build_array(audit.second_text(g.from_at), audit.second_text(g.to_at), date_trunc('minute', g.to_at - g.from_at)::text) order by g.from_at)
+      from (select g.* from gap g where g.to_at - g.from_at > interval '2 hours' order by g.from_at limit 200) g
+    ),
+    format(
+      '%s heartbeats in the period; one is due every hour of silence, so a gap of more than two hours is shown below. At a heartbeat, at most %s tables were not captured whole; %s heartbeats said so of any. Heartbeats are sealed: none can be made up afterwards.',
+      (select count(*) from beat b where b.action = 'log.heartbeat'), (select coalesce(max(b.uncaptured), 0) from beat b),
+      (select count(*) from beat b where b.uncaptured > 0)
+    ),
+    (select count(*) from gap g where g.to_at - g.from_at > interval '2 hours')
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What heartbeats say of a period: gaps of more than two hours, and tables that were not captured whole.
 
 -- function audit.history(text,text,uuid,integer)
 CREATE OR REPLACE FUNCTION audit.history(resource_type text, resource_id text, organization_id uuid DEFAULT NULL::uuid, at_most integer DEFAULT 1000)
@@ -6333,6 +7014,40 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Which life of the log this is: 1, and one more with every restore from a backup.
 
+-- function audit.incident_sections(audit.reports,text)
+CREATE OR REPLACE FUNCTION audit.incident_sections(report audit.reports, section text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_actors jsonb;
+begin
+  if section = 'timeline' then
+    return jsonb_build_array(audit.listing_section(report, 'What happened, in order', '', 2000,
+      case when (report).parameters ? 'entry' then 'Around entry ' || ((report).parameters ->> 'entry') || '.' end));
+  end if;
+  execute format(
+    $q$
+    select jsonb_agg(jsonb_build_array(audit.user_cell(a.created_by, a.actor_type), a.actor_type, a.n::text, audit.second_text(a.first_at), audit.second_text(a.last_at), a.contexts::text) order by a.n desc, a.created_by)
+    from (
+      select e.created_by, e.actor_type, count(*) as n, min(e.created_at) as first_at, max(e.created_at) as last_at, count(distinct e.identity_hash) as contexts
+      %s group by e.created_by, e.actor_type order by count(*) desc limit 100
+    ) a
+    $q$, audit.report_source((report).organization_id, audit.report_query(report, ''))
+  ) into v_actors;
+  return jsonb_build_array(audit.report_table('Who acted',
+    '[{"title": "Actor", "width": 4}, {"title": "Kind", "width": 1}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "First", "width": 2}, {"title": "Last", "width": 2}, {"title": "Contexts", "width": 1, "align": "right"}]',
+    v_actors, 'Contexts: from how many combinations of address and program they acted.'));
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Who acted around an incident, and what happened.
+
 -- function audit.index_entries(integer)
 CREATE OR REPLACE FUNCTION audit.index_entries(at_most integer DEFAULT 10000)
  RETURNS integer
@@ -6402,6 +7117,40 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A time as in the API: ISO 8601, UTC, microseconds.
 
+-- function audit.integrity_evidence(audit.reports)
+CREATE OR REPLACE FUNCTION audit.integrity_evidence(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'chains', (report).resume -> 'chains',
+    'rounds', (
+      select jsonb_build_object('verified', v.was_verified, 'at', audit.instant_text(v.verified_at))
+      from audit.verifications v where v.organization_id = (report).organization_id
+    ),
+    'read_back', (
+      select jsonb_build_object('entries', sum(l.read_back)::bigint, 'of', sum(l.published)::bigint)
+      from audit.logs l where l.organization_id = (report).organization_id and l.month is not null and l.archive_deletion_began_at is null
+    ),
+    'open_findings', (
+      select count(*) from audit.findings f where f.organization_id = (report).organization_id and f.resolved_at is null
+    ),
+    'not_captured', (
+      select coalesce(jsonb_agg(c.table_name || ': ' || c.finding order by c.table_name, c.finding), '[]')
+      from audit.coverage c where not c.healthy
+    ),
+    'outside', (select count(*) from audit.receivers r),
+    'checkpoint', audit.newest_checkpoint((report).organization_id)
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How the log stands when a report is made: verified chains and logs, reading back, findings, coverage, checkpoint.
+
 -- function audit.is_held(uuid)
 CREATE OR REPLACE FUNCTION audit.is_held(organization_id uuid)
  RETURNS boolean
@@ -6450,6 +7199,42 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether a personal value is of a person.
+
+-- function audit.known_members(uuid)
+CREATE OR REPLACE FUNCTION audit.known_members(organization_id uuid)
+ RETURNS TABLE(user_id uuid, role text)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_users uuid[];
+begin
+  -- The membership table is asked person by person: whom the log knows, and whom Auth knows, where that is not beyond counting.
+  v_users := array(
+    select distinct i.user_id from audit.identities i where i.organization_id = known_members.organization_id and i.user_id is not null
+    union
+    select distinct audit.as_uuid(a.resource_id) from public.audit_logs a
+    where a.organization_id = known_members.organization_id and a.resource_type = 'member'
+    union
+    select x.requested_by from audit.exports x where x.organization_id = known_members.organization_id
+  );
+  if to_regclass('auth.users') is not null then
+    execute 'select $1 || array(select u.id from auth.users u order by u.id limit 50000)' into v_users using v_users;
+  end if;
+  return query
+    select u.user_id, m.role
+    from (select distinct u from unnest(v_users) u where u is not null) u (user_id)
+    cross join lateral audit.memberships(u.user_id) m
+    where m.organization_id = known_members.organization_id;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Who has which role in an organisation: of the users whom its log knows, and of the first 50,000 whom Auth knows.
 
 -- function audit.known_tables()
 CREATE OR REPLACE FUNCTION audit.known_tables()
@@ -6556,6 +7341,87 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The newest exports of an organisation: one's own, or all for admins.
+
+-- function audit.list_reports(jsonb)
+CREATE OR REPLACE FUNCTION audit.list_reports(request jsonb DEFAULT '{}'::jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Reports are for admins and auditors of the organisation.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'reports', coalesce((
+    select jsonb_agg(audit.report_json(r) order by r.requested_at desc)
+    from (
+      select r.* from audit.reports r
+      where r.organization_id = v_organization
+        and (audit.sees_identities(v_organization) or r.subject is null and r.requested_by is not distinct from auth.uid())
+      order by r.requested_at desc limit 100
+    ) r
+  ), '[]'));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The newest reports of an organisation.
+
+-- function audit.list_schedules(jsonb)
+CREATE OR REPLACE FUNCTION audit.list_schedules(request jsonb DEFAULT '{}'::jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Schedules are for admins and auditors of the organisation.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'schedules', coalesce((
+    select jsonb_agg(to_jsonb(s) order by s.created_at, s.id) from audit.report_schedules s
+    where s.organization_id in (v_organization, audit.system_organization())
+  ), '[]'));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The schedules of an organisation, those of the whole project included.
+
+-- function audit.listing_section(audit.reports,text,text,integer,text)
+CREATE OR REPLACE FUNCTION audit.listing_section(report audit.reports, title text, query text, at_most integer, note text DEFAULT NULL::text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'kind', 'entries', 'title', listing_section.title, 'query', q.query, 'note', note,
+    'total', audit.report_count((report).organization_id, q.query),
+    'items', audit.report_items((report).organization_id, q.query, at_most)
+  )
+  from (select audit.report_query(report, listing_section.query) as query) q
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A section that lists the entries that a query finds, the oldest first.
 
 -- function audit.load_rows(text,jsonb)
 CREATE OR REPLACE FUNCTION audit.load_rows(table_name text, rows jsonb)
@@ -6966,6 +7832,43 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Organisations in which the caller sees at least the own activity.
 
+-- function audit.member_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.member_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.report_table(
+    'Members and their roles',
+    '[{"title": "User", "width": 4}, {"title": "Role", "width": 1}, {"title": "Since", "width": 2}, {"title": "Granted by", "width": 3}, {"title": "Last active", "width": 2}, {"title": "Use", "width": 1}]',
+    jsonb_agg(jsonb_build_array(
+      audit.user_cell(m.user_id), m.role, coalesce(audit.second_text(g.created_at), 'before capture'),
+      coalesce(audit.user_cell(g.created_by, g.actor_type), '"unknown"'),
+      coalesce(audit.second_text(l.created_at), 'never seen'),
+      case when l.created_at >= (report).period_from then 'active' else 'unused' end
+    ) order by m.role, m.user_id),
+    'Roles as they are now, as the log means them: viewers see nothing of it. Since and by whom is what the log says last (member.added, member.role_changed); “unused” are those without an entry of their own since the beginning of the period: ask whether they still need access.'
+  )
+  from audit.known_members((report).organization_id) m
+  left join lateral (
+    select a.created_at, a.created_by, a.actor_type from public.audit_logs a
+    where a.resource_id = m.user_id::text and a.resource_type = 'member' and a.organization_id = (report).organization_id
+      and a.action in ('member.added', 'member.role_changed') and a.created_at < (report).period_to
+    order by a.created_at desc limit 1
+  ) g on true
+  left join lateral (
+    select a.created_at from public.audit_logs a
+    where a.created_by = m.user_id and a.organization_id = (report).organization_id and a.created_at < (report).period_to
+    order by a.created_at desc limit 1
+  ) l on true
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Who has which role, since when, granted by whom, and last active when.
+
 -- function audit.memberships(uuid)
 CREATE OR REPLACE FUNCTION audit.memberships(user_id uuid)
  RETURNS TABLE(organization_id uuid, role text)
@@ -7009,6 +7912,36 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The condition that a row s of the search index lies in a month (UTC).
+
+-- function audit.month_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.month_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_rows jsonb;
+begin
+  execute format(
+    $q$
+    select jsonb_agg(jsonb_build_array(m.month, m.n::text, m.denied::text, m.people::text, coalesce(m.cost, 0)::text) order by m.month)
+    from (
+      select to_char(e.created_at at time zone 'utc', 'YYYY-MM') as month, count(*) as n, count(*) filter (where e.outcome = 'denied') as denied,
+        count(distinct e.created_by) as people, sum(e.cost) filter (where e.cost < 'Infinity' and e.cost > '-Infinity') as cost
+      %s group by 1
+    ) m
+    $q$, audit.report_source((report).organization_id, audit.report_query(report, ''))
+  ) into v_rows;
+  return audit.report_table('Month by month',
+    '[{"title": "Month", "width": 2}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "Denied", "width": 1, "align": "right"}, {"title": "People", "width": 1, "align": "right"}, {"title": "Cost", "width": 2, "align": "right"}]', v_rows);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A year by months.
 
 -- function audit.names_person(text)
 CREATE OR REPLACE FUNCTION audit.names_person(value text)
@@ -7782,6 +8715,30 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What transactions there are in this database besides this one.
 
+-- function audit.organization_name(uuid)
+CREATE OR REPLACE FUNCTION audit.organization_name(organization_id uuid)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_name text;
+begin
+  if to_regclass('public.organizations') is not null then
+    execute 'select o.name::text from public.organizations o where o.id::text = $1' into v_name using organization_name.organization_id::text;
+  end if;
+  return v_name;
+exception when undefined_column then
+  return null; -- another application's table of that name
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What the application calls an organisation; null where it does not say.
+
 -- function audit.organization_of(text,text)
 CREATE OR REPLACE FUNCTION audit.organization_of(resource_type text, resource_id text)
  RETURNS uuid
@@ -7800,6 +8757,53 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The organisation under which the log last knew a resource; for rows whose parent was deleted in the same cascade.
+
+-- function audit.overview_sections(audit.reports)
+CREATE OR REPLACE FUNCTION audit.overview_sections(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_query text := audit.report_query(report, '');
+  v_sums jsonb;
+begin
+  execute format(
+    $q$
+    with sums as (
+      select (e.created_at at time zone 'utc')::date as day, e.action, e.outcome, e.created_by, e.actor_type, count(*) as n,
+        grouping((e.created_at at time zone 'utc')::date, e.action, e.outcome, e.created_by, e.actor_type) as which
+      %s
+      group by grouping sets (((e.created_at at time zone 'utc')::date), (e.action), (e.outcome), (e.created_by, e.actor_type), ())
+    )
+    select jsonb_build_object(
+      'all', coalesce(max(s.n) filter (where s.which = 31), 0),
+      'days', coalesce(jsonb_agg(jsonb_build_object('value', s.day, 'count', s.n) order by s.day) filter (where s.which = 15), '[]'),
+      'actions', coalesce(jsonb_agg(jsonb_build_array(s.action, s.n::text) order by s.n desc, s.action) filter (where s.which = 23), '[]'),
+      'outcomes', coalesce(jsonb_agg(jsonb_build_object('value', s.outcome, 'count', s.n) order by s.outcome) filter (where s.which = 27), '[]'),
+      'actors', coalesce(jsonb_agg(jsonb_build_array(audit.user_cell(s.created_by, s.actor_type), s.actor_type, s.n::text) order by s.n desc, s.created_by, s.actor_type) filter (where s.which = 28), '[]')
+    )
+    from sums s
+    $q$, audit.report_source((report).organization_id, v_query)
+  ) into v_sums;
+  return jsonb_build_array(
+    jsonb_build_object(
+      'kind', 'chart', 'title', 'Entries of the period', 'query', v_query, 'total', v_sums -> 'all', 'days', v_sums -> 'days',
+      'outcomes', v_sums -> 'outcomes'
+    ),
+    audit.report_table('Actions', '[{"title": "Action", "width": 4}, {"title": "Entries", "width": 1, "align": "right"}]',
+      jsonb_path_query_array(v_sums -> 'actions', '$[0 to 29]'), null, jsonb_array_length(v_sums -> 'actions')),
+    audit.report_table('Actors', '[{"title": "Actor", "width": 4}, {"title": "Kind", "width": 1}, {"title": "Entries", "width": 1, "align": "right"}]',
+      jsonb_path_query_array(v_sums -> 'actors', '$[0 to 29]'), null, jsonb_array_length(v_sums -> 'actors'))
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How many entries a period has, by day, action, outcome and actor.
 
 -- function audit.owe_checkpoint()
 CREATE OR REPLACE FUNCTION audit.owe_checkpoint()
@@ -8177,6 +9181,50 @@ grant service_role: EXECUTE
 comment: Names of entries that hold an address of the person in plain text, because a column was not declared personal or an
 application wrote it into details. Entries never change: these stay, and are told.
 
+-- function audit.policy_section(audit.reports,text)
+CREATE OR REPLACE FUNCTION audit.policy_section(report audit.reports, section text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case policy_section.section
+    when 'policy_access' then audit.report_text('Who can see the audit log', array[
+      'Purpose. This policy says who may read the audit log, and on whose decision.',
+      format('Admins of the organisation (%s now) read all entries with e-mail and IP addresses. Members read their own activity. Viewers read nothing.', (select count(*) from audit.known_members((report).organization_id) m where m.role = 'admin')),
+      format('Auditors from outside (%s now) read all entries, read-only and until a date; addresses only where the grant says so. An admin grants and revokes it.', (select count(*) from audit.auditors a where a.organization_id = (report).organization_id and a.expires_at > (report).requested_at)),
+      'Nobody can change or delete entries; the application''s roles cannot write the log. The database''s owner is watched by checkpoints, not kept out.',
+      'Every search, view and export of the log is itself an entry. Roles are reviewed every quarter by the report “Access review”.'
+    ])
+    when 'policy_retention' then audit.report_text('How long the audit log is kept', array[
+      format('Entries stay in the database for %s and in the archive for %s.', coalesce(r.database_days || ' days', 'an unlimited time'), coalesce(r.archive_days || ' days', 'an unlimited time')),
+      format('Shortening a period takes effect after %s days, so that it can be seen and taken back. A legal hold stops all deletion; only an admin places and releases it.', audit.setting('shorten_retention_after', (report).organization_id)),
+      format('Encrypted backups are kept for %s days. Exports are kept for 30 days.', audit.setting('backup_days')),
+      format('IP addresses are kept %s. The text of queries is %s.', case audit.setting('ip_addresses', (report).organization_id) #>> '{}' when 'on' then 'whole' when 'truncated' then 'shortened to their network' else 'not at all' end, case when audit.setting('query_text', (report).organization_id) = 'true' then 'recorded' else 'not recorded' end),
+      'A person is erased on request (Art. 17 GDPR) by an admin, who records the ground; entries keep the user id and commitments that nobody can open any more.'
+    ])
+    when 'policy_investigation' then audit.report_text('What sets off an investigation', array[
+      'A failed check of the log (verification.failed); a table that is no longer captured (capture.untracked); a shortened period of retention (retention.changed); an alert of severity high or critical.',
+      'Repeated refused attempts (outcome denied) or failed sign-ins of one person or from one address; a change of roles, keys or budgets past the application (actor_type database); spending out of proportion.',
+      'Whoever finds one tells: (name, how to reach). The first step is an incident file (report “incident”) around the entry, and a legal hold where evidence may be needed.'
+    ])
+    else audit.report_text('How we respond', array[
+      '1. Establish: make the incident file; note when we became aware, for periods begin then.',
+      '2. Contain: revoke keys and sessions, remove roles; each is an entry by itself.',
+      '3. Preserve: place a legal hold; keep the newest checkpoint outside; export the period with its signed manifest.',
+      '4. Assess: which data, whose, since when. A personal data breach is notified to the supervisory authority within 72 hours of becoming aware where feasible (Art. 33 GDPR), unless a risk is unlikely; persons are told where the risk is high (Art. 34).',
+      '5. Learn: what was not captured, which rule would have found it earlier; change it, and record that.',
+      'Responsible: (name). Deputy: (name). Approved on: (date) by: (name).'
+    ])
+  end
+  from audit.retention_of((report).organization_id) r
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A draft policy with the settings in force.
+
 -- function audit.position_condition(text,text,audit."position")
 CREATE OR REPLACE FUNCTION audit.position_condition(alias text, sign text, place audit."position")
  RETURNS text
@@ -8189,6 +9237,50 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The condition that an entry stands before or after a position in time.
+
+-- function audit.processing_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.processing_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.report_table(
+    'Record of this processing (Art. 30(1))', '[{"title": "Item", "width": 2}, {"title": "For the audit log", "width": 6}]',
+    jsonb_build_array(
+      jsonb_build_array('(a) controller', 'To be filled in: name and contact of the controller, the representative and the data protection officer.'),
+      jsonb_build_array('(b) purposes', 'To show who did what and when, to find and prove misuse, and to demonstrate compliance.'),
+      jsonb_build_array('(c) persons and data', format(
+        'Users of the application: user id, e-mail address, IP address (%s), user agent, their actions. Columns that are committed to and kept apart: %s.',
+        audit.setting('ip_addresses', (report).organization_id) #>> '{}',
+        coalesce((
+          select string_agg(format('%s.%s', t.table_name, c.key), ', ' order by t.table_name::text, c.key)
+          from audit.tracked_tables t cross join lateral jsonb_each_text(t.plan -> 'columns') c where c.value = 'personal'
+        ), 'none')
+      )),
+      jsonb_build_array('(d) recipients', format('Admins of the organisation, auditors (%s now), whoever is given exports and reports.', (
+        select count(*) from audit.auditors a where a.organization_id = (report).organization_id and a.expires_at > (report).requested_at
+      ))),
+      jsonb_build_array('(e) third countries', 'To be filled in: where the Supabase project, its Storage and receivers of checkpoints are. Checkpoints hold no personal data.'),
+      jsonb_build_array('(f) time limits', format(
+        'Entries: %s days in the database, %s in the archive; addresses go with the last entry that commits to them, or at erasure.',
+        coalesce(r.database_days::text, 'unlimited'), coalesce(r.archive_days::text, 'unlimited')
+      )),
+      jsonb_build_array('(g) security measures', 'Row level security by role; hash chains and signed checkpoints; addresses apart from entries, by salted commitments; encrypted backups; every reading of the log is an entry.'),
+      jsonb_build_array('What is recorded', coalesce((
+        select string_agg(t.table_name::text, ', ' order by t.table_name::text) from audit.tracked_tables t
+      ), 'no table')),
+      jsonb_build_array('Text of queries', case when audit.setting('query_text', (report).organization_id) = 'true' then 'recorded' else 'not recorded' end)
+    ),
+    'What the controller alone knows is marked to be filled in.'
+  )
+  from audit.retention_of((report).organization_id) r
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The record of processing of the audit log (GDPR Art. 30), filled in as far as the database knows it.
 
 -- function audit.purge(integer)
 CREATE OR REPLACE FUNCTION audit.purge(most_entries integer DEFAULT 5000)
@@ -9723,6 +10815,379 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether a type's JSON is the same under every TimeZone, DateStyle, IntervalStyle, extra_float_digits, bytea_output.
 
+-- function audit.report_count(uuid,text)
+CREATE OR REPLACE FUNCTION audit.report_count(organization_id uuid, query text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_count bigint;
+begin
+  execute format('select count(*) %s', audit.report_source(organization_id, query)) into v_count;
+  return v_count;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How many entries a query finds.
+
+-- function audit.report_item(public.audit_logs)
+CREATE OR REPLACE FUNCTION audit.report_item(entry public.audit_logs)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN jsonb_build_object('name', (((entry).chain || '-'::text) || (entry).seq), 'at', audit.instant_text((entry).created_at), 'action', (entry).action, 'outcome', (entry).outcome, 'actor', (entry).created_by, 'actor_type', (entry).actor_type, 'resource', concat_ws('/'::text, (entry).resource_type, (entry).resource_id), 'hash', encode((entry).hash, 'hex'::text))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: An entry as a report lists it.
+
+-- function audit.report_items(uuid,text,integer)
+CREATE OR REPLACE FUNCTION audit.report_items(organization_id uuid, query text, at_most integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_items jsonb;
+begin
+  execute format(
+    'select coalesce(jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq), ''[]'')'
+      || ' from (select e.* %s order by e.created_at, e.chain, e.seq limit %s) i',
+    audit.report_source(organization_id, query), at_most
+  ) into v_items;
+  return v_items;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The oldest entries that a query finds, as a report lists them.
+
+-- function audit.report_json(audit.reports)
+CREATE OR REPLACE FUNCTION audit.report_json(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'id', (report).id, 'organization_id', (report).organization_id, 'template', (report).template, 'title', t.title,
+    'parameters', (report).parameters, 'from', audit.instant_text((report).period_from), 'to', audit.instant_text((report).period_to),
+    'requested_by', (report).requested_by, 'requested_at', audit.instant_text((report).requested_at), 'schedule', (report).schedule,
+    'state', (report).state, 'steps_done', (report).done, 'steps', cardinality((report).steps), 'error', (report).error,
+    'generated_at', audit.instant_text((report).generated_at),
+    'content_sha256', encode(sha256(convert_to((report).content, 'UTF8')), 'hex'),
+    'files', case (report).state when 'done' then (report).files else '[]' end
+  )
+  from audit.report_templates t
+  where t.template = (report).template
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A report as the API shows it.
+
+-- function audit.report_lines(uuid,integer)
+CREATE OR REPLACE FUNCTION audit.report_lines(id uuid, at_most integer DEFAULT 20000)
+ RETURNS SETOF text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+begin
+  select r.* into strict v_report from audit.reports r where r.id = report_lines.id;
+  if v_report.template in ('incident', 'subject_access') then
+    return query execute format(
+      'select concat(''{"hash":"'', encode(e.hash, ''hex''), ''","entry":'', audit.entry_text(e), ''}'') %s order by e.created_at, e.chain, e.seq limit %s',
+      audit.report_source(v_report.organization_id, audit.report_query(v_report, case when v_report.subject is not null then audit.subject_query(v_report.subject) else '' end)),
+      at_most
+    );
+  else
+    return query
+      select concat('{"hash":"', encode(a.hash, 'hex'), '","entry":', audit.entry_text(a), '}')
+      from audit.report_named(v_report) n
+      join public.audit_logs a
+        on a.organization_id = n.organization_id and a.chain = n.chain and a.seq = n.seq and a.created_at = n.created_at
+      order by a.created_at, a.chain, a.seq
+      limit at_most;
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The entries of a report's evidence pack, a line of JSON each with the exact text that was hashed.
+
+-- function audit.report_named(audit.reports)
+CREATE OR REPLACE FUNCTION audit.report_named(report audit.reports)
+ RETURNS TABLE(organization_id uuid, chain integer, seq bigint, created_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select distinct case when (s.value ->> 'of_system')::boolean then audit.system_organization() else (report).organization_id end,
+    split_part(i ->> 'name', '-', 1)::int, split_part(i ->> 'name', '-', 2)::bigint, (i ->> 'at')::timestamptz
+  from jsonb_array_elements((report).sections) s
+  cross join lateral (
+    select jsonb_path_query(s.value, '$.items[*]') as i
+    union all select jsonb_path_query(s.value, '$.sample.items[*]')
+    union all select jsonb_path_query(s.value, '$.exceptions.items[*]')
+  ) n
+  where not (s.value ->> 'kind' = 'entries' and (report).template in ('incident', 'subject_access'))
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The entries that a report lists as evidence: samples, exceptions, changes.
+
+-- function audit.report_period(text,text,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.report_period(unit text, time_zone text, at timestamp with time zone, OUT period_from timestamp with time zone, OUT period_to timestamp with time zone)
+ RETURNS record
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case
+      when unit in ('all') then timestamptz '1970-01-01 00:00:00+00'
+      when unit in ('now', 'day') then date_trunc('day', at at time zone time_zone) at time zone time_zone
+      else (date_trunc(unit, at at time zone time_zone) - case unit when 'quarter' then interval '3 months' else ('1 ' || unit)::interval end) at time zone time_zone
+    end,
+    case when unit in ('all', 'now', 'day') then at else date_trunc(unit, at at time zone time_zone) at time zone time_zone end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The last whole month, quarter or year before a time; for what has no period, up to that time.
+
+-- function audit.report_query(audit.reports,text)
+CREATE OR REPLACE FUNCTION audit.report_query(report audit.reports, query text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+RETURN concat_ws(' '::text, NULLIF(query, ''::text), CASE WHEN (((report).parameters ? 'actor'::text) AND ((report).template = 'incident'::text)) THEN ('actor:'::text || ((report).parameters ->> 'actor'::text)) ELSE NULL::text END, format('created:>=%s created:<%s'::text, audit.instant_text((report).period_from), audit.instant_text((report).period_to)))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A query with the period of a report.
+
+-- function audit.report_sections(audit.reports,text)
+CREATE OR REPLACE FUNCTION audit.report_sections(report audit.reports, section text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case
+    when section like 'control:%' then jsonb_build_array(audit.control_section(report, substr(section, 9)::int))
+    when section like 'policy%' then jsonb_build_array(audit.policy_section(report, section))
+    when section like 'subject%' then audit.subject_sections(report, section)
+    else case section
+      when 'overview' then audit.overview_sections(report)
+      when 'coverage' then audit.coverage_sections(report)
+      when 'retention' then jsonb_build_array(audit.retention_section(report), audit.listing_section(report, 'What was changed, held and let go of', '(action:retention.changed or action:hold.* or action:log.purged)', 200))
+      when 'processing' then jsonb_build_array(audit.processing_section(report))
+      when 'members' then jsonb_build_array(audit.member_section(report))
+      when 'auditors' then jsonb_build_array(audit.auditor_section(report))
+      when 'member_changes' then jsonb_build_array(audit.listing_section(report, 'Changes of access', '(action:member.* or action:permission.* or action:auditor.*)', 500))
+      when 'cost_summary' then jsonb_build_array(audit.cost_section(report, 'Costs by provider and model', '{provider,model}', 200))
+      when 'cost_days' then jsonb_build_array(audit.cost_section(report, 'Costs by day', '{day}', 400))
+      when 'cost_people' then jsonb_build_array(audit.cost_section(report, 'Costs by person', '{user}', 200))
+      when 'months' then jsonb_build_array(audit.month_section(report))
+      when 'actors' then audit.incident_sections(report, section)
+      when 'timeline' then audit.incident_sections(report, section)
+      when 'checkpoints' then jsonb_build_array(audit.checkpoint_section(report))
+      when 'verification' then jsonb_build_array(audit.finding_section(report))
+      when 'heartbeats' then jsonb_build_array(audit.heartbeat_section(report))
+    end
+  end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What one step of a report gathers: a list of sections.
+
+-- function audit.report_source(uuid,text)
+CREATE OR REPLACE FUNCTION audit.report_source(organization_id uuid, query text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.matching_sql(report_source.organization_id, audit.compile_query(report_source.organization_id, audit.parse_query(report_source.query)))
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: From and where of the entries e that a query finds.
+
+-- function audit.report_status(jsonb)
+CREATE OR REPLACE FUNCTION audit.report_status(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.check_request(request, array['report']);
+  return audit.shown_report(audit.find_report(audit.requested_report(request)));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How far a report is, and its files.
+
+-- function audit.report_steps(text)
+CREATE OR REPLACE FUNCTION audit.report_steps(template text)
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select array_agg(s.step order by u.n, s.n)
+  from audit.report_templates t
+  cross join lateral unnest(t.sections) with ordinality u (section, n)
+  cross join lateral (
+    select 'control:' || c.n as step, c.n from audit.report_controls c where u.section = 'controls' and c.template = t.template
+    union all
+    select u.section, 0 where u.section <> 'controls'
+  ) s
+  where t.template = report_steps.template
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The steps in which a report of a template is gathered.
+
+-- function audit.report_table(text,jsonb,jsonb,text,bigint)
+CREATE OR REPLACE FUNCTION audit.report_table(title text, columns jsonb, rows jsonb, note text DEFAULT NULL::text, total bigint DEFAULT NULL::bigint)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN jsonb_build_object('kind', 'table', 'title', title, 'columns', columns, 'rows', COALESCE(rows, '[]'::jsonb), 'note', note, 'total', COALESCE(total, (jsonb_array_length(COALESCE(rows, '[]'::jsonb)))::bigint))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A section that is a table. A cell is text, or {"user": id}; total is of how many rows these are.
+
+-- function audit.report_templates_json()
+CREATE OR REPLACE FUNCTION audit.report_templates_json()
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object('templates', jsonb_agg(jsonb_build_object(
+    'template', t.template, 'title', t.title, 'framework', t.framework, 'about', t.about, 'period', t.period
+  ) order by t.template))
+  from audit.report_templates t
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What reports there are.
+
+-- function audit.report_text(text,text[])
+CREATE OR REPLACE FUNCTION audit.report_text(title text, paragraphs text[])
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN jsonb_build_object('kind', 'text', 'title', title, 'paragraphs', to_jsonb(paragraphs))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A section that is text.
+
+-- function audit.report_to_render(uuid,integer)
+CREATE OR REPLACE FUNCTION audit.report_to_render(id uuid, attempt integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+  v_template audit.report_templates;
+  v_users uuid[];
+  v_shows boolean;
+begin
+  select r.* into v_report from audit.reports r
+  where r.id = report_to_render.id and r.state = 'running' and r.attempts = report_to_render.attempt and r.content is not null
+  for update;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  select t.* into v_template from audit.report_templates t where t.template = v_report.template;
+  v_shows := audit.sees_identities(v_report.organization_id, v_report.requested_by, v_report.requested_by is not null);
+  v_users := case when v_shows then array(
+    select distinct audit.as_uuid(u #>> '{}')
+    from (
+      select jsonb_path_query(v_report.sections, '$.**.user') as u
+      union all select jsonb_path_query(v_report.sections, '$.**.actor')
+      union all select to_jsonb(v_report.requested_by)
+    ) u
+    where jsonb_typeof(u) = 'string'
+  ) end;
+  -- Noted before they are shown: whoever is erased from here on has the files made again.
+  update audit.reports r set names = coalesce(v_users, '{}') where r.id = v_report.id;
+  return jsonb_build_object(
+    'content', v_report.content, 'content_sha256', encode(sha256(convert_to(v_report.content, 'UTF8')), 'hex'),
+    'report', jsonb_build_object(
+      'id', v_report.id, 'title', v_template.title, 'framework', v_template.framework, 'about', v_template.about,
+      'organization_id', v_report.organization_id, 'organization', audit.organization_name(v_report.organization_id),
+      'requested_by', v_report.requested_by, 'requested_at', audit.instant_text(v_report.requested_at),
+      'scheduled', v_report.schedule is not null, 'generated_at', audit.instant_text(clock_timestamp())
+    ),
+    'people', coalesce((
+      select jsonb_agg(jsonb_build_object('user_id', p.user_id, 'email', p.email) order by p.user_id)
+      from (
+        select distinct on (i.user_id) i.user_id, i.email from audit.identities i
+        where i.user_id = any (v_users) and i.organization_id = v_report.organization_id and i.email is not null
+        order by i.user_id, i.created_at desc
+      ) p
+    ), '[]'),
+    'integrity', audit.integrity_evidence(v_report),
+    'places', coalesce((
+      select jsonb_agg(jsonb_build_object('name', n.chain || '-' || n.seq, 'system', n.organization_id <> v_report.organization_id, 'hash', encode(a.hash, 'hex'), 'entry_text', audit.entry_text(a))
+        || (p.place - 'checkpoint') || jsonb_build_object('checkpoint', p.place ->> 'checkpoint') order by n.created_at, n.chain, n.seq)
+      from (select n.* from audit.report_named(v_report) n order by n.created_at, n.chain, n.seq limit 400) n
+      join public.audit_logs a
+        on a.organization_id = n.organization_id and a.chain = n.chain and a.seq = n.seq and a.created_at = n.created_at
+      cross join lateral (select audit.place_in_log(n.organization_id, n.chain, n.seq) as place) p
+      where p.place is not null
+    ), '[]')
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: What the files of a report are made of: content, who the people in it are, how the log stands, and where the listed entries
+stand in their logs. For audit-jobs.
+
 -- function audit.request_erasure(jsonb)
 CREATE OR REPLACE FUNCTION audit.request_erasure(request jsonb)
  RETURNS jsonb
@@ -9779,6 +11244,102 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Puts an export in the queue; audit-jobs makes it, part by part, into Storage.
 
+-- function audit.request_report(jsonb)
+CREATE OR REPLACE FUNCTION audit.request_report(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+  v_template audit.report_templates;
+  v_entry public.audit_logs;
+  v_at timestamptz;
+  v_minutes int;
+  v_subject audit.subject;
+begin
+  perform audit.check_request(request, array['organization_id', 'template', 'from', 'to', 'subject', 'entry', 'actor', 'at', 'minutes']);
+  v_report.organization_id := audit.requested_organization(request);
+  if audit.reach(v_report.organization_id) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Reports are for admins and auditors of the organisation.');
+  end if;
+  select t.* into v_template from audit.report_templates t where t.template = request ->> 'template';
+  if v_template.template is null then
+    perform audit.fail('AUARG', format('There is no report "%s".', left(request ->> 'template', 50)), null,
+      'Reports are ' || (select string_agg(t.template, ', ' order by t.template) from audit.report_templates t) || '.');
+  elsif v_template.template <> 'incident' and request ?| array['entry', 'actor', 'at', 'minutes']
+    or v_template.template <> 'subject_access' and request ? 'subject'
+  then
+    perform audit.fail('AUARG', 'This report takes no such field.', null, 'entry, actor, at and minutes are of incident, subject is of subject_access.');
+  end if;
+  v_report.template := v_template.template;
+  v_report.requested_by := auth.uid();
+  v_report.parameters := '{}';
+  v_report.period_from := audit.requested_instant(request, 'from');
+  v_report.period_to := audit.requested_instant(request, 'to');
+
+  if v_template.template = 'subject_access' then
+    perform audit.require_admin(v_report.organization_id);
+    v_subject := audit.find_subject(v_report.organization_id, request ->> 'subject');
+    if (v_subject).user_id is null then
+      perform audit.fail('AUNOT', 'No user of this address is known in the organisation''s log.', null, 'Name the person by user id.');
+    end if;
+    v_report.subject := (v_subject).user_id;
+    v_report.parameters := jsonb_build_object('subject', v_report.subject);
+  elsif v_template.template = 'incident' then
+    if coalesce(request ->> 'minutes', '60') !~ '^\d{1,5}$' or coalesce(request ->> 'minutes', '60')::int not between 1 and 10080 then
+      perform audit.fail('AUARG', 'minutes is a whole number from 1 to 10,080, a week: so much before and after.');
+    end if;
+    v_minutes := coalesce(request ->> 'minutes', '60')::int;
+    v_at := audit.requested_instant(request, 'at');
+    if request ? 'entry' then
+      v_entry := audit.find_entry(v_report.organization_id, request ->> 'entry');
+      v_at := v_entry.created_at;
+      v_report.parameters := jsonb_build_object('entry', request ->> 'entry');
+    end if;
+    if request ? 'actor' then
+      if audit.as_uuid(request ->> 'actor') is null then
+        perform audit.fail('AUARG', 'actor is a user id.');
+      end if;
+      v_report.parameters := v_report.parameters || jsonb_build_object('actor', audit.as_uuid(request ->> 'actor'));
+    end if;
+    if v_at is not null then
+      v_report.period_from := coalesce(v_report.period_from, v_at - make_interval(mins => v_minutes));
+      v_report.period_to := coalesce(v_report.period_to, least(v_at + make_interval(mins => v_minutes), clock_timestamp()));
+    elsif v_report.period_from is null then
+      perform audit.fail('AUARG', 'An incident file is around an entry, a time (at), or within a period (from, to).');
+    end if;
+  end if;
+  if v_report.period_from is null then
+    if v_report.period_to is not null then
+      perform audit.fail('AUARG', 'A period has a beginning: from.');
+    end if;
+    select p.* into v_report.period_from, v_report.period_to from audit.report_period(v_template.period, 'UTC', clock_timestamp()) p;
+  end if;
+  v_report.period_to := coalesce(v_report.period_to, clock_timestamp());
+  if v_report.period_from >= v_report.period_to then
+    perform audit.fail('AUARG', 'The period is empty: it begins when or after it ends.');
+  elsif v_report.period_to > clock_timestamp() then
+    perform audit.fail('AUARG', 'The period ends in the future.', null, 'What has not happened cannot be reported: end it today at the latest.');
+  elsif v_report.period_from < timestamptz '1970-01-01 00:00:00+00' then
+    perform audit.fail('AUARG', 'The period begins before 1970.');
+  end if;
+  v_report.id := audit.add_report(v_report);
+  if v_report.subject is not null then
+    perform audit.record(v_report.organization_id, 'subject.accessed', 'user', v_report.subject::text, jsonb_build_object('report', v_report.id));
+  end if;
+  return audit.report_status(jsonb_build_object('report', v_report.id));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Asks for a report: {"template", "organization_id", "from", "to"}, for admins and auditors. Without a period, the last whole
+one. incident takes entry, actor, at and minutes; subject_access takes subject, and is for admins.
+
 -- function audit.requested_export(jsonb)
 CREATE OR REPLACE FUNCTION audit.requested_export(request jsonb)
  RETURNS uuid
@@ -9800,6 +11361,33 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The id of the export that a request is about.
 
+-- function audit.requested_instant(jsonb,text)
+CREATE OR REPLACE FUNCTION audit.requested_instant(request jsonb, name text)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET "TimeZone" TO 'UTC'
+AS $function$
+begin
+  if coalesce(request ->> name, '') !~ '^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$' then
+    if request ->> name is null then
+      return null;
+    end if;
+    raise invalid_datetime_format;
+  end if;
+  return (request ->> name)::timestamptz;
+exception when invalid_datetime_format or datetime_field_overflow then
+  perform audit.fail('AUARG', format('"%s" is no date and no time.', name), null, 'Write 2026-03-01 or 2026-03-01T12:00:00Z.');
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A date (its beginning, UTC) or time of a request; null where it is left out.
+
 -- function audit.requested_organization(jsonb)
 CREATE OR REPLACE FUNCTION audit.requested_organization(request jsonb)
  RETURNS uuid
@@ -9820,6 +11408,27 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The organisation of a request, if the caller reads its log.
+
+-- function audit.requested_report(jsonb)
+CREATE OR REPLACE FUNCTION audit.requested_report(request jsonb)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if audit.as_uuid(request ->> 'report') is null then
+    perform audit.fail('AUARG', 'report is the UUID of a report.');
+  end if;
+  return (request ->> 'report')::uuid;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The id of the report that a request is about.
 
 -- function audit.requested_tree(jsonb)
 CREATE OR REPLACE FUNCTION audit.requested_tree(request jsonb)
@@ -10135,10 +11744,11 @@ begin
   case
     when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
       perform audit.restore_kept_rows(section, rows);
-    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures') then
+    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports') then
       perform audit.load_rows(section, rows);
-    when section = 'settings' then
-      delete from audit.settings where true;
+    -- Installing has made some of its own.
+    when section in ('settings', 'report_schedules') then
+      execute format('delete from audit.%I', section);
       perform audit.load_rows(section, rows);
     when section = 'receiver_logs' then
       insert into audit.receiver_logs (receiver, log, size, copied, delivered_at, next_try_at, last_error)
@@ -10194,6 +11804,33 @@ grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The periods in force for an organisation: its own, else the project's; null for unlimited.
+
+-- function audit.retention_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.retention_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.report_table(
+    'Retention', '[{"title": "What", "width": 2}, {"title": "In force", "width": 4}]',
+    jsonb_build_array(
+      jsonb_build_array('Entries in the database', coalesce(t.database_days || ' days', 'for ever: nobody has set a period')),
+      jsonb_build_array('Entries in the archive', coalesce(t.archive_days || ' days', 'for ever')),
+      jsonb_build_array('Backups of the log', format('%s days', audit.setting('backup_days'))),
+      jsonb_build_array('A shorter period waits', format('%s days before it applies', audit.setting('shorten_retention_after', (report).organization_id))),
+      jsonb_build_array('Legal holds', coalesce((select string_agg(h ->> 'name', ', ') from jsonb_array_elements(audit.holds_on((report).organization_id)) h), 'none'))
+    ),
+    case when (report).template = 'hipaa' and t.archive_days < 2190 then 'The archive is kept for less than six years.'
+      when (report).template = 'pci_dss' and (t.database_days < 90 or t.archive_days < 365) then 'The log is kept for less than twelve months, or less than three at once available.' end
+  )
+  from audit.retention_of((report).organization_id) t
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How long entries are kept, and what holds them.
 
 -- function audit.retention_status()
 CREATE OR REPLACE FUNCTION audit.retention_status()
@@ -10262,6 +11899,48 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Ends an auditor's access at once and leaves an entry; false if there was none. For admins of the organisation.
+
+-- function audit.run_schedule(uuid,timestamp with time zone,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.run_schedule(id uuid, was_at timestamp with time zone, next_at timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_schedule audit.report_schedules;
+  v_report audit.reports;
+  v_organization uuid;
+  v_reports int := 0;
+begin
+  update audit.report_schedules s set next_at = run_schedule.next_at, last_at = coalesce(run_schedule.was_at, s.last_at)
+  where s.id = run_schedule.id and s.next_at is not distinct from run_schedule.was_at
+  returning s.* into v_schedule;
+  if v_schedule.id is null or run_schedule.was_at is null then
+    return 0; -- another run was quicker, or it is the first time
+  end if;
+  for v_organization in
+    select distinct h.organization_id from audit.heads h
+    where v_schedule.organization_id in (h.organization_id, audit.system_organization()) and h.seq > 0
+    order by 1
+  loop
+    v_report := null;
+    v_report.organization_id := v_organization;
+    v_report.template := v_schedule.template;
+    v_report.schedule := v_schedule.id;
+    select p.* into v_report.period_from, v_report.period_to
+    from audit.report_templates t, audit.report_period(t.period, v_schedule.time_zone, run_schedule.was_at) p
+    where t.template = v_schedule.template;
+    perform audit.add_report(v_report);
+    v_reports := v_reports + 1;
+  end loop;
+  return v_reports;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Asks for the reports of a schedule that was due at a time, once; answers how many. For audit-jobs.
 
 -- function audit.sample_matching(uuid,audit.compiled_query,integer)
 CREATE OR REPLACE FUNCTION audit.sample_matching(organization_id uuid, compiled audit.compiled_query, at_most integer)
@@ -10350,6 +12029,53 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Counts of the newest matches by action, actor, provider and day, and how many matches there may be in all.
+
+-- function audit.schedule_report(jsonb)
+CREATE OR REPLACE FUNCTION audit.schedule_report(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_schedule audit.report_schedules;
+begin
+  perform audit.check_request(request, array['organization_id', 'template', 'cron', 'time_zone', 'channels']);
+  v_schedule.organization_id := audit.requested_organization(request);
+  perform audit.require_admin(v_schedule.organization_id);
+  if not exists (
+    select from audit.report_templates t where t.template = request ->> 'template' and t.template not in ('incident', 'subject_access')
+  ) then
+    perform audit.fail('AUARG', 'There is no such report that can be scheduled.', null,
+      'An incident file and what is held about a person are asked for one by one.');
+  elsif not exists (select from pg_catalog.pg_timezone_names z where z.name = coalesce(request ->> 'time_zone', 'UTC')) then
+    perform audit.fail('AUARG', 'There is no such time zone.', null, 'Name it as Europe/Berlin.');
+  elsif coalesce(request ->> 'cron', '') !~ '^[0-9*,/A-Za-z?L#-]+( [0-9*,/A-Za-z?L#-]+){4}$' or length(request ->> 'cron') > 100 then
+    perform audit.fail('AUARG', 'cron has five fields: minute, hour, day of month, month, day of week.', null, 'For example 0 6 1 * *.');
+  elsif jsonb_typeof(coalesce(nullif(request -> 'channels', 'null'), '[]')) <> 'array'
+    or exists (select from jsonb_array_elements_text(coalesce(nullif(request -> 'channels', 'null'), '[]')) c where audit.as_uuid(c) is null)
+  then
+    perform audit.fail('AUARG', 'channels is a list of channel ids.');
+  elsif (select count(*) from audit.report_schedules s where s.organization_id = v_schedule.organization_id) >= 100 then
+    perform audit.fail('AUARG', 'An organisation has at most 100 schedules.');
+  end if;
+  insert into audit.report_schedules (organization_id, template, cron, time_zone, channels, created_by)
+  values (
+    v_schedule.organization_id, request ->> 'template', request ->> 'cron', coalesce(request ->> 'time_zone', 'UTC'),
+    (select array_agg(c::uuid) from jsonb_array_elements_text(nullif(request -> 'channels', 'null')) c), auth.uid()
+  )
+  returning * into v_schedule;
+  perform audit.record(v_schedule.organization_id, 'report.scheduled', 'report_schedule', v_schedule.id::text,
+    jsonb_build_object('new', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)));
+  return to_jsonb(v_schedule);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Has a report made by schedule: {"template", "cron", "time_zone", "channels"}. For admins; leaves an entry.
 
 -- function audit.search(text,uuid,text,integer)
 CREATE OR REPLACE FUNCTION audit.search(query text DEFAULT ''::text, organization_id uuid DEFAULT NULL::uuid, sort text DEFAULT '-created_at'::text, at_most integer DEFAULT 100)
@@ -10696,6 +12422,18 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The words of a text in order and in lower case: runs of letters and digits of any script; a UUID is one word.
 
+-- function audit.second_text(timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.second_text(at timestamp with time zone)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN to_char((at AT TIME ZONE 'utc'::text), 'YYYY-MM-DD HH24:MI:SS'::text)
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A time as people read it in a report: UTC, to the second.
+
 -- function audit.secret_pattern()
 CREATE OR REPLACE FUNCTION audit.secret_pattern()
  RETURNS text
@@ -10739,6 +12477,28 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Gives a partition of the log all it needs: unique entry names, refusal of changes, no direct access.
+
+-- function audit.sees_identities(uuid,uuid,boolean)
+CREATE OR REPLACE FUNCTION audit.sees_identities(organization_id uuid, user_id uuid DEFAULT auth.uid(), is_person boolean DEFAULT (auth.uid() IS NOT NULL))
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select not sees_identities.is_person
+    or exists (select from audit.memberships(sees_identities.user_id) m where m.organization_id = sees_identities.organization_id and m.role = 'admin')
+    or exists (
+      select from audit.auditors a
+      where a.organization_id = sees_identities.organization_id and a.user_id = sees_identities.user_id
+        and a.expires_at > clock_timestamp() and a.sees_identities
+    )
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether somebody may see e-mail and IP addresses of others; the database and the clock may.
 
 -- function audit.sequence_entries(integer,integer,bigint)
 CREATE OR REPLACE FUNCTION audit.sequence_entries(log integer, most_entries integer, most_bytes bigint DEFAULT 16000000)
@@ -11000,7 +12760,10 @@ begin
   erasure.entry := v_entry.chain || '-' || v_entry.seq;
   erasure.addresses := '{}';
   erasure.erased_at := clock_timestamp();
-  erasure.counts := erasure.counts || jsonb_build_object('exports', audit.withdraw_exports(erasure.organization_id, erasure.since));
+  erasure.counts := erasure.counts || jsonb_build_object(
+    'exports', audit.withdraw_exports(erasure.organization_id, erasure.since),
+    'reports', audit.withdraw_reports(erasure.organization_id, erasure.subject)
+  );
   erasure.state := 'files';
 end
 $function$
@@ -11042,6 +12805,22 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Fewest characters that audit.secret_pattern() matches.
+
+-- function audit.shown_report(audit.reports)
+CREATE OR REPLACE FUNCTION audit.shown_report(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select audit.report_json(report)
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: audit.report_json() for whoever has found the report.
 
 -- function audit.signed_certificate(jsonb)
 CREATE OR REPLACE FUNCTION audit.signed_certificate(request jsonb)
@@ -11095,6 +12874,31 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The manifest of an export to the byte, and its signature; AUPND while it is not signed.
+
+-- function audit.signed_report(jsonb)
+CREATE OR REPLACE FUNCTION audit.signed_report(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+begin
+  perform audit.check_request(request, array['report']);
+  v_report := audit.find_report(audit.requested_report(request));
+  if v_report.state <> 'done' then
+    perform audit.fail('AUPND', format('The report is %s.', v_report.state), null, 'Its manifest is signed when its files are made: ask again then.');
+  end if;
+  return jsonb_build_object('manifest', v_report.manifest, 'note', v_report.manifest_note);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The manifest of a report to the byte, and its signature; AUPND while it is not made.
 
 -- function audit.singular(text)
 CREATE OR REPLACE FUNCTION audit.singular(name text)
@@ -11174,6 +12978,66 @@ owner postgres
 grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 comment: Leaves the log.purged entry: how many entries are gone, and for each chain the last of them, with its hash.
+
+-- function audit.subject_query(uuid)
+CREATE OR REPLACE FUNCTION audit.subject_query(user_id uuid)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN format('(actor:%1$s or resource_id:%1$s or "%1$s")'::text, user_id)
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The query for every entry about a user: as actor, as resource, or named in the details.
+
+-- function audit.subject_sections(audit.reports,text)
+CREATE OR REPLACE FUNCTION audit.subject_sections(report audit.reports, section text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_subject audit.subject := audit.find_subject((report).organization_id, (report).subject::text);
+  v_rows jsonb;
+  v_total bigint;
+begin
+  case section
+    when 'subject' then
+      return jsonb_build_array(audit.report_text('Who this is about', array_remove(array[
+        'User id: ' || (report).subject,
+        'Addresses under which the person acted: ' || coalesce(nullif(array_to_string((v_subject).addresses, ', '), ''), 'none that was theirs alone'),
+        'The person is found as actor, as resource, by their id in the details of entries, and in values of columns that are declared personal. Free text that names the person otherwise is not found.',
+        'Where an entry shows other persons, their rights are to be kept before it is handed out (Art. 15(4)).'
+      ], null)));
+    when 'subject_identities' then
+      select jsonb_agg(jsonb_build_array(coalesce(i.email, ''), coalesce(i.ip_address, ''), coalesce(i.user_agent, ''), audit.second_text(i.created_at)) order by i.created_at, i.identity_hash), max(i.total)
+      into v_rows, v_total
+      from (select i.*, count(*) over () as total from audit.identities_of(v_subject) i order by i.created_at, i.identity_hash limit 5000) i;
+      return jsonb_build_array(audit.report_table('Contexts in which the person acted',
+        '[{"title": "E-mail", "width": 3}, {"title": "IP address", "width": 2}, {"title": "Program", "width": 4}, {"title": "First seen", "width": 2}]', v_rows, null, v_total));
+    when 'subject_values' then
+      select jsonb_agg(jsonb_build_array(v.resource_type, coalesce(v.resource_id, ''), v.column_name, v.value, audit.second_text(v.created_at)) order by v.created_at, v.value_hash), max(v.total)
+      into v_rows, v_total
+      from (
+        select v.*, count(*) over () as total from audit.personal_values v
+        where v.organization_id = (report).organization_id and audit.is_value_of(v, v_subject)
+        order by v.created_at, v.value_hash limit 5000
+      ) v;
+      return jsonb_build_array(audit.report_table('Personal values of records about the person',
+        '[{"title": "Kind", "width": 2}, {"title": "Record", "width": 3}, {"title": "Column", "width": 2}, {"title": "Value", "width": 4}, {"title": "Recorded", "width": 2}]', v_rows, null, v_total));
+    else
+      return jsonb_build_array(audit.listing_section(report, 'Entries about the person', audit.subject_query((report).subject), 1000,
+        'As actor, as resource, or named in the details. The evidence pack has the entries themselves.'));
+  end case;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What the log holds about a person (GDPR Art. 15).
 
 -- function audit.system_organization()
 CREATE OR REPLACE FUNCTION audit.system_organization()
@@ -11496,6 +13360,35 @@ owner postgres
 grant postgres: EXECUTE
 comment: The texts of entries that no published checkpoint covers, the oldest first. More than so many wait only where sealing has stopped.
 
+-- function audit.unschedule_report(jsonb)
+CREATE OR REPLACE FUNCTION audit.unschedule_report(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_schedule audit.report_schedules;
+begin
+  perform audit.check_request(request, array['schedule']);
+  select s.* into v_schedule from audit.report_schedules s where s.id = audit.as_uuid(request ->> 'schedule');
+  if v_schedule.id is null or audit.reach(v_schedule.organization_id) is null then
+    perform audit.fail('AUNOT', 'There is no such schedule of yours.');
+  end if;
+  perform audit.require_admin(v_schedule.organization_id);
+  delete from audit.report_schedules s where s.id = v_schedule.id;
+  perform audit.record(v_schedule.organization_id, 'report.unscheduled', 'report_schedule', v_schedule.id::text,
+    jsonb_build_object('old', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)));
+  return to_jsonb(v_schedule);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Ends a schedule. For admins; leaves an entry.
+
 -- function audit.untrack(text)
 CREATE OR REPLACE FUNCTION audit.untrack(table_name text)
  RETURNS boolean
@@ -11576,6 +13469,18 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Tells which table holds the roles. Roles that are neither in admins nor in members see nothing (viewers).
+
+-- function audit.user_cell(uuid,text)
+CREATE OR REPLACE FUNCTION audit.user_cell(user_id uuid, otherwise text DEFAULT ''::text)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (user_id IS NULL) THEN to_jsonb(otherwise) ELSE jsonb_build_object('user', user_id) END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A table's cell that shows a user.
 
 -- function audit.utc(timestamp with time zone)
 CREATE OR REPLACE FUNCTION audit.utc(value timestamp with time zone)
@@ -11791,6 +13696,37 @@ grant service_role: EXECUTE
 comment: Recomputes and follows every chain: select * from audit.verify(). One row a chain: verified, partial (the bound was
 reached) or broken, with the first broken entry and the kind of break. Bounded by max_entries and resumed from the
 value of column resume: select * from audit.verify(max_entries => 100000, resume_from => …).
+
+-- function audit.verify_for_report(audit.reports)
+CREATE OR REPLACE FUNCTION audit.verify_for_report(INOUT report audit.reports, OUT is_done boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_run record;
+begin
+  select coalesce(sum(v.entries), 0) as entries, count(*) filter (where v.status = 'verified') as verified,
+    coalesce(jsonb_agg(jsonb_build_object('chain', v.chain, 'seq', v.broken_seq, 'finding', v.finding)) filter (where v.status = 'broken'), '[]') as broken,
+    max(v.resume) as resume
+  into v_run
+  from audit.verify((report).organization_id, 150000, (report).resume ->> 'from') v;
+  report.resume := jsonb_strip_nulls(jsonb_build_object(
+    'from', v_run.resume,
+    'chains', jsonb_build_object(
+      'verified', coalesce(((report).resume #>> '{chains,verified}')::bigint, 0) + v_run.verified,
+      'entries', coalesce(((report).resume #>> '{chains,entries}')::bigint, 0) + v_run.entries,
+      'broken', coalesce((report).resume #> '{chains,broken}', '[]') || v_run.broken
+    )
+  ));
+  is_done := v_run.resume is null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Verifies chains of an organisation on, for its report; says whether all are.
 
 -- function audit.verify_identities(uuid)
 CREATE OR REPLACE FUNCTION audit.verify_identities(organization uuid DEFAULT NULL::uuid)
@@ -12279,6 +14215,32 @@ owner postgres
 grant postgres: EXECUTE
 comment: Takes back exports that can hold entries since a time: what they asked for is forgotten at once, their files with the next
 run of the job "expire". Answers how many.
+
+-- function audit.withdraw_reports(uuid,uuid)
+CREATE OR REPLACE FUNCTION audit.withdraw_reports(organization_id uuid, subject uuid)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_withdrawn int;
+begin
+  update audit.reports r set
+    state = 'withdrawn', withdrawn_at = clock_timestamp(), sections = '[]', content = null, files = '[]', manifest = null,
+    manifest_note = null, names = '{}', error = 'Taken back: the person was erased.'
+  where r.organization_id = withdraw_reports.organization_id and r.subject = withdraw_reports.subject and r.state <> 'withdrawn';
+  get diagnostics v_withdrawn = row_count;
+  -- Made again, without; a run that has one now loses it.
+  update audit.reports r set state = 'queued', attempts = 0, lease_until = null, names = '{}'
+  where r.organization_id = withdraw_reports.organization_id and withdraw_reports.subject = any (r.names) and r.state in ('running', 'done');
+  return v_withdrawn;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes back reports about a person, and has those made again that show the person's address; answers how many are taken back.
 
 -- function audit.word_groups(text,boolean)
 CREATE OR REPLACE FUNCTION audit.word_groups(content text, prefix boolean DEFAULT false)

@@ -18,6 +18,8 @@ import { addHistory } from "./routes/history.ts";
 import { addProof } from "./routes/proof.ts";
 import { addQuery } from "./routes/query.ts";
 import { addReference } from "./routes/reference.ts";
+import { addReports } from "./routes/reports.ts";
+import { addSchedules } from "./routes/schedules.ts";
 import { addSearch } from "./routes/search.ts";
 import { invalid } from "./validation.ts";
 
@@ -99,6 +101,8 @@ export function createApp(deps: Deps): App {
   addExport(app, deps);
   addExports(app, deps);
   addErasures(app, deps);
+  addReports(app, deps);
+  addSchedules(app, deps);
   addAccess(app, deps);
   addArchive(app, deps);
 

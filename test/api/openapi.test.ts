@@ -49,6 +49,7 @@ describe("the document", () => {
     ) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`));
     expect(operations.sort()).toEqual([
       "DELETE /audit/exports/{id}",
+      "DELETE /audit/report-schedules/{id}",
       "GET /audit/access",
       "GET /audit/archive/{path}",
       "GET /audit/costs",
@@ -64,11 +65,19 @@ describe("the document", () => {
       "GET /audit/logs/{name}",
       "GET /audit/logs/{name}/proof",
       "GET /audit/query",
+      "GET /audit/report-schedules",
+      "GET /audit/report-schema",
+      "GET /audit/report-templates",
+      "GET /audit/reports",
+      "GET /audit/reports/{id}",
+      "GET /audit/reports/{id}/{file}",
       "GET /audit/resources/{type}/{id}/history",
       "POST /audit/erasures",
       "POST /audit/exports",
       "POST /audit/logs/search",
       "POST /audit/query",
+      "POST /audit/report-schedules",
+      "POST /audit/reports",
     ]);
   });
 
