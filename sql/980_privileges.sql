@@ -261,6 +261,8 @@ revoke execute on function
   audit.add_restored_entries(regclass, text[]),
   audit.query_apart(uuid, jsonb, jsonb),
   audit.withdraw_exports(uuid, timestamptz),
+  audit.mask_copies(uuid, text[]),
+  audit.copies_left(uuid, text[]),
   audit.state_erased(audit.erasures, bytea[], bytea[]),
   audit.erase_values(audit.erasures, int),
   audit.erase_identities(audit.erasures, int),

@@ -360,6 +360,7 @@ column id uuid not null default gen_random_uuid()
 column organization_id uuid not null
 column subject uuid
 column addresses text[] not null
+column places text[] not null default '{}'::text[]
 column ground text not null
 column reason text
 column requested_by uuid
@@ -389,6 +390,7 @@ comment on column id: Names the erasure; what the person is told.
 comment on column organization_id: In whose log.
 comment on column subject: The user id, null where only an address was known.
 comment on column addresses: E-mail addresses that are looked for; forgotten when they are erased.
+comment on column places: IP addresses that went with the identities, for other tables to be searched for; forgotten likewise.
 comment on column ground: The ground: of Art. 17(1) for erasing, of Art. 17(3) for not erasing, or other.
 comment on column reason: In words.
 comment on column requested_by: The admin who asked, null when it was done in the database.
@@ -4228,7 +4230,7 @@ begin
       exit when v_erasure.state in ('done', 'refused') or clock_timestamp() > v_start + at_most;
     end loop;
     update audit.erasures e set
-      addresses = v_erasure.addresses, state = v_erasure.state, since = v_erasure.since, deleted_in = v_erasure.deleted_in,
+      addresses = v_erasure.addresses, places = v_erasure.places, state = v_erasure.state, since = v_erasure.since, deleted_in = v_erasure.deleted_in,
       awaited = v_erasure.awaited, counts = v_erasure.counts, holds = v_erasure.holds, erased_at = v_erasure.erased_at,
       remains = v_erasure.remains, verified_at = v_erasure.verified_at, was_verified = v_erasure.was_verified, entry = v_erasure.entry
     where e.id = v_id;
@@ -4497,6 +4499,47 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The string form of a query tree, and the tree of a string: {"query"} or {"filter"} in, both out.
+
+-- function audit.copies_left(uuid,text[])
+CREATE OR REPLACE FUNCTION audit.copies_left(organization_id uuid, addresses text[])
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_table record;
+  v_rows bigint;
+  v_left jsonb := '{}';
+begin
+  if addresses = '{}' then
+    return v_left;
+  end if;
+  -- Whatever tables there are: what is not known to hold addresses is looked at too. Identities and values of others aside.
+  for v_table in
+    select c.oid::regclass as table_name, string_agg(format('t.%I::text', a.attname), ', ' order by a.attnum) as columns
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.relnamespace = 'audit'::regnamespace and c.relkind in ('r', 'p')
+      and c.relname not in ('erasures', 'identities', 'personal_values', 'exports', 'reports')
+      and a.atttypid in ('text'::regtype, 'text[]'::regtype, 'jsonb'::regtype, 'json'::regtype)
+      and exists (select from pg_catalog.pg_attribute o where o.attrelid = c.oid and o.attname = 'organization_id' and not o.attisdropped)
+    group by c.oid
+    order by c.relname
+  loop
+    execute format('select count(*) from %s t where t.organization_id = $1 and concat_ws('' '', %s) ~* $2', v_table.table_name, v_table.columns)
+      into v_rows using copies_left.organization_id, audit.values_pattern(addresses);
+    if v_rows > 0 then
+      v_left := v_left || jsonb_build_object(v_table.table_name::text, v_rows);
+    end if;
+  end loop;
+  return v_left;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: In how many rows of which tables an address still stands, such as in what somebody has set up.
 
 -- function audit.cost_bucket(numeric)
 CREATE OR REPLACE FUNCTION audit.cost_bucket(cost numeric)
@@ -5561,7 +5604,7 @@ grant postgres: EXECUTE
 comment: Erases what a subject.erased entry says was erased: the hashes in "identities" and "personal_values", and all of "subject" up to then.
 
 -- function audit.erase_identities(audit.erasures,integer)
-CREATE OR REPLACE FUNCTION audit.erase_identities(erasure audit.erasures, at_most integer, OUT erased integer, OUT since timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.erase_identities(erasure audit.erasures, at_most integer, OUT erased integer, OUT since timestamp with time zone, OUT places text[])
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -5579,9 +5622,11 @@ begin
       where j.user_id = (erasure).subject and j.organization_id = (erasure).organization_id and j.created_at <= (erasure).until
       limit at_most
     ))
-    returning i.created_at
+    returning i.created_at, i.ip_address
   )
-  select count(*), min(g.created_at) into erased, since from gone g;
+  select count(*), min(g.created_at), coalesce(array_agg(distinct g.ip_address) filter (where g.ip_address is not null), '{}')
+  into erased, since, places
+  from gone g;
   if erased < at_most and (erasure).addresses <> '{}' then
     with gone as (
       delete from audit.identities i
@@ -5603,7 +5648,7 @@ $function$
 
 owner postgres
 grant postgres: EXECUTE
-comment: Deletes identities of a person, at most so many; answers how many, and the oldest.
+comment: Deletes identities of a person, at most so many; answers how many, the oldest, and the IP addresses in them.
 
 -- function audit.erase_on(audit.erasures,integer)
 CREATE OR REPLACE FUNCTION audit.erase_on(INOUT erasure audit.erasures, most_rows integer)
@@ -5628,6 +5673,8 @@ begin
       end if;
     when 'identities' then
       v_step := audit.erase_identities(erasure, most_rows);
+      -- Of who came from more, the copies elsewhere are found by the first ten thousand.
+      erasure.places := array(select unnest(erasure.places || v_step.places) limit 10000);
       erasure := audit.count_erased(erasure, 0, v_step.erased, v_step.since);
       if v_step.erased < most_rows then
         erasure.state := 'settling';
@@ -7667,6 +7714,46 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The SQL that reads a mapped column of the row named alias, through its foreign key where it lies behind one.
 
+-- function audit.mask_copies(uuid,text[])
+CREATE OR REPLACE FUNCTION audit.mask_copies(organization_id uuid, person_values text[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_salt text := gen_random_uuid()::text;
+  v_from int;
+  v_some text[];
+  v_column record;
+  v_rows bigint;
+  v_masked bigint := 0;
+begin
+  for v_from in 1 .. cardinality(person_values) by 500 loop
+    v_some := person_values[v_from:v_from + 499];
+    for v_column in
+      select c.oid::regclass as table_name, a.attname, a.atttypid::regtype::text as type
+      from pg_catalog.pg_class c
+      join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+      where c.relnamespace = 'audit'::regnamespace and c.relkind in ('r', 'p')
+        and c.relname in ('alerts', 'rule_windows', 'rule_values', 'activity', 'deliveries')
+        and a.atttypid in ('text'::regtype, 'jsonb'::regtype)
+    loop
+      execute format(
+        'update %1$s t set %2$I = audit.masked_values(t.%2$I::text, $1, $2)::%3$s where t.organization_id = $3 and t.%2$I::text ~* $4',
+        v_column.table_name, v_column.attname, v_column.type
+      ) using v_some, v_salt, mask_copies.organization_id, audit.values_pattern(v_some);
+      get diagnostics v_rows = row_count;
+      v_masked := v_masked + v_rows;
+    end loop;
+  end loop;
+  return v_masked;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Replaces what alerts, rules, anomalies and messages quote of a person; answers in how many places.
+
 -- function audit.masked(jsonb)
 CREATE OR REPLACE FUNCTION audit.masked(details jsonb)
  RETURNS jsonb
@@ -7692,6 +7779,33 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The text with everything that looks like a secret replaced by ***.
+
+-- function audit.masked_values(text,text[],text)
+CREATE OR REPLACE FUNCTION audit.masked_values(content text, person_values text[], salt text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+declare
+  v_value text;
+begin
+  foreach v_value in array person_values loop
+    if strpos(lower(content), lower(v_value)) > 0 then
+      content := regexp_replace(
+        content, audit.values_pattern(array[v_value]),
+        'erased-' || left(encode(sha256(convert_to(masked_values.salt || lower(v_value), 'UTF8')), 'hex'), 12), 'gi'
+      );
+    end if;
+  end loop;
+  return content;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A text with something else for each of these values, the same for the same.
 
 -- function audit.matching(uuid,audit.compiled_query,text,audit."position",integer)
 CREATE OR REPLACE FUNCTION audit.matching(organization_id uuid, compiled audit.compiled_query, sort text, after audit."position", at_most integer)
@@ -12740,7 +12854,9 @@ begin
     return;
   end if;
 
+  perform audit.mask_copies(erasure.organization_id, erasure.addresses || erasure.places);
   erasure.remains := jsonb_build_object(
+    'elsewhere', audit.copies_left(erasure.organization_id, erasure.addresses),
     'entries', (
       select count(*) from public.audit_logs a where a.created_by = erasure.subject and a.organization_id = erasure.organization_id
     ),
@@ -12759,6 +12875,7 @@ begin
   )));
   erasure.entry := v_entry.chain || '-' || v_entry.seq;
   erasure.addresses := '{}';
+  erasure.places := '{}';
   erasure.erased_at := clock_timestamp();
   erasure.counts := erasure.counts || jsonb_build_object(
     'exports', audit.withdraw_exports(erasure.organization_id, erasure.since),
@@ -13513,6 +13630,23 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The SQL that reads a mapped column as a UUID: as it is where it is one, else null for what is none.
+
+-- function audit.values_pattern(text[])
+CREATE OR REPLACE FUNCTION audit.values_pattern(person_values text[])
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  -- 10.0.0.1 is not in 10.0.0.12, nor ann@x.example in joann@x.example.
+  select '(?<![[:alnum:]_.@+-])(?:' || string_agg(regexp_replace(v, '([^[:alnum:]@])', '\\\1', 'g'), '|') || ')(?![[:alnum:]_@-]|\.[[:alnum:]])'
+  from unnest(person_values) v
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The regular expression for any of these values, whole.
 
 -- function audit.verify(uuid,bigint,text)
 CREATE OR REPLACE FUNCTION audit.verify(organization uuid DEFAULT NULL::uuid, max_entries bigint DEFAULT NULL::bigint, resume_from text DEFAULT NULL::text)

@@ -356,7 +356,13 @@ export const Erasure = z.strictObject({
   holds: z.array(hold),
   erased_at: text,
   entry: text.openapi({ description: "Name of the subject.erased entry." }),
-  remains: z.strictObject({ entries: z.int(), entries_with_address: z.array(z.string()) }).nullable(),
+  remains: z.strictObject({
+    entries: z.int(),
+    entries_with_address: z.array(z.string()),
+    elsewhere: z.record(z.string(), z.int()).openapi({
+      description: "Tables that still name an address, and how many rows.",
+    }),
+  }).nullable().openapi({ description: "What could not go." }),
   verified_at: text,
   was_verified: z.boolean().nullable(),
   certified: z.boolean().openapi({ description: "Whether the certificate is signed." }),

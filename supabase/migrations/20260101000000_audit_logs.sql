@@ -11371,6 +11371,7 @@ create table if not exists audit.erasures (
   organization_id uuid not null,
   subject uuid,
   addresses text[] not null,
+  places text[] not null default '{}',
   ground text not null,
   reason text,
   requested_by uuid,
@@ -11398,6 +11399,7 @@ comment on column audit.erasures.id is 'Names the erasure; what the person is to
 comment on column audit.erasures.organization_id is 'In whose log.';
 comment on column audit.erasures.subject is 'The user id, null where only an address was known.';
 comment on column audit.erasures.addresses is 'E-mail addresses that are looked for; forgotten when they are erased.';
+comment on column audit.erasures.places is 'IP addresses that went with the identities, for other tables to be searched for; forgotten likewise.';
 comment on column audit.erasures.ground is 'The ground: of Art. 17(1) for erasing, of Art. 17(3) for not erasing, or other.';
 comment on column audit.erasures.reason is 'In words.';
 comment on column audit.erasures.requested_by is 'The admin who asked, null when it was done in the database.';
@@ -11420,7 +11422,7 @@ comment on column audit.erasures.certificate_note is 'The signed note over the c
 create index if not exists erasures_organization_idx on audit.erasures (organization_id, requested_at);
 create index if not exists erasures_open_idx on audit.erasures (requested_at) where state not in ('done', 'refused');
 
-alter table audit.erasures alter column addresses set statistics 0;
+alter table audit.erasures alter column addresses set statistics 0, alter column places set statistics 0;
 
 revoke all on audit.erasures from public, anon, authenticated, service_role;
 
@@ -11649,7 +11651,13 @@ $$;
 
 comment on function audit.erase_values(audit.erasures, int) is 'Deletes personal values of a person, at most so many; answers how many, and the oldest.';
 
-create or replace function audit.erase_identities(erasure audit.erasures, at_most int, out erased int, out since timestamptz)
+create or replace function audit.erase_identities(
+  erasure audit.erasures,
+  at_most int,
+  out erased int,
+  out since timestamptz,
+  out places text[]
+)
   language plpgsql
   set search_path = ''
 as $$
@@ -11666,9 +11674,11 @@ begin
       where j.user_id = (erasure).subject and j.organization_id = (erasure).organization_id and j.created_at <= (erasure).until
       limit at_most
     ))
-    returning i.created_at
+    returning i.created_at, i.ip_address
   )
-  select count(*), min(g.created_at) into erased, since from gone g;
+  select count(*), min(g.created_at), coalesce(array_agg(distinct g.ip_address) filter (where g.ip_address is not null), '{}')
+  into erased, since, places
+  from gone g;
   if erased < at_most and (erasure).addresses <> '{}' then
     with gone as (
       delete from audit.identities i
@@ -11688,7 +11698,7 @@ begin
 end
 $$;
 
-comment on function audit.erase_identities(audit.erasures, int) is 'Deletes identities of a person, at most so many; answers how many, and the oldest.';
+comment on function audit.erase_identities(audit.erasures, int) is 'Deletes identities of a person, at most so many; answers how many, the oldest, and the IP addresses in them.';
 
 -- Every transaction that was begun before this one saw what it deletes, as long as it lasts.
 create or replace function audit.open_transactions()
@@ -11709,6 +11719,122 @@ as $$
 $$;
 
 comment on function audit.open_transactions() is 'What transactions there are in this database besides this one.';
+
+-- Other tables that quote what entries and identities said: alerts, what rules and anomalies count by, messages that wait. What
+-- stands there is replaced, by something that nobody can trace back, and that is the same for the same value, so that what
+-- was told apart still is.
+create or replace function audit.values_pattern(person_values text[])
+  returns text
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  -- 10.0.0.1 is not in 10.0.0.12, nor ann@x.example in joann@x.example.
+  select '(?<![[:alnum:]_.@+-])(?:' || string_agg(regexp_replace(v, '([^[:alnum:]@])', '\\\1', 'g'), '|') || ')(?![[:alnum:]_@-]|\.[[:alnum:]])'
+  from unnest(person_values) v
+$$;
+
+comment on function audit.values_pattern(text[]) is 'The regular expression for any of these values, whole.';
+
+create or replace function audit.mask_copies(organization_id uuid, person_values text[])
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_salt text := gen_random_uuid()::text;
+  v_from int;
+  v_some text[];
+  v_column record;
+  v_rows bigint;
+  v_masked bigint := 0;
+begin
+  for v_from in 1 .. cardinality(person_values) by 500 loop
+    v_some := person_values[v_from:v_from + 499];
+    for v_column in
+      select c.oid::regclass as table_name, a.attname, a.atttypid::regtype::text as type
+      from pg_catalog.pg_class c
+      join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+      where c.relnamespace = 'audit'::regnamespace and c.relkind in ('r', 'p')
+        and c.relname in ('alerts', 'rule_windows', 'rule_values', 'activity', 'deliveries')
+        and a.atttypid in ('text'::regtype, 'jsonb'::regtype)
+    loop
+      execute format(
+        'update %1$s t set %2$I = audit.masked_values(t.%2$I::text, $1, $2)::%3$s where t.organization_id = $3 and t.%2$I::text ~* $4',
+        v_column.table_name, v_column.attname, v_column.type
+      ) using v_some, v_salt, mask_copies.organization_id, audit.values_pattern(v_some);
+      get diagnostics v_rows = row_count;
+      v_masked := v_masked + v_rows;
+    end loop;
+  end loop;
+  return v_masked;
+end
+$$;
+
+comment on function audit.mask_copies(uuid, text[]) is 'Replaces what alerts, rules, anomalies and messages quote of a person; answers in how many places.';
+
+create or replace function audit.masked_values(content text, person_values text[], salt text)
+  returns text
+  language plpgsql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+declare
+  v_value text;
+begin
+  foreach v_value in array person_values loop
+    if strpos(lower(content), lower(v_value)) > 0 then
+      content := regexp_replace(
+        content, audit.values_pattern(array[v_value]),
+        'erased-' || left(encode(sha256(convert_to(masked_values.salt || lower(v_value), 'UTF8')), 'hex'), 12), 'gi'
+      );
+    end if;
+  end loop;
+  return content;
+end
+$$;
+
+comment on function audit.masked_values(text, text[], text) is 'A text with something else for each of these values, the same for the same.';
+
+create or replace function audit.copies_left(organization_id uuid, addresses text[])
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_table record;
+  v_rows bigint;
+  v_left jsonb := '{}';
+begin
+  if addresses = '{}' then
+    return v_left;
+  end if;
+  -- Whatever tables there are: what is not known to hold addresses is looked at too. Identities and values of others aside.
+  for v_table in
+    select c.oid::regclass as table_name, string_agg(format('t.%I::text', a.attname), ', ' order by a.attnum) as columns
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.relnamespace = 'audit'::regnamespace and c.relkind in ('r', 'p')
+      and c.relname not in ('erasures', 'identities', 'personal_values', 'exports', 'reports')
+      and a.atttypid in ('text'::regtype, 'text[]'::regtype, 'jsonb'::regtype, 'json'::regtype)
+      and exists (select from pg_catalog.pg_attribute o where o.attrelid = c.oid and o.attname = 'organization_id' and not o.attisdropped)
+    group by c.oid
+    order by c.relname
+  loop
+    execute format('select count(*) from %s t where t.organization_id = $1 and concat_ws('' '', %s) ~* $2', v_table.table_name, v_table.columns)
+      into v_rows using copies_left.organization_id, audit.values_pattern(addresses);
+    if v_rows > 0 then
+      v_left := v_left || jsonb_build_object(v_table.table_name::text, v_rows);
+    end if;
+  end loop;
+  return v_left;
+end
+$$;
+
+comment on function audit.copies_left(uuid, text[]) is 'In how many rows of which tables an address still stands, such as in what somebody has set up.';
 
 create or replace function audit.settle_erasure(inout erasure audit.erasures)
   language plpgsql
@@ -11735,7 +11861,9 @@ begin
     return;
   end if;
 
+  perform audit.mask_copies(erasure.organization_id, erasure.addresses || erasure.places);
   erasure.remains := jsonb_build_object(
+    'elsewhere', audit.copies_left(erasure.organization_id, erasure.addresses),
     'entries', (
       select count(*) from public.audit_logs a where a.created_by = erasure.subject and a.organization_id = erasure.organization_id
     ),
@@ -11754,6 +11882,7 @@ begin
   )));
   erasure.entry := v_entry.chain || '-' || v_entry.seq;
   erasure.addresses := '{}';
+  erasure.places := '{}';
   erasure.erased_at := clock_timestamp();
   erasure.counts := erasure.counts || jsonb_build_object(
     'exports', audit.withdraw_exports(erasure.organization_id, erasure.since),
@@ -11803,6 +11932,8 @@ begin
       end if;
     when 'identities' then
       v_step := audit.erase_identities(erasure, most_rows);
+      -- Of who came from more, the copies elsewhere are found by the first ten thousand.
+      erasure.places := array(select unnest(erasure.places || v_step.places) limit 10000);
       erasure := audit.count_erased(erasure, 0, v_step.erased, v_step.since);
       if v_step.erased < most_rows then
         erasure.state := 'settling';
@@ -11865,7 +11996,7 @@ begin
       exit when v_erasure.state in ('done', 'refused') or clock_timestamp() > v_start + at_most;
     end loop;
     update audit.erasures e set
-      addresses = v_erasure.addresses, state = v_erasure.state, since = v_erasure.since, deleted_in = v_erasure.deleted_in,
+      addresses = v_erasure.addresses, places = v_erasure.places, state = v_erasure.state, since = v_erasure.since, deleted_in = v_erasure.deleted_in,
       awaited = v_erasure.awaited, counts = v_erasure.counts, holds = v_erasure.holds, erased_at = v_erasure.erased_at,
       remains = v_erasure.remains, verified_at = v_erasure.verified_at, was_verified = v_erasure.was_verified, entry = v_erasure.entry
     where e.id = v_id;
@@ -14419,6 +14550,8 @@ revoke execute on function
   audit.add_restored_entries(regclass, text[]),
   audit.query_apart(uuid, jsonb, jsonb),
   audit.withdraw_exports(uuid, timestamptz),
+  audit.mask_copies(uuid, text[]),
+  audit.copies_left(uuid, text[]),
   audit.state_erased(audit.erasures, bytea[], bytea[]),
   audit.erase_values(audit.erasures, int),
   audit.erase_identities(audit.erasures, int),

@@ -105,7 +105,7 @@ describe("an erasure", () => {
       subject: ANN,
       erased: { identities: 5, personal_values: 0, exports: 0 },
       verification: { chains_and_logs_verify: true },
-      remains: { entries: 5, entries_with_address: [], backups_until: null },
+      remains: { entries: 5, entries_with_address: [], elsewhere: {}, backups_until: null },
     });
     expect(manifest).not.toMatch(/ann\.erased/i);
     const folder = await mkdtemp(join(tmpdir(), "audit-certificate-"));

@@ -99,3 +99,19 @@ from asked, unnest(array['admin', 'auditor', 'seeing_auditor', 'member', 'viewer
 select is(jsonb_array_length(said('admin', format('select audit.erasure_status(%L)', jsonb_build_object('organization_id', acme())))::jsonb -> 'erasures'), 3, 'the list has those that were refused');
 select is(said('member', format('select audit.erasure_status(%L)', jsonb_build_object('organization_id', acme()))), 'AUDEN', 'and is not for members');
 select is(said('admin', format('select audit.signed_certificate(%L)', jsonb_build_object('erasure', e -> 'id'))), 'AUPND', 'no certificate before the end') from asked;
+
+-- Copies in tables of other stages
+select is(t ~* audit.values_pattern('{a@b.example,10.0.0.1}'), found, t) from (values
+  ('A@B.example', true), ('"a@b.example"', true), ('<a@b.example>, ', true), ('ip=10.0.0.1.', true), ('10.0.0.1:443', true), ('aa@b.example', false), ('a@b.example.org', false), ('a@bxexample', false), ('110.0.0.1', false), ('10.0.0.12', false), ('10x0.0.1', false)
+) v (t, found);
+create table if not exists audit.alerts (
+  organization_id uuid not null, rule_id uuid not null, group_key text not null, severity text not null, title text not null, reason jsonb not null,
+  first_seen_at timestamptz not null, last_seen_at timestamptz not null, occurrences bigint not null, entries text[] not null
+);
+insert into audit.alerts (organization_id, rule_id, group_key, severity, title, reason, first_seen_at, last_seen_at, occurrences, entries)
+select o, gen_random_uuid(), '10.0.0.1', 'low', 'Many by A@b.example from 10.0.0.1', '{"by": ["a@b.example"]}', now(), now(), 1, '{}' from unnest(array[acme(), globex()]) o;
+select is(audit.mask_copies(acme(), '{a@b.example,10.0.0.1}'), 3::bigint, 'three columns quote the person');
+select is(title ~ '^Many by erased-[0-9a-f]{12} from erased-[0-9a-f]{12}$' and position(group_key in title) > 0 and position(reason #>> '{by,0}' in title) > 0, true, 'the same for the same value: ' || title) from audit.alerts where organization_id = acme();
+select is(title, 'Many by A@b.example from 10.0.0.1', 'another organisation''s stay') from audit.alerts where organization_id = globex();
+select is(audit.copies_left(acme(), '{a@b.example}'), '{}', 'nothing is left');
+select is(audit.copies_left(globex(), '{a@b.example}'), '{"audit.alerts": 1}', 'where something is, it is told');
