@@ -11,7 +11,7 @@ declare
 begin
   if section = 'timeline' then
     return jsonb_build_array(audit.listing_section(report, 'What happened, in order', '', 2000,
-      case when (report).parameters ? 'entry' then 'Around entry ' || ((report).parameters ->> 'entry') || '.' end));
+      concat_ws(' ', 'Around entry ' || ((report).parameters ->> 'entry') || '.', 'The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.')));
   end if;
   execute format(
     $q$
@@ -76,7 +76,7 @@ begin
         '[{"title": "Kind", "width": 2}, {"title": "Record", "width": 3}, {"title": "Column", "width": 2}, {"title": "Value", "width": 4}, {"title": "Recorded", "width": 2}]', v_rows, null, v_total));
     else
       return jsonb_build_array(audit.listing_section(report, 'Entries about the person', audit.subject_query((report).subject), 1000,
-        'As actor, as resource, or named in the details. The evidence pack has the entries themselves.'));
+        'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.'));
   end case;
 end
 $$;

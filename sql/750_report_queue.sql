@@ -438,7 +438,7 @@ $$;
 comment on function audit.report_named(audit.reports) is 'The entries that a report lists as evidence: samples, exceptions, changes.';
 
 -- The whole of an incident, or of a person, as far as it goes into one file; of other reports what they list.
-create or replace function audit.report_lines(id uuid, at_most int default 20000)
+create or replace function audit.report_lines(id uuid, at_most int default 10000)
   returns setof text
   language plpgsql
   stable

@@ -6,6 +6,7 @@ import { Measured, type Run } from "./results.ts";
 import type { Scenario } from "./scenario.ts";
 import type { ExportReport } from "./export.ts";
 import { groupTimes, type SearchReport, type SizeReport } from "./search.ts";
+import type { ReportsReport } from "./reports.ts";
 import type { SealReport } from "./seal.ts";
 import { mean, median, percentile, sum } from "./statistics.ts";
 import type { Judged } from "./targets.ts";
@@ -215,6 +216,34 @@ export function formatSeal({ backlog, waiting, beside, verified }: SealReport): 
       fixed(verified.seconds, 1),
       whole(verified.entries / verified.seconds),
     ]]),
+  ].join("\n\n");
+}
+
+export function formatReports({ reports, erasures }: ReportsReport): string {
+  return [
+    formatTable(
+      ["report", "pages", "invocations", "CPU s", "most CPU s", "most MB", "seconds", "longest section s"],
+      reports.map((report) => [
+        report.template,
+        String(report.pages),
+        String(report.invocations),
+        fixed(report.cpu_seconds, 2),
+        fixed(report.most_cpu_seconds, 2),
+        fixed(report.memory_mb, 0),
+        fixed(report.seconds, 1),
+        fixed(report.longest_section_s, 1),
+      ]),
+    ),
+    formatTable(
+      ["identities erased", "seconds", "writes beside", "p50 ms", "most ms"],
+      erasures.map(({ identities, seconds, writes, p50_ms, most_ms }) => [
+        identities.toLocaleString("en"),
+        fixed(seconds, 1),
+        writes.toLocaleString("en"),
+        fixed(p50_ms, 1),
+        fixed(most_ms, 0),
+      ]),
+    ),
   ].join("\n\n");
 }
 

@@ -12982,7 +12982,7 @@ declare
 begin
   if section = 'timeline' then
     return jsonb_build_array(audit.listing_section(report, 'What happened, in order', '', 2000,
-      case when (report).parameters ? 'entry' then 'Around entry ' || ((report).parameters ->> 'entry') || '.' end));
+      concat_ws(' ', 'Around entry ' || ((report).parameters ->> 'entry') || '.', 'The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.')));
   end if;
   execute format(
     $q$
@@ -13047,7 +13047,7 @@ begin
         '[{"title": "Kind", "width": 2}, {"title": "Record", "width": 3}, {"title": "Column", "width": 2}, {"title": "Value", "width": 4}, {"title": "Recorded", "width": 2}]', v_rows, null, v_total));
     else
       return jsonb_build_array(audit.listing_section(report, 'Entries about the person', audit.subject_query((report).subject), 1000,
-        'As actor, as resource, or named in the details. The evidence pack has the entries themselves.'));
+        'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.'));
   end case;
 end
 $$;
@@ -13636,7 +13636,7 @@ $$;
 comment on function audit.report_named(audit.reports) is 'The entries that a report lists as evidence: samples, exceptions, changes.';
 
 -- The whole of an incident, or of a person, as far as it goes into one file; of other reports what they list.
-create or replace function audit.report_lines(id uuid, at_most int default 20000)
+create or replace function audit.report_lines(id uuid, at_most int default 10000)
   returns setof text
   language plpgsql
   stable
