@@ -141,7 +141,6 @@ grant execute on function
   audit.requested_instant(jsonb, text),
   audit.requested_report(jsonb),
   audit.schedule_report(jsonb),
-  audit.sees_identities(uuid, uuid, boolean),
   audit.shown_report(audit.reports),
   audit.signed_report(jsonb),
   audit.unschedule_report(jsonb),

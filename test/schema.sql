@@ -7073,7 +7073,7 @@ declare
 begin
   if section = 'timeline' then
     return jsonb_build_array(audit.listing_section(report, 'What happened, in order', '', 2000,
-      case when (report).parameters ? 'entry' then 'Around entry ' || ((report).parameters ->> 'entry') || '.' end));
+      concat_ws(' ', 'Around entry ' || ((report).parameters ->> 'entry') || '.', 'The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.')));
   end if;
   execute format(
     $q$
@@ -11011,7 +11011,7 @@ grant service_role: EXECUTE
 comment: A report as the API shows it.
 
 -- function audit.report_lines(uuid,integer)
-CREATE OR REPLACE FUNCTION audit.report_lines(id uuid, at_most integer DEFAULT 20000)
+CREATE OR REPLACE FUNCTION audit.report_lines(id uuid, at_most integer DEFAULT 10000)
  RETURNS SETOF text
  LANGUAGE plpgsql
  STABLE
@@ -12609,7 +12609,6 @@ AS $function$
 $function$
 
 owner postgres
-grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether somebody may see e-mail and IP addresses of others; the database and the clock may.
@@ -13146,7 +13145,7 @@ begin
         '[{"title": "Kind", "width": 2}, {"title": "Record", "width": 3}, {"title": "Column", "width": 2}, {"title": "Value", "width": 4}, {"title": "Recorded", "width": 2}]', v_rows, null, v_total));
     else
       return jsonb_build_array(audit.listing_section(report, 'Entries about the person', audit.subject_query((report).subject), 1000,
-        'As actor, as resource, or named in the details. The evidence pack has the entries themselves.'));
+        'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.'));
   end case;
 end
 $function$

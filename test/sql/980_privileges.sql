@@ -146,7 +146,7 @@ select set_eq(
     'search_candidates', 'search_tail', 'record_reading', 'find_export', 'part_after', 'entries_before', 'open_part', 'close_export_part',
     'export_status', 'request_export', 'cancel_export', 'list_exports', 'set_retention', 'place_hold', 'release_hold', 'retention_status',
     'archived_before', 'place_in_log', 'erase_subject', 'erasure_status', 'find_erasure', 'find_report', 'list_reports', 'list_schedules',
-    'report_templates_json', 'request_report', 'schedule_report', 'shown_report', 'unschedule_report', 'sees_identities'
+    'report_templates_json', 'request_report', 'schedule_report', 'shown_report', 'unschedule_report'
   ],
   'what signed-in users execute with more than their own rights is exactly this'
 );
