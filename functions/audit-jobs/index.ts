@@ -8,6 +8,7 @@ import { openConnection, required, resolveName, secureConnection, setting } from
 import { type LogKeys, readLogKeys } from "../_shared/log_keys.ts";
 import { Problem } from "../_shared/problem.ts";
 import { renderReport } from "../_shared/report.ts";
+import { renderFiles } from "../_shared/report_files.ts";
 import { BUCKET, openStorage } from "../_shared/storage.ts";
 import { deliverAlerts } from "./alert_deliveries.ts";
 import { createApp } from "./app.ts";
@@ -22,6 +23,7 @@ import { mirrorArchive } from "./mirror.ts";
 import { readOutside, RECEIVER_PATIENCE } from "./receiver_settings.ts";
 import { deliverCheckpoints } from "./receivers.ts";
 import { signManifests } from "./manifests.ts";
+import { makeReports } from "./reports.ts";
 import { sealLogs } from "./seal.ts";
 import { cosignCheckpoint } from "./witnesses.ts";
 
@@ -107,6 +109,24 @@ const app = createApp({
         await database.askAsOwner({
           name: "continue_reading_back",
           text: "select audit.continue_reading_back()::text",
+          values: [],
+        });
+      }
+      return result;
+    },
+    reports: async () => {
+      const result = await makeReports({
+        database,
+        openStorage: () => openStorage(projectUrl, serviceKey),
+        archive,
+        keys: logKeys(),
+        render: renderFiles,
+      });
+      // One invocation makes one report: the next is asked for at once, not at the clock's next tick.
+      if (result.more && result.failed === 0) {
+        await database.askAsOwner({
+          name: "continue_reports",
+          text: "select audit.continue_reports()::text",
           values: [],
         });
       }

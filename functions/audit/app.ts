@@ -12,6 +12,7 @@ import { addArchive } from "./routes/archive.ts";
 import { addChannels } from "./routes/channels.ts";
 import { addCosts } from "./routes/costs.ts";
 import { addEntries } from "./routes/entries.ts";
+import { addErasures } from "./routes/erasures.ts";
 import { addExport } from "./routes/export.ts";
 import { addExports } from "./routes/exports.ts";
 import { addHealth } from "./routes/health.ts";
@@ -19,6 +20,8 @@ import { addHistory } from "./routes/history.ts";
 import { addProof } from "./routes/proof.ts";
 import { addQuery } from "./routes/query.ts";
 import { addReference } from "./routes/reference.ts";
+import { addReports } from "./routes/reports.ts";
+import { addSchedules } from "./routes/schedules.ts";
 import { addSearch } from "./routes/search.ts";
 import { invalid } from "./validation.ts";
 
@@ -99,6 +102,9 @@ export function createApp(deps: Deps): App {
   addCosts(app, deps);
   addExport(app, deps);
   addExports(app, deps);
+  addErasures(app, deps);
+  addReports(app, deps);
+  addSchedules(app, deps);
   addAccess(app, deps);
   addArchive(app, deps);
   addChannels(app, deps);

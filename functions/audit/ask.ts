@@ -24,7 +24,17 @@ export type Asked =
   | "test_channel"
   | "list_channels"
   | "list_deliveries"
-  | "replay_delivery";
+  | "replay_delivery"
+  | "request_erasure"
+  | "erasure_status"
+  | "signed_certificate"
+  | "request_report"
+  | "report_status"
+  | "list_reports"
+  | "signed_report"
+  | "schedule_report"
+  | "unschedule_report"
+  | "list_schedules";
 
 /** Asks as the caller. The request is JSON text, and so is the answer. */
 export function ask(c: Context<Env>, { database }: Deps, name: Asked, request: string): Promise<string> {

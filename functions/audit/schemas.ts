@@ -139,6 +139,64 @@ export const ResourcePath = z.object({
   type: z.string().min(1).openapi({ example: "api_key" }),
   id: z.string().min(1),
 });
+export const ErasureBody = z.strictObject({
+  organization_id: organizationId.optional(),
+  subject: z.string().min(1).max(400).openapi({ description: "The person: user id or e-mail address." }),
+  ground: z.string().regex(/^(17\(1\)\([a-f]\)|17\(3\)\([a-e]\)|other)$/, "17(1)(a) to (f), 17(3)(a) to (e), or other.")
+    .optional().openapi({
+      description: "Of GDPR: 17(1)(a) to 17(1)(f) erase, 17(3)(a) to 17(3)(e) record why not; other for another law.",
+      example: "17(1)(a)",
+    }),
+  reason: z.string().max(2000).optional().openapi({ description: "In words. It stays in the log: name no address." }),
+  dry_run: z.boolean().optional().openapi({ description: "Default true: only says what would go." }),
+}).openapi("ErasureRequest");
+const day = z.string().regex(
+  /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$/,
+  "A date, or a time.",
+).openapi({ description: "A date, its beginning in UTC, or a time.", example: "2026-03-01" });
+const template = z.enum([
+  "access_review",
+  "annual",
+  "attestation",
+  "costs",
+  "gdpr",
+  "hipaa",
+  "incident",
+  "pci_dss",
+  "policies",
+  "soc2",
+  "subject_access",
+]).openapi({ description: "GET /audit/report-templates tells what each is about." });
+
+export const ReportBody = z.strictObject({
+  organization_id: organizationId.optional(),
+  template,
+  from: day.optional().openapi({
+    description: "The period's beginning; without, the last whole month, quarter or year.",
+  }),
+  to: day.optional().openapi({ description: "The period's end: entries from before then." }),
+  subject: z.string().min(1).max(400).optional().openapi({
+    description: "Of subject_access: the person, by user id or e-mail address.",
+  }),
+  entry: z.string().regex(/^\d{1,9}-\d{1,18}$/).optional().openapi({ description: "Of incident: around this entry." }),
+  actor: z.guid().optional().openapi({ description: "Of incident: only what this user did." }),
+  at: day.optional().openapi({ description: "Of incident: around this time." }),
+  minutes: z.int().min(1).max(10_080).optional().openapi({ description: "So much before and after. Default 60." }),
+}).openapi("ReportRequest");
+export const ReportPath = z.object({ id: z.guid() });
+export const ScheduleBody = z.strictObject({
+  organization_id: organizationId.optional(),
+  template: template.exclude(["incident", "subject_access"]),
+  cron: z.string().min(9).max(100).openapi({
+    description: "When: minute, hour, day of month, month, day of week.",
+    example: "0 6 1 * *",
+  }),
+  time_zone: z.string().max(100).optional().openapi({ description: "Default UTC.", example: "Europe/Berlin" }),
+  channels: z.array(z.guid()).max(20).nullable().optional().openapi({
+    description: "Where it is delivered; without, the organisation's usual channels.",
+  }),
+}).openapi("ReportScheduleRequest");
+export const ErasurePath = z.object({ id: z.guid() });
 export const ExportPath = z.object({ id: z.guid() });
 export const ManifestPath = ExportPath.extend({ file: z.enum(["manifest.json", "manifest.note"]) });
 
@@ -372,6 +430,106 @@ export const Delivery = z.strictObject({
 }).openapi("Delivery");
 export const DeliveryList = z.strictObject({ organization_id: z.guid(), deliveries: z.array(Delivery) })
   .openapi("Deliveries");
+
+const hold = z.strictObject({ name: z.string(), of: z.enum(["organization", "project"]), placed_at: z.string() });
+
+export const ErasureScope = z.strictObject({
+  dry_run: z.literal(true),
+  organization_id: z.guid(),
+  subject: text.openapi({ description: "The user id; null where only the address is known." }),
+  identities: z.int(),
+  personal_values: z.int(),
+  exports: z.int().openapi({ description: "Exports that can hold the person: their files are removed." }),
+  entries_kept: z.int().openapi({ description: "Entries of the person: they stay, with the user id and commitments." }),
+  entries_with_address: z.strictObject({ count: z.int(), names: z.array(z.string()) }).openapi({
+    description: "Entries that hold an address in plain text. Entries never change: these stay, and are told.",
+  }),
+  holds: z.array(hold).openapi({ description: "Legal holds in the way." }),
+  backups_expire_after_days: z.int(),
+}).openapi("ErasureScope");
+
+export const Erasure = z.strictObject({
+  id: z.guid(),
+  organization_id: z.guid(),
+  subject: text,
+  ground: z.string(),
+  reason: text,
+  requested_by: text,
+  requested_at: z.string(),
+  state: z.enum(["values", "identities", "settling", "files", "verifying", "done", "refused"]),
+  until: z.string().openapi({ description: "What was recorded later is not part of it." }),
+  erased: z.record(z.string(), z.int()),
+  holds: z.array(hold),
+  erased_at: text,
+  entry: text.openapi({ description: "Name of the subject.erased entry." }),
+  remains: z.strictObject({
+    entries: z.int(),
+    entries_with_address: z.array(z.string()),
+    elsewhere: z.record(z.string(), z.int()).openapi({
+      description: "Tables that still name an address, and how many rows.",
+    }),
+  }).nullable().openapi({ description: "What could not go." }),
+  verified_at: text,
+  was_verified: z.boolean().nullable(),
+  certified: z.boolean().openapi({ description: "Whether the certificate is signed." }),
+}).openapi("Erasure");
+export const ErasureList = z.strictObject({ organization_id: z.guid(), erasures: z.array(Erasure) }).openapi(
+  "Erasures",
+);
+
+const storedFile = z.strictObject({
+  name: z.string(),
+  bytes: z.int(),
+  sha256: z.string(),
+  path: z.string().openapi({ description: "Where it lies in Storage, in bucket audit-exports." }),
+  url: z.string().optional().openapi({ description: "Where it can be downloaded for one hour." }),
+});
+
+export const ReportStatus = z.strictObject({
+  id: z.guid(),
+  organization_id: z.guid(),
+  template: z.string(),
+  title: z.string(),
+  parameters: z.record(z.string(), z.string()),
+  from: z.string(),
+  to: z.string(),
+  requested_by: text,
+  requested_at: z.string(),
+  schedule: text,
+  state: z.enum(["queued", "running", "done", "failed", "withdrawn"]),
+  steps_done: z.int(),
+  steps: z.int(),
+  error: text,
+  generated_at: text,
+  content_sha256: text.openapi({ description: "The same for the same period and entries." }),
+  files: z.array(storedFile),
+}).openapi("ReportStatus");
+export const ReportList = z.strictObject({ organization_id: z.guid(), reports: z.array(ReportStatus) }).openapi(
+  "Reports",
+);
+export const Templates = z.strictObject({
+  templates: z.array(z.strictObject({
+    template: z.string(),
+    title: z.string(),
+    framework: z.string(),
+    about: z.string(),
+    period: z.string(),
+  })),
+}).openapi("ReportTemplates");
+export const Schedule = z.strictObject({
+  id: z.guid(),
+  organization_id: z.string().openapi({ description: "The nil UUID for a report about each organisation." }),
+  template: z.string(),
+  cron: z.string(),
+  time_zone: z.string(),
+  channels: z.array(z.string()).nullable(),
+  created_by: text,
+  created_at: z.string(),
+  next_at: text,
+  last_at: text,
+}).openapi("ReportSchedule");
+export const ScheduleList = z.strictObject({ organization_id: z.guid(), schedules: z.array(Schedule) })
+  .openapi("ReportSchedules");
 
 export const Health = z.strictObject({
   status: z.enum(["ok", "failing"]),

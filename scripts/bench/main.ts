@@ -14,12 +14,14 @@ import {
   formatJudged,
   formatLogin,
   formatMachine,
+  formatReports,
   formatSeal,
   formatSearch,
   formatVerify,
 } from "./report.ts";
 import { benchLogin } from "./login.ts";
 import type { Scenario } from "./scenario.ts";
+import { benchReports } from "./reports.ts";
 import { benchSeal } from "./seal.ts";
 import { benchSearch } from "./search.ts";
 import { benchVerify } from "./verify.ts";
@@ -144,6 +146,13 @@ program.command("delivery").description(
   "also write all figures to a file",
 ).action(delivery);
 
+program.command("reports").description(
+  "time reports and erasures in an organisation of so many entries, all of one person",
+).option("--entries <number>", "size of the log", positive, 1_000_000).option(
+  "--dir <folder>",
+  "where the database is made (default: the system's temporary folder)",
+).option("--json <file>", "also write the figures to a file").action(reports);
+
 try {
   await program.parseAsync();
 } catch (error) {
@@ -253,6 +262,17 @@ async function exportLog({ json, ...rest }: ExportArguments): Promise<void> {
     `\n${formatMachine(report.machine)}`,
     `${rest.rounds} rounds; clients, function and database share the machine`,
     formatExport(report),
+    formatJudged(report.targets),
+  ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function reports({ json, ...rest }: VerifyArguments): Promise<void> {
+  const report = await benchReports({ ...rest, onProgress: (line) => console.error(line) });
+  console.log([
+    `\n${formatMachine(report.machine)}`,
+    "Function, database, Storage's stand-in and writer share the machine",
+    formatReports(report),
     formatJudged(report.targets),
   ].join("\n\n"));
   if (json !== undefined) await writeJson(json, report);

@@ -9,6 +9,7 @@ import type { DrainReport } from "./drain.ts";
 import type { ExportReport } from "./export.ts";
 import { groupTimes, type SearchReport, type SizeReport } from "./search.ts";
 import type { LoginReport } from "./login.ts";
+import type { ReportsReport } from "./reports.ts";
 import type { SealReport } from "./seal.ts";
 import { mean, median, percentile, sum } from "./statistics.ts";
 import type { Judged } from "./targets.ts";
@@ -256,6 +257,34 @@ export function formatDelivery({ latency, backlogs }: DeliveryReport): string {
         fixed(deliveries / seconds, 0),
         fixed(1_000 * cpu_seconds / deliveries, 2),
         fixed(memory_mb, 0),
+      ]),
+    ),
+  ].join("\n\n");
+}
+
+export function formatReports({ reports, erasures }: ReportsReport): string {
+  return [
+    formatTable(
+      ["report", "pages", "invocations", "CPU s", "most CPU s", "most MB", "seconds", "longest section s"],
+      reports.map((report) => [
+        report.template,
+        String(report.pages),
+        String(report.invocations),
+        fixed(report.cpu_seconds, 2),
+        fixed(report.most_cpu_seconds, 2),
+        fixed(report.memory_mb, 0),
+        fixed(report.seconds, 1),
+        fixed(report.longest_section_s, 1),
+      ]),
+    ),
+    formatTable(
+      ["identities erased", "seconds", "writes beside", "p50 ms", "most ms"],
+      erasures.map(({ identities, seconds, writes, p50_ms, most_ms }) => [
+        identities.toLocaleString("en"),
+        fixed(seconds, 1),
+        writes.toLocaleString("en"),
+        fixed(p50_ms, 1),
+        fixed(most_ms, 0),
       ]),
     ),
   ].join("\n\n");

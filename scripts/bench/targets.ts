@@ -67,6 +67,13 @@ export const DELIVERY_GOALS = {
   latency: lessIsBetter("from an alert's commit to the webhook, p95", 15, 5, "s"),
 };
 
+export const REPORT_GOALS = {
+  cpu: lessIsBetter("a report on a million entries: processor time of the dearest invocation", 2, 1, "s"),
+  pages: lessIsBetter("PDF of 50 pages: processor time, gathering and evidence pack included", 1.5, 0.5, "s"),
+  memory: lessIsBetter("most memory of the function for it", 256, 192, "MB"),
+  erasure: lessIsBetter("erasure of a person with a million entries, a writer beside", 60, 5, "s"),
+};
+
 export const CAPTURE_TARGETS: Target[] = [
   throughput("1 writer, of supa_audit", "one-writer", "disk", "supa_audit", 2.0, 2.6),
   throughput("1 writer, of unaudited", "one-writer", "1ms", "unaudited", 0.80, 0.87),

@@ -4847,6 +4847,11 @@ create index if not exists identities_lookup_idx on audit.identities (lookup);
 create index if not exists identities_identity_hash_idx on audit.identities (identity_hash);
 create index if not exists identities_user_id_idx on audit.identities (user_id);
 
+-- What is erased must not live on in the planner's statistics, which keep the most common values of a column.
+alter table audit.identities
+  alter column email set statistics 0, alter column ip_address set statistics 0, alter column user_agent set statistics 0,
+  alter column salt set statistics 0, alter column lookup set statistics 0;
+
 revoke all on audit.identities from public, anon, authenticated, service_role;
 grant select on audit.identities to authenticated, service_role;
 grant select, insert on audit.identities to audit_writer;
@@ -5041,6 +5046,8 @@ comment on column audit.personal_values.created_at is 'When it was recorded.';
 
 create index if not exists personal_values_value_hash_idx on audit.personal_values (value_hash);
 create index if not exists personal_values_subject_id_idx on audit.personal_values (subject_id);
+
+alter table audit.personal_values alter column value set statistics 0, alter column salt set statistics 0;
 
 revoke all on audit.personal_values from public, anon, authenticated, service_role;
 grant select on audit.personal_values to authenticated, service_role;
@@ -5823,15 +5830,31 @@ create or replace function audit.verify_identities(organization uuid default nul
   set search_path = ''
 as $$
   with used as (
-    select a.organization_id, a.identity_hash, count(*) as entries
+    select a.organization_id, a.identity_hash, count(*) as entries, max(a.created_at) as last_at, max(a.created_by::text)::uuid as created_by
     from public.audit_logs a
     where a.identity_hash is not null
       and (verify_identities.organization is null or a.organization_id = verify_identities.organization)
     group by a.organization_id, a.identity_hash
+  ),
+  -- Read only where something is missing.
+  erasures as materialized (
+    select a.organization_id, a.created_at, a.details
+    from public.audit_logs a
+    where a.action = 'subject.erased'
+      and (verify_identities.organization is null or a.organization_id = verify_identities.organization)
   )
   select u.organization_id, u.identity_hash,
     case
-      when count(i.identity_hash) = 0 then 'missing'
+      when count(i.identity_hash) = 0 then case
+        when exists (
+          select from erasures e
+          where e.organization_id = u.organization_id and (
+            e.details ->> 'subject' = u.created_by::text and u.last_at <= e.created_at
+            or e.details -> 'identities' ? encode(u.identity_hash, 'hex')
+          )
+        ) then 'erased'
+        else 'missing'
+      end
       when bool_and(i.organization_id = u.organization_id and u.identity_hash = sha256(
         '\x02'::bytea || i.salt || convert_to(
           audit.identity_text(i.organization_id, i.user_id, i.email, i.ip_address, i.user_agent), 'UTF8'
@@ -5842,11 +5865,12 @@ as $$
     u.entries
   from used u
   left join audit.identities i on i.identity_hash = u.identity_hash
-  group by u.organization_id, u.identity_hash, u.entries
+  group by u.organization_id, u.identity_hash, u.entries, u.last_at, u.created_by
 $$;
 
 comment on function audit.verify_identities(uuid) is
-  'Opens every commitment to an identity: verified, missing (erased, or removed by somebody), mismatched (tampered).';
+  'Opens every commitment to an identity: verified, erased (a subject.erased entry says so), missing (removed by somebody),
+mismatched (tampered).';
 
 -- sql/280_events.sql
 
@@ -6702,6 +6726,36 @@ $$;
 
 comment on function audit.record_published(int, bigint, uuid) is
   'Notes that readers get the checkpoint of a size, and ends the lease; answers whether the log has more to seal.';
+
+create or replace function audit.is_sealed(organization_id uuid, until timestamptz)
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select not exists (select from audit.waiting_chains(is_sealed.organization_id) w where w.since <= is_sealed.until)
+    and not exists (
+      select from audit.logs l where l.organization_id = is_sealed.organization_id and l.sequenced > l.published
+    )
+$$;
+
+comment on function audit.is_sealed(uuid, timestamptz) is 'Whether the newest checkpoint of an organisation is over every entry up to a time.';
+
+create or replace function audit.newest_checkpoint(organization_id uuid)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select c.note
+  from audit.logs l
+  join audit.checkpoints c on c.log = l.id and c.size = l.published
+  where l.organization_id = newest_checkpoint.organization_id and l.month is not null and l.published > 0
+  order by l.month desc
+  limit 1
+$$;
+
+comment on function audit.newest_checkpoint(uuid) is 'The newest checkpoint that readers have of an organisation''s log; null before the first.';
 
 -- sql/330_verify_logs.sql
 
@@ -9138,10 +9192,11 @@ begin
   case
     when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
       perform audit.restore_kept_rows(section, rows);
-    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values') then
+    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports') then
       perform audit.load_rows(section, rows);
-    when section = 'settings' then
-      delete from audit.settings where true;
+    -- Installing has made some of its own.
+    when section in ('settings', 'report_schedules') then
+      execute format('delete from audit.%I', section);
       perform audit.load_rows(section, rows);
     when section = 'receiver_logs' then
       insert into audit.receiver_logs (receiver, log, size, copied, delivered_at, next_try_at, last_error)
@@ -9232,7 +9287,8 @@ $$;
 comment on function audit.restore_anchor_entries(bigint, text[]) is 'Puts entries of the anchor log back, from an index on.';
 
 -- Whom a subject.erased entry names stays erased, though a backup is older. Its details say it in any of these ways:
--- {"identities": [hash, …]} and {"personal_values": [hash, …]} in hex, {"subject": user id}: all of that person from before.
+-- {"identities": [hash, …]} and {"personal_values": [hash, …]} in hex, {"subject": user id}: all of that person up to "until",
+-- or, where it does not say until when, up to the entry.
 create or replace function audit.erase_again(organization_id uuid, erased_at timestamptz, details jsonb)
   returns void
   language plpgsql
@@ -9241,17 +9297,19 @@ as $$
 #variable_conflict use_column
 declare
   v_subject uuid := audit.as_uuid(erase_again.details ->> 'subject');
+  v_until timestamptz := coalesce((erase_again.details ->> 'until')::timestamptz, erase_again.erased_at);
 begin
   delete from audit.identities i
   where i.organization_id = erase_again.organization_id and (
     encode(i.identity_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.identities[*]')))
-    or i.user_id = v_subject and i.created_at <= erase_again.erased_at
+    or i.user_id = v_subject and i.created_at <= v_until
   );
   delete from audit.personal_values v
   where v.organization_id = erase_again.organization_id and (
     encode(v.value_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.personal_values[*]')))
-    or v.subject_id = v_subject and v.created_at <= erase_again.erased_at
+    or v.subject_id = v_subject and v.created_at <= v_until
   );
+  perform audit.withdraw_reports(erase_again.organization_id, v_subject);
 end
 $$;
 
@@ -9496,6 +9554,10 @@ as $$
     $q$),
     ('findings', 'select to_jsonb(f) - ''id'' from audit.findings f'),
     ('backups', 'select to_jsonb(b) from audit.backups b'),
+    -- One that was under way goes on; its transactions are over with the database that they were in.
+    ('erasures', 'select to_jsonb(e) - array[''deleted_in'', ''awaited''] from audit.erasures e'),
+    ('report_schedules', 'select to_jsonb(s) from audit.report_schedules s'),
+    ('reports', 'select to_jsonb(r) - ''lease_until'' from audit.reports r'),
     ('identities', 'select to_jsonb(i) from audit.identities i'),
     ('personal_values', 'select to_jsonb(v) from audit.personal_values v'),
     ('entries', 'select jsonb_build_object(''text'', e) from audit.unpublished_entries() e')
@@ -11108,6 +11170,66 @@ comment on function audit.compile_query(uuid, jsonb) is
 -- Pages are cut by position: a cursor names the last entry shown, and entries never change or move, so a page is exact
 -- however many entries arrive meanwhile, and page 1,000 costs what page 1 does.
 
+-- A query names people: it is recorded without their addresses, which are committed to like all personal data. Else whom
+-- somebody looked for would stand in the log for ever, though erased everywhere else.
+create or replace function audit.query_apart(organization_id uuid, inout node jsonb, inout personal_values jsonb default '[]')
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_key text;
+  v_part jsonb;
+  v_parts jsonb := '[]';
+  v_is_identity boolean := node ->> 'field' in ('email', 'ip', 'user_agent') and node ->> 'op' <> 'exists';
+begin
+  foreach v_key in array array['and', 'or'] loop
+    continue when not node ? v_key;
+    for v_part in select e from jsonb_array_elements(node -> v_key) e loop
+      select q.node, q.personal_values into v_part, personal_values
+      from audit.query_apart(query_apart.organization_id, v_part, personal_values) q;
+      v_parts := v_parts || v_part;
+    end loop;
+    node := jsonb_build_object(v_key, v_parts);
+    return;
+  end loop;
+  if node ? 'not' then
+    select q.node, q.personal_values into v_part, personal_values
+    from audit.query_apart(query_apart.organization_id, node -> 'not', personal_values) q;
+    node := jsonb_build_object('not', v_part);
+    return;
+  end if;
+  foreach v_key in array array['value', 'text'] loop
+    continue when not node ? v_key;
+    for v_part in select e from jsonb_array_elements(case when jsonb_typeof(node -> v_key) = 'array' then node -> v_key else jsonb_build_array(node -> v_key) end) e loop
+      if jsonb_typeof(v_part) = 'string' and (v_is_identity or audit.names_person(v_part #>> '{}')) then
+        personal_values := personal_values || jsonb_build_array(
+          audit.commit_personal(query_apart.organization_id, null, 'audit_log', null, 'query', v_part #>> '{}')
+        );
+        v_part := '"***"';
+      end if;
+      v_parts := v_parts || v_part;
+    end loop;
+    node := node || jsonb_build_object(v_key, case when jsonb_typeof(node -> v_key) = 'array' then v_parts else v_parts -> 0 end)
+      || case when node ->> 'op' = 'like' and v_parts = '["***"]' then '{"op": "eq"}'::jsonb else '{}' end; -- else it reads: any
+    return;
+  end loop;
+end
+$$;
+
+comment on function audit.query_apart(uuid, jsonb, jsonb) is
+  'A query tree with *** for what names a person (e-mail, IP address, user agent), and the commitments to that, in order.';
+
+create or replace function audit.names_person(value text)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  -- An e-mail address, or an IP address of either kind, anywhere in it.
+  return value ~ '[^[:space:]@]@[^[:space:]@]' or value ~ '(^|[^0-9.])[0-9]{1,3}(\.[0-9]{1,3}){3}([^0-9.]|$)'
+    or value ~* '(^|[^0-9a-f:])([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}' or value ~* '(^|[^0-9a-f:])[0-9a-f]{0,4}(:[0-9a-f]{1,4})*::[0-9a-f]{0,4}';
+
+comment on function audit.names_person(text) is 'Whether a text that somebody looks for holds an e-mail or IP address.';
+
 create or replace function audit.record_reading(
   organization_id uuid,
   action text,
@@ -11120,6 +11242,9 @@ create or replace function audit.record_reading(
   security definer -- readers leave an entry that they read, and can write nothing else
   set search_path = ''
 as $$
+declare
+  v_details jsonb := record_reading.details;
+  v_query record;
 begin
   if record_reading.action not in ('log.searched', 'log.viewed', 'log.exported')
     or audit.reach(record_reading.organization_id) is null
@@ -11130,15 +11255,21 @@ begin
     perform audit.fail('AUARG', 'Reading the log leaves an entry, and this transaction is read-only.', null,
       'Use a connection that can write, or select from public.audit_logs.');
   end if;
+  if v_details ? 'filter' then
+    select q.* into v_query from audit.query_apart(record_reading.organization_id, v_details -> 'filter') q;
+    v_details := v_details - 'filter' || jsonb_build_object('query', left(audit.format_node(v_query.node), 4000)) || case
+      when v_query.personal_values <> '[]' then jsonb_build_object('values', v_query.personal_values) else '{}'
+    end;
+  end if;
   perform audit.record(
-    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id,
-    record_reading.details
+    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id, v_details
   );
 end
 $$;
 
 comment on function audit.record_reading(uuid, text, jsonb, text, text) is
-  'Leaves the entry that says the log was searched, viewed or exported.';
+  'Leaves the entry that says the log was searched, viewed or exported. A query tree as "filter" in the details is recorded as
+its string, without the addresses of persons, which are committed to.';
 
 -- Where to look -------------------------------------------------------------------------------------------------------
 
@@ -11583,7 +11714,7 @@ begin
     order by m.n;
   get diagnostics v_found = row_count;
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(audit.format_node(v_tree), 4000), 'sort', search.sort, 'entries', v_found, 'continued', false
+    'filter', v_tree, 'sort', search.sort, 'entries', v_found, 'continued', false
   ));
   if v_archived >= coalesce((v_compiled).from_time, '-infinity') then
     raise notice 'audit: entries up to % may be in the archive only, where this does not look', v_archived;
@@ -11922,7 +12053,7 @@ begin
   end if;
 
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(v_query, 4000), 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
+    'filter', v_tree, 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
   ));
   return v_page;
 end
@@ -12183,6 +12314,14 @@ comment on column audit.exports.attempts is 'How often a worker has taken it up 
 comment on column audit.exports.error is 'Why it failed.';
 comment on column audit.exports.manifest is 'The manifest to the byte, from the moment on in which it is signed.';
 comment on column audit.exports.manifest_note is 'The signed note over the manifest''s digest; null until it is signed.';
+
+alter table audit.exports add column if not exists withdrawn_at timestamptz;
+
+comment on column audit.exports.withdrawn_at is 'When it was taken back because a person who may be in it was erased; its files go at once.';
+
+-- A query may name a person, and what is erased must not live on in the planner's statistics.
+alter table audit.exports
+  alter column filter set statistics 0, alter column manifest set statistics 0, alter column error set statistics 0;
 
 create index if not exists exports_requested_by_idx on audit.exports (requested_by, requested_at);
 create index if not exists exports_waiting_idx on audit.exports (requested_at) where state in ('queued', 'running');
@@ -12467,7 +12606,7 @@ begin
     v_export, v_part, v_entries, (v_first).chain || '-' || (v_first).seq, (v_last).chain || '-' || (v_last).seq, v_next
   );
   perform audit.record_reading(v_export.organization_id, 'log.exported', jsonb_build_object(
-    'export', v_export.id, 'part', v_part, 'format', v_export.format, 'query', left(audit.format_node(v_export.filter), 4000),
+    'export', v_export.id, 'part', v_part, 'format', v_export.format, 'filter', v_export.filter,
     'entries', v_entries
   ), 'export', v_export.id::text);
   return jsonb_build_object(
@@ -12588,14 +12727,7 @@ as $$
     'parts', coalesce(jsonb_agg(jsonb_build_object(
       'part', p.part, 'entries', p.entries, 'bytes', p.bytes, 'sha256', p.sha256, 'first', p.first, 'last', p.last
     ) order by p.part), '[]'),
-    'checkpoint', (
-      select c.note
-      from audit.logs l
-      join audit.checkpoints c on c.log = l.id and c.size = l.published
-      where l.organization_id = (export_manifest.export).organization_id and l.month is not null and l.published > 0
-      order by l.month desc
-      limit 1
-    )
+    'checkpoint', audit.newest_checkpoint((export_manifest.export).organization_id)
   )
   from audit.export_parts p
   where p.export = (export_manifest.export).id
@@ -12778,14 +12910,43 @@ as $$
       ) then concat(x.organization_id, '/', x.id)
     end
   from audit.exports x
-  where x.requested_at < clock_timestamp() - interval '30 days' and not audit.is_held(x.organization_id)
+  where (
+      x.requested_at < clock_timestamp() - interval '30 days'
+      -- Whoever is making a part of it may still store that.
+      or x.withdrawn_at is not null and coalesce(x.lease_until, '-infinity') < clock_timestamp()
+    ) and not audit.is_held(x.organization_id)
   order by x.requested_at
   limit at_most
 $$;
 
 comment on function audit.expired_exports(int) is
-  'Exports of more than 30 days ago that are not held, and the folder of bucket audit-exports that is to go with each; null
+  'Exports of more than 30 days ago, or taken back, that are not held, and the folder of bucket audit-exports that is to go with each; null
 where Storage never had any of it.';
+
+create or replace function audit.withdraw_exports(organization_id uuid, since timestamptz)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_withdrawn int;
+begin
+  delete from audit.export_parts p
+  using audit.exports x
+  where x.id = p.export and x.organization_id = withdraw_exports.organization_id and x.until >= withdraw_exports.since;
+  update audit.exports x set
+    withdrawn_at = clock_timestamp(), state = 'cancelled', filter = '{"and": []}', next = null, manifest = null,
+    manifest_note = null, error = 'Taken back: a person who may be in it was erased. Ask for it again.'
+  where x.organization_id = withdraw_exports.organization_id and x.until >= withdraw_exports.since and x.withdrawn_at is null;
+  get diagnostics v_withdrawn = row_count;
+  return v_withdrawn;
+end
+$$;
+
+comment on function audit.withdraw_exports(uuid, timestamptz) is
+  'Takes back exports that can hold entries since a time: what they asked for is forgotten at once, their files with the next
+run of the job "expire". Answers how many.';
 
 create or replace function audit.forget_exports(exports uuid[])
   returns void
@@ -12817,8 +12978,7 @@ begin
   from audit.exports x
   where x.state = 'done' and x.manifest_note is null
     -- The checkpoint in the manifest is over every entry that the export can have.
-    and not exists (select from audit.waiting_chains(x.organization_id) w where w.since <= x.until)
-    and not exists (select from audit.logs l where l.organization_id = x.organization_id and l.sequenced > l.published)
+    and audit.is_sealed(x.organization_id, x.until)
   order by x.requested_at
   limit 1
   for update skip locked;
@@ -12828,7 +12988,7 @@ begin
   update audit.exports x set manifest = coalesce(x.manifest, audit.export_manifest(x)::text)
   where x.id = v_export.id
   returning x.manifest into v_export.manifest;
-  return jsonb_build_object('export', v_export.id, 'manifest', v_export.manifest);
+  return jsonb_build_object('id', v_export.id, 'manifest', v_export.manifest);
 end
 $$;
 
@@ -13495,7 +13655,7 @@ begin
   ) c;
   foreach v_each in array v_organizations loop
     perform audit.record_reading(v_each, 'log.searched', jsonb_build_object(
-      'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups, 'entries', v_total -> 'entries'
+      'filter', v_tree, 'costs_by', v_groups, 'entries', v_total -> 'entries'
     ));
   end loop;
   return jsonb_build_object('by', v_groups, 'query', audit.format_node(v_tree), 'filter', v_tree, 'rows', v_rows, 'total', v_total);
@@ -13522,7 +13682,7 @@ declare
 begin
   return query select * from audit.costs_of(v_organization, audit.compile_query(v_organization, v_tree), v_groups);
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups
+    'filter', v_tree, 'costs_by', v_groups
   ));
 end
 $$;
@@ -14727,6 +14887,2858 @@ comment on column audit.delivery_health.succeeded_at is 'When one was last deliv
 
 revoke all on audit.delivery_health, audit.dead_letters from public, anon, authenticated, service_role;
 
+-- sql/700_subjects.sql
+
+-- Who a person is in an organisation's log: a user id, the e-mail addresses that are that user's alone, and what of them the
+-- organisation holds. Of other organisations nothing is told, nor taken: each is responsible for its own.
+
+do $$
+begin
+  if to_regtype('audit.subject') is null then
+    create type audit.subject as (organization_id uuid, user_id uuid, addresses text[]);
+  end if;
+end
+$$;
+
+comment on type audit.subject is 'A person in an organisation: the user id where there is one, and e-mail addresses in lower case.';
+
+create or replace function audit.addresses_of(organization_id uuid, user_id uuid)
+  returns text[]
+  language sql
+  stable
+  set search_path = ''
+as $$
+  -- An address that another user has too is no longer this person's alone.
+  select coalesce(array_agg(o.address order by o.address), '{}')
+  from (
+    select distinct lower(i.email) as address
+    from audit.identities i
+    where i.organization_id = addresses_of.organization_id and i.user_id = addresses_of.user_id and i.email is not null
+  ) o
+  where not exists (
+    select from audit.identities i
+    where i.organization_id = addresses_of.organization_id and lower(i.email) = o.address and i.user_id <> addresses_of.user_id
+  )
+$$;
+
+comment on function audit.addresses_of(uuid, uuid) is 'The e-mail addresses under which a user acted, and no other user did.';
+
+create or replace function audit.find_subject(organization_id uuid, subject text)
+  returns audit.subject
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_user uuid := audit.as_uuid(btrim(find_subject.subject));
+  v_address text := lower(btrim(find_subject.subject));
+  v_users uuid[];
+begin
+  if v_user is not null then
+    return row(find_subject.organization_id, v_user, audit.addresses_of(find_subject.organization_id, v_user));
+  elsif v_address is null or v_address !~ '^[^[:space:]@]+@[^[:space:]@]+$' or length(v_address) > 320 then
+    perform audit.fail('AUARG', 'A person is named by user id or e-mail address.');
+  end if;
+  v_users := array(
+    select distinct i.user_id from audit.identities i
+    where i.organization_id = find_subject.organization_id and lower(i.email) = v_address and i.user_id is not null
+    order by 1
+  );
+  if cardinality(v_users) > 1 then
+    perform audit.fail('AUARG', 'The address was used by several persons, one after the other.', null,
+      'Name one by user id: ' || array_to_string(v_users[:10], ', ') || '.');
+  elsif cardinality(v_users) = 1 then
+    return row(find_subject.organization_id, v_users[1], audit.addresses_of(find_subject.organization_id, v_users[1]));
+  end if;
+  return row(find_subject.organization_id, null::uuid, array[v_address]);
+end
+$$;
+
+comment on function audit.find_subject(uuid, text) is
+  'The person whom a user id or an e-mail address names in an organisation; raises AUARG for an address of several persons.';
+
+create or replace function audit.identities_of(subject audit.subject, until timestamptz default 'infinity')
+  returns setof audit.identities
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select i.* from audit.identities i
+  where i.user_id = (subject).user_id and i.organization_id = (subject).organization_id and i.created_at <= identities_of.until
+  union all
+  -- Contexts that know an address and no user: a login that failed.
+  select i.* from audit.identities i
+  where i.user_id is null and i.organization_id = (subject).organization_id and lower(i.email) = any ((subject).addresses)
+    and i.created_at <= identities_of.until
+$$;
+
+comment on function audit.identities_of(audit.subject, timestamptz) is 'The identities of a person, up to a time.';
+
+create or replace function audit.is_value_of(value audit.personal_values, subject audit.subject)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  -- The row is about the user, or is the user's (a profile), or the value is an address of theirs, in whatever row.
+  return coalesce(
+    (value).subject_id = (subject).user_id or (value).resource_id = (subject).user_id::text
+      or lower((value).value) = any ((subject).addresses), false
+  );
+
+comment on function audit.is_value_of(audit.personal_values, audit.subject) is 'Whether a personal value is of a person.';
+
+-- What somebody looked for in the log: an exact value, or a pattern.
+create or replace function audit.queries_about(subject audit.subject, until timestamptz)
+  returns setof bytea
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with mine as materialized (
+    select distinct lower(v.value) as value
+    from audit.identities_of(subject, queries_about.until) i
+    cross join lateral (values (i.email), (i.ip_address), (i.user_agent)) v (value)
+    where v.value is not null
+    union
+    select unnest((subject).addresses)
+  )
+  select q.value_hash
+  from audit.personal_values q
+  where q.organization_id = (subject).organization_id and q.resource_type = 'audit_log' and q.column_name = 'query'
+    and q.created_at <= queries_about.until
+    and (
+      lower(q.value) in (select m.value from mine m)
+      or q.value like '%*%' and exists (select from mine m where m.value like lower(audit.pattern_like(q.value)))
+      or exists (select from unnest((subject).addresses) a where strpos(lower(q.value), a) > 0)
+    )
+$$;
+
+comment on function audit.queries_about(audit.subject, timestamptz) is
+  'Hashes of recorded search terms that name a person: by address, IP address or user agent.';
+
+create or replace function audit.plain_mentions(subject audit.subject, at_most int default 1000)
+  returns setof text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_address text;
+begin
+  foreach v_address in array (subject).addresses loop
+    return query execute format(
+      'select (e.chain || ''-'' || e.seq)::text %s limit %s',
+      audit.matching_sql(
+        (subject).organization_id,
+        audit.compile_query((subject).organization_id, jsonb_build_object('text', v_address))
+      ), at_most
+    );
+  end loop;
+end
+$$;
+
+comment on function audit.plain_mentions(audit.subject, int) is
+  'Names of entries that hold an address of the person in plain text, because a column was not declared personal or an
+application wrote it into details. Entries never change: these stay, and are told.';
+
+-- sql/710_erasure.sql
+
+-- Erasure (GDPR Art. 17): a person's identities and personal values go, and every copy of them that the product made.
+-- Entries, chains, logs, receipts and archived bundles never held them, only salted commitments: they stay, and verify.
+--
+-- It is done in small steps beside writers, who wait for nothing. In the order of the states:
+--   values       personal values, and what somebody looked for in the log, go
+--   identities   e-mail, IP address and user agent go
+--   settling     whoever was writing meanwhile may have found them, or written more from before: when all those
+--                transactions are over, what came to light goes too, and the subject.erased entry says until when
+--   files        exports and reports that can hold them are removed from Storage
+--   verifying    every chain and log is verified once more
+--   done         the certificate can be signed
+-- If the process dies in any of them, the next run goes on there. A legal hold stops it between two steps.
+
+create table if not exists audit.erasures (
+  id uuid not null default gen_random_uuid(),
+  organization_id uuid not null,
+  subject uuid,
+  addresses text[] not null,
+  places text[] not null default '{}',
+  ground text not null,
+  reason text,
+  requested_by uuid,
+  requested_at timestamptz not null default clock_timestamp(),
+  state text not null default 'values',
+  until timestamptz not null default clock_timestamp(),
+  since timestamptz,
+  deleted_in xid8,
+  awaited text[],
+  counts jsonb not null default '{}',
+  holds jsonb,
+  erased_at timestamptz,
+  remains jsonb,
+  verified_at timestamptz,
+  was_verified boolean,
+  entry text,
+  certificate text,
+  certificate_note text,
+  constraint erasures_pkey primary key (id),
+  constraint erasures_state_known check (state in ('values', 'identities', 'settling', 'files', 'verifying', 'done', 'refused'))
+);
+
+comment on table audit.erasures is 'Requests to erase a person, those that were refused included; written by the functions of 710 only.';
+comment on column audit.erasures.id is 'Names the erasure; what the person is told.';
+comment on column audit.erasures.organization_id is 'In whose log.';
+comment on column audit.erasures.subject is 'The user id, null where only an address was known.';
+comment on column audit.erasures.addresses is 'E-mail addresses that are looked for; forgotten when they are erased.';
+comment on column audit.erasures.places is 'IP addresses that went with the identities, for other tables to be searched for; forgotten likewise.';
+comment on column audit.erasures.ground is 'The ground: of Art. 17(1) for erasing, of Art. 17(3) for not erasing, or other.';
+comment on column audit.erasures.reason is 'In words.';
+comment on column audit.erasures.requested_by is 'The admin who asked, null when it was done in the database.';
+comment on column audit.erasures.requested_at is 'When.';
+comment on column audit.erasures.state is 'How far it is.';
+comment on column audit.erasures.until is 'What was recorded later is not part of it.';
+comment on column audit.erasures.since is 'The oldest of what was erased: files from before cannot hold it.';
+comment on column audit.erasures.deleted_in is 'The transaction that deleted last.';
+comment on column audit.erasures.awaited is 'Transactions that may have found what was deleted, while they last; null before they are known.';
+comment on column audit.erasures.counts is 'How much went.';
+comment on column audit.erasures.holds is 'Legal holds that are in the way, or were when it was refused.';
+comment on column audit.erasures.erased_at is 'When the last of it was gone from the database; the time of the subject.erased entry.';
+comment on column audit.erasures.remains is 'What could not go.';
+comment on column audit.erasures.verified_at is 'When the verification after it ended.';
+comment on column audit.erasures.was_verified is 'Whether that found every chain and log whole.';
+comment on column audit.erasures.entry is 'Name of the subject.erased entry.';
+comment on column audit.erasures.certificate is 'The certificate to the byte, from the moment on in which it is signed.';
+comment on column audit.erasures.certificate_note is 'The signed note over the certificate''s digest; null until it is signed.';
+
+create index if not exists erasures_organization_idx on audit.erasures (organization_id, requested_at);
+create index if not exists erasures_open_idx on audit.erasures (requested_at) where state not in ('done', 'refused');
+
+alter table audit.erasures alter column addresses set statistics 0, alter column places set statistics 0;
+
+revoke all on audit.erasures from public, anon, authenticated, service_role;
+
+create or replace function audit.holds_on(organization_id uuid)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_agg(jsonb_build_object(
+    'name', h.name, 'of', case h.organization_id when audit.system_organization() then 'project' else 'organization' end,
+    'placed_at', audit.instant_text(h.placed_at)
+  ) order by h.placed_at)
+  from audit.holds h
+  where h.organization_id in (holds_on.organization_id, audit.system_organization()) and h.released_at is null
+$$;
+
+comment on function audit.holds_on(uuid) is 'The legal holds on an organisation and on the whole project; null where there is none.';
+
+-- What there is ----------------------------------------------------------------------------------------------------------
+
+create or replace function audit.erasure_scope(subject audit.subject)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid := (subject).organization_id;
+  v_identities bigint;
+  v_since timestamptz;
+  v_values bigint;
+  v_values_since timestamptz;
+  v_entries bigint;
+  v_mentions text[];
+begin
+  select count(*), min(i.created_at) into v_identities, v_since from audit.identities_of(subject) i;
+  select count(*), min(v.created_at) into v_values, v_values_since
+  from audit.personal_values v
+  where v.organization_id = v_organization
+    and (audit.is_value_of(v, subject) or v.value_hash in (select audit.queries_about(subject, 'infinity')));
+  select count(*) into v_entries from public.audit_logs a
+  where a.created_by = (subject).user_id and a.organization_id = v_organization;
+  v_mentions := array(select distinct m from audit.plain_mentions(subject) m);
+  return jsonb_build_object(
+    'organization_id', v_organization, 'subject', (subject).user_id,
+    'identities', v_identities, 'personal_values', v_values,
+    'exports', (
+      select count(*) from audit.exports x
+      where x.organization_id = v_organization and x.until >= least(v_since, v_values_since) and x.withdrawn_at is null
+    ),
+    'entries_kept', v_entries,
+    'entries_with_address', jsonb_build_object('count', cardinality(v_mentions), 'names', to_jsonb(v_mentions[:20])),
+    'holds', coalesce(audit.holds_on(v_organization), '[]'),
+    'backups_expire_after_days', audit.setting('backup_days')
+  );
+end
+$$;
+
+comment on function audit.erasure_scope(audit.subject) is
+  'What an erasure would take: identities, personal values, exports; and what it would not: entries, which hold a user id, those
+that hold an address in plain text, and what legal holds keep.';
+
+create or replace function audit.erasure_json(erasure audit.erasures)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'id', (erasure).id, 'organization_id', (erasure).organization_id, 'subject', (erasure).subject, 'ground', (erasure).ground,
+    'reason', (erasure).reason, 'requested_by', (erasure).requested_by,
+    'requested_at', audit.instant_text((erasure).requested_at), 'state', (erasure).state,
+    'until', audit.instant_text((erasure).until), 'erased', (erasure).counts,
+    'holds', coalesce((erasure).holds, '[]'), 'erased_at', audit.instant_text((erasure).erased_at),
+    'entry', (erasure).entry, 'remains', (erasure).remains,
+    'verified_at', audit.instant_text((erasure).verified_at), 'was_verified', (erasure).was_verified,
+    'certified', (erasure).certificate_note is not null
+  )
+$$;
+
+comment on function audit.erasure_json(audit.erasures) is 'An erasure as the API shows it.';
+
+create or replace function audit.erase_subject(
+  organization_id uuid,
+  subject text,
+  ground text default null,
+  reason text default null,
+  dry_run boolean default true
+)
+  returns jsonb
+  language plpgsql
+  security definer -- admins erase through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_subject audit.subject;
+  v_scope jsonb;
+  v_holds jsonb;
+  v_erasure audit.erasures;
+  v_is_refused boolean;
+begin
+  perform audit.require_admin(erase_subject.organization_id);
+  if erase_subject.organization_id is null or erase_subject.dry_run is null then
+    perform audit.fail('AUARG', 'An erasure needs an organisation and a person.');
+  end if;
+  v_subject := audit.find_subject(erase_subject.organization_id, erase_subject.subject);
+  v_scope := audit.erasure_scope(v_subject);
+  if (v_scope ->> 'identities')::bigint + (v_scope ->> 'personal_values')::bigint + (v_scope ->> 'entries_kept')::bigint
+    + (v_scope #>> '{entries_with_address,count}')::bigint = 0
+  then
+    perform audit.fail('AUNOT', 'The organisation''s log knows no such person.');
+  elsif erase_subject.dry_run then
+    return jsonb_build_object('dry_run', true) || v_scope;
+  elsif coalesce(erase_subject.ground, '') !~ '^(17\(1\)\([a-f]\)|17\(3\)\([a-e]\)|other)$' then
+    perform audit.fail('AUARG', 'An erasure has a ground.', null,
+      '17(1)(a) to 17(1)(f) erase, 17(3)(a) to 17(3)(e) record why not (GDPR); "other" for another law.');
+  elsif length(erase_subject.reason) > 2000
+    or exists (
+      select from unnest((v_subject).addresses || lower(btrim(erase_subject.subject))) a
+      where a like '%@%' and strpos(lower(erase_subject.reason), a) > 0
+    )
+  then
+    perform audit.fail('AUARG', 'The reason has at most 2,000 characters, and does not name the person''s address: it stays in the log.');
+  end if;
+  select e.* into v_erasure from audit.erasures e
+  where e.organization_id = erase_subject.organization_id and e.state not in ('done', 'refused')
+    and (e.subject = (v_subject).user_id or e.subject is null and e.addresses && (v_subject).addresses);
+  if found then
+    return audit.erasure_json(v_erasure); -- asked again while it is under way
+  end if;
+
+  perform audit.await_purge(); -- a hold that is being placed comes first
+  v_holds := audit.holds_on(erase_subject.organization_id);
+  v_is_refused := v_holds is not null or erase_subject.ground like '17(3)%';
+  insert into audit.erasures (organization_id, subject, addresses, ground, reason, requested_by, state, holds)
+  values (
+    erase_subject.organization_id, (v_subject).user_id, case when v_is_refused then '{}' else (v_subject).addresses end,
+    case when v_holds is null or erase_subject.ground like '17(3)%' then erase_subject.ground else '17(3)(e)' end,
+    erase_subject.reason, auth.uid(), case when v_is_refused then 'refused' else 'values' end, v_holds
+  )
+  returning * into v_erasure;
+  perform audit.record(
+    erase_subject.organization_id, case when v_is_refused then 'subject.erasure_refused' else 'subject.erasure_requested' end,
+    'user', (v_subject).user_id::text,
+    jsonb_strip_nulls(jsonb_build_object(
+      'erasure', v_erasure.id, 'asked_for', nullif(erase_subject.ground, v_erasure.ground), 'ground', v_erasure.ground,
+      'reason', v_erasure.reason, 'holds', v_holds
+    )),
+    case when v_is_refused then 'denied' else 'success' end
+  );
+  return audit.erasure_json(v_erasure);
+end
+$$;
+
+comment on function audit.erase_subject(uuid, text, text, text, boolean) is
+  'Erases a person from an organisation''s log, by user id or e-mail address; by default only says what would go. With a ground
+of Art. 17(3), or where a legal hold is in the way, it records that it was refused. For admins; leaves an entry.';
+
+-- Step by step -----------------------------------------------------------------------------------------------------------
+
+-- What a restore must know to erase again: all that is not found by the user id. As much as an entry can hold each.
+create or replace function audit.state_erased(erasure audit.erasures, identities bytea[], personal_values bytea[])
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  for v_from in 1 .. greatest(cardinality(identities), cardinality(personal_values)) by 400 loop
+    perform audit.record(
+      (erasure).organization_id, 'subject.erased', 'user', (erasure).subject::text,
+      jsonb_build_object(
+        'erasure', (erasure).id, 'until', audit.instant_text((erasure).until),
+        'identities', (select coalesce(jsonb_agg(encode(h, 'hex')), '[]') from unnest(identities[v_from:v_from + 399]) h),
+        'personal_values', (select coalesce(jsonb_agg(encode(h, 'hex')), '[]') from unnest(personal_values[v_from:v_from + 399]) h)
+      )
+    );
+  end loop;
+end
+$$;
+
+comment on function audit.state_erased(audit.erasures, bytea[], bytea[]) is
+  'Leaves subject.erased entries that name commitments whose values are gone.';
+
+create or replace function audit.erase_values(erasure audit.erasures, at_most int, out erased int, out since timestamptz)
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_subject audit.subject := row((erasure).organization_id, (erasure).subject, (erasure).addresses);
+  v_others int := 0;
+  v_hashes bytea[];
+  v_others_since timestamptz;
+begin
+  with gone as (
+    delete from audit.personal_values v
+    where v.ctid = any (array(
+      select w.ctid from audit.personal_values w
+      where w.subject_id = (v_subject).user_id and w.organization_id = (v_subject).organization_id and w.created_at <= (erasure).until
+      limit at_most
+    ))
+    returning v.created_at
+  )
+  select count(*), min(g.created_at) into erased, since from gone g;
+  if erased < at_most then
+    with gone as (
+      delete from audit.personal_values v
+      where v.ctid = any (array(
+        select w.ctid from audit.personal_values w
+        where w.organization_id = (v_subject).organization_id and w.created_at <= (erasure).until
+          and (audit.is_value_of(w, v_subject) or w.value_hash in (select audit.queries_about(v_subject, (erasure).until)))
+        limit at_most - erased
+      ))
+      returning v.created_at, v.value_hash
+    )
+    select count(*), min(g.created_at), array_agg(g.value_hash) into v_others, v_others_since, v_hashes from gone g;
+    perform audit.state_erased(erasure, '{}', v_hashes);
+  end if;
+  erased := erased + v_others;
+  since := least(since, v_others_since);
+end
+$$;
+
+comment on function audit.erase_values(audit.erasures, int) is 'Deletes personal values of a person, at most so many; answers how many, and the oldest.';
+
+create or replace function audit.erase_identities(
+  erasure audit.erasures,
+  at_most int,
+  out erased int,
+  out since timestamptz,
+  out places text[]
+)
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_others int := 0;
+  v_hashes bytea[];
+  v_others_since timestamptz;
+begin
+  with gone as (
+    delete from audit.identities i
+    where i.ctid = any (array(
+      select j.ctid from audit.identities j
+      where j.user_id = (erasure).subject and j.organization_id = (erasure).organization_id and j.created_at <= (erasure).until
+      limit at_most
+    ))
+    returning i.created_at, i.ip_address
+  )
+  select count(*), min(g.created_at), coalesce(array_agg(distinct g.ip_address) filter (where g.ip_address is not null), '{}')
+  into erased, since, places
+  from gone g;
+  if erased < at_most and (erasure).addresses <> '{}' then
+    with gone as (
+      delete from audit.identities i
+      where i.ctid = any (array(
+        select j.ctid from audit.identities j
+        where j.user_id is null and j.organization_id = (erasure).organization_id
+          and lower(j.email) = any ((erasure).addresses) and j.created_at <= (erasure).until
+        limit at_most - erased
+      ))
+      returning i.created_at, i.identity_hash
+    )
+    select count(*), min(g.created_at), array_agg(g.identity_hash) into v_others, v_others_since, v_hashes from gone g;
+    perform audit.state_erased(erasure, v_hashes, '{}');
+  end if;
+  erased := erased + v_others;
+  since := least(since, v_others_since);
+end
+$$;
+
+comment on function audit.erase_identities(audit.erasures, int) is 'Deletes identities of a person, at most so many; answers how many, the oldest, and the IP addresses in them.';
+
+-- Every transaction that was begun before this one saw what it deletes, as long as it lasts.
+create or replace function audit.open_transactions()
+  returns text[]
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select coalesce(array_agg(t.name), '{}')
+  from (
+    select l.virtualxid as name
+    from pg_catalog.pg_locks l
+    join pg_catalog.pg_stat_activity a on a.pid = l.pid and a.datname = current_database()
+    where l.locktype = 'virtualxid' and l.pid <> pg_backend_pid()
+    union all
+    select 'prepared ' || p.transaction from pg_catalog.pg_prepared_xacts p where p.database = current_database()
+  ) t
+$$;
+
+comment on function audit.open_transactions() is 'What transactions there are in this database besides this one.';
+
+-- Other tables that quote what entries and identities said: alerts, what rules and anomalies count by, messages that wait. What
+-- stands there is replaced, by something that nobody can trace back, and that is the same for the same value, so that what
+-- was told apart still is.
+create or replace function audit.values_pattern(person_values text[])
+  returns text
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  -- 10.0.0.1 is not in 10.0.0.12, nor ann@x.example in joann@x.example.
+  select '(?<![[:alnum:]_.@+-])(?:' || string_agg(regexp_replace(v, '([^[:alnum:]@])', '\\\1', 'g'), '|') || ')(?![[:alnum:]_@-]|\.[[:alnum:]])'
+  from unnest(person_values) v
+$$;
+
+comment on function audit.values_pattern(text[]) is 'The regular expression for any of these values, whole.';
+
+create or replace function audit.mask_copies(organization_id uuid, person_values text[])
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_salt text := gen_random_uuid()::text;
+  v_from int;
+  v_some text[];
+  v_column record;
+  v_rows bigint;
+  v_masked bigint := 0;
+begin
+  for v_from in 1 .. cardinality(person_values) by 500 loop
+    v_some := person_values[v_from:v_from + 499];
+    for v_column in
+      select c.oid::regclass as table_name, a.attname, a.atttypid::regtype::text as type
+      from pg_catalog.pg_class c
+      join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+      where c.relnamespace = 'audit'::regnamespace and c.relkind in ('r', 'p')
+        and c.relname in ('alerts', 'rule_windows', 'rule_values', 'activity', 'deliveries')
+        and a.atttypid in ('text'::regtype, 'jsonb'::regtype)
+    loop
+      execute format(
+        'update %1$s t set %2$I = audit.masked_values(t.%2$I::text, $1, $2)::%3$s where t.organization_id = $3 and t.%2$I::text ~* $4',
+        v_column.table_name, v_column.attname, v_column.type
+      ) using v_some, v_salt, mask_copies.organization_id, audit.values_pattern(v_some);
+      get diagnostics v_rows = row_count;
+      v_masked := v_masked + v_rows;
+    end loop;
+  end loop;
+  return v_masked;
+end
+$$;
+
+comment on function audit.mask_copies(uuid, text[]) is 'Replaces what alerts, rules, anomalies and messages quote of a person; answers in how many places.';
+
+create or replace function audit.masked_values(content text, person_values text[], salt text)
+  returns text
+  language plpgsql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+declare
+  v_value text;
+begin
+  foreach v_value in array person_values loop
+    if strpos(lower(content), lower(v_value)) > 0 then
+      content := regexp_replace(
+        content, audit.values_pattern(array[v_value]),
+        'erased-' || left(encode(sha256(convert_to(masked_values.salt || lower(v_value), 'UTF8')), 'hex'), 12), 'gi'
+      );
+    end if;
+  end loop;
+  return content;
+end
+$$;
+
+comment on function audit.masked_values(text, text[], text) is 'A text with something else for each of these values, the same for the same.';
+
+create or replace function audit.copies_left(organization_id uuid, addresses text[])
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_table record;
+  v_rows bigint;
+  v_left jsonb := '{}';
+begin
+  if addresses = '{}' then
+    return v_left;
+  end if;
+  -- Whatever tables there are: what is not known to hold addresses is looked at too. Identities and values of others aside.
+  for v_table in
+    select c.oid::regclass as table_name, string_agg(format('t.%I::text', a.attname), ', ' order by a.attnum) as columns
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.relnamespace = 'audit'::regnamespace and c.relkind in ('r', 'p')
+      and c.relname not in ('erasures', 'identities', 'personal_values', 'exports', 'reports')
+      and a.atttypid in ('text'::regtype, 'text[]'::regtype, 'jsonb'::regtype, 'json'::regtype)
+      and exists (select from pg_catalog.pg_attribute o where o.attrelid = c.oid and o.attname = 'organization_id' and not o.attisdropped)
+    group by c.oid
+    order by c.relname
+  loop
+    execute format('select count(*) from %s t where t.organization_id = $1 and concat_ws('' '', %s) ~* $2', v_table.table_name, v_table.columns)
+      into v_rows using copies_left.organization_id, audit.values_pattern(addresses);
+    if v_rows > 0 then
+      v_left := v_left || jsonb_build_object(v_table.table_name::text, v_rows);
+    end if;
+  end loop;
+  return v_left;
+end
+$$;
+
+comment on function audit.copies_left(uuid, text[]) is 'In how many rows of which tables an address still stands, such as in what somebody has set up.';
+
+create or replace function audit.settle_erasure(inout erasure audit.erasures)
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_found record;
+  v_entry record;
+begin
+  if erasure.deleted_in = pg_current_xact_id() then
+    return; -- what this transaction deleted, others may still find
+  elsif erasure.awaited is null then
+    erasure.awaited := audit.open_transactions();
+  end if;
+  erasure.awaited := array(select unnest(erasure.awaited) intersect select unnest(audit.open_transactions()));
+  if erasure.awaited <> '{}' then
+    return;
+  end if;
+  select v.erased + i.erased as erased, v.erased as personal_values, i.erased as identities, least(v.since, i.since) as since into v_found
+  from audit.erase_values(erasure, 100000) v, audit.erase_identities(erasure, 100000) i;
+  if v_found.erased > 0 then
+    erasure := audit.count_erased(erasure, v_found.personal_values, v_found.identities, v_found.since);
+    erasure.awaited := null; -- somebody may have found these
+    return;
+  end if;
+
+  perform audit.mask_copies(erasure.organization_id, erasure.addresses || erasure.places);
+  erasure.remains := jsonb_build_object(
+    'elsewhere', audit.copies_left(erasure.organization_id, erasure.addresses),
+    'entries', (
+      select count(*) from public.audit_logs a where a.created_by = erasure.subject and a.organization_id = erasure.organization_id
+    ),
+    'entries_with_address', (
+      select coalesce(jsonb_agg(m order by m), '[]')
+      from (
+        select distinct m
+        from audit.plain_mentions(row(erasure.organization_id, erasure.subject, erasure.addresses)::audit.subject) m
+        limit 1000
+      ) d (m)
+    )
+  );
+  v_entry := audit.record(erasure.organization_id, 'subject.erased', 'user', erasure.subject::text, jsonb_strip_nulls(jsonb_build_object(
+    'erasure', erasure.id, 'subject', erasure.subject, 'until', audit.instant_text(erasure.until), 'ground', erasure.ground,
+    'erased', erasure.counts
+  )));
+  erasure.entry := v_entry.chain || '-' || v_entry.seq;
+  erasure.addresses := '{}';
+  erasure.places := '{}';
+  erasure.erased_at := clock_timestamp();
+  erasure.counts := erasure.counts || jsonb_build_object(
+    'exports', audit.withdraw_exports(erasure.organization_id, erasure.since),
+    'reports', audit.withdraw_reports(erasure.organization_id, erasure.subject)
+  );
+  erasure.state := 'files';
+end
+$$;
+
+comment on function audit.settle_erasure(audit.erasures) is
+  'Ends the deletion once nobody is left who may have found what was deleted, and leaves the subject.erased entry.';
+
+create or replace function audit.count_erased(inout erasure audit.erasures, personal_values bigint, identities bigint, since timestamptz)
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  erasure.counts := erasure.counts || jsonb_build_object(
+    'personal_values', coalesce((erasure.counts ->> 'personal_values')::bigint, 0) + count_erased.personal_values,
+    'identities', coalesce((erasure.counts ->> 'identities')::bigint, 0) + count_erased.identities
+  );
+  erasure.since := least(erasure.since, count_erased.since);
+  erasure.deleted_in := pg_current_xact_id();
+end
+$$;
+
+comment on function audit.count_erased(audit.erasures, bigint, bigint, timestamptz) is 'Adds to what an erasure has erased.';
+
+create or replace function audit.erase_on(inout erasure audit.erasures, most_rows int)
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_step record;
+  v_verification audit.verifications;
+begin
+  erasure.holds := audit.holds_on(erasure.organization_id);
+  if erasure.holds is not null then
+    return;
+  end if;
+  case erasure.state
+    when 'values' then
+      v_step := audit.erase_values(erasure, most_rows);
+      erasure := audit.count_erased(erasure, v_step.erased, 0, v_step.since);
+      if v_step.erased < most_rows then
+        erasure.state := 'identities';
+      end if;
+    when 'identities' then
+      v_step := audit.erase_identities(erasure, most_rows);
+      -- Of who came from more, the copies elsewhere are found by the first ten thousand.
+      erasure.places := array(select unnest(erasure.places || v_step.places) limit 10000);
+      erasure := audit.count_erased(erasure, 0, v_step.erased, v_step.since);
+      if v_step.erased < most_rows then
+        erasure.state := 'settling';
+      end if;
+    when 'settling' then
+      erasure := audit.settle_erasure(erasure);
+    when 'files' then
+      if not exists (
+        select from audit.exports x where x.organization_id = erasure.organization_id and x.withdrawn_at is not null
+        union all
+        select from audit.reports r
+        where r.organization_id = erasure.organization_id and (
+          r.state = 'withdrawn' or r.state in ('queued', 'running') and r.generated_at is not null
+        )
+      ) then
+        erasure.state := 'verifying';
+      end if;
+    when 'verifying' then
+      select v.* into v_verification from audit.verifications v where v.organization_id = erasure.organization_id;
+      if v_verification.begun_at > erasure.erased_at and v_verification.ended_at is not null then
+        erasure.was_verified := v_verification.was_verified;
+        erasure.verified_at := v_verification.verified_at;
+        erasure.state := 'done';
+      else
+        -- The round that was begun before does not tell: the next is due at once.
+        update audit.verifications v set begun_at = '-infinity'
+        where v.organization_id = erasure.organization_id and v.ended_at is not null;
+      end if;
+  end case;
+end
+$$;
+
+comment on function audit.erase_on(audit.erasures, int) is 'Does the next step of an erasure; a legal hold stops it where it is.';
+
+create or replace function audit.continue_erasures(at_most interval default '4 seconds', most_rows int default 20000)
+  returns int
+  language plpgsql
+  set search_path = ''
+  set lock_timeout = '5s'
+as $$
+declare
+  v_start timestamptz := clock_timestamp();
+  v_id uuid;
+  v_before audit.erasures;
+  v_erasure audit.erasures;
+  v_steps int := 0;
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    perform audit.fail('AUARG', 'An erasure must see holds of the moment.', null, 'Run it at read committed.');
+  end if;
+  for v_id in select e.id from audit.erasures e where e.state not in ('done', 'refused') order by e.requested_at loop
+    select e.* into v_erasure from audit.erasures e where e.id = v_id for update skip locked;
+    continue when not found;
+    perform audit.await_purge(); -- nothing goes after a hold was said
+    loop
+      v_before := v_erasure;
+      v_erasure := audit.erase_on(v_erasure, most_rows);
+      exit when v_erasure is not distinct from v_before;
+      v_steps := v_steps + 1;
+      exit when v_erasure.state in ('done', 'refused') or clock_timestamp() > v_start + at_most;
+    end loop;
+    update audit.erasures e set
+      addresses = v_erasure.addresses, places = v_erasure.places, state = v_erasure.state, since = v_erasure.since, deleted_in = v_erasure.deleted_in,
+      awaited = v_erasure.awaited, counts = v_erasure.counts, holds = v_erasure.holds, erased_at = v_erasure.erased_at,
+      remains = v_erasure.remains, verified_at = v_erasure.verified_at, was_verified = v_erasure.was_verified, entry = v_erasure.entry
+    where e.id = v_id;
+    exit when clock_timestamp() > v_start + at_most;
+  end loop;
+  return v_steps;
+end
+$$;
+
+comment on function audit.continue_erasures(interval, int) is
+  'Goes on with erasures for a few seconds, so many rows at a time; answers how many steps it took. pg_cron runs it.';
+
+-- Certificate ------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.erasure_manifest(erasure audit.erasures)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  -- The form of an export's manifest without files, so that the same program verifies it.
+  select jsonb_build_object(
+    'version', 1, 'organization_id', (erasure).organization_id, 'format', 'erasure', 'filter', null, 'complete', true,
+    'entries', 0, 'first', null, 'last', null, 'parts', '[]'::jsonb,
+    'checkpoint', audit.newest_checkpoint((erasure).organization_id),
+    'certificate', jsonb_build_object(
+      'erasure', (erasure).id, 'subject', (erasure).subject, 'ground', (erasure).ground,
+      'requested_at', audit.instant_text((erasure).requested_at), 'requested_by', (erasure).requested_by,
+      'until', audit.instant_text((erasure).until), 'erased_at', audit.instant_text((erasure).erased_at),
+      'erased', (erasure).counts, 'entry', (erasure).entry,
+      'verification', jsonb_build_object(
+        'at', audit.instant_text((erasure).verified_at), 'chains_and_logs_verify', (erasure).was_verified
+      ),
+      'remains', (erasure).remains || jsonb_build_object(
+        'entries_hold', 'the user id, and salted commitments whose salt and values are deleted',
+        'backups_until', case when audit.setting('backup_days')::int > 0 and exists (select from audit.backups b where b.made_at <= (erasure).erased_at)
+          then audit.instant_text((erasure).erased_at + make_interval(days => audit.setting('backup_days')::int)) end,
+        'not_reached', jsonb_build_array(
+          'the write-ahead log and backups of the database server, until they expire',
+          'files that were downloaded before', 'the application''s own tables and logs', 'other organisations'
+        )
+      )
+    )
+  )
+$$;
+
+comment on function audit.erasure_manifest(audit.erasures) is 'The certificate of an erasure that is done, in the form of an export''s manifest.';
+
+create or replace function audit.certificate_to_sign()
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_erasure audit.erasures;
+begin
+  select e.* into v_erasure
+  from audit.erasures e
+  where e.state = 'done' and e.certificate_note is null and audit.is_sealed(e.organization_id, e.erased_at)
+  order by e.requested_at
+  limit 1
+  for update skip locked;
+  if v_erasure.id is null then
+    return null;
+  end if;
+  update audit.erasures e set certificate = coalesce(e.certificate, audit.erasure_manifest(e)::text)
+  where e.id = v_erasure.id
+  returning e.certificate into v_erasure.certificate;
+  return jsonb_build_object('id', v_erasure.id, 'manifest', v_erasure.certificate);
+end
+$$;
+
+comment on function audit.certificate_to_sign() is
+  'The certificate of an erasure that is done, whose entry is sealed and which is not signed yet; null where there is none.';
+
+create or replace function audit.record_certificate_note(id uuid, note text)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  update audit.erasures e set certificate_note = record_certificate_note.note
+  where e.id = record_certificate_note.id and e.certificate is not null and e.certificate_note is null
+$$;
+
+comment on function audit.record_certificate_note(uuid, text) is 'Keeps the signature of an erasure''s certificate.';
+
+-- Requests ---------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.request_erasure(request jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  perform audit.check_request(request, array['organization_id', 'subject', 'ground', 'reason', 'dry_run']);
+  if coalesce(request ->> 'dry_run', 'true') not in ('true', 'false') then
+    perform audit.fail('AUARG', 'dry_run is true or false.');
+  end if;
+  return audit.erase_subject(
+    audit.requested_organization(request), request ->> 'subject', request ->> 'ground', request ->> 'reason',
+    coalesce((request ->> 'dry_run')::boolean, true)
+  );
+end
+$$;
+
+comment on function audit.request_erasure(jsonb) is 'audit.erase_subject() as a request.';
+
+create or replace function audit.find_erasure(id uuid)
+  returns audit.erasures
+  language plpgsql
+  stable
+  security definer -- erasures are shown to whoever reads all of the organisation's log
+  set search_path = ''
+as $$
+declare
+  v_erasure audit.erasures;
+begin
+  select e.* into v_erasure from audit.erasures e where e.id = find_erasure.id;
+  if v_erasure.id is null or audit.reach(v_erasure.organization_id) is distinct from 'all' then
+    perform audit.fail('AUNOT', 'There is no such erasure that you may see.');
+  end if;
+  return v_erasure;
+end
+$$;
+
+comment on function audit.find_erasure(uuid) is 'An erasure, for admins and auditors of the organisation; raises AUNOT else.';
+
+create or replace function audit.erasure_status(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads erasures that audit.find_erasure() lets the caller see
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['erasure', 'organization_id']);
+  if request ? 'erasure' then
+    return audit.erasure_json(audit.find_erasure(audit.as_uuid(request ->> 'erasure')));
+  end if;
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Erasures are for admins and auditors.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'erasures', coalesce((
+    select jsonb_agg(audit.erasure_json(e) order by e.requested_at desc)
+    from (
+      select e.* from audit.erasures e where e.organization_id = v_organization order by e.requested_at desc limit 100
+    ) e
+  ), '[]'));
+end
+$$;
+
+comment on function audit.erasure_status(jsonb) is 'How far an erasure is; without "erasure", the newest of the organisation.';
+
+create or replace function audit.signed_certificate(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_erasure audit.erasures;
+begin
+  perform audit.check_request(request, array['erasure']);
+  v_erasure := audit.find_erasure(audit.as_uuid(request ->> 'erasure'));
+  if v_erasure.certificate_note is null then
+    perform audit.fail('AUPND', 'The certificate is not signed yet.', null, format('The erasure is %s; ask again in a minute.', v_erasure.state));
+  end if;
+  return jsonb_build_object('manifest', v_erasure.certificate, 'note', v_erasure.certificate_note);
+end
+$$;
+
+comment on function audit.signed_certificate(jsonb) is 'The certificate of an erasure to the byte, and its signature; AUPND while it is not signed.';
+
+-- sql/720_report_templates.sql
+
+-- Templates of reports: which controls, and for each a question and the query that answers it, in the query language, so
+-- that anybody can ask it again. What is quoted from a law is marked as such; the rest is said in our words, and where
+-- something is custom and not law, that is said too. A report gives evidence; whether it is enough, the reader decides.
+
+create table if not exists audit.report_templates (
+  template text not null,
+  title text not null,
+  framework text not null,
+  about text not null,
+  period text not null,
+  sections text[] not null,
+  constraint report_templates_pkey primary key (template)
+);
+
+comment on table audit.report_templates is 'What reports there are; filled by the product.';
+comment on column audit.report_templates.template is 'Names the template.';
+comment on column audit.report_templates.title is 'What stands on the cover.';
+comment on column audit.report_templates.framework is 'The law or standard that it is about.';
+comment on column audit.report_templates.about is 'What the report is and is not.';
+comment on column audit.report_templates.period is 'The usual period: month, quarter, year; or now, for how things stand.';
+comment on column audit.report_templates.sections is 'Its sections in order: controls, or what audit.report_section() knows.';
+
+create table if not exists audit.report_controls (
+  template text not null,
+  n int not null,
+  control text not null,
+  basis text not null,
+  wording text not null,
+  question text not null,
+  query text not null,
+  exceptions text,
+  exception_means text,
+  of_system boolean not null default false,
+  constraint report_controls_pkey primary key (template, n),
+  constraint report_controls_basis_known check (basis in ('law', 'standard', 'convention'))
+);
+
+comment on table audit.report_controls is 'The controls of each template; filled by the product.';
+comment on column audit.report_controls.template is 'Of which template.';
+comment on column audit.report_controls.n is 'In which order.';
+comment on column audit.report_controls.control is 'How the law or standard numbers it.';
+comment on column audit.report_controls.basis is 'law: the text is quoted from a law. standard: a standard''s requirement in our words. convention: neither says so, auditors ask for it.';
+comment on column audit.report_controls.wording is 'What it asks for.';
+comment on column audit.report_controls.question is 'What is looked at.';
+comment on column audit.report_controls.query is 'The population: which entries, in the query language; the period is added.';
+comment on column audit.report_controls.exceptions is 'Which of these somebody should look at; null where none is an exception by itself.';
+comment on column audit.report_controls.exception_means is 'What an exception is.';
+comment on column audit.report_controls.of_system is 'Whether the entries are the system organisation''s: backups are the whole project''s.';
+
+revoke all on audit.report_templates, audit.report_controls from public, anon, authenticated, service_role;
+
+delete from audit.report_controls where true;
+insert into audit.report_templates (template, title, framework, about, period, sections)
+values
+  ('soc2', 'SOC 2 evidence', 'AICPA Trust Services Criteria (2017, points of focus 2022)',
+    'Evidence from the audit log for the criteria that a log can speak to. The criteria are told in our words, not quoted. A SOC 2 report is an independent auditor''s opinion; this is material for it, and no opinion.',
+    'quarter', array['overview', 'controls', 'coverage', 'integrity']),
+  ('hipaa', 'HIPAA security rule evidence', '45 CFR Part 164, Subpart C',
+    'Evidence from the audit log for the safeguards that ask for recording and reviewing activity. Whether the application holds electronic protected health information, its operator knows.',
+    'quarter', array['overview', 'controls', 'retention', 'coverage', 'integrity']),
+  ('gdpr', 'GDPR accountability record', 'Regulation (EU) 2016/679',
+    'What the audit log shows of the controller''s duties, and the record of this processing. It is no legal advice, and the log is one processing among others.',
+    'quarter', array['overview', 'processing', 'controls', 'retention', 'coverage', 'integrity']),
+  ('pci_dss', 'PCI DSS requirement 10 evidence', 'PCI DSS v4.0.1, Requirement 10',
+    'Evidence from the audit log for logging and monitoring. The requirements are told in our words: compare them with the licensed text. Whether the application is in scope, its assessor decides.',
+    'quarter', array['overview', 'controls', 'retention', 'coverage', 'integrity']),
+  ('access_review', 'Access review', 'SOC 2 CC6.2 and CC6.3; ISO/IEC 27001 A.5.18 (access rights)',
+    'Who has which role now, since when, granted by whom, and when they were last active. That it is done every quarter is convention. The log says since when only as far back as membership was captured.',
+    'quarter', array['members', 'auditors', 'member_changes', 'coverage', 'integrity']),
+  ('costs', 'Cost report', 'Internal', 'What was spent, by provider, model, person and day, added up from the entries of the period.', 'month',
+    array['cost_summary', 'cost_days', 'cost_people', 'integrity']),
+  ('annual', 'Annual summary', 'Internal', 'A year of the log at a glance.', 'year',
+    array['overview', 'months', 'cost_summary', 'member_changes', 'retention', 'coverage', 'integrity']),
+  ('incident', 'Incident file', 'Internal',
+    'Everything that the log has around an entry, a person or a time, in order. What happened outside of what is captured is not in it.', 'day',
+    array['overview', 'actors', 'timeline', 'coverage', 'integrity']),
+  ('subject_access', 'What the audit log holds about a person', 'GDPR Art. 15 (right of access)',
+    'All personal data about one person that the organisation''s audit log holds: contexts in which they acted, personal values of records about them, and entries in which they are actor or resource. Of other persons nothing is told.',
+    'all', array['subject', 'subject_identities', 'subject_values', 'subject_entries', 'processing', 'retention']),
+  ('attestation', 'Statement of integrity', 'Internal',
+    'What was sealed and verified in the period, whether logging was on the whole time, what was found, and what was let go of. It is made by the system that it is about: checkpoints kept by others are what it can be held against.', 'month',
+    array['checkpoints', 'verification', 'heartbeats', 'coverage', 'retention', 'integrity']),
+  ('policies', 'Logging policies', 'NIST SP 800-92; SOC 2 CC5.3 (policies)',
+    'Drafts of the policies that auditors ask for, filled in with the settings in force. Read, adapt and approve them: a policy is what an organisation decides, not what its software is set to.', 'now',
+    array['policy_access', 'policy_retention', 'policy_investigation', 'policy_response'])
+on conflict (template) do update set
+  title = excluded.title, framework = excluded.framework, about = excluded.about, period = excluded.period, sections = excluded.sections;
+
+insert into audit.report_controls (template, n, control, basis, wording, question, query, exceptions, exception_means, of_system)
+values
+  ('soc2', 1, 'CC6.1', 'standard', 'Logical access security: access to protected information is restricted by software and architecture.',
+    'Which attempts to read or change were refused?', 'outcome:denied', 'outcome:denied', 'a refused attempt', false),
+  ('soc2', 2, 'CC6.1 (credentials)', 'standard', 'Credentials of infrastructure and software are managed over their life.',
+    'Which API keys and tokens came, changed and went?', '(action:api_key.* or action:api_token.*)', 'actor_type:database', 'a key changed past the application', false),
+  ('soc2', 3, 'CC6.2', 'standard', 'Users are registered and authorised before they get credentials; access is removed when it is no longer authorised.',
+    'Who joined and who left?', '(action:member.added or action:member.removed or action:user.signed_up or action:user.deleted)', 'actor_type:database', 'membership changed past the application', false),
+  ('soc2', 4, 'CC6.3', 'standard', 'Access is authorised, changed and removed by role, with least privilege and segregation of duties.',
+    'Which roles and permissions changed?', '(action:member.role_changed or action:permission.* or action:auditor.*)', 'actor_type:database', 'a role changed past the application', false),
+  ('soc2', 5, 'CC6.6', 'standard', 'Measures against threats from outside the system''s boundary.',
+    'Which sign-ins failed?', '(action:user.login_failed or action:user.mfa_failed)', null, null, false),
+  ('soc2', 6, 'CC6.8', 'standard', 'Unauthorised or malicious software and configuration is prevented, or detected and acted upon.',
+    'Which integrations changed, and was capture taken off a table?', '(action:integration.* or action:capture.*)', 'action:capture.untracked', 'a table is no longer captured', false),
+  ('soc2', 7, 'CC7.1', 'standard', 'Changes of configuration that introduce vulnerabilities are detected.',
+    'Which settings of the organisation and of the log changed?', '(action:organization.* or action:retention.changed or action:rule.changed or action:budget.*)', 'action:retention.changed', 'how long the log is kept was changed', false),
+  ('soc2', 8, 'CC7.2', 'standard', 'Components are monitored for anomalies that point to malicious acts, disasters or errors.',
+    'What did monitoring find?', '(action:alert.opened or action:verification.failed)', 'action:verification.failed', 'a check of the log found something', false),
+  ('soc2', 9, 'CC7.3', 'standard', 'Security events are evaluated, to decide whether they are incidents.',
+    'Who looked into alerts and into the log?', '(action:alert.acknowledged or action:alert.resolved or action:log.searched or action:log.viewed)', null, null, false),
+  ('soc2', 10, 'CC7.4', 'standard', 'Incidents are responded to by a defined programme.',
+    'Which alerts were resolved, and what was held for an investigation?', '(action:alert.resolved or action:hold.placed or action:hold.released)', null, null, false),
+  ('soc2', 11, 'CC8.1', 'standard', 'Changes are authorised, documented, tested and approved before they are made.',
+    'Which changes of configuration were made, and by whom?', '(action:api_key.updated or action:budget.changed or action:organization.updated or action:integration.configured or action:capture.changed)', 'actor_type:database', 'a change without a known person', false),
+  ('soc2', 12, 'A1.2, A1.3', 'standard', 'Backups and recovery are operated, monitored and tested.',
+    'Were backups of the log made, and was one restored?', '(action:backup.made or action:backup.deleted or action:log.restored)', 'action:log.restored', 'the log was restored', true),
+
+  ('hipaa', 1, '164.308(a)(1)(ii)(D)', 'law', '“Implement procedures to regularly review records of information system activity, such as audit logs, access reports, and security incident tracking reports.” (Required.) How often is regularly, the rule does not say.',
+    'When was the log reviewed, and by whom?', '(action:log.searched or action:log.viewed or action:log.exported or action:report.generated)', null, null, false),
+  ('hipaa', 2, '164.312(b)', 'law', '“Implement hardware, software, and/or procedural mechanisms that record and examine activity in information systems that contain or use electronic protected health information.” (Required.)',
+    'What was recorded?', '', 'outcome:denied', 'a refused attempt', false),
+  ('hipaa', 3, '164.312(c)(1)', 'law', '“Implement policies and procedures to protect electronic protected health information from improper alteration or destruction.” The rule speaks of health information, not of logs: a log that shows its own alteration is one means.',
+    'What was changed or deleted, and did a check of the log find anything?', '(action:*.updated or action:*.changed or action:*.deleted or action:*.removed or action:verification.failed)', 'action:verification.failed', 'a check of the log found something', false),
+  ('hipaa', 4, '164.316(b)(2)(i)', 'convention', 'The rule has documentation required by 164.316(b)(1) kept “for 6 years from the date of its creation or the date when it last was in effect, whichever is later”. That is policies and records of required actions; to keep audit logs as long is convention.',
+    'Was the period of retention changed, and what was let go of?', '(action:retention.changed or action:log.purged or action:hold.*)', 'action:retention.changed', 'how long the log is kept was changed', false),
+
+  ('gdpr', 1, 'Art. 5(1)(f), 32(1)', 'law', 'Personal data shall be “processed in a manner that ensures appropriate security”; measures shall include, as appropriate, “the ability to ensure the ongoing confidentiality, integrity, availability and resilience of processing systems and services” and “a process for regularly testing, assessing and evaluating” them.',
+    'What was refused, and what did checks find?', '(outcome:denied or action:verification.failed)', 'action:verification.failed', 'a check of the log found something', false),
+  ('gdpr', 2, 'Art. 5(2)', 'law', '“The controller shall be responsible for, and be able to demonstrate compliance with, paragraph 1 (‘accountability’).”',
+    'Who read the log?', '(action:log.searched or action:log.viewed or action:log.exported or action:report.generated)', null, null, false),
+  ('gdpr', 3, 'Art. 15', 'law', 'The data subject shall have the right to obtain “access to the personal data”; Art. 12(3): without undue delay and in any event within one month of receipt of the request, which may be extended by two further months.',
+    'Which requests of access were answered?', 'action:subject.accessed', null, null, false),
+  ('gdpr', 4, 'Art. 17', 'law', 'The data subject shall have the right to obtain “the erasure of personal data concerning him or her without undue delay”, where a ground of Art. 17(1) applies and no exception of Art. 17(3) does.',
+    'Who was erased, and where was it refused, on which ground?', '(action:subject.erased or action:subject.erasure_requested or action:subject.erasure_refused)', 'action:subject.erasure_refused', 'a refusal, whose ground stands in the entry', false),
+  ('gdpr', 5, 'Art. 33', 'law', 'A personal data breach is notified to the supervisory authority “without undue delay and, where feasible, not later than 72 hours after having become aware of it”, unless it is unlikely to result in a risk; Art. 33(5): the controller documents any breach. Whether an event is a breach, the controller decides.',
+    'What was found that could be one, and when?', '(action:verification.failed or action:alert.opened)', 'action:verification.failed', 'a check of the log found something', false),
+  ('gdpr', 6, 'Art. 5(1)(c), 25', 'law', 'Personal data shall be “adequate, relevant and limited to what is necessary in relation to the purposes for which they are processed (‘data minimisation’)”.',
+    'Did what is captured change?', '(action:capture.tracked or action:capture.changed or action:capture.untracked)', null, null, false),
+
+  ('pci_dss', 1, '10.2.1.2', 'standard', 'Actions by anybody with administrative access are logged.', 'What was done past the application, in the database itself?', 'actor_type:(database or service)', null, null, false),
+  ('pci_dss', 2, '10.2.1.3', 'standard', 'Access to audit logs is logged.', 'Who read the log?', '(action:log.searched or action:log.viewed or action:log.exported)', null, null, false),
+  ('pci_dss', 3, '10.2.1.4', 'standard', 'Invalid logical access attempts are logged.', 'What was refused?', '(outcome:denied or action:user.login_failed or action:user.mfa_failed)', 'outcome:denied', 'a refused attempt', false),
+  ('pci_dss', 4, '10.2.1.5', 'standard', 'Changes of identification and authentication credentials are logged: new accounts, elevated privileges, changes of administrators.',
+    'Which accounts, roles and credentials changed?', '(action:user.* or action:member.* or action:permission.* or action:api_key.* or action:api_token.*)', 'actor_type:database', 'a change past the application', false),
+  ('pci_dss', 5, '10.2.1.6', 'standard', 'Initialising, starting, stopping and pausing of audit logs is logged.', 'Did logging begin or end anywhere?', '(action:log.opened or action:capture.*)', 'action:capture.untracked', 'a table is no longer captured', false),
+  ('pci_dss', 6, '10.2.1.7', 'standard', 'Creation and deletion of system-level objects is logged.', 'What was created and deleted?', '(action:*.created or action:*.added or action:*.deleted or action:*.removed)', null, null, false),
+  ('pci_dss', 7, '10.3', 'standard', 'Audit logs are protected from destruction and unauthorised modification; file integrity monitoring or change detection is used on them.', 'Did a check of the log find anything?', 'action:verification.failed', 'action:verification.failed', 'a check of the log found something', false),
+  ('pci_dss', 8, '10.4.1', 'standard', 'Security events and logs of critical components are reviewed at least once a day.', 'When was the log reviewed?', '(action:log.searched or action:log.viewed or action:alert.acknowledged)', null, null, false),
+  ('pci_dss', 9, '10.5.1', 'standard', 'Audit log history is kept for at least 12 months, the most recent three months at once available.', 'Was the period changed, and what was let go of?', '(action:retention.changed or action:log.purged)', 'action:retention.changed', 'how long the log is kept was changed', false),
+  ('pci_dss', 10, '10.7', 'standard', 'Failures of critical security controls are detected, reported and responded to promptly.', 'Which failures of logging were found?', '(action:verification.failed or action:capture.untracked)', 'action:verification.failed', 'a check found something', false);
+
+create or replace function audit.report_templates_json()
+  returns jsonb
+  language sql
+  stable
+  security definer -- what reports there are is no secret
+  set search_path = ''
+as $$
+  select jsonb_build_object('templates', jsonb_agg(jsonb_build_object(
+    'template', t.template, 'title', t.title, 'framework', t.framework, 'about', t.about, 'period', t.period
+  ) order by t.template))
+  from audit.report_templates t
+$$;
+
+comment on function audit.report_templates_json() is 'What reports there are.';
+
+-- sql/730_reports.sql
+
+-- Reports: asked for, gathered section by section, each in a statement of its own, then made into files by the job "reports".
+--
+-- What a report says of a period that is over depends on the entries alone, so it is the same however often it is made:
+-- `content`, whose SHA-256 stands in the report. It holds user ids and no addresses. Whoever they were, what the log looks like
+-- now, and who asked when, stands beside it: so a person who is erased leaves the content, and its hash, as they were.
+
+create table if not exists audit.reports (
+  id uuid not null default gen_random_uuid(),
+  organization_id uuid not null,
+  template text not null,
+  parameters jsonb not null default '{}',
+  period_from timestamptz not null,
+  period_to timestamptz not null,
+  requested_by uuid,
+  requested_at timestamptz not null default clock_timestamp(),
+  schedule uuid,
+  state text not null default 'queued',
+  steps text[] not null,
+  done int not null default 0,
+  resume jsonb,
+  sections jsonb not null default '[]',
+  content text,
+  lease_until timestamptz,
+  attempts int not null default 0,
+  error text,
+  names uuid[] not null default '{}',
+  subject uuid,
+  files jsonb not null default '[]',
+  manifest text,
+  manifest_note text,
+  generated_at timestamptz,
+  withdrawn_at timestamptz,
+  constraint reports_pkey primary key (id),
+  constraint reports_state_known check (state in ('queued', 'running', 'done', 'failed', 'withdrawn'))
+);
+
+comment on table audit.reports is 'Reports: what was asked for, how far it has come, and what its files are; written by the functions of 730 to 760 only.';
+comment on column audit.reports.id is 'Names the report.';
+comment on column audit.reports.organization_id is 'About whose log.';
+comment on column audit.reports.template is 'After which template.';
+comment on column audit.reports.parameters is 'Of an incident: entry, actor, at, minutes. Of a person: the user id.';
+comment on column audit.reports.period_from is 'Entries from then on.';
+comment on column audit.reports.period_to is 'Entries from before then.';
+comment on column audit.reports.requested_by is 'Who asked; null for the clock, or the database.';
+comment on column audit.reports.requested_at is 'When.';
+comment on column audit.reports.schedule is 'The schedule that asked, if any.';
+comment on column audit.reports.state is 'How far it is. Done again after a person was erased, it is queued again.';
+comment on column audit.reports.steps is 'What is gathered, in order.';
+comment on column audit.reports.done is 'How many steps are done.';
+comment on column audit.reports.resume is 'Where a step goes on that takes several.';
+comment on column audit.reports.sections is 'What was gathered.';
+comment on column audit.reports.content is 'All that was gathered, to the byte; null while it is not whole.';
+comment on column audit.reports.lease_until is 'Until when a worker has it.';
+comment on column audit.reports.attempts is 'How often a worker has taken it up since it last got on.';
+comment on column audit.reports.error is 'Why it failed.';
+comment on column audit.reports.names is 'Users whose addresses its files show.';
+comment on column audit.reports.subject is 'The user whom a report about a person is about.';
+comment on column audit.reports.files is 'Its files in Storage, with size and SHA-256.';
+comment on column audit.reports.manifest is 'The manifest of its files to the byte.';
+comment on column audit.reports.manifest_note is 'The signed note over the manifest''s digest.';
+comment on column audit.reports.generated_at is 'When its files were made.';
+comment on column audit.reports.withdrawn_at is 'When it was taken back because the person it is about was erased.';
+
+create index if not exists reports_organization_idx on audit.reports (organization_id, requested_at);
+create index if not exists reports_waiting_idx on audit.reports (requested_at) where state in ('queued', 'running');
+
+-- What a report about a person holds is erased with the person.
+alter table audit.reports alter column sections set statistics 0, alter column content set statistics 0;
+
+revoke all on audit.reports from public, anon, authenticated, service_role;
+
+-- What is needed in many sections ---------------------------------------------------------------------------------------
+
+create or replace function audit.report_query(report audit.reports, query text)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+  return concat_ws(
+    ' ', nullif(query, ''), case when (report).parameters ? 'actor' and (report).template = 'incident' then 'actor:' || ((report).parameters ->> 'actor') end,
+    format('created:>=%s created:<%s', audit.instant_text((report).period_from), audit.instant_text((report).period_to))
+  );
+
+comment on function audit.report_query(audit.reports, text) is 'A query with the period of a report.';
+
+create or replace function audit.report_source(organization_id uuid, query text)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.matching_sql(report_source.organization_id, audit.compile_query(report_source.organization_id, audit.parse_query(report_source.query)))
+$$;
+
+comment on function audit.report_source(uuid, text) is 'From and where of the entries e that a query finds.';
+
+create or replace function audit.report_item(entry public.audit_logs)
+  returns jsonb
+  language sql
+  stable
+  parallel safe
+  return jsonb_build_object(
+    'name', (entry).chain || '-' || (entry).seq, 'at', audit.instant_text((entry).created_at), 'action', (entry).action,
+    'outcome', (entry).outcome, 'actor', (entry).created_by, 'actor_type', (entry).actor_type,
+    'resource', concat_ws('/', (entry).resource_type, (entry).resource_id), 'hash', encode((entry).hash, 'hex')
+  );
+
+comment on function audit.report_item(public.audit_logs) is 'An entry as a report lists it.';
+
+create or replace function audit.second_text(at timestamptz)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return to_char(at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS');
+
+comment on function audit.second_text(timestamptz) is 'A time as people read it in a report: UTC, to the second.';
+
+create or replace function audit.report_items(organization_id uuid, query text, at_most int)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_items jsonb;
+begin
+  execute format(
+    'select coalesce(jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq), ''[]'')'
+      || ' from (select e.* %s order by e.created_at, e.chain, e.seq limit %s) i',
+    audit.report_source(organization_id, query), at_most
+  ) into v_items;
+  return v_items;
+end
+$$;
+
+comment on function audit.report_items(uuid, text, int) is 'The oldest entries that a query finds, as a report lists them.';
+
+create or replace function audit.report_count(organization_id uuid, query text)
+  returns bigint
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_count bigint;
+begin
+  execute format('select count(*) %s', audit.report_source(organization_id, query)) into v_count;
+  return v_count;
+end
+$$;
+
+comment on function audit.report_count(uuid, text) is 'How many entries a query finds.';
+
+create or replace function audit.report_table(title text, columns jsonb, rows jsonb, note text default null, total bigint default null)
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  return jsonb_build_object(
+    'kind', 'table', 'title', title, 'columns', columns, 'rows', coalesce(rows, '[]'), 'note', note,
+    'total', coalesce(total, jsonb_array_length(coalesce(rows, '[]')))
+  );
+
+comment on function audit.report_table(text, jsonb, jsonb, text, bigint) is 'A section that is a table. A cell is text, or {"user": id}; total is of how many rows these are.';
+
+create or replace function audit.report_text(title text, paragraphs text[])
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  return jsonb_build_object('kind', 'text', 'title', title, 'paragraphs', to_jsonb(paragraphs));
+
+comment on function audit.report_text(text, text[]) is 'A section that is text.';
+
+create or replace function audit.user_cell(user_id uuid, otherwise text default '')
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  return case when user_id is null then to_jsonb(otherwise) else jsonb_build_object('user', user_id) end;
+
+comment on function audit.user_cell(uuid, text) is 'A table''s cell that shows a user.';
+
+-- Controls ---------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.control_section(report audit.reports, n int)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_control audit.report_controls;
+  v_organization uuid;
+  v_query text;
+  v_exceptions_query text;
+  v_population bigint;
+  v_exceptions bigint;
+  v_seed text;
+  v_sample jsonb;
+  v_most constant int := 25;
+begin
+  select c.* into strict v_control from audit.report_controls c
+  where c.template = (report).template and c.n = control_section.n;
+  v_organization := case when v_control.of_system then audit.system_organization() else (report).organization_id end;
+  v_query := audit.report_query(report, v_control.query);
+  v_population := audit.report_count(v_organization, v_query);
+  v_exceptions_query := audit.report_query(report, concat_ws(' ', nullif(v_control.query, ''), nullif(v_control.exceptions, v_control.query)));
+  if v_control.exceptions is not null then
+    v_exceptions := case when v_exceptions_query = v_query then v_population else audit.report_count(v_organization, v_exceptions_query) end;
+  end if;
+  -- Whoever asks cannot choose the sample: the seed is what is asked for.
+  v_seed := left(encode(sha256(convert_to(concat_ws('|', v_organization, v_query), 'UTF8')), 'hex'), 16);
+  execute format(
+    $q$
+    select coalesce(jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq), '[]')
+    from (
+      select e.* %s order by sha256(convert_to(%L || e.chain || '-' || e.seq, 'UTF8')) limit %s
+    ) i
+    $q$, audit.report_source(v_organization, v_query), v_seed || ':', v_most
+  ) into v_sample;
+  return jsonb_build_object(
+    'kind', 'control', 'title', v_control.control, 'basis', v_control.basis, 'wording', v_control.wording,
+    'question', v_control.question, 'query', v_query, 'of_system', v_control.of_system, 'population', v_population,
+    'exceptions', case when v_control.exceptions is not null then jsonb_build_object(
+      'query', v_exceptions_query, 'means', v_control.exception_means, 'count', v_exceptions,
+      'items', audit.report_items(v_organization, v_exceptions_query, 50)
+    ) end,
+    'sample', jsonb_build_object('size', jsonb_array_length(v_sample), 'seed', v_seed, 'items', v_sample),
+    'result', case
+      when v_population = 0 then 'No entry of this kind in the period. The log proves what is in it; that nothing of this kind happened, only as far as capture was whole.'
+      when v_exceptions > 0 then format('Exceptions: %s of %s, each %s, to be looked at.', v_exceptions, v_population, v_control.exception_means)
+      when v_exceptions = 0 then format('No exception among %s.', v_population)
+      else format('%s in the period; none is an exception by itself.', v_population)
+    end
+  );
+end
+$$;
+
+comment on function audit.control_section(audit.reports, int) is
+  'One control: how many entries its query finds in the period, which are exceptions, and a sample of 25 that anybody can draw
+again: those with the least SHA-256 of seed, a colon and the entry''s name.';
+
+-- Overview, costs ----------------------------------------------------------------------------------------------------------
+
+create or replace function audit.overview_sections(report audit.reports)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_query text := audit.report_query(report, '');
+  v_sums jsonb;
+begin
+  execute format(
+    $q$
+    with sums as (
+      select (e.created_at at time zone 'utc')::date as day, e.action, e.outcome, e.created_by, e.actor_type, count(*) as n,
+        grouping((e.created_at at time zone 'utc')::date, e.action, e.outcome, e.created_by, e.actor_type) as which
+      %s
+      group by grouping sets (((e.created_at at time zone 'utc')::date), (e.action), (e.outcome), (e.created_by, e.actor_type), ())
+    )
+    select jsonb_build_object(
+      'all', coalesce(max(s.n) filter (where s.which = 31), 0),
+      'days', coalesce(jsonb_agg(jsonb_build_object('value', s.day, 'count', s.n) order by s.day) filter (where s.which = 15), '[]'),
+      'actions', coalesce(jsonb_agg(jsonb_build_array(s.action, s.n::text) order by s.n desc, s.action) filter (where s.which = 23), '[]'),
+      'outcomes', coalesce(jsonb_agg(jsonb_build_object('value', s.outcome, 'count', s.n) order by s.outcome) filter (where s.which = 27), '[]'),
+      'actors', coalesce(jsonb_agg(jsonb_build_array(audit.user_cell(s.created_by, s.actor_type), s.actor_type, s.n::text) order by s.n desc, s.created_by, s.actor_type) filter (where s.which = 28), '[]')
+    )
+    from sums s
+    $q$, audit.report_source((report).organization_id, v_query)
+  ) into v_sums;
+  return jsonb_build_array(
+    jsonb_build_object(
+      'kind', 'chart', 'title', 'Entries of the period', 'query', v_query, 'total', v_sums -> 'all', 'days', v_sums -> 'days',
+      'outcomes', v_sums -> 'outcomes'
+    ),
+    audit.report_table('Actions', '[{"title": "Action", "width": 4}, {"title": "Entries", "width": 1, "align": "right"}]',
+      jsonb_path_query_array(v_sums -> 'actions', '$[0 to 29]'), null, jsonb_array_length(v_sums -> 'actions')),
+    audit.report_table('Actors', '[{"title": "Actor", "width": 4}, {"title": "Kind", "width": 1}, {"title": "Entries", "width": 1, "align": "right"}]',
+      jsonb_path_query_array(v_sums -> 'actors', '$[0 to 29]'), null, jsonb_array_length(v_sums -> 'actors'))
+  );
+end
+$$;
+
+comment on function audit.overview_sections(audit.reports) is 'How many entries a period has, by day, action, outcome and actor.';
+
+create or replace function audit.cost_section(report audit.reports, title text, groups text[], at_most int)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.report_table(
+    cost_section.title,
+    (select jsonb_agg(jsonb_build_object('title', initcap(g), 'width', 3) order by n) from unnest(groups) with ordinality g (g, n))
+      || '[{"title": "Entries", "width": 1, "align": "right"}, {"title": "Cost", "width": 2, "align": "right"}]',
+    jsonb_agg(c.cells order by c.n) filter (where c.n <= cost_section.at_most),
+    format('Query: %s. Costs are as the application recorded them, in its currency.', audit.report_query(report, '')), count(*)
+  )
+  from (
+    select (
+        select jsonb_agg(case g
+          when 'user' then audit.user_cell(s."user", 'no user') when 'provider' then to_jsonb(coalesce(s.provider, 'none'))
+          when 'model' then to_jsonb(coalesce(s.model, 'none')) else to_jsonb(s.day::text)
+        end order by n)
+        from unnest(groups) with ordinality g (g, n)
+      ) || jsonb_build_array(s.entries::text, s.cost::text) as cells,
+      row_number() over (order by case when 'day' = any (groups) then s.day end, s.cost desc, s.provider, s.model, s."user") as n
+    from audit.costs_of(
+      (report).organization_id,
+      audit.compile_query((report).organization_id, audit.parse_query(audit.report_query(report, ''))), groups
+    ) s
+  ) c
+$$;
+
+comment on function audit.cost_section(audit.reports, text, text[], int) is 'What was spent in a period, by what.';
+
+-- Access review ------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.known_members(organization_id uuid)
+  returns table (user_id uuid, role text)
+  language plpgsql
+  stable
+  set search_path = ''
+  rows 1000
+as $$
+#variable_conflict use_column
+declare
+  v_users uuid[];
+begin
+  -- The membership table is asked person by person: whom the log knows, and whom Auth knows, where that is not beyond counting.
+  v_users := array(
+    select distinct i.user_id from audit.identities i where i.organization_id = known_members.organization_id and i.user_id is not null
+    union
+    select distinct audit.as_uuid(a.resource_id) from public.audit_logs a
+    where a.organization_id = known_members.organization_id and a.resource_type = 'member'
+    union
+    select x.requested_by from audit.exports x where x.organization_id = known_members.organization_id
+  );
+  if to_regclass('auth.users') is not null then
+    execute 'select $1 || array(select u.id from auth.users u order by u.id limit 50000)' into v_users using v_users;
+  end if;
+  return query
+    select u.user_id, m.role
+    from (select distinct u from unnest(v_users) u where u is not null) u (user_id)
+    cross join lateral audit.memberships(u.user_id) m
+    where m.organization_id = known_members.organization_id;
+end
+$$;
+
+comment on function audit.known_members(uuid) is
+  'Who has which role in an organisation: of the users whom its log knows, and of the first 50,000 whom Auth knows.';
+
+create or replace function audit.member_section(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.report_table(
+    'Members and their roles',
+    '[{"title": "User", "width": 4}, {"title": "Role", "width": 1}, {"title": "Since", "width": 2}, {"title": "Granted by", "width": 3}, {"title": "Last active", "width": 2}, {"title": "Use", "width": 1}]',
+    jsonb_agg(jsonb_build_array(
+      audit.user_cell(m.user_id), m.role, coalesce(audit.second_text(g.created_at), 'before capture'),
+      coalesce(audit.user_cell(g.created_by, g.actor_type), '"unknown"'),
+      coalesce(audit.second_text(l.created_at), 'never seen'),
+      case when l.created_at >= (report).period_from then 'active' else 'unused' end
+    ) order by m.role, m.user_id),
+    'Roles as they are now, as the log means them: viewers see nothing of it. Since and by whom is what the log says last (member.added, member.role_changed); “unused” are those without an entry of their own since the beginning of the period: ask whether they still need access.'
+  )
+  from audit.known_members((report).organization_id) m
+  left join lateral (
+    select a.created_at, a.created_by, a.actor_type from public.audit_logs a
+    where a.resource_id = m.user_id::text and a.resource_type = 'member' and a.organization_id = (report).organization_id
+      and a.action in ('member.added', 'member.role_changed') and a.created_at < (report).period_to
+    order by a.created_at desc limit 1
+  ) g on true
+  left join lateral (
+    select a.created_at from public.audit_logs a
+    where a.created_by = m.user_id and a.organization_id = (report).organization_id and a.created_at < (report).period_to
+    order by a.created_at desc limit 1
+  ) l on true
+$$;
+
+comment on function audit.member_section(audit.reports) is 'Who has which role, since when, granted by whom, and last active when.';
+
+create or replace function audit.auditor_section(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.report_table(
+    'Auditors of the log',
+    '[{"title": "User", "width": 4}, {"title": "Sees addresses", "width": 1}, {"title": "Granted by", "width": 3}, {"title": "Granted", "width": 2}, {"title": "Until", "width": 2}]',
+    jsonb_agg(jsonb_build_array(
+      audit.user_cell(a.user_id), case when a.sees_identities then 'yes' else 'no' end, audit.user_cell(a.granted_by, 'database'),
+      audit.second_text(a.granted_at), audit.second_text(a.expires_at)
+    ) order by a.expires_at, a.user_id),
+    'Grants that have expired by themselves are shown until they are renewed or revoked.'
+  )
+  from audit.auditors a
+  where a.organization_id = (report).organization_id
+$$;
+
+comment on function audit.auditor_section(audit.reports) is 'Who may read the log from outside, until when.';
+
+create or replace function audit.listing_section(report audit.reports, title text, query text, at_most int, note text default null)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'kind', 'entries', 'title', listing_section.title, 'query', q.query, 'note', note,
+    'total', audit.report_count((report).organization_id, q.query),
+    'items', audit.report_items((report).organization_id, q.query, at_most)
+  )
+  from (select audit.report_query(report, listing_section.query) as query) q
+$$;
+
+comment on function audit.listing_section(audit.reports, text, text, int, text) is 'A section that lists the entries that a query finds, the oldest first.';
+
+-- Coverage, retention, integrity -------------------------------------------------------------------------------------------
+
+create or replace function audit.heartbeat_section(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with beat as (
+    select a.created_at, a.action, (a.details ->> 'uncaptured')::int as uncaptured
+    from public.audit_logs a
+    where a.organization_id = (report).organization_id and a.chain = audit.log_chain()
+      and a.created_at >= (report).period_from and a.created_at < (report).period_to
+  ),
+  -- From the beginning of the log, or of the period, to its end; a beat is due every hour.
+  edges as (
+    select greatest((report).period_from, (select min(a.created_at) from public.audit_logs a where a.organization_id = (report).organization_id and a.chain = audit.log_chain())) as at
+    union all select b.created_at from beat b
+    union all select (report).period_to
+  ),
+  gap as (
+    select e.at as from_at, lead(e.at) over (order by e.at) as to_at from edges e where e.at is not null
+  )
+  select audit.report_table(
+    'Was logging on the whole time?',
+    '[{"title": "No heartbeat from", "width": 2}, {"title": "to", "width": 2}, {"title": "for", "width": 1}]',
+    (
+      select jsonb_agg(jsonb_build_array(audit.second_text(g.from_at), audit.second_text(g.to_at), date_trunc('minute', g.to_at - g.from_at)::text) order by g.from_at)
+      from (select g.* from gap g where g.to_at - g.from_at > interval '2 hours' order by g.from_at limit 200) g
+    ),
+    format(
+      '%s heartbeats in the period; one is due every hour of silence, so a gap of more than two hours is shown below. At a heartbeat, at most %s tables were not captured whole; %s heartbeats said so of any. Heartbeats are sealed: none can be made up afterwards.',
+      (select count(*) from beat b where b.action = 'log.heartbeat'), (select coalesce(max(b.uncaptured), 0) from beat b),
+      (select count(*) from beat b where b.uncaptured > 0)
+    ),
+    (select count(*) from gap g where g.to_at - g.from_at > interval '2 hours')
+  )
+$$;
+
+comment on function audit.heartbeat_section(audit.reports) is 'What heartbeats say of a period: gaps of more than two hours, and tables that were not captured whole.';
+
+create or replace function audit.coverage_sections(report audit.reports)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_first timestamptz := (
+    select min(a.created_at) from public.audit_logs a where a.organization_id = (report).organization_id
+  );
+  v_bound record;
+  v_notes text[];
+begin
+  select max(b.created_at) as until, sum(b.seq) as entries into v_bound
+  from audit.chain_bounds b where b.organization_id = (report).organization_id;
+  v_notes := array_remove(array[
+    case when v_first is null then 'The log has no entry in the database.'
+      when v_first > (report).period_from and v_bound.until is null
+        then format('The log begins at %s, within the period: of before it knows nothing.', audit.instant_text(v_first)) end,
+    case when v_bound.until >= (report).period_from
+      then format('Entries up to %s were let go of from the database by retention, %s in all. They are in the archive as long as it is kept, and are not counted in this report: bring them back with npm run restore -- --entries.', audit.instant_text(v_bound.until), v_bound.entries) end,
+    case when (report).period_to > (report).requested_at - interval '1 minute'
+      then 'The period ends at the time of the request: entries that were being written then may be missing.' end,
+    'In no entry is what was done while capture was off, past triggers, or in tables that are not tracked. The sections on capture and heartbeats bound that.'
+  ], null);
+  return jsonb_build_array(
+    audit.report_text('What this report does not cover', v_notes),
+    audit.listing_section(report, 'Changes of capture', 'action:capture.*', 100,
+      'Which tables were captured, no longer captured, or captured otherwise. Settings count too.')
+  ) || case when (report).template = 'attestation' then '[]' else jsonb_build_array(audit.heartbeat_section(report)) end;
+end
+$$;
+
+comment on function audit.coverage_sections(audit.reports) is 'What a report does not cover: before the log, let go of, not captured.';
+
+create or replace function audit.retention_section(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.report_table(
+    'Retention', '[{"title": "What", "width": 2}, {"title": "In force", "width": 4}]',
+    jsonb_build_array(
+      jsonb_build_array('Entries in the database', coalesce(t.database_days || ' days', 'for ever: nobody has set a period')),
+      jsonb_build_array('Entries in the archive', coalesce(t.archive_days || ' days', 'for ever')),
+      jsonb_build_array('Backups of the log', format('%s days', audit.setting('backup_days'))),
+      jsonb_build_array('A shorter period waits', format('%s days before it applies', audit.setting('shorten_retention_after', (report).organization_id))),
+      jsonb_build_array('Legal holds', coalesce((select string_agg(h ->> 'name', ', ') from jsonb_array_elements(audit.holds_on((report).organization_id)) h), 'none'))
+    ),
+    case when (report).template = 'hipaa' and t.archive_days < 2190 then 'The archive is kept for less than six years.'
+      when (report).template = 'pci_dss' and (t.database_days < 90 or t.archive_days < 365) then 'The log is kept for less than twelve months, or less than three at once available.' end
+  )
+  from audit.retention_of((report).organization_id) t
+$$;
+
+comment on function audit.retention_section(audit.reports) is 'How long entries are kept, and what holds them.';
+
+create or replace function audit.checkpoint_section(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.report_table(
+    'Logs and their checkpoints', '[{"title": "Log", "width": 5}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "Root", "width": 4}, {"title": "At the end of the period", "width": 2}]',
+    jsonb_agg(jsonb_build_array(l.origin, c.size::text, encode(c.root, 'base64'), coalesce(audit.second_text(c.published_at), 'not published')) order by l.origin),
+    'For each log, the last checkpoint that was published before the end of the period. Who kept one, at a receiver or a witness, can hold this against it.'
+  )
+  from audit.logs l
+  cross join lateral (
+    select c.* from audit.checkpoints c
+    where c.log = l.id and c.published_at < (report).period_to
+    order by c.size desc limit 1
+  ) c
+  where l.organization_id = (report).organization_id and l.month is not null and l.opened_at < (report).period_to
+    and coalesce(l.last_at, l.opened_at) >= (report).period_from
+$$;
+
+comment on function audit.checkpoint_section(audit.reports) is 'The logs of a period, each with its last checkpoint.';
+
+create or replace function audit.finding_section(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.report_table(
+    'Findings of checks', '[{"title": "First seen", "width": 2}, {"title": "Kind", "width": 2}, {"title": "In", "width": 4}, {"title": "Resolved", "width": 2}]',
+    jsonb_agg(jsonb_build_array(audit.second_text(f.first_seen_at), f.kind, f.subject, coalesce(audit.second_text(f.resolved_at), 'open')) order by f.first_seen_at, f.id),
+    'Found in the period, or open in it.'
+  )
+  from audit.findings f
+  where f.organization_id in ((report).organization_id, audit.system_organization()) and f.first_seen_at < (report).period_to
+    and coalesce(f.resolved_at, 'infinity') >= (report).period_from
+$$;
+
+comment on function audit.finding_section(audit.reports) is 'What checks found in a period.';
+
+-- What the log looks like when the report is made: beside the content, not in it.
+create or replace function audit.integrity_evidence(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'chains', (report).resume -> 'chains',
+    'rounds', (
+      select jsonb_build_object('verified', v.was_verified, 'at', audit.instant_text(v.verified_at))
+      from audit.verifications v where v.organization_id = (report).organization_id
+    ),
+    'read_back', (
+      select jsonb_build_object('entries', sum(l.read_back)::bigint, 'of', sum(l.published)::bigint)
+      from audit.logs l where l.organization_id = (report).organization_id and l.month is not null and l.archive_deletion_began_at is null
+    ),
+    'open_findings', (
+      select count(*) from audit.findings f where f.organization_id = (report).organization_id and f.resolved_at is null
+    ),
+    'not_captured', (
+      select coalesce(jsonb_agg(c.table_name || ': ' || c.finding order by c.table_name, c.finding), '[]')
+      from audit.coverage c where not c.healthy
+    ),
+    'outside', (select count(*) from audit.receivers r),
+    'checkpoint', audit.newest_checkpoint((report).organization_id)
+  )
+$$;
+
+comment on function audit.integrity_evidence(audit.reports) is 'How the log stands when a report is made: verified chains and logs, reading back, findings, coverage, checkpoint.';
+
+-- Verification in steps: so many chains and entries each.
+create or replace function audit.verify_for_report(inout report audit.reports, out is_done boolean)
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_run record;
+begin
+  select coalesce(sum(v.entries), 0) as entries, count(*) filter (where v.status = 'verified') as verified,
+    coalesce(jsonb_agg(jsonb_build_object('chain', v.chain, 'seq', v.broken_seq, 'finding', v.finding)) filter (where v.status = 'broken'), '[]') as broken,
+    max(v.resume) as resume
+  into v_run
+  from audit.verify((report).organization_id, 150000, (report).resume ->> 'from') v;
+  report.resume := jsonb_strip_nulls(jsonb_build_object(
+    'from', v_run.resume,
+    'chains', jsonb_build_object(
+      'verified', coalesce(((report).resume #>> '{chains,verified}')::bigint, 0) + v_run.verified,
+      'entries', coalesce(((report).resume #>> '{chains,entries}')::bigint, 0) + v_run.entries,
+      'broken', coalesce((report).resume #> '{chains,broken}', '[]') || v_run.broken
+    )
+  ));
+  is_done := v_run.resume is null;
+end
+$$;
+
+comment on function audit.verify_for_report(audit.reports) is 'Verifies chains of an organisation on, for its report; says whether all are.';
+
+-- sql/740_report_sections.sql
+
+-- Sections of particular templates: incident files, what is held about a person, the record of processing, policies.
+
+create or replace function audit.incident_sections(report audit.reports, section text)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_actors jsonb;
+begin
+  if section = 'timeline' then
+    return jsonb_build_array(audit.listing_section(report, 'What happened, in order', '', 2000,
+      concat_ws(' ', 'Around entry ' || ((report).parameters ->> 'entry') || '.', 'The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.')));
+  end if;
+  execute format(
+    $q$
+    select jsonb_agg(jsonb_build_array(audit.user_cell(a.created_by, a.actor_type), a.actor_type, a.n::text, audit.second_text(a.first_at), audit.second_text(a.last_at), a.contexts::text) order by a.n desc, a.created_by)
+    from (
+      select e.created_by, e.actor_type, count(*) as n, min(e.created_at) as first_at, max(e.created_at) as last_at, count(distinct e.identity_hash) as contexts
+      %s group by e.created_by, e.actor_type order by count(*) desc limit 100
+    ) a
+    $q$, audit.report_source((report).organization_id, audit.report_query(report, ''))
+  ) into v_actors;
+  return jsonb_build_array(audit.report_table('Who acted',
+    '[{"title": "Actor", "width": 4}, {"title": "Kind", "width": 1}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "First", "width": 2}, {"title": "Last", "width": 2}, {"title": "Contexts", "width": 1, "align": "right"}]',
+    v_actors, 'Contexts: from how many combinations of address and program they acted.'));
+end
+$$;
+
+comment on function audit.incident_sections(audit.reports, text) is 'Who acted around an incident, and what happened.';
+
+create or replace function audit.subject_query(user_id uuid)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return format('(actor:%1$s or resource_id:%1$s or "%1$s")', user_id);
+
+comment on function audit.subject_query(uuid) is 'The query for every entry about a user: as actor, as resource, or named in the details.';
+
+create or replace function audit.subject_sections(report audit.reports, section text)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_subject audit.subject := audit.find_subject((report).organization_id, (report).subject::text);
+  v_rows jsonb;
+  v_total bigint;
+begin
+  case section
+    when 'subject' then
+      return jsonb_build_array(audit.report_text('Who this is about', array_remove(array[
+        'User id: ' || (report).subject,
+        'Addresses under which the person acted: ' || coalesce(nullif(array_to_string((v_subject).addresses, ', '), ''), 'none that was theirs alone'),
+        'The person is found as actor, as resource, by their id in the details of entries, and in values of columns that are declared personal. Free text that names the person otherwise is not found.',
+        'Where an entry shows other persons, their rights are to be kept before it is handed out (Art. 15(4)).'
+      ], null)));
+    when 'subject_identities' then
+      select jsonb_agg(jsonb_build_array(coalesce(i.email, ''), coalesce(i.ip_address, ''), coalesce(i.user_agent, ''), audit.second_text(i.created_at)) order by i.created_at, i.identity_hash), max(i.total)
+      into v_rows, v_total
+      from (select i.*, count(*) over () as total from audit.identities_of(v_subject) i order by i.created_at, i.identity_hash limit 5000) i;
+      return jsonb_build_array(audit.report_table('Contexts in which the person acted',
+        '[{"title": "E-mail", "width": 3}, {"title": "IP address", "width": 2}, {"title": "Program", "width": 4}, {"title": "First seen", "width": 2}]', v_rows, null, v_total));
+    when 'subject_values' then
+      select jsonb_agg(jsonb_build_array(v.resource_type, coalesce(v.resource_id, ''), v.column_name, v.value, audit.second_text(v.created_at)) order by v.created_at, v.value_hash), max(v.total)
+      into v_rows, v_total
+      from (
+        select v.*, count(*) over () as total from audit.personal_values v
+        where v.organization_id = (report).organization_id and audit.is_value_of(v, v_subject)
+        order by v.created_at, v.value_hash limit 5000
+      ) v;
+      return jsonb_build_array(audit.report_table('Personal values of records about the person',
+        '[{"title": "Kind", "width": 2}, {"title": "Record", "width": 3}, {"title": "Column", "width": 2}, {"title": "Value", "width": 4}, {"title": "Recorded", "width": 2}]', v_rows, null, v_total));
+    else
+      return jsonb_build_array(audit.listing_section(report, 'Entries about the person', audit.subject_query((report).subject), 1000,
+        'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.'));
+  end case;
+end
+$$;
+
+comment on function audit.subject_sections(audit.reports, text) is 'What the log holds about a person (GDPR Art. 15).';
+
+-- Art. 30(1): what a record of processing contains, for this processing, as far as the database knows it.
+create or replace function audit.processing_section(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.report_table(
+    'Record of this processing (Art. 30(1))', '[{"title": "Item", "width": 2}, {"title": "For the audit log", "width": 6}]',
+    jsonb_build_array(
+      jsonb_build_array('(a) controller', 'To be filled in: name and contact of the controller, the representative and the data protection officer.'),
+      jsonb_build_array('(b) purposes', 'To show who did what and when, to find and prove misuse, and to demonstrate compliance.'),
+      jsonb_build_array('(c) persons and data', format(
+        'Users of the application: user id, e-mail address, IP address (%s), user agent, their actions. Columns that are committed to and kept apart: %s.',
+        audit.setting('ip_addresses', (report).organization_id) #>> '{}',
+        coalesce((
+          select string_agg(format('%s.%s', t.table_name, c.key), ', ' order by t.table_name::text, c.key)
+          from audit.tracked_tables t cross join lateral jsonb_each_text(t.plan -> 'columns') c where c.value = 'personal'
+        ), 'none')
+      )),
+      jsonb_build_array('(d) recipients', format('Admins of the organisation, auditors (%s now), whoever is given exports and reports.', (
+        select count(*) from audit.auditors a where a.organization_id = (report).organization_id and a.expires_at > (report).requested_at
+      ))),
+      jsonb_build_array('(e) third countries', 'To be filled in: where the Supabase project, its Storage and receivers of checkpoints are. Checkpoints hold no personal data.'),
+      jsonb_build_array('(f) time limits', format(
+        'Entries: %s days in the database, %s in the archive; addresses go with the last entry that commits to them, or at erasure.',
+        coalesce(r.database_days::text, 'unlimited'), coalesce(r.archive_days::text, 'unlimited')
+      )),
+      jsonb_build_array('(g) security measures', 'Row level security by role; hash chains and signed checkpoints; addresses apart from entries, by salted commitments; encrypted backups; every reading of the log is an entry.'),
+      jsonb_build_array('What is recorded', coalesce((
+        select string_agg(t.table_name::text, ', ' order by t.table_name::text) from audit.tracked_tables t
+      ), 'no table')),
+      jsonb_build_array('Text of queries', case when audit.setting('query_text', (report).organization_id) = 'true' then 'recorded' else 'not recorded' end)
+    ),
+    'What the controller alone knows is marked to be filled in.'
+  )
+  from audit.retention_of((report).organization_id) r
+$$;
+
+comment on function audit.processing_section(audit.reports) is 'The record of processing of the audit log (GDPR Art. 30), filled in as far as the database knows it.';
+
+create or replace function audit.policy_section(report audit.reports, section text)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case policy_section.section
+    when 'policy_access' then audit.report_text('Who can see the audit log', array[
+      'Purpose. This policy says who may read the audit log, and on whose decision.',
+      format('Admins of the organisation (%s now) read all entries with e-mail and IP addresses. Members read their own activity. Viewers read nothing.', (select count(*) from audit.known_members((report).organization_id) m where m.role = 'admin')),
+      format('Auditors from outside (%s now) read all entries, read-only and until a date; addresses only where the grant says so. An admin grants and revokes it.', (select count(*) from audit.auditors a where a.organization_id = (report).organization_id and a.expires_at > (report).requested_at)),
+      'Nobody can change or delete entries; the application''s roles cannot write the log. The database''s owner is watched by checkpoints, not kept out.',
+      'Every search, view and export of the log is itself an entry. Roles are reviewed every quarter by the report “Access review”.'
+    ])
+    when 'policy_retention' then audit.report_text('How long the audit log is kept', array[
+      format('Entries stay in the database for %s and in the archive for %s.', coalesce(r.database_days || ' days', 'an unlimited time'), coalesce(r.archive_days || ' days', 'an unlimited time')),
+      format('Shortening a period takes effect after %s days, so that it can be seen and taken back. A legal hold stops all deletion; only an admin places and releases it.', audit.setting('shorten_retention_after', (report).organization_id)),
+      format('Encrypted backups are kept for %s days. Exports are kept for 30 days.', audit.setting('backup_days')),
+      format('IP addresses are kept %s. The text of queries is %s.', case audit.setting('ip_addresses', (report).organization_id) #>> '{}' when 'on' then 'whole' when 'truncated' then 'shortened to their network' else 'not at all' end, case when audit.setting('query_text', (report).organization_id) = 'true' then 'recorded' else 'not recorded' end),
+      'A person is erased on request (Art. 17 GDPR) by an admin, who records the ground; entries keep the user id and commitments that nobody can open any more.'
+    ])
+    when 'policy_investigation' then audit.report_text('What sets off an investigation', array[
+      'A failed check of the log (verification.failed); a table that is no longer captured (capture.untracked); a shortened period of retention (retention.changed); an alert of severity high or critical.',
+      'Repeated refused attempts (outcome denied) or failed sign-ins of one person or from one address; a change of roles, keys or budgets past the application (actor_type database); spending out of proportion.',
+      'Whoever finds one tells: (name, how to reach). The first step is an incident file (report “incident”) around the entry, and a legal hold where evidence may be needed.'
+    ])
+    else audit.report_text('How we respond', array[
+      '1. Establish: make the incident file; note when we became aware, for periods begin then.',
+      '2. Contain: revoke keys and sessions, remove roles; each is an entry by itself.',
+      '3. Preserve: place a legal hold; keep the newest checkpoint outside; export the period with its signed manifest.',
+      '4. Assess: which data, whose, since when. A personal data breach is notified to the supervisory authority within 72 hours of becoming aware where feasible (Art. 33 GDPR), unless a risk is unlikely; persons are told where the risk is high (Art. 34).',
+      '5. Learn: what was not captured, which rule would have found it earlier; change it, and record that.',
+      'Responsible: (name). Deputy: (name). Approved on: (date) by: (name).'
+    ])
+  end
+  from audit.retention_of((report).organization_id) r
+$$;
+
+comment on function audit.policy_section(audit.reports, text) is 'A draft policy with the settings in force.';
+
+create or replace function audit.month_section(report audit.reports)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_rows jsonb;
+begin
+  execute format(
+    $q$
+    select jsonb_agg(jsonb_build_array(m.month, m.n::text, m.denied::text, m.people::text, coalesce(m.cost, 0)::text) order by m.month)
+    from (
+      select to_char(e.created_at at time zone 'utc', 'YYYY-MM') as month, count(*) as n, count(*) filter (where e.outcome = 'denied') as denied,
+        count(distinct e.created_by) as people, sum(e.cost) filter (where e.cost < 'Infinity' and e.cost > '-Infinity') as cost
+      %s group by 1
+    ) m
+    $q$, audit.report_source((report).organization_id, audit.report_query(report, ''))
+  ) into v_rows;
+  return audit.report_table('Month by month',
+    '[{"title": "Month", "width": 2}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "Denied", "width": 1, "align": "right"}, {"title": "People", "width": 1, "align": "right"}, {"title": "Cost", "width": 2, "align": "right"}]', v_rows);
+end
+$$;
+
+comment on function audit.month_section(audit.reports) is 'A year by months.';
+
+create or replace function audit.report_sections(report audit.reports, section text)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when section like 'control:%' then jsonb_build_array(audit.control_section(report, substr(section, 9)::int))
+    when section like 'policy%' then jsonb_build_array(audit.policy_section(report, section))
+    when section like 'subject%' then audit.subject_sections(report, section)
+    else case section
+      when 'overview' then audit.overview_sections(report)
+      when 'coverage' then audit.coverage_sections(report)
+      when 'retention' then jsonb_build_array(audit.retention_section(report), audit.listing_section(report, 'What was changed, held and let go of', '(action:retention.changed or action:hold.* or action:log.purged)', 200))
+      when 'processing' then jsonb_build_array(audit.processing_section(report))
+      when 'members' then jsonb_build_array(audit.member_section(report))
+      when 'auditors' then jsonb_build_array(audit.auditor_section(report))
+      when 'member_changes' then jsonb_build_array(audit.listing_section(report, 'Changes of access', '(action:member.* or action:permission.* or action:auditor.*)', 500))
+      when 'cost_summary' then jsonb_build_array(audit.cost_section(report, 'Costs by provider and model', '{provider,model}', 200))
+      when 'cost_days' then jsonb_build_array(audit.cost_section(report, 'Costs by day', '{day}', 400))
+      when 'cost_people' then jsonb_build_array(audit.cost_section(report, 'Costs by person', '{user}', 200))
+      when 'months' then jsonb_build_array(audit.month_section(report))
+      when 'actors' then audit.incident_sections(report, section)
+      when 'timeline' then audit.incident_sections(report, section)
+      when 'checkpoints' then jsonb_build_array(audit.checkpoint_section(report))
+      when 'verification' then jsonb_build_array(audit.finding_section(report))
+      when 'heartbeats' then jsonb_build_array(audit.heartbeat_section(report))
+    end
+  end
+$$;
+
+comment on function audit.report_sections(audit.reports, text) is 'What one step of a report gathers: a list of sections.';
+
+-- sql/750_report_queue.sql
+
+-- The queue of reports: who may ask for what, the steps, and what became of the files. The job "reports" claims one at a time.
+--
+--   queued → running   a worker has it, until its lease is over; each step is kept, so the next worker goes on there
+--   → done             its files are stored and their manifest is signed; a report.generated entry says so
+--   → queued           a person whose address its files show was erased: they are made again, without
+--   → withdrawn        the person whom it is about was erased: its files go
+
+create or replace function audit.report_period(
+  unit text,
+  time_zone text,
+  at timestamptz,
+  out period_from timestamptz,
+  out period_to timestamptz
+)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+      when unit in ('all') then timestamptz '1970-01-01 00:00:00+00'
+      when unit in ('now', 'day') then date_trunc('day', at at time zone time_zone) at time zone time_zone
+      else (date_trunc(unit, at at time zone time_zone) - case unit when 'quarter' then interval '3 months' else ('1 ' || unit)::interval end) at time zone time_zone
+    end,
+    case when unit in ('all', 'now', 'day') then at else date_trunc(unit, at at time zone time_zone) at time zone time_zone end
+$$;
+
+comment on function audit.report_period(text, text, timestamptz) is 'The last whole month, quarter or year before a time; for what has no period, up to that time.';
+
+create or replace function audit.report_steps(template text)
+  returns text[]
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select array_agg(s.step order by u.n, s.n)
+  from audit.report_templates t
+  cross join lateral unnest(t.sections) with ordinality u (section, n)
+  cross join lateral (
+    select 'control:' || c.n as step, c.n from audit.report_controls c where u.section = 'controls' and c.template = t.template
+    union all
+    select u.section, 0 where u.section <> 'controls'
+  ) s
+  where t.template = report_steps.template
+$$;
+
+comment on function audit.report_steps(text) is 'The steps in which a report of a template is gathered.';
+
+create or replace function audit.add_report(report audit.reports)
+  returns uuid
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  report.id := gen_random_uuid();
+  report.requested_at := clock_timestamp();
+  report.steps := audit.report_steps(report.template);
+  insert into audit.reports (
+    id, organization_id, template, parameters, period_from, period_to, requested_by, requested_at, schedule, steps, subject
+  ) values (
+    report.id, report.organization_id, report.template, coalesce(report.parameters, '{}'), report.period_from, report.period_to,
+    report.requested_by, report.requested_at, report.schedule, report.steps, report.subject
+  );
+  return report.id;
+end
+$$;
+
+comment on function audit.add_report(audit.reports) is 'Puts a report in the queue.';
+
+create or replace function audit.requested_instant(request jsonb, name text)
+  returns timestamptz
+  language plpgsql
+  stable
+  set search_path = ''
+  set timezone = 'UTC'
+as $$
+begin
+  if coalesce(request ->> name, '') !~ '^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$' then
+    if request ->> name is null then
+      return null;
+    end if;
+    raise invalid_datetime_format;
+  end if;
+  return (request ->> name)::timestamptz;
+exception when invalid_datetime_format or datetime_field_overflow then
+  perform audit.fail('AUARG', format('"%s" is no date and no time.', name), null, 'Write 2026-03-01 or 2026-03-01T12:00:00Z.');
+end
+$$;
+
+comment on function audit.requested_instant(jsonb, text) is 'A date (its beginning, UTC) or time of a request; null where it is left out.';
+
+create or replace function audit.request_report(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- reports are written through these functions only
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+  v_template audit.report_templates;
+  v_entry public.audit_logs;
+  v_at timestamptz;
+  v_minutes int;
+  v_subject audit.subject;
+begin
+  perform audit.check_request(request, array['organization_id', 'template', 'from', 'to', 'subject', 'entry', 'actor', 'at', 'minutes']);
+  v_report.organization_id := audit.requested_organization(request);
+  if audit.reach(v_report.organization_id) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Reports are for admins and auditors of the organisation.');
+  end if;
+  select t.* into v_template from audit.report_templates t where t.template = request ->> 'template';
+  if v_template.template is null then
+    perform audit.fail('AUARG', format('There is no report "%s".', left(request ->> 'template', 50)), null,
+      'Reports are ' || (select string_agg(t.template, ', ' order by t.template) from audit.report_templates t) || '.');
+  elsif v_template.template <> 'incident' and request ?| array['entry', 'actor', 'at', 'minutes']
+    or v_template.template <> 'subject_access' and request ? 'subject'
+  then
+    perform audit.fail('AUARG', 'This report takes no such field.', null, 'entry, actor, at and minutes are of incident, subject is of subject_access.');
+  end if;
+  v_report.template := v_template.template;
+  v_report.requested_by := auth.uid();
+  v_report.parameters := '{}';
+  v_report.period_from := audit.requested_instant(request, 'from');
+  v_report.period_to := audit.requested_instant(request, 'to');
+
+  if v_template.template = 'subject_access' then
+    perform audit.require_admin(v_report.organization_id);
+    v_subject := audit.find_subject(v_report.organization_id, request ->> 'subject');
+    if (v_subject).user_id is null then
+      perform audit.fail('AUNOT', 'No user of this address is known in the organisation''s log.', null, 'Name the person by user id.');
+    end if;
+    v_report.subject := (v_subject).user_id;
+    v_report.parameters := jsonb_build_object('subject', v_report.subject);
+  elsif v_template.template = 'incident' then
+    if coalesce(request ->> 'minutes', '60') !~ '^\d{1,5}$' or coalesce(request ->> 'minutes', '60')::int not between 1 and 10080 then
+      perform audit.fail('AUARG', 'minutes is a whole number from 1 to 10,080, a week: so much before and after.');
+    end if;
+    v_minutes := coalesce(request ->> 'minutes', '60')::int;
+    v_at := audit.requested_instant(request, 'at');
+    if request ? 'entry' then
+      v_entry := audit.find_entry(v_report.organization_id, request ->> 'entry');
+      v_at := v_entry.created_at;
+      v_report.parameters := jsonb_build_object('entry', request ->> 'entry');
+    end if;
+    if request ? 'actor' then
+      if audit.as_uuid(request ->> 'actor') is null then
+        perform audit.fail('AUARG', 'actor is a user id.');
+      end if;
+      v_report.parameters := v_report.parameters || jsonb_build_object('actor', audit.as_uuid(request ->> 'actor'));
+    end if;
+    if v_at is not null then
+      v_report.period_from := coalesce(v_report.period_from, v_at - make_interval(mins => v_minutes));
+      v_report.period_to := coalesce(v_report.period_to, least(v_at + make_interval(mins => v_minutes), clock_timestamp()));
+    elsif v_report.period_from is null then
+      perform audit.fail('AUARG', 'An incident file is around an entry, a time (at), or within a period (from, to).');
+    end if;
+  end if;
+  if v_report.period_from is null then
+    if v_report.period_to is not null then
+      perform audit.fail('AUARG', 'A period has a beginning: from.');
+    end if;
+    select p.* into v_report.period_from, v_report.period_to from audit.report_period(v_template.period, 'UTC', clock_timestamp()) p;
+  end if;
+  v_report.period_to := coalesce(v_report.period_to, clock_timestamp());
+  if v_report.period_from >= v_report.period_to then
+    perform audit.fail('AUARG', 'The period is empty: it begins when or after it ends.');
+  elsif v_report.period_to > clock_timestamp() then
+    perform audit.fail('AUARG', 'The period ends in the future.', null, 'What has not happened cannot be reported: end it today at the latest.');
+  elsif v_report.period_from < timestamptz '1970-01-01 00:00:00+00' then
+    perform audit.fail('AUARG', 'The period begins before 1970.');
+  end if;
+  v_report.id := audit.add_report(v_report);
+  if v_report.subject is not null then
+    perform audit.record(v_report.organization_id, 'subject.accessed', 'user', v_report.subject::text, jsonb_build_object('report', v_report.id));
+  end if;
+  return audit.report_status(jsonb_build_object('report', v_report.id));
+end
+$$;
+
+comment on function audit.request_report(jsonb) is
+  'Asks for a report: {"template", "organization_id", "from", "to"}, for admins and auditors. Without a period, the last whole
+one. incident takes entry, actor, at and minutes; subject_access takes subject, and is for admins.';
+
+create or replace function audit.find_report(id uuid)
+  returns audit.reports
+  language plpgsql
+  stable
+  security definer -- reports are shown to whoever reads all of the organisation's log
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+begin
+  select r.* into v_report from audit.reports r where r.id = find_report.id;
+  if v_report.id is null or audit.reach(v_report.organization_id) is distinct from 'all'
+    -- Addresses, and what is held about a person, are not for auditors who do not see identities.
+    or not audit.sees_identities(v_report.organization_id) and (v_report.subject is not null or v_report.requested_by is distinct from auth.uid())
+  then
+    perform audit.fail('AUNOT', 'There is no such report that you may see.');
+  end if;
+  return v_report;
+end
+$$;
+
+comment on function audit.find_report(uuid) is 'A report that the caller may see; raises AUNOT else.';
+
+create or replace function audit.sees_identities(organization_id uuid, user_id uuid default auth.uid(), is_person boolean default auth.uid() is not null)
+  returns boolean
+  language sql
+  stable
+  security definer -- reads roles and grants on behalf of callers who may not
+  set search_path = ''
+as $$
+  select not sees_identities.is_person
+    or exists (select from audit.memberships(sees_identities.user_id) m where m.organization_id = sees_identities.organization_id and m.role = 'admin')
+    or exists (
+      select from audit.auditors a
+      where a.organization_id = sees_identities.organization_id and a.user_id = sees_identities.user_id
+        and a.expires_at > clock_timestamp() and a.sees_identities
+    )
+$$;
+
+comment on function audit.sees_identities(uuid, uuid, boolean) is 'Whether somebody may see e-mail and IP addresses of others; the database and the clock may.';
+
+create or replace function audit.requested_report(request jsonb)
+  returns uuid
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if audit.as_uuid(request ->> 'report') is null then
+    perform audit.fail('AUARG', 'report is the UUID of a report.');
+  end if;
+  return (request ->> 'report')::uuid;
+end
+$$;
+
+comment on function audit.requested_report(jsonb) is 'The id of the report that a request is about.';
+
+create or replace function audit.report_json(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'id', (report).id, 'organization_id', (report).organization_id, 'template', (report).template, 'title', t.title,
+    'parameters', (report).parameters, 'from', audit.instant_text((report).period_from), 'to', audit.instant_text((report).period_to),
+    'requested_by', (report).requested_by, 'requested_at', audit.instant_text((report).requested_at), 'schedule', (report).schedule,
+    'state', (report).state, 'steps_done', (report).done, 'steps', cardinality((report).steps), 'error', (report).error,
+    'generated_at', audit.instant_text((report).generated_at),
+    'content_sha256', encode(sha256(convert_to((report).content, 'UTF8')), 'hex'),
+    'files', case (report).state when 'done' then (report).files else '[]' end
+  )
+  from audit.report_templates t
+  where t.template = (report).template
+$$;
+
+comment on function audit.report_json(audit.reports) is 'A report as the API shows it.';
+
+create or replace function audit.report_status(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  perform audit.check_request(request, array['report']);
+  return audit.shown_report(audit.find_report(audit.requested_report(request)));
+end
+$$;
+
+comment on function audit.report_status(jsonb) is 'How far a report is, and its files.';
+
+create or replace function audit.shown_report(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  security definer -- the title is in a table that callers do not read
+  set search_path = ''
+as $$
+  select audit.report_json(report)
+$$;
+
+comment on function audit.shown_report(audit.reports) is 'audit.report_json() for whoever has found the report.';
+
+create or replace function audit.list_reports(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads reports of organisations whose whole log the caller reads
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Reports are for admins and auditors of the organisation.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'reports', coalesce((
+    select jsonb_agg(audit.report_json(r) order by r.requested_at desc)
+    from (
+      select r.* from audit.reports r
+      where r.organization_id = v_organization
+        and (audit.sees_identities(v_organization) or r.subject is null and r.requested_by is not distinct from auth.uid())
+      order by r.requested_at desc limit 100
+    ) r
+  ), '[]'));
+end
+$$;
+
+comment on function audit.list_reports(jsonb) is 'The newest reports of an organisation.';
+
+create or replace function audit.signed_report(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+begin
+  perform audit.check_request(request, array['report']);
+  v_report := audit.find_report(audit.requested_report(request));
+  if v_report.state <> 'done' then
+    perform audit.fail('AUPND', format('The report is %s.', v_report.state), null, 'Its manifest is signed when its files are made: ask again then.');
+  end if;
+  return jsonb_build_object('manifest', v_report.manifest, 'note', v_report.manifest_note);
+end
+$$;
+
+comment on function audit.signed_report(jsonb) is 'The manifest of a report to the byte, and its signature; AUPND while it is not made.';
+
+-- For the job -------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.claim_report(lease interval default '3 minutes')
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+begin
+  perform audit.fail_report(r.id, r.attempts, 'Three attempts at one step ended without an answer.', false)
+  from audit.reports r
+  where r.state = 'running' and r.lease_until < clock_timestamp() and r.attempts >= 3;
+  update audit.reports r set state = 'running', lease_until = clock_timestamp() + claim_report.lease, attempts = r.attempts + 1
+  where r.id = (
+    select w.id from audit.reports w
+    where w.state = 'queued' or w.state = 'running' and w.lease_until < clock_timestamp()
+    order by w.requested_at
+    limit 1
+    for update skip locked
+  )
+  returning r.* into v_report;
+  if v_report.id is null then
+    return null;
+  elsif v_report.requested_by is not null and not exists (
+    -- With the rights of who asked, of the moment.
+    select from audit.memberships(v_report.requested_by) m where m.organization_id = v_report.organization_id and m.role = 'admin'
+    union all
+    select from audit.auditors a
+    where a.organization_id = v_report.organization_id and a.user_id = v_report.requested_by and a.expires_at > clock_timestamp()
+      and v_report.subject is null
+  ) and v_report.generated_at is null then
+    perform audit.fail_report(v_report.id, v_report.attempts, 'Who asked for it no longer reads all of the organisation''s log.', false);
+    return audit.claim_report(claim_report.lease);
+  end if;
+  return jsonb_build_object('report', v_report.id, 'attempt', v_report.attempts, 'gathered', v_report.content is not null);
+end
+$$;
+
+comment on function audit.claim_report(interval) is 'Takes a report from the queue for a while; null if none waits. For audit-jobs.';
+
+create or replace function audit.gather_report(id uuid, attempt int)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+  v_step text;
+  v_verified record;
+  v_done boolean := true;
+begin
+  select r.* into v_report from audit.reports r
+  where r.id = gather_report.id and r.state = 'running' and r.attempts = gather_report.attempt
+  for update;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  v_step := v_report.steps[v_report.done + 1];
+  if v_step = 'integrity' then
+    v_verified := audit.verify_for_report(v_report);
+    v_report := v_verified.report;
+    v_done := v_verified.is_done;
+  elsif v_step is not null then
+    v_report.sections := v_report.sections || audit.report_sections(v_report, v_step);
+  end if;
+  if v_done then
+    v_report.done := least(v_report.done + 1, cardinality(v_report.steps));
+  end if;
+  if v_report.done = cardinality(v_report.steps) then
+    v_report.content := jsonb_build_object(
+      'version', 1, 'template', v_report.template, 'organization_id', v_report.organization_id, 'parameters', v_report.parameters,
+      'from', audit.instant_text(v_report.period_from), 'to', audit.instant_text(v_report.period_to), 'sections', v_report.sections
+    )::text;
+  end if;
+  update audit.reports r set
+    done = v_report.done, sections = v_report.sections, resume = v_report.resume, content = v_report.content,
+    lease_until = clock_timestamp() + interval '3 minutes', attempts = 1
+  where r.id = v_report.id;
+  return jsonb_build_object('attempt', 1, 'gathered', v_report.content is not null);
+end
+$$;
+
+comment on function audit.gather_report(uuid, int) is 'Gathers the next section of a report; says whether all are there. For audit-jobs.';
+
+create or replace function audit.report_named(report audit.reports)
+  returns table (organization_id uuid, chain int, seq bigint, created_at timestamptz)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select distinct case when (s.value ->> 'of_system')::boolean then audit.system_organization() else (report).organization_id end,
+    split_part(i ->> 'name', '-', 1)::int, split_part(i ->> 'name', '-', 2)::bigint, (i ->> 'at')::timestamptz
+  from jsonb_array_elements((report).sections) s
+  cross join lateral (
+    select jsonb_path_query(s.value, '$.items[*]') as i
+    union all select jsonb_path_query(s.value, '$.sample.items[*]')
+    union all select jsonb_path_query(s.value, '$.exceptions.items[*]')
+  ) n
+  where not (s.value ->> 'kind' = 'entries' and (report).template in ('incident', 'subject_access'))
+$$;
+
+comment on function audit.report_named(audit.reports) is 'The entries that a report lists as evidence: samples, exceptions, changes.';
+
+-- The whole of an incident, or of a person, as far as it goes into one file; of other reports what they list.
+create or replace function audit.report_lines(id uuid, at_most int default 10000)
+  returns setof text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+begin
+  select r.* into strict v_report from audit.reports r where r.id = report_lines.id;
+  if v_report.template in ('incident', 'subject_access') then
+    return query execute format(
+      'select concat(''{"hash":"'', encode(e.hash, ''hex''), ''","entry":'', audit.entry_text(e), ''}'') %s order by e.created_at, e.chain, e.seq limit %s',
+      audit.report_source(v_report.organization_id, audit.report_query(v_report, case when v_report.subject is not null then audit.subject_query(v_report.subject) else '' end)),
+      at_most
+    );
+  else
+    return query
+      select concat('{"hash":"', encode(a.hash, 'hex'), '","entry":', audit.entry_text(a), '}')
+      from audit.report_named(v_report) n
+      join public.audit_logs a
+        on a.organization_id = n.organization_id and a.chain = n.chain and a.seq = n.seq and a.created_at = n.created_at
+      order by a.created_at, a.chain, a.seq
+      limit at_most;
+  end if;
+end
+$$;
+
+comment on function audit.report_lines(uuid, int) is 'The entries of a report''s evidence pack, a line of JSON each with the exact text that was hashed.';
+
+create or replace function audit.report_to_render(id uuid, attempt int)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+  v_template audit.report_templates;
+  v_users uuid[];
+  v_shows boolean;
+begin
+  select r.* into v_report from audit.reports r
+  where r.id = report_to_render.id and r.state = 'running' and r.attempts = report_to_render.attempt and r.content is not null
+  for update;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  select t.* into v_template from audit.report_templates t where t.template = v_report.template;
+  v_shows := audit.sees_identities(v_report.organization_id, v_report.requested_by, v_report.requested_by is not null);
+  v_users := case when v_shows then array(
+    select distinct audit.as_uuid(u #>> '{}')
+    from (
+      select jsonb_path_query(v_report.sections, '$.**.user') as u
+      union all select jsonb_path_query(v_report.sections, '$.**.actor')
+      union all select to_jsonb(v_report.requested_by)
+    ) u
+    where jsonb_typeof(u) = 'string'
+  ) end;
+  -- Noted before they are shown: whoever is erased from here on has the files made again.
+  update audit.reports r set names = coalesce(v_users, '{}') where r.id = v_report.id;
+  return jsonb_build_object(
+    'content', v_report.content, 'content_sha256', encode(sha256(convert_to(v_report.content, 'UTF8')), 'hex'),
+    'report', jsonb_build_object(
+      'id', v_report.id, 'title', v_template.title, 'framework', v_template.framework, 'about', v_template.about,
+      'organization_id', v_report.organization_id, 'organization', audit.organization_name(v_report.organization_id),
+      'requested_by', v_report.requested_by, 'requested_at', audit.instant_text(v_report.requested_at),
+      'scheduled', v_report.schedule is not null, 'generated_at', audit.instant_text(clock_timestamp())
+    ),
+    'people', coalesce((
+      select jsonb_agg(jsonb_build_object('user_id', p.user_id, 'email', p.email) order by p.user_id)
+      from (
+        select distinct on (i.user_id) i.user_id, i.email from audit.identities i
+        where i.user_id = any (v_users) and i.organization_id = v_report.organization_id and i.email is not null
+        order by i.user_id, i.created_at desc
+      ) p
+    ), '[]'),
+    'integrity', audit.integrity_evidence(v_report),
+    'places', coalesce((
+      select jsonb_agg(jsonb_build_object('name', n.chain || '-' || n.seq, 'system', n.organization_id <> v_report.organization_id, 'hash', encode(a.hash, 'hex'), 'entry_text', audit.entry_text(a))
+        || (p.place - 'checkpoint') || jsonb_build_object('checkpoint', p.place ->> 'checkpoint') order by n.created_at, n.chain, n.seq)
+      from (select n.* from audit.report_named(v_report) n order by n.created_at, n.chain, n.seq limit 400) n
+      join public.audit_logs a
+        on a.organization_id = n.organization_id and a.chain = n.chain and a.seq = n.seq and a.created_at = n.created_at
+      cross join lateral (select audit.place_in_log(n.organization_id, n.chain, n.seq) as place) p
+      where p.place is not null
+    ), '[]')
+  );
+end
+$$;
+
+comment on function audit.report_to_render(uuid, int) is
+  'What the files of a report are made of: content, who the people in it are, how the log stands, and where the listed entries
+stand in their logs. For audit-jobs.';
+
+create or replace function audit.organization_name(organization_id uuid)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_name text;
+begin
+  if to_regclass('public.organizations') is not null then
+    execute 'select o.name::text from public.organizations o where o.id::text = $1' into v_name using organization_name.organization_id::text;
+  end if;
+  return v_name;
+exception when undefined_column then
+  return null; -- another application's table of that name
+end
+$$;
+
+comment on function audit.organization_name(uuid) is 'What the application calls an organisation; null where it does not say.';
+
+create or replace function audit.complete_report(id uuid, attempt int, files jsonb, manifest text, note text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_report audit.reports;
+begin
+  update audit.reports r set
+    state = 'done', files = complete_report.files, manifest = complete_report.manifest, manifest_note = complete_report.note,
+    generated_at = clock_timestamp(), lease_until = null, error = null
+  where r.id = complete_report.id and r.state = 'running' and r.attempts = complete_report.attempt
+  returning r.* into v_report;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  perform audit.record(v_report.organization_id, 'report.generated', 'report', v_report.id::text, jsonb_strip_nulls(jsonb_build_object(
+    'template', v_report.template, 'from', audit.instant_text(v_report.period_from), 'to', audit.instant_text(v_report.period_to),
+    'content_sha256', encode(sha256(convert_to(v_report.content, 'UTF8')), 'hex'),
+    'manifest_sha256', encode(sha256(convert_to(v_report.manifest, 'UTF8')), 'hex'),
+    'requested_by', v_report.requested_by, 'schedule', v_report.schedule
+  )));
+  if v_report.schedule is not null and to_regprocedure('audit.queue_report(uuid)') is not null then
+    execute 'select audit.queue_report($1)' using v_report.id;
+  end if;
+end
+$$;
+
+comment on function audit.complete_report(uuid, int, jsonb, text, text) is
+  'Notes that a report''s files are stored, with their signed manifest; leaves a report.generated entry, and has what was
+scheduled delivered. For audit-jobs.';
+
+create or replace function audit.fail_report(id uuid, attempt int, error text, retry boolean)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  update audit.reports r set
+    state = case
+      when fail_report.retry and r.attempts < 3 then 'queued'
+      -- Files that show somebody who was erased are not kept.
+      when r.generated_at is not null then 'withdrawn'
+      else 'failed'
+    end,
+    withdrawn_at = case when not (fail_report.retry and r.attempts < 3) and r.generated_at is not null then clock_timestamp() end,
+    error = left(fail_report.error, 500), lease_until = null
+  where r.id = fail_report.id and r.state = 'running' and r.attempts = fail_report.attempt
+$$;
+
+comment on function audit.fail_report(uuid, int, text, boolean) is 'Notes why a report failed, or puts it back to be tried again. For audit-jobs.';
+
+-- Erasure, expiry -----------------------------------------------------------------------------------------------------------
+
+create or replace function audit.withdraw_reports(organization_id uuid, subject uuid)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_withdrawn int;
+begin
+  update audit.reports r set
+    state = 'withdrawn', withdrawn_at = clock_timestamp(), sections = '[]', content = null, files = '[]', manifest = null,
+    manifest_note = null, names = '{}', error = 'Taken back: the person was erased.'
+  where r.organization_id = withdraw_reports.organization_id and r.subject = withdraw_reports.subject and r.state <> 'withdrawn';
+  get diagnostics v_withdrawn = row_count;
+  -- Made again, without; a run that has one now loses it.
+  update audit.reports r set state = 'queued', attempts = 0, lease_until = null, names = '{}'
+  where r.organization_id = withdraw_reports.organization_id and withdraw_reports.subject = any (r.names) and r.state in ('running', 'done');
+  return v_withdrawn;
+end
+$$;
+
+comment on function audit.withdraw_reports(uuid, uuid) is
+  'Takes back reports about a person, and has those made again that show the person''s address; answers how many are taken back.';
+
+create or replace function audit.expired_reports()
+  returns table (export uuid, folder text)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select r.id, concat(r.organization_id, '/', r.id)
+  from audit.reports r
+  where (
+      r.state = 'withdrawn' and coalesce(r.lease_until, '-infinity') < clock_timestamp()
+      or r.state not in ('queued', 'running') and r.requested_at < clock_timestamp() - case
+        -- What is held about a person is not kept twice for long; other reports are kept like the archive.
+        when r.subject is not null then interval '30 days'
+        else make_interval(days => coalesce((audit.retention_of(r.organization_id)).archive_days, 36500))
+      end
+    ) and not audit.is_held(r.organization_id)
+  order by r.requested_at
+  limit 1000
+$$;
+
+comment on function audit.expired_reports() is 'Reports that are past their time or taken back, and not held; and the folder of bucket audit-exports that goes with each.';
+
+create or replace function audit.forget_reports(reports uuid[])
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  delete from audit.reports r
+  using audit.expired_reports() e
+  where r.id = e.export and r.id = any (forget_reports.reports)
+$$;
+
+comment on function audit.forget_reports(uuid[]) is 'Forgets expired reports of which Storage has nothing any more.';
+
+-- sql/760_report_schedules.sql
+
+-- Reports by schedule: a cron expression in a time zone. When the next one is due, the job "reports" reckons; that each is
+-- made once, whoever asks, is kept here. A run that was missed is caught up once, not once for each time it was missed.
+
+create table if not exists audit.report_schedules (
+  id uuid not null default gen_random_uuid(),
+  organization_id uuid not null,
+  template text not null,
+  cron text not null,
+  time_zone text not null,
+  channels uuid[],
+  created_by uuid,
+  created_at timestamptz not null default clock_timestamp(),
+  next_at timestamptz,
+  last_at timestamptz,
+  constraint report_schedules_pkey primary key (id)
+);
+
+comment on table audit.report_schedules is 'Which reports are made by themselves; written by audit.schedule_report() and audit.run_schedule().';
+comment on column audit.report_schedules.id is 'Names the schedule.';
+comment on column audit.report_schedules.organization_id is 'About whose log; the nil UUID for a report about each organisation''s.';
+comment on column audit.report_schedules.template is 'Which report.';
+comment on column audit.report_schedules.cron is 'When: minute, hour, day of month, month, day of week.';
+comment on column audit.report_schedules.time_zone is 'In which time zone, by its name; periods begin and end there.';
+comment on column audit.report_schedules.channels is 'Where it is delivered; null for the organisation''s usual channels.';
+comment on column audit.report_schedules.created_by is 'Who wanted it.';
+comment on column audit.report_schedules.created_at is 'Since when.';
+comment on column audit.report_schedules.next_at is 'When it is due next; null before that was reckoned.';
+comment on column audit.report_schedules.last_at is 'When it was due last.';
+
+revoke all on audit.report_schedules from public, anon, authenticated, service_role;
+
+-- A statement of integrity, every month, about every organisation.
+insert into audit.report_schedules (id, organization_id, template, cron, time_zone)
+values ('00000000-0000-4000-8000-000000000760', audit.system_organization(), 'attestation', '17 5 1 * *', 'UTC')
+on conflict do nothing;
+
+create or replace function audit.schedule_report(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write schedules through this function only
+  set search_path = ''
+as $$
+declare
+  v_schedule audit.report_schedules;
+begin
+  perform audit.check_request(request, array['organization_id', 'template', 'cron', 'time_zone', 'channels']);
+  v_schedule.organization_id := audit.requested_organization(request);
+  perform audit.require_admin(v_schedule.organization_id);
+  if not exists (
+    select from audit.report_templates t where t.template = request ->> 'template' and t.template not in ('incident', 'subject_access')
+  ) then
+    perform audit.fail('AUARG', 'There is no such report that can be scheduled.', null,
+      'An incident file and what is held about a person are asked for one by one.');
+  elsif not exists (select from pg_catalog.pg_timezone_names z where z.name = coalesce(request ->> 'time_zone', 'UTC')) then
+    perform audit.fail('AUARG', 'There is no such time zone.', null, 'Name it as Europe/Berlin.');
+  elsif coalesce(request ->> 'cron', '') !~ '^[0-9*,/A-Za-z?L#-]+( [0-9*,/A-Za-z?L#-]+){4}$' or length(request ->> 'cron') > 100 then
+    perform audit.fail('AUARG', 'cron has five fields: minute, hour, day of month, month, day of week.', null, 'For example 0 6 1 * *.');
+  elsif jsonb_typeof(coalesce(nullif(request -> 'channels', 'null'), '[]')) <> 'array'
+    or exists (select from jsonb_array_elements_text(coalesce(nullif(request -> 'channels', 'null'), '[]')) c where audit.as_uuid(c) is null)
+  then
+    perform audit.fail('AUARG', 'channels is a list of channel ids.');
+  elsif (select count(*) from audit.report_schedules s where s.organization_id = v_schedule.organization_id) >= 100 then
+    perform audit.fail('AUARG', 'An organisation has at most 100 schedules.');
+  end if;
+  insert into audit.report_schedules (organization_id, template, cron, time_zone, channels, created_by)
+  values (
+    v_schedule.organization_id, request ->> 'template', request ->> 'cron', coalesce(request ->> 'time_zone', 'UTC'),
+    (select array_agg(c::uuid) from jsonb_array_elements_text(nullif(request -> 'channels', 'null')) c), auth.uid()
+  )
+  returning * into v_schedule;
+  perform audit.record(v_schedule.organization_id, 'report.scheduled', 'report_schedule', v_schedule.id::text,
+    jsonb_build_object('new', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)));
+  return to_jsonb(v_schedule);
+end
+$$;
+
+comment on function audit.schedule_report(jsonb) is
+  'Has a report made by schedule: {"template", "cron", "time_zone", "channels"}. For admins; leaves an entry.';
+
+create or replace function audit.unschedule_report(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write schedules through this function only
+  set search_path = ''
+as $$
+declare
+  v_schedule audit.report_schedules;
+begin
+  perform audit.check_request(request, array['schedule']);
+  select s.* into v_schedule from audit.report_schedules s where s.id = audit.as_uuid(request ->> 'schedule');
+  if v_schedule.id is null or audit.reach(v_schedule.organization_id) is null then
+    perform audit.fail('AUNOT', 'There is no such schedule of yours.');
+  end if;
+  perform audit.require_admin(v_schedule.organization_id);
+  delete from audit.report_schedules s where s.id = v_schedule.id;
+  perform audit.record(v_schedule.organization_id, 'report.unscheduled', 'report_schedule', v_schedule.id::text,
+    jsonb_build_object('old', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)));
+  return to_jsonb(v_schedule);
+end
+$$;
+
+comment on function audit.unschedule_report(jsonb) is 'Ends a schedule. For admins; leaves an entry.';
+
+create or replace function audit.list_schedules(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads schedules of organisations whose whole log the caller reads
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Schedules are for admins and auditors of the organisation.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'schedules', coalesce((
+    select jsonb_agg(to_jsonb(s) order by s.created_at, s.id) from audit.report_schedules s
+    where s.organization_id in (v_organization, audit.system_organization())
+  ), '[]'));
+end
+$$;
+
+comment on function audit.list_schedules(jsonb) is 'The schedules of an organisation, those of the whole project included.';
+
+create or replace function audit.due_schedules()
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object('schedule', s.id, 'cron', s.cron, 'time_zone', s.time_zone, 'next_at', s.next_at) order by s.next_at nulls first), '[]')
+  from (
+    select s.* from audit.report_schedules s
+    where s.next_at is null or s.next_at <= clock_timestamp()
+    order by s.next_at nulls first
+    limit 100
+  ) s
+$$;
+
+comment on function audit.due_schedules() is 'Schedules that are due, or were never reckoned.';
+
+create or replace function audit.run_schedule(id uuid, was_at timestamptz, next_at timestamptz)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_schedule audit.report_schedules;
+  v_report audit.reports;
+  v_organization uuid;
+  v_reports int := 0;
+begin
+  update audit.report_schedules s set next_at = run_schedule.next_at, last_at = coalesce(run_schedule.was_at, s.last_at)
+  where s.id = run_schedule.id and s.next_at is not distinct from run_schedule.was_at
+  returning s.* into v_schedule;
+  if v_schedule.id is null or run_schedule.was_at is null then
+    return 0; -- another run was quicker, or it is the first time
+  end if;
+  for v_organization in
+    select distinct h.organization_id from audit.heads h
+    where v_schedule.organization_id in (h.organization_id, audit.system_organization()) and h.seq > 0
+    order by 1
+  loop
+    v_report := null;
+    v_report.organization_id := v_organization;
+    v_report.template := v_schedule.template;
+    v_report.schedule := v_schedule.id;
+    select p.* into v_report.period_from, v_report.period_to
+    from audit.report_templates t, audit.report_period(t.period, v_schedule.time_zone, run_schedule.was_at) p
+    where t.template = v_schedule.template;
+    perform audit.add_report(v_report);
+    v_reports := v_reports + 1;
+  end loop;
+  return v_reports;
+end
+$$;
+
+comment on function audit.run_schedule(uuid, timestamptz, timestamptz) is
+  'Asks for the reports of a schedule that was due at a time, once; answers how many. For audit-jobs.';
+
 -- sql/900_cron.sql
 
 -- Every schedule of the product, and the only calls out of the database. Where pg_cron is not installed nothing runs by
@@ -14784,20 +17796,58 @@ $$;
 
 comment on function audit.continue_exports() is 'Has exports that wait in the queue made; does nothing where none waits.';
 
+create or replace function audit.continue_erasing()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_steps int := audit.continue_erasures();
+begin
+  -- Files are removed at once, not with the night's.
+  if exists (select from audit.erasures e where e.state = 'files') then
+    perform audit.call_jobs('expire');
+  end if;
+  return v_steps;
+end
+$$;
+
+comment on function audit.continue_erasing() is 'Goes on with erasures, and has files that they take back removed.';
+
 create or replace function audit.continue_manifests()
   returns bigint
   language plpgsql
   set search_path = ''
 as $$
 begin
-  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null) then
+  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null)
+    or exists (select from audit.erasures e where e.state = 'done' and e.certificate_note is null)
+  then
     return audit.call_jobs('manifests');
   end if;
   return null;
 end
 $$;
 
-comment on function audit.continue_manifests() is 'Has manifests of exports that are done signed; does nothing where all are.';
+comment on function audit.continue_manifests() is 'Has manifests of exports, and certificates of erasures, that are done signed; does nothing where all are.';
+
+create or replace function audit.continue_reports()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (
+      select from audit.reports r where r.state = 'queued' or r.state = 'running' and r.lease_until < clock_timestamp()
+    ) or exists (select from audit.report_schedules s where s.next_at is null or s.next_at <= clock_timestamp())
+  then
+    return audit.call_jobs('reports');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_reports() is 'Has reports that wait, or are due by schedule, made; does nothing where none is.';
 
 create or replace function audit.continue_sealing()
   returns bigint
@@ -14868,7 +17918,9 @@ create or replace function audit.continue_expiring()
   set search_path = ''
 as $$
 begin
-  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1)) then
+  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1))
+    or exists (select from audit.expired_reports())
+  then
     return audit.call_jobs('expire');
   end if;
   return null;
@@ -14876,7 +17928,7 @@ end
 $$;
 
 comment on function audit.continue_expiring() is
-  'Has the files of expired archives and exports removed; does nothing where nothing is expired.';
+  'Has the files of expired archives, exports and reports removed; does nothing where nothing is expired.';
 
 create or replace function audit.continue_backups()
   returns bigint
@@ -14943,6 +17995,10 @@ begin
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
+    -- Missed, reports are late; what was due by schedule is caught up once.
+    perform cron.schedule('audit-reports', '10 seconds', 'select audit.continue_reports()');
+    -- Missed, an erasure takes longer; its state says where it is.
+    perform cron.schedule('audit-erasures', '5 seconds', 'select audit.continue_erasing()');
     perform cron.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
     -- Missed or doubled, it does no harm: what is due stays due, and a log belongs to one run at a time.
     perform cron.schedule('audit-seal', '5 seconds', 'select audit.continue_sealing()');
@@ -15111,6 +18167,26 @@ grant execute on function
   audit.replay_delivery(jsonb),
   audit.rotate_channel_secret(jsonb),
   audit.test_channel(jsonb),
+  -- Erasure: the functions decide who is an admin.
+  audit.erase_subject(uuid, text, text, text, boolean),
+  audit.erasure_json(audit.erasures),
+  audit.erasure_status(jsonb),
+  audit.find_erasure(uuid),
+  audit.request_erasure(jsonb),
+  audit.signed_certificate(jsonb),
+  -- Reports.
+  audit.find_report(uuid),
+  audit.list_reports(jsonb),
+  audit.list_schedules(jsonb),
+  audit.report_status(jsonb),
+  audit.report_templates_json(),
+  audit.request_report(jsonb),
+  audit.requested_instant(jsonb, text),
+  audit.requested_report(jsonb),
+  audit.schedule_report(jsonb),
+  audit.shown_report(audit.reports),
+  audit.signed_report(jsonb),
+  audit.unschedule_report(jsonb),
   -- Inlining needs each part.
   audit.ocsf(public.audit_logs, text, text, text),
   audit.ocsf_ai_operation(text, text, jsonb),
@@ -15279,7 +18355,32 @@ revoke execute on function
   audit.claim_collection(interval),
   audit.record_collected(uuid, timestamptz, text, boolean),
   audit.fail_collection(uuid, text, double precision),
-  audit.continue_collecting()
+  audit.continue_collecting(),
+  audit.query_apart(uuid, jsonb, jsonb),
+  audit.withdraw_exports(uuid, timestamptz),
+  audit.mask_copies(uuid, text[]),
+  audit.copies_left(uuid, text[]),
+  audit.state_erased(audit.erasures, bytea[], bytea[]),
+  audit.erase_values(audit.erasures, int),
+  audit.erase_identities(audit.erasures, int),
+  audit.settle_erasure(audit.erasures),
+  audit.count_erased(audit.erasures, bigint, bigint, timestamptz),
+  audit.erase_on(audit.erasures, int),
+  audit.continue_erasures(interval, int),
+  audit.continue_erasing(),
+  audit.certificate_to_sign(),
+  audit.record_certificate_note(uuid, text),
+  audit.add_report(audit.reports),
+  audit.claim_report(interval),
+  audit.gather_report(uuid, int),
+  audit.report_to_render(uuid, int),
+  audit.report_lines(uuid, int),
+  audit.complete_report(uuid, int, jsonb, text, text),
+  audit.fail_report(uuid, int, text, boolean),
+  audit.withdraw_reports(uuid, uuid),
+  audit.forget_reports(uuid[]),
+  audit.run_schedule(uuid, timestamptz, timestamptz),
+  audit.continue_reports()
 from service_role;
 
 -- Auth calls its hooks as itself, and nothing else.
