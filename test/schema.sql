@@ -115,6 +115,50 @@ request_id text
 chain integer
 extra jsonb
 
+-- type audit.subject
+c, owner postgres
+organization_id uuid
+user_id uuid
+addresses text[]
+
+-- relation audit.alerts
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column rule_id uuid not null
+column group_key text not null
+column severity text not null
+column title text not null
+column reason jsonb not null
+column state text not null default 'open'::text
+column opened_at timestamp with time zone not null default clock_timestamp()
+column first_seen_at timestamp with time zone not null
+column last_seen_at timestamp with time zone not null
+column resolved_at timestamp with time zone
+column occurrences bigint not null
+column entries text[] not null
+column channels uuid[]
+constraint alerts_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX alerts_pkey ON audit.alerts USING btree (id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Open incidents of rules, and those that are over.
+comment on column id: Names the alert.
+comment on column organization_id: Whom it concerns.
+comment on column rule_id: The rule.
+comment on column group_key: Which of the rule's groups: a user, an address, a provider.
+comment on column severity: info, low, medium, high or critical.
+comment on column title: What happened, in a line.
+comment on column reason: Why: expected, seen, and what contributed.
+comment on column state: open, acknowledged, silenced or resolved.
+comment on column opened_at: When it was opened.
+comment on column first_seen_at: When it happened first.
+comment on column last_seen_at: When it happened last.
+comment on column resolved_at: When it was over.
+comment on column occurrences: How many times.
+comment on column entries: The first entries that caused it, by name.
+comment on column channels: Where its transitions go, as the rule said; null for the organisation's default channels.
+
 -- relation audit.anchor_entries
 kind r, owner postgres, persistence p
 no row level security
@@ -250,6 +294,50 @@ comment on column created_at: Its time.
 comment on column stated_chain: Chain of the log.purged entry that says so; null while the day's purge is under way.
 comment on column stated_seq: Position of that entry.
 comment on column stated_at: Time of that entry.
+
+-- relation audit.channels
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column name text not null
+column kind text not null
+column config jsonb not null
+column is_default boolean not null
+column personal boolean not null
+column secret_id uuid
+column old_secret_until timestamp with time zone
+column created_at timestamp with time zone not null default clock_timestamp()
+column succeeded_at timestamp with time zone
+column failures integer not null default 0
+column last_error text
+column next_try_at timestamp with time zone not null default '-infinity'::timestamp with time zone
+column disabled_at timestamp with time zone
+column disabled_reason text
+constraint channel_kind_is_known CHECK ((kind = ANY (ARRAY['webhook'::text, 'slack'::text, 'email'::text, 'smtp'::text])))
+constraint channels_pkey PRIMARY KEY (id)
+constraint one_channel_a_name UNIQUE (organization_id, name)
+CREATE UNIQUE INDEX channels_pkey ON audit.channels USING btree (id)
+CREATE UNIQUE INDEX one_channel_a_name ON audit.channels USING btree (organization_id, name)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Where alerts go; written by the functions of 640, and by audit.settle_delivery() how it went.
+comment on column id: Names the channel.
+comment on column organization_id: Whose channel; the nil UUID for the project's own, which also hear of organisations that no channel reaches.
+comment on column name: What people call it.
+comment on column kind: webhook (Standard Webhooks), slack (incoming webhook), email (HTTP API in Resend's form) or smtp.
+comment on column config: Its settings, without secrets.
+comment on column is_default: Whether alerts go there whose rule names no channels.
+comment on column personal: Whether e-mail and IP addresses may be in its messages; else they are taken out.
+comment on column secret_id: Its secret in the Vault; null where it needs none. Of a webhook two, new and old, while it is rotated.
+comment on column old_secret_until: Until when messages are signed with the old secret too; null while there is none.
+comment on column created_at: Since when it exists; the log has every change.
+comment on column succeeded_at: When it last took a message, to some seconds.
+comment on column failures: How many times in a row it did not.
+comment on column last_error: Why it did not, in a word; null where it did.
+comment on column next_try_at: Before that it is left alone.
+comment on column disabled_at: Since when it gets nothing; null while it does. audit.enable_channel() ends it.
+comment on column disabled_reason: Why it gets nothing: http_410, or failing.
 
 -- relation audit.checkpoints
 kind r, owner postgres, persistence p
@@ -449,6 +537,136 @@ as
      LEFT JOIN audit.tracked_tables t ON (((t.table_name)::oid = (c.table_name)::oid)))
      LEFT JOIN finding f ON (((f.table_name)::oid = (c.table_name)::oid)));
 
+-- relation audit.dead_letters
+kind v, owner postgres, persistence p
+column id uuid
+column organization_id uuid
+column channel_id uuid
+column channel text
+column kind text
+column alert_id uuid
+column type text
+column created_at timestamp with time zone
+column died_at timestamp with time zone
+column attempts integer
+column last_error text
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Messages that were given up. select audit.replay_delivery(jsonb_build_object('delivery', id)) from audit.dead_letters sends them again.
+comment on column id: Names the message.
+comment on column organization_id: Whose alert.
+comment on column channel_id: Where it should have gone.
+comment on column channel: The channel's name.
+comment on column kind: The channel's kind.
+comment on column alert_id: The alert.
+comment on column type: What it would have said.
+comment on column created_at: When that happened.
+comment on column died_at: When it was given up.
+comment on column attempts: After how many attempts.
+comment on column last_error: Why, in a word.
+as
+ SELECT d.id,
+    d.organization_id,
+    d.channel_id,
+    c.name AS channel,
+    c.kind,
+    d.alert_id,
+    d.type,
+    d.created_at,
+    d.settled_at AS died_at,
+    d.attempts,
+    d.last_error
+   FROM (audit.deliveries d
+     JOIN audit.channels c ON ((c.id = d.channel_id)))
+  WHERE ((d.state = 'dead'::text) AND (d.type <> 'channel.test'::text));
+
+-- relation audit.deliveries
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column channel_id uuid not null
+column alert_id uuid
+column n integer not null
+column type text not null
+column message jsonb not null
+column created_at timestamp with time zone not null default clock_timestamp()
+column state text not null default 'waiting'::text
+column attempts integer not null default 0
+column next_try_at timestamp with time zone not null default clock_timestamp()
+column lease uuid
+column lease_until timestamp with time zone not null default '-infinity'::timestamp with time zone
+column first_tried_at timestamp with time zone
+column settled_at timestamp with time zone
+column last_error text
+constraint deliveries_channel_fkey FOREIGN KEY (channel_id) REFERENCES audit.channels(id) ON DELETE CASCADE
+constraint deliveries_pkey PRIMARY KEY (id)
+constraint delivery_state_is_known CHECK ((state = ANY (ARRAY['waiting'::text, 'delivered'::text, 'dead'::text])))
+constraint one_place_in_line UNIQUE (alert_id, channel_id, n)
+CREATE INDEX deliveries_leased_idx ON audit.deliveries USING btree (channel_id) WHERE ((state = 'waiting'::text) AND (lease_until > '-infinity'::timestamp with time zone))
+CREATE INDEX deliveries_organization_idx ON audit.deliveries USING btree (organization_id, created_at)
+CREATE INDEX deliveries_settled_idx ON audit.deliveries USING btree (settled_at) WHERE (state <> 'waiting'::text)
+CREATE INDEX deliveries_waiting_idx ON audit.deliveries USING btree (channel_id, next_try_at) WHERE (state = 'waiting'::text)
+CREATE UNIQUE INDEX deliveries_pkey ON audit.deliveries USING btree (id)
+CREATE UNIQUE INDEX one_place_in_line ON audit.deliveries USING btree (alert_id, channel_id, n)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Messages for channels: what waits, what was delivered, what is dead. Written by audit.queue_alert() and audit.settle_delivery().
+comment on column id: Names the message, the same at every attempt: webhook-id, Idempotency-Key, Message-ID.
+comment on column organization_id: Whose alert.
+comment on column channel_id: Where it goes.
+comment on column alert_id: The alert; null for a message about something else.
+comment on column n: Its place among the messages of one alert to one channel: none overtakes another.
+comment on column type: alert.opened, alert.resolved, …, channel.test.
+comment on column message: What is said, as it was when it happened.
+comment on column created_at: When it happened.
+comment on column state: waiting; delivered; dead: given up, which audit.replay_delivery() takes back.
+comment on column attempts: How many times it failed.
+comment on column next_try_at: Before that it is not tried.
+comment on column lease: Which run has it; another may once lease_until is over.
+comment on column lease_until: Until when that run has it for itself.
+comment on column first_tried_at: When it was tried first: mail is not tried longer than a day, for that long Resend knows its key.
+comment on column settled_at: When it was delivered or given up.
+comment on column last_error: Why it was not delivered, in a word.
+
+-- relation audit.delivery_health
+kind v, owner postgres, persistence p
+column organization_id uuid
+column channels bigint
+column disabled bigint
+column failing bigint
+column waiting bigint
+column dead bigint
+column oldest_due timestamp with time zone
+column succeeded_at timestamp with time zone
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Whether alerts reach somebody: what waits since when, what was given up, which channels get nothing.
+comment on column organization_id: Whose channels.
+comment on column channels: How many there are.
+comment on column disabled: How many of them get nothing.
+comment on column failing: How many failed at the last attempt.
+comment on column waiting: How many messages wait.
+comment on column dead: How many were given up and not replayed.
+comment on column oldest_due: Since when the oldest is due that nobody has delivered yet: minutes mean that the job does not run.
+comment on column succeeded_at: When one was last delivered, to some seconds.
+as
+ SELECT c.organization_id,
+    count(*) AS channels,
+    count(*) FILTER (WHERE (c.disabled_at IS NOT NULL)) AS disabled,
+    count(*) FILTER (WHERE (c.failures > 0)) AS failing,
+    (COALESCE(sum(d.waiting), (0)::numeric))::bigint AS waiting,
+    (COALESCE(sum(d.dead), (0)::numeric))::bigint AS dead,
+    min(d.oldest_due) AS oldest_due,
+    max(c.succeeded_at) AS succeeded_at
+   FROM (audit.channels c
+     CROSS JOIN LATERAL ( SELECT count(*) FILTER (WHERE (d_1.state = 'waiting'::text)) AS waiting,
+            count(*) FILTER (WHERE ((d_1.state = 'dead'::text) AND (d_1.type <> 'channel.test'::text))) AS dead,
+            min(d_1.next_try_at) FILTER (WHERE ((d_1.state = 'waiting'::text) AND (d_1.next_try_at <= clock_timestamp()))) AS oldest_due
+           FROM audit.deliveries d_1
+          WHERE ((d_1.channel_id = c.id) AND (d_1.state <> 'delivered'::text))) d)
+  GROUP BY c.organization_id;
+
 -- relation audit.denials
 kind r, owner postgres, persistence p
 no row level security
@@ -462,6 +680,82 @@ comment: How often each person was refused in each hour of the last day; written
 comment on column user_id: Who was refused.
 comment on column hour: In which hour.
 comment on column denials: How often.
+
+-- relation audit.due_deliveries
+kind v, owner postgres, persistence p
+column id uuid
+column channel_id uuid
+column next_try_at timestamp with time zone
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: What may be told now: of an alert never what came after something that still waits.
+comment on column id: Names the message.
+comment on column channel_id: Where it goes.
+comment on column next_try_at: Since when it is due.
+as
+ SELECT id,
+    channel_id,
+    next_try_at
+   FROM audit.deliveries d
+  WHERE ((state = 'waiting'::text) AND (next_try_at <= clock_timestamp()) AND (lease_until < clock_timestamp()) AND (( SELECT before.state
+           FROM audit.deliveries before
+          WHERE ((before.alert_id = d.alert_id) AND (before.channel_id = d.channel_id) AND (before.n = (d.n - 1)))) IS DISTINCT FROM 'waiting'::text));
+
+-- relation audit.erasures
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column subject uuid
+column addresses text[] not null
+column places text[] not null default '{}'::text[]
+column ground text not null
+column reason text
+column requested_by uuid
+column requested_at timestamp with time zone not null default clock_timestamp()
+column state text not null default 'values'::text
+column until timestamp with time zone not null default clock_timestamp()
+column since timestamp with time zone
+column deleted_in xid8
+column awaited text[]
+column counts jsonb not null default '{}'::jsonb
+column holds jsonb
+column erased_at timestamp with time zone
+column remains jsonb
+column verified_at timestamp with time zone
+column was_verified boolean
+column entry text
+column certificate text
+column certificate_note text
+constraint erasures_pkey PRIMARY KEY (id)
+constraint erasures_state_known CHECK ((state = ANY (ARRAY['values'::text, 'identities'::text, 'settling'::text, 'files'::text, 'verifying'::text, 'done'::text, 'refused'::text])))
+CREATE INDEX erasures_open_idx ON audit.erasures USING btree (requested_at) WHERE (state <> ALL (ARRAY['done'::text, 'refused'::text]))
+CREATE INDEX erasures_organization_idx ON audit.erasures USING btree (organization_id, requested_at)
+CREATE UNIQUE INDEX erasures_pkey ON audit.erasures USING btree (id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Requests to erase a person, those that were refused included; written by the functions of 710 only.
+comment on column id: Names the erasure; what the person is told.
+comment on column organization_id: In whose log.
+comment on column subject: The user id, null where only an address was known.
+comment on column addresses: E-mail addresses that are looked for; forgotten when they are erased.
+comment on column places: IP addresses that went with the identities, for other tables to be searched for; forgotten likewise.
+comment on column ground: The ground: of Art. 17(1) for erasing, of Art. 17(3) for not erasing, or other.
+comment on column reason: In words.
+comment on column requested_by: The admin who asked, null when it was done in the database.
+comment on column requested_at: When.
+comment on column state: How far it is.
+comment on column until: What was recorded later is not part of it.
+comment on column since: The oldest of what was erased: files from before cannot hold it.
+comment on column deleted_in: The transaction that deleted last.
+comment on column awaited: Transactions that may have found what was deleted, while they last; null before they are known.
+comment on column counts: How much went.
+comment on column holds: Legal holds that are in the way, or were when it was refused.
+comment on column erased_at: When the last of it was gone from the database; the time of the subject.erased entry.
+comment on column remains: What could not go.
+comment on column verified_at: When the verification after it ended.
+comment on column was_verified: Whether that found every chain and log whole.
+comment on column entry: Name of the subject.erased entry.
+comment on column certificate: The certificate to the byte, from the moment on in which it is signed.
+comment on column certificate_note: The signed note over the certificate's digest; null until it is signed.
 
 -- relation audit.error_codes
 kind v, owner postgres, persistence p
@@ -477,7 +771,7 @@ as
     http_status,
     name,
     meaning
-   FROM ( VALUES ('AUIMM'::text,409,'log_immutable'::text,'Entries of the log are never changed or deleted.'::text), ('AUTBL'::text,404,'table_not_found'::text,'There is no table of that name.'::text), ('AUKND'::text,422,'table_kind_unsupported'::text,'Only ordinary and partitioned tables can be tracked.'::text), ('AUPRT'::text,422,'table_is_partition'::text,'A partition is captured through its parent.'::text), ('AULOG'::text,422,'table_is_the_log'::text,'The product''s own tables are not tracked.'::text), ('AUNPK'::text,422,'no_primary_key'::text,'A tracked table needs a primary key, or option "id".'::text), ('AUORG'::text,422,'no_organization'::text,'The organisation of a row could not be determined.'::text), ('AUOPT'::text,422,'invalid_option'::text,'An option is unknown, of the wrong type or names no column.'::text), ('AUARG'::text,422,'invalid_argument'::text,'An argument is missing or out of range.'::text), ('AUQRY'::text,400,'invalid_query'::text,'A query could not be read; the detail says where.'::text), ('AUCUR'::text,400,'invalid_cursor'::text,'A cursor was edited, or belongs to another search.'::text), ('AUNOT'::text,404,'not_found'::text,'There is no such thing that the caller may read.'::text), ('AUPND'::text,409,'not_sealed'::text,'The entry is not in a signed log yet.'::text), ('AUDEN'::text,403,'access_denied'::text,'The caller may not do this.'::text), ('AUSTL'::text,409,'capture_stale'::text,'The table was altered after it was tracked; track it again.'::text), ('AUFRK'::text,409,'log_forked'::text,'A log would get two roots for one size.'::text), ('AULSE'::text,409,'lease_lost'::text,'Another run took over the work.'::text), ('AURST'::text,409,'not_restorable'::text,'A log is restored into an empty database, by one transaction.'::text), ('AURAT'::text,429,'too_many_requests'::text,'The caller does this more often than is allowed.'::text), ('AUROW'::text,409,'rows_unpaired'::text,'An update''s old and new rows could not be paired.'::text)) registry(code, http_status, name, meaning);
+   FROM ( VALUES ('AUIMM'::text,409,'log_immutable'::text,'Entries of the log are never changed or deleted.'::text), ('AUTBL'::text,404,'table_not_found'::text,'There is no table of that name.'::text), ('AUKND'::text,422,'table_kind_unsupported'::text,'Only ordinary and partitioned tables can be tracked.'::text), ('AUPRT'::text,422,'table_is_partition'::text,'A partition is captured through its parent.'::text), ('AULOG'::text,422,'table_is_the_log'::text,'The product''s own tables are not tracked.'::text), ('AUNPK'::text,422,'no_primary_key'::text,'A tracked table needs a primary key, or option "id".'::text), ('AUORG'::text,422,'no_organization'::text,'The organisation of a row could not be determined.'::text), ('AUOPT'::text,422,'invalid_option'::text,'An option is unknown, of the wrong type or names no column.'::text), ('AUARG'::text,422,'invalid_argument'::text,'An argument is missing or out of range.'::text), ('AUQRY'::text,400,'invalid_query'::text,'A query could not be read; the detail says where.'::text), ('AUCUR'::text,400,'invalid_cursor'::text,'A cursor was edited, or belongs to another search.'::text), ('AUNOT'::text,404,'not_found'::text,'There is no such thing that the caller may read.'::text), ('AUPND'::text,409,'not_sealed'::text,'The entry is not in a signed log yet.'::text), ('AUDEN'::text,403,'access_denied'::text,'The caller may not do this.'::text), ('AUVLT'::text,409,'vault_missing'::text,'The project has no Vault to keep a secret in.'::text), ('AUSTL'::text,409,'capture_stale'::text,'The table was altered after it was tracked; track it again.'::text), ('AUFRK'::text,409,'log_forked'::text,'A log would get two roots for one size.'::text), ('AULSE'::text,409,'lease_lost'::text,'Another run took over the work.'::text), ('AURST'::text,409,'not_restorable'::text,'A log is restored into an empty database, by one transaction.'::text), ('AURAT'::text,429,'too_many_requests'::text,'The caller does this more often than is allowed.'::text), ('AUROW'::text,409,'rows_unpaired'::text,'An update''s old and new rows could not be paired.'::text)) registry(code, http_status, name, meaning);
 
 -- relation audit.event_keys
 kind r, owner postgres, persistence p
@@ -584,6 +878,7 @@ column attempts integer not null default 0
 column error text
 column manifest text
 column manifest_note text
+column withdrawn_at timestamp with time zone
 constraint exports_format_known CHECK ((format = ANY (ARRAY['csv'::text, 'json'::text, 'ndjson'::text, 'ocsf'::text, 'pdf'::text])))
 constraint exports_pkey PRIMARY KEY (id)
 constraint exports_state_known CHECK ((state = ANY (ARRAY['streaming'::text, 'queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
@@ -607,6 +902,7 @@ comment on column attempts: How often a worker has taken it up for the part that
 comment on column error: Why it failed.
 comment on column manifest: The manifest to the byte, from the moment on in which it is signed.
 comment on column manifest_note: The signed note over the manifest's digest; null until it is signed.
+comment on column withdrawn_at: When it was taken back because a person who may be in it was erased; its files go at once.
 
 -- relation audit.findings
 kind r, owner postgres, persistence p
@@ -1225,6 +1521,144 @@ column log_cnt bigint not null
 column is_called boolean not null
 grant postgres: SELECT, UPDATE, USAGE
 
+-- relation audit.report_controls
+kind r, owner postgres, persistence p
+no row level security
+column template text not null
+column n integer not null
+column control text not null
+column basis text not null
+column wording text not null
+column question text not null
+column query text not null
+column exceptions text
+column exception_means text
+column of_system boolean not null default false
+constraint report_controls_basis_known CHECK ((basis = ANY (ARRAY['law'::text, 'standard'::text, 'convention'::text])))
+constraint report_controls_pkey PRIMARY KEY (template, n)
+CREATE UNIQUE INDEX report_controls_pkey ON audit.report_controls USING btree (template, n)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: The controls of each template; filled by the product.
+comment on column template: Of which template.
+comment on column n: In which order.
+comment on column control: How the law or standard numbers it.
+comment on column basis: law: the text is quoted from a law. standard: a standard's requirement in our words. convention: neither says so, auditors ask for it.
+comment on column wording: What it asks for.
+comment on column question: What is looked at.
+comment on column query: The population: which entries, in the query language; the period is added.
+comment on column exceptions: Which of these somebody should look at; null where none is an exception by itself.
+comment on column exception_means: What an exception is.
+comment on column of_system: Whether the entries are the system organisation's: backups are the whole project's.
+
+-- relation audit.report_schedules
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column template text not null
+column cron text not null
+column time_zone text not null
+column channels uuid[]
+column created_by uuid
+column created_at timestamp with time zone not null default clock_timestamp()
+column next_at timestamp with time zone
+column last_at timestamp with time zone
+constraint report_schedules_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX report_schedules_pkey ON audit.report_schedules USING btree (id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Which reports are made by themselves; written by audit.schedule_report() and audit.run_schedule().
+comment on column id: Names the schedule.
+comment on column organization_id: About whose log; the nil UUID for a report about each organisation's.
+comment on column template: Which report.
+comment on column cron: When: minute, hour, day of month, month, day of week.
+comment on column time_zone: In which time zone, by its name; periods begin and end there.
+comment on column channels: Where it is delivered; null for the organisation's usual channels.
+comment on column created_by: Who wanted it.
+comment on column created_at: Since when.
+comment on column next_at: When it is due next; null before that was reckoned.
+comment on column last_at: When it was due last.
+
+-- relation audit.report_templates
+kind r, owner postgres, persistence p
+no row level security
+column template text not null
+column title text not null
+column framework text not null
+column about text not null
+column period text not null
+column sections text[] not null
+constraint report_templates_pkey PRIMARY KEY (template)
+CREATE UNIQUE INDEX report_templates_pkey ON audit.report_templates USING btree (template)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: What reports there are; filled by the product.
+comment on column template: Names the template.
+comment on column title: What stands on the cover.
+comment on column framework: The law or standard that it is about.
+comment on column about: What the report is and is not.
+comment on column period: The usual period: month, quarter, year; or now, for how things stand.
+comment on column sections: Its sections in order: controls, or what audit.report_section() knows.
+
+-- relation audit.reports
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column template text not null
+column parameters jsonb not null default '{}'::jsonb
+column period_from timestamp with time zone not null
+column period_to timestamp with time zone not null
+column requested_by uuid
+column requested_at timestamp with time zone not null default clock_timestamp()
+column schedule uuid
+column state text not null default 'queued'::text
+column steps text[] not null
+column done integer not null default 0
+column resume jsonb
+column sections jsonb not null default '[]'::jsonb
+column content text
+column lease_until timestamp with time zone
+column attempts integer not null default 0
+column error text
+column names uuid[] not null default '{}'::uuid[]
+column subject uuid
+column files jsonb not null default '[]'::jsonb
+column manifest text
+column manifest_note text
+column generated_at timestamp with time zone
+column withdrawn_at timestamp with time zone
+constraint reports_pkey PRIMARY KEY (id)
+constraint reports_state_known CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'withdrawn'::text])))
+CREATE INDEX reports_organization_idx ON audit.reports USING btree (organization_id, requested_at)
+CREATE INDEX reports_waiting_idx ON audit.reports USING btree (requested_at) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]))
+CREATE UNIQUE INDEX reports_pkey ON audit.reports USING btree (id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Reports: what was asked for, how far it has come, and what its files are; written by the functions of 730 to 760 only.
+comment on column id: Names the report.
+comment on column organization_id: About whose log.
+comment on column template: After which template.
+comment on column parameters: Of an incident: entry, actor, at, minutes. Of a person: the user id.
+comment on column period_from: Entries from then on.
+comment on column period_to: Entries from before then.
+comment on column requested_by: Who asked; null for the clock, or the database.
+comment on column requested_at: When.
+comment on column schedule: The schedule that asked, if any.
+comment on column state: How far it is. Done again after a person was erased, it is queued again.
+comment on column steps: What is gathered, in order.
+comment on column done: How many steps are done.
+comment on column resume: Where a step goes on that takes several.
+comment on column sections: What was gathered.
+comment on column content: All that was gathered, to the byte; null while it is not whole.
+comment on column lease_until: Until when a worker has it.
+comment on column attempts: How often a worker has taken it up since it last got on.
+comment on column error: Why it failed.
+comment on column names: Users whose addresses its files show.
+comment on column subject: The user whom a report about a person is about.
+comment on column files: Its files in Storage, with size and SHA-256.
+comment on column manifest: The manifest of its files to the byte.
+comment on column manifest_note: The signed note over the manifest's digest.
+comment on column generated_at: When its files were made.
+comment on column withdrawn_at: When it was taken back because the person it is about was erased.
+
 -- relation audit.restores
 kind r, owner postgres, persistence p
 no row level security
@@ -1388,6 +1822,7 @@ CASE name
     WHEN 'api_access'::text THEN ((value = ANY (ARRAY['"off"'::jsonb, '"all"'::jsonb])) OR ((jsonb_typeof(value) = 'number'::text) AND ((value)::numeric > (0)::numeric) AND ((value)::numeric < (1)::numeric)))
     WHEN 'client_actions'::text THEN (jsonb_typeof(value) = 'array'::text)
     WHEN 'collect_logs_every'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric = (0)::numeric) OR (((value)::numeric >= (30)::numeric) AND ((value)::numeric <= (3600)::numeric))))
+    WHEN 'local_channels'::text THEN (jsonb_typeof(value) = 'boolean'::text)
     ELSE false
 END)
 constraint settings_pkey PRIMARY KEY (organization_id, name)
@@ -1397,7 +1832,7 @@ grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE,
 grant service_role: SELECT
 comment: What a project or an organisation has chosen; written by audit.configure().
 comment on column organization_id: Whose choice; the nil UUID is the project's default.
-comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions) or collect_logs_every (seconds; 0: never).
+comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions), collect_logs_every (seconds; 0: never) or local_channels (true or false; of the project alone).
 comment on column value: The chosen value.
 comment on column changed_at: When it was last chosen; the log has every change.
 
@@ -1679,6 +2114,30 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whose logs the caller reads, and how much of them.
 
+-- function audit.add_report(audit.reports)
+CREATE OR REPLACE FUNCTION audit.add_report(report audit.reports)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  report.id := gen_random_uuid();
+  report.requested_at := clock_timestamp();
+  report.steps := audit.report_steps(report.template);
+  insert into audit.reports (
+    id, organization_id, template, parameters, period_from, period_to, requested_by, requested_at, schedule, steps, subject
+  ) values (
+    report.id, report.organization_id, report.template, coalesce(report.parameters, '{}'), report.period_from, report.period_to,
+    report.requested_by, report.requested_at, report.schedule, report.steps, report.subject
+  );
+  return report.id;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Puts a report in the queue.
+
 -- function audit.add_restored_entries(regclass,text[])
 CREATE OR REPLACE FUNCTION audit.add_restored_entries(restored regclass, entries text[])
  RETURNS bigint
@@ -1701,6 +2160,31 @@ owner postgres
 grant postgres: EXECUTE
 comment: Adds entries from the archive, by their texts; answers how many were not there yet.
 
+-- function audit.addresses_of(uuid,uuid)
+CREATE OR REPLACE FUNCTION audit.addresses_of(organization_id uuid, user_id uuid)
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  -- An address that another user has too is no longer this person's alone.
+  select coalesce(array_agg(o.address order by o.address), '{}')
+  from (
+    select distinct lower(i.email) as address
+    from audit.identities i
+    where i.organization_id = addresses_of.organization_id and i.user_id = addresses_of.user_id and i.email is not null
+  ) o
+  where not exists (
+    select from audit.identities i
+    where i.organization_id = addresses_of.organization_id and lower(i.email) = o.address and i.user_id <> addresses_of.user_id
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The e-mail addresses under which a user acted, and no other user did.
+
 -- function audit.admin_organizations()
 CREATE OR REPLACE FUNCTION audit.admin_organizations()
  RETURNS SETOF uuid
@@ -1717,6 +2201,34 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Organisations that the caller administers.
+
+-- function audit.alert_message(audit.alerts,text)
+CREATE OR REPLACE FUNCTION audit.alert_message(alert audit.alerts, transition text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'alert_id', (alert).id, 'transition', transition, 'organization_id', (alert).organization_id,
+    'rule_id', (alert).rule_id,
+    'severity', (alert).severity, 'state', (alert).state, 'title', left((alert).title, 300), 'group', left((alert).group_key, 300),
+    'reason', case when octet_length((alert).reason::text) <= 8000 then (alert).reason else '{"omitted": "more than 8,000 bytes"}' end,
+    'opened_at', audit.instant_text((alert).opened_at), 'first_seen_at', audit.instant_text((alert).first_seen_at), 'last_seen_at', audit.instant_text((alert).last_seen_at),
+    'resolved_at', audit.instant_text((alert).resolved_at), 'occurrences', (alert).occurrences,
+    'entries', to_jsonb((alert).entries[1:20]),
+    -- Finds exactly these.
+    'query', (
+      select string_agg(format('(chain:%s seq:%s)', split_part(e, '-', 1), split_part(e, '-', 2)), ' or ')
+      from unnest((alert).entries[1:20]) e
+    )
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What channels are told of an alert: what happened, to whom, when, why, and the names of the entries that show it.
 
 -- function audit.anchor_checkpoints()
 CREATE OR REPLACE FUNCTION audit.anchor_checkpoints()
@@ -2177,6 +2689,31 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Organisations whose log the caller may audit now; with true, those where identities are included.
+
+-- function audit.auditor_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.auditor_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.report_table(
+    'Auditors of the log',
+    '[{"title": "User", "width": 4}, {"title": "Sees addresses", "width": 1}, {"title": "Granted by", "width": 3}, {"title": "Granted", "width": 2}, {"title": "Until", "width": 2}]',
+    jsonb_agg(jsonb_build_array(
+      audit.user_cell(a.user_id), case when a.sees_identities then 'yes' else 'no' end, audit.user_cell(a.granted_by, 'database'),
+      audit.second_text(a.granted_at), audit.second_text(a.expires_at)
+    ) order by a.expires_at, a.user_id),
+    'Grants that have expired by themselves are shown until they are renewed or revoked.'
+  )
+  from audit.auditors a
+  where a.organization_id = (report).organization_id
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Who may read the log from outside, until when.
 
 -- function audit.auth_accounts(uuid[],text[])
 CREATE OR REPLACE FUNCTION audit.auth_accounts(INOUT user_ids uuid[], INOUT emails text[], OUT created_at timestamp with time zone[])
@@ -2945,6 +3482,10 @@ AS $function$
     $q$),
     ('findings', 'select to_jsonb(f) - ''id'' from audit.findings f'),
     ('backups', 'select to_jsonb(b) from audit.backups b'),
+    -- One that was under way goes on; its transactions are over with the database that they were in.
+    ('erasures', 'select to_jsonb(e) - array[''deleted_in'', ''awaited''] from audit.erasures e'),
+    ('report_schedules', 'select to_jsonb(s) from audit.report_schedules s'),
+    ('reports', 'select to_jsonb(r) - ''lease_until'' from audit.reports r'),
     ('identities', 'select to_jsonb(i) from audit.identities i'),
     ('personal_values', 'select to_jsonb(v) from audit.personal_values v'),
     ('entries', 'select jsonb_build_object(''text'', e) from audit.unpublished_entries() e')
@@ -3671,6 +4212,36 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The body of the trigger function that audit.track() creates for a table. Changes nothing.
 
+-- function audit.certificate_to_sign()
+CREATE OR REPLACE FUNCTION audit.certificate_to_sign()
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_erasure audit.erasures;
+begin
+  select e.* into v_erasure
+  from audit.erasures e
+  where e.state = 'done' and e.certificate_note is null and audit.is_sealed(e.organization_id, e.erased_at)
+  order by e.requested_at
+  limit 1
+  for update skip locked;
+  if v_erasure.id is null then
+    return null;
+  end if;
+  update audit.erasures e set certificate = coalesce(e.certificate, audit.erasure_manifest(e)::text)
+  where e.id = v_erasure.id
+  returning e.certificate into v_erasure.certificate;
+  return jsonb_build_object('id', v_erasure.id, 'manifest', v_erasure.certificate);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The certificate of an erasure that is done, whose entry is sealed and which is not signed yet; null where there is none.
+
 -- function audit.chain_heads(uuid)
 CREATE OR REPLACE FUNCTION audit.chain_heads(organization_id uuid)
  RETURNS jsonb
@@ -3721,6 +4292,244 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: As a window function over entry texts whose prev_hash is null, in order of seq: each entry's prev_hash and hash, joined.
 
+-- function audit.change_channel(jsonb)
+CREATE OR REPLACE FUNCTION audit.change_channel(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_old audit.channels := audit.own_channel(request);
+  v_new audit.channels;
+  v_field text := coalesce(audit.channel_secret_field(v_old.kind), '');
+  v_given jsonb;
+  v_config jsonb;
+  v_changes jsonb;
+begin
+  perform audit.check_channel(request, v_old.kind, array['channel']);
+  select coalesce(jsonb_object_agg(e.key, e.value), '{}') into v_given from jsonb_each(request) e where e.key = any (audit.channel_fields(v_old.kind));
+  -- What is secret goes on as it is, where it is not given; with another address or host it must be, or a password could be
+  -- sent to whom an admin likes without knowing it.
+  v_config := (v_old.config - 'host') || v_given;
+  if v_old.secret_id is not null and v_field <> '' and not v_given ? v_field then
+    if v_given ?| array['host', 'port', 'api', 'username'] then
+      perform audit.fail('AUARG', format('With these settings "%s" is to be given anew.', v_field));
+    end if;
+    v_config := v_config || jsonb_build_object(v_field, audit.kept_secret(v_old.secret_id));
+  end if;
+  v_config := audit.channel_config(v_old.kind, v_config);
+  begin
+    update audit.channels c set
+      name = coalesce(request ->> 'name', c.name),
+      is_default = coalesce((request ->> 'default')::boolean, c.is_default),
+      personal = coalesce((request ->> 'personal')::boolean, c.personal),
+      config = v_config - v_field,
+      secret_id = case when v_given ->> v_field is not null then audit.keep_secret(c.secret_id, v_given ->> v_field) else c.secret_id end
+    where c.id = v_old.id
+    returning c.* into v_new;
+  exception when unique_violation then
+    perform audit.fail('AUARG', 'The organisation has a channel of that name.');
+  end;
+  select jsonb_object_agg(n.key, jsonb_build_object('old', o.value, 'new', n.value)) into v_changes
+  from jsonb_each(audit.channel_summary(v_new)) n
+  join jsonb_each(audit.channel_summary(v_old)) o on o.key = n.key and o.value <> n.value;
+  perform audit.record(v_new.organization_id, 'channel.changed', 'channel', v_new.id::text, jsonb_strip_nulls(jsonb_build_object(
+    'changes', v_changes,
+    -- Which settings, not what they are.
+    'settings', (select jsonb_agg(k order by k) from jsonb_object_keys(v_given) k)
+  )));
+  return audit.channel_json(v_new, true);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Changes what {channel, …} gives of a channel, by the names of audit.create_channel(). For admins; leaves an entry.
+
+-- function audit.channel_config(text,jsonb)
+CREATE OR REPLACE FUNCTION audit.channel_config(kind text, config jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_config jsonb := jsonb_strip_nulls(channel_config.config);
+  v_is_local boolean;
+begin
+  if exists (select from jsonb_each(v_config) e where e.key not in ('to', 'port') and jsonb_typeof(e.value) <> 'string') then
+    perform audit.fail('AUARG', 'A setting of the channel is not a text.');
+  end if;
+  if channel_config.kind in ('webhook', 'slack') then
+    v_config := v_config || jsonb_build_object('host', audit.check_address(coalesce(v_config ->> 'url', '')));
+  else
+    perform audit.check_mailboxes(v_config -> 'to', 20, 'to');
+    if v_config ? 'from' or channel_config.kind = 'smtp' then
+      perform audit.check_mailboxes(jsonb_build_array(v_config -> 'from'), 1, 'from');
+    end if;
+  end if;
+  if channel_config.kind = 'email' then
+    v_config := v_config || jsonb_build_object('host', audit.check_address(coalesce(v_config ->> 'api', 'https://api.resend.com/emails')));
+    if coalesce(v_config ->> 'key', '-') !~ '^[!-~]+$' or length(v_config ->> 'key') > 500 then
+      perform audit.fail('AUARG', 'The key is not printable ASCII of at most 500 characters.');
+    end if;
+    if v_config ? 'key' and not v_config ? 'from' then
+      perform audit.fail('AUARG', 'With a key of its own an e-mail channel says from whom.', null, 'Add "from".');
+    end if;
+    if v_config ? 'api' and not v_config ? 'key' then
+      -- Else the project's own key would be sent wherever an admin likes.
+      perform audit.fail('AUARG', 'Another API needs a key of its own.', null, 'Add "key".');
+    end if;
+  elsif channel_config.kind = 'smtp' then
+    perform audit.check_host(coalesce(v_config ->> 'host', ''));
+    v_is_local := lower(v_config ->> 'host') in ('localhost', '127.0.0.1');
+    if v_config -> 'port' in ('25', '587') then
+      perform audit.fail('AUARG', 'Hosted Edge Functions may not connect to ports 25 and 587.', null,
+        'Use 465 or 2465 (TLS), or 2587 (STARTTLS), which most providers have; or a channel of kind email.');
+    end if;
+    if jsonb_typeof(v_config -> 'port') is distinct from 'number'
+      or v_config -> 'port' not in ('465', '2465', '2587') and not v_is_local
+    then
+      perform audit.fail('AUARG', 'The port is 465 or 2465 (TLS), or 2587 (STARTTLS).');
+    end if;
+    if (v_config ? 'username') <> (v_config ? 'password') or not v_config ? 'username' and not v_is_local
+      or greatest(length(v_config ->> 'username'), length(v_config ->> 'password')) > 500
+    then
+      perform audit.fail('AUARG', 'An SMTP channel needs a username and a password.');
+    end if;
+  end if;
+  return v_config;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Checks the settings of a channel, secrets included, and answers them with the host that it leads to.
+
+-- function audit.channel_fields(text)
+CREATE OR REPLACE FUNCTION audit.channel_fields(kind text)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE
+RETURN CASE kind WHEN 'webhook'::text THEN ARRAY['url'::text] WHEN 'slack'::text THEN ARRAY['url'::text] WHEN 'email'::text THEN ARRAY['to'::text, 'from'::text, 'api'::text, 'key'::text] WHEN 'smtp'::text THEN ARRAY['to'::text, 'from'::text, 'host'::text, 'port'::text, 'username'::text, 'password'::text] ELSE NULL::text[] END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What a channel of a kind has besides name, default and personal.
+
+-- function audit.channel_json(audit.channels,boolean)
+CREATE OR REPLACE FUNCTION audit.channel_json(channel audit.channels, whole boolean)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'id', (channel).id, 'organization_id', (channel).organization_id, 'name', (channel).name, 'kind', (channel).kind,
+    'default', (channel).is_default, 'personal', (channel).personal, 'host', (channel).config ->> 'host',
+    'recipients', coalesce(jsonb_array_length((channel).config -> 'to'), 0),
+    'created_at', audit.instant_text((channel).created_at), 'succeeded_at', audit.instant_text((channel).succeeded_at),
+    'failures', (channel).failures, 'last_error', (channel).last_error,
+    'disabled_at', audit.instant_text((channel).disabled_at), 'disabled_reason', (channel).disabled_reason,
+    'old_secret_until', audit.instant_text((channel).old_secret_until)
+  ) || case when whole then jsonb_build_object('config', (channel).config - 'host') else '{}' end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A channel as the API shows it, never with its secret; its settings, which may name people, only where it is whole.
+
+-- function audit.channel_secret_field(text)
+CREATE OR REPLACE FUNCTION audit.channel_secret_field(kind text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+RETURN CASE kind WHEN 'slack'::text THEN 'url'::text WHEN 'email'::text THEN 'key'::text WHEN 'smtp'::text THEN 'password'::text ELSE NULL::text END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Which setting of a channel is its secret; null for webhooks, whose secret is made here.
+
+-- function audit.channel_summary(audit.channels)
+CREATE OR REPLACE FUNCTION audit.channel_summary(channel audit.channels)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'name', (channel).name, 'kind', (channel).kind, 'default', (channel).is_default, 'personal', (channel).personal,
+    'host', (channel).config ->> 'host', 'recipients', coalesce(jsonb_array_length((channel).config -> 'to'), 0)
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What an entry says of a channel.
+
+-- function audit.check_address(text)
+CREATE OR REPLACE FUNCTION audit.check_address(address text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_parts text[];
+begin
+  -- Scheme, host, port, rest: printable ASCII without what URL parsers read in different ways.
+  v_parts := regexp_match(check_address.address, '^(https?)://(\[[0-9a-fA-F:.]*\]|[^][/?#@\\:\s]*)(:\d{1,5})?([/?][!-~]*)?$');
+  if length(check_address.address) > 2000 or v_parts is null or check_address.address ~ '[\\#]' then
+    perform audit.fail('AUARG', 'The address cannot be used.', null,
+      'It is https://host/path with at most 2,000 characters, without name, password and fragment.');
+  end if;
+  perform audit.check_host(v_parts[2]);
+  -- That the rest is this machine was just permitted.
+  if v_parts[2] like '%.%' and lower(v_parts[2]) <> '127.0.0.1'
+    and (v_parts[1] <> 'https' or coalesce(v_parts[3], ':443') not in (':443', ':8443'))
+  then
+    perform audit.fail('AUARG', 'The address is not https on port 443 or 8443.');
+  end if;
+  return lower(v_parts[2]);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Refuses addresses that no channel may have by their spelling; answers the host.
+
+-- function audit.check_channel(jsonb,text,text[])
+CREATE OR REPLACE FUNCTION audit.check_channel(request jsonb, kind text, known text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.check_request(request, check_channel.known || array['name', 'default', 'personal'] || audit.channel_fields(check_channel.kind));
+  if request ? 'name' and (jsonb_typeof(request -> 'name') <> 'string' or request ->> 'name' !~ '^[^[:cntrl:]]{1,100}$') then
+    perform audit.fail('AUARG', 'A channel has a name of 1 to 100 characters.');
+  end if;
+  if coalesce(jsonb_typeof(request -> 'default'), 'boolean') <> 'boolean' or coalesce(jsonb_typeof(request -> 'personal'), 'boolean') <> 'boolean' then
+    perform audit.fail('AUARG', '"default" and "personal" are true or false.');
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Refuses what no channel of a kind has.
+
 -- function audit.check_file(jsonb)
 CREATE OR REPLACE FUNCTION audit.check_file(request jsonb)
  RETURNS void
@@ -3743,6 +4552,36 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Refuses formats that there are not.
+
+-- function audit.check_host(text)
+CREATE OR REPLACE FUNCTION audit.check_host(host text)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if lower(check_host.host) in ('localhost', '127.0.0.1', '[::1]') then
+    if audit.setting('local_channels') = 'true' then
+      return;
+    end if;
+    perform audit.fail('AUARG', 'Channels do not lead to this machine.', null,
+      'For a local stack: select audit.configure(''local_channels'', ''true'').');
+  end if;
+  if length(check_host.host) > 253
+    or coalesce(check_host.host, '') !~* '^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$'
+    or check_host.host ~* '\.(localhost|local|internal)$'
+  then
+    perform audit.fail('AUARG', 'The host is not a public name.', null,
+      'Use a DNS name such as hooks.example.com (in punycode where it has other letters), no IP address and no name of a private network.');
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Refuses hosts that are no public DNS names by their spelling.
 
 -- function audit.check_identities()
 CREATE OR REPLACE FUNCTION audit.check_identities()
@@ -3791,6 +4630,34 @@ grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 comment: Looks for a second which identities no entry commits to any more: they are hidden from writers, and deleted a day later.
 
+-- function audit.check_mailboxes(jsonb,integer,text)
+CREATE OR REPLACE FUNCTION audit.check_mailboxes(mailboxes jsonb, most integer, field text)
+ RETURNS void
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+declare
+  c_address constant text := '[A-Za-z0-9.!#$%&''*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}';
+begin
+  if jsonb_typeof(check_mailboxes.mailboxes) is distinct from 'array' or jsonb_array_length(check_mailboxes.mailboxes) not between 1 and check_mailboxes.most
+    or exists (
+      select from jsonb_array_elements(check_mailboxes.mailboxes) m
+      where jsonb_typeof(m) <> 'string'
+        or m #>> '{}' !~ format('^(%s|[^<>"\\,;:@[:cntrl:]]{1,100} <%s>)$', c_address, c_address)
+    )
+  then
+    perform audit.fail('AUARG', format('"%s" is not right.', check_mailboxes.field), null,
+      format('1 to %s addresses: ada@example.com, or Ada <ada@example.com>.', check_mailboxes.most));
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Refuses what is no list of e-mail addresses.
+
 -- function audit.check_request(jsonb,text[])
 CREATE OR REPLACE FUNCTION audit.check_request(request jsonb, known text[])
  RETURNS void
@@ -3837,6 +4704,33 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Refuses what entries are not sorted by.
+
+-- function audit.checkpoint_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.checkpoint_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.report_table(
+    'Logs and their checkpoints', '[{"title": "Log", "width": 5}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "Root", "width": 4}, {"title": "At the end of the period", "width": 2}]',
+    jsonb_agg(jsonb_build_array(l.origin, c.size::text, encode(c.root, 'base64'), coalesce(audit.second_text(c.published_at), 'not published')) order by l.origin),
+    'For each log, the last checkpoint that was published before the end of the period. Who kept one, at a receiver or a witness, can hold this against it.'
+  )
+  from audit.logs l
+  cross join lateral (
+    select c.* from audit.checkpoints c
+    where c.log = l.id and c.published_at < (report).period_to
+    order by c.size desc limit 1
+  ) c
+  where l.organization_id = (report).organization_id and l.month is not null and l.opened_at < (report).period_to
+    and coalesce(l.last_at, l.opened_at) >= (report).period_from
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The logs of a period, each with its last checkpoint.
 
 -- function audit.claim_collection(interval)
 CREATE OR REPLACE FUNCTION audit.claim_collection(lease interval DEFAULT '00:01:30'::interval)
@@ -4116,6 +5010,48 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Gives a run of the job "read-back" one log to read on, from a checkpoint to another about so many entries further; null where nothing is due.
+
+-- function audit.claim_report(interval)
+CREATE OR REPLACE FUNCTION audit.claim_report(lease interval DEFAULT '00:03:00'::interval)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+begin
+  perform audit.fail_report(r.id, r.attempts, 'Three attempts at one step ended without an answer.', false)
+  from audit.reports r
+  where r.state = 'running' and r.lease_until < clock_timestamp() and r.attempts >= 3;
+  update audit.reports r set state = 'running', lease_until = clock_timestamp() + claim_report.lease, attempts = r.attempts + 1
+  where r.id = (
+    select w.id from audit.reports w
+    where w.state = 'queued' or w.state = 'running' and w.lease_until < clock_timestamp()
+    order by w.requested_at
+    limit 1
+    for update skip locked
+  )
+  returning r.* into v_report;
+  if v_report.id is null then
+    return null;
+  elsif v_report.requested_by is not null and not exists (
+    -- With the rights of who asked, of the moment.
+    select from audit.memberships(v_report.requested_by) m where m.organization_id = v_report.organization_id and m.role = 'admin'
+    union all
+    select from audit.auditors a
+    where a.organization_id = v_report.organization_id and a.user_id = v_report.requested_by and a.expires_at > clock_timestamp()
+      and v_report.subject is null
+  ) and v_report.generated_at is null then
+    perform audit.fail_report(v_report.id, v_report.attempts, 'Who asked for it no longer reads all of the organisation''s log.', false);
+    return audit.claim_report(claim_report.lease);
+  end if;
+  return jsonb_build_object('report', v_report.id, 'attempt', v_report.attempts, 'gathered', v_report.content is not null);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes a report from the queue for a while; null if none waits. For audit-jobs.
 
 -- function audit.close_export_part(jsonb)
 CREATE OR REPLACE FUNCTION audit.close_export_part(request jsonb)
@@ -4760,6 +5696,41 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A condition without bounds in time.
 
+-- function audit.complete_report(uuid,integer,jsonb,text,text)
+CREATE OR REPLACE FUNCTION audit.complete_report(id uuid, attempt integer, files jsonb, manifest text, note text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_report audit.reports;
+begin
+  update audit.reports r set
+    state = 'done', files = complete_report.files, manifest = complete_report.manifest, manifest_note = complete_report.note,
+    generated_at = clock_timestamp(), lease_until = null, error = null
+  where r.id = complete_report.id and r.state = 'running' and r.attempts = complete_report.attempt
+  returning r.* into v_report;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  perform audit.record(v_report.organization_id, 'report.generated', 'report', v_report.id::text, jsonb_strip_nulls(jsonb_build_object(
+    'template', v_report.template, 'from', audit.instant_text(v_report.period_from), 'to', audit.instant_text(v_report.period_to),
+    'content_sha256', encode(sha256(convert_to(v_report.content, 'UTF8')), 'hex'),
+    'manifest_sha256', encode(sha256(convert_to(v_report.manifest, 'UTF8')), 'hex'),
+    'requested_by', v_report.requested_by, 'schedule', v_report.schedule
+  )));
+  if v_report.schedule is not null and to_regprocedure('audit.queue_report(uuid)') is not null then
+    execute 'select audit.queue_report($1)' using v_report.id;
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes that a report's files are stored, with their signed manifest; leaves a report.generated entry, and has what was
+scheduled delivered. For audit-jobs.
+
 -- function audit.configure(text,jsonb,uuid)
 CREATE OR REPLACE FUNCTION audit.configure(name text, value jsonb, organization_id uuid DEFAULT audit.system_organization())
  RETURNS void
@@ -4775,7 +5746,7 @@ begin
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
   exception when check_violation or not_null_violation then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions) and collect_logs_every (30 to 3600 seconds; 0: never).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions), collect_logs_every (30 to 3600 seconds; 0: never) and local_channels (true, false).');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.
@@ -4929,6 +5900,24 @@ grant service_role: EXECUTE
 comment: The actor and request of the current statement: user id, kind of actor, e-mail, IP address,
 user agent, request id, and the chain that the connection writes.
 
+-- function audit.continue_alert_deliveries()
+CREATE OR REPLACE FUNCTION audit.continue_alert_deliveries()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if exists (select from audit.due_channels(1)) then
+    return audit.call_jobs('deliver-alerts');
+  end if;
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has what channels are to be told delivered; does nothing where nothing is due.
+
 -- function audit.continue_backups()
 CREATE OR REPLACE FUNCTION audit.continue_backups()
  RETURNS bigint
@@ -5003,6 +5992,70 @@ owner postgres
 grant postgres: EXECUTE
 comment: Has checkpoints handed to whom outside they are owed; answers how many jobs that took, none where everybody has the newest.
 
+-- function audit.continue_erasing()
+CREATE OR REPLACE FUNCTION audit.continue_erasing()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_steps int := audit.continue_erasures();
+begin
+  -- Files are removed at once, not with the night's.
+  if exists (select from audit.erasures e where e.state = 'files') then
+    perform audit.call_jobs('expire');
+  end if;
+  return v_steps;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Goes on with erasures, and has files that they take back removed.
+
+-- function audit.continue_erasures(interval,integer)
+CREATE OR REPLACE FUNCTION audit.continue_erasures(at_most interval DEFAULT '00:00:04'::interval, most_rows integer DEFAULT 20000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+  v_start timestamptz := clock_timestamp();
+  v_id uuid;
+  v_before audit.erasures;
+  v_erasure audit.erasures;
+  v_steps int := 0;
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    perform audit.fail('AUARG', 'An erasure must see holds of the moment.', null, 'Run it at read committed.');
+  end if;
+  for v_id in select e.id from audit.erasures e where e.state not in ('done', 'refused') order by e.requested_at loop
+    select e.* into v_erasure from audit.erasures e where e.id = v_id for update skip locked;
+    continue when not found;
+    perform audit.await_purge(); -- nothing goes after a hold was said
+    loop
+      v_before := v_erasure;
+      v_erasure := audit.erase_on(v_erasure, most_rows);
+      exit when v_erasure is not distinct from v_before;
+      v_steps := v_steps + 1;
+      exit when v_erasure.state in ('done', 'refused') or clock_timestamp() > v_start + at_most;
+    end loop;
+    update audit.erasures e set
+      addresses = v_erasure.addresses, places = v_erasure.places, state = v_erasure.state, since = v_erasure.since, deleted_in = v_erasure.deleted_in,
+      awaited = v_erasure.awaited, counts = v_erasure.counts, holds = v_erasure.holds, erased_at = v_erasure.erased_at,
+      remains = v_erasure.remains, verified_at = v_erasure.verified_at, was_verified = v_erasure.was_verified, entry = v_erasure.entry
+    where e.id = v_id;
+    exit when clock_timestamp() > v_start + at_most;
+  end loop;
+  return v_steps;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Goes on with erasures for a few seconds, so many rows at a time; answers how many steps it took. pg_cron runs it.
+
 -- function audit.continue_expiring()
 CREATE OR REPLACE FUNCTION audit.continue_expiring()
  RETURNS bigint
@@ -5010,7 +6063,9 @@ CREATE OR REPLACE FUNCTION audit.continue_expiring()
  SET search_path TO ''
 AS $function$
 begin
-  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1)) then
+  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1))
+    or exists (select from audit.expired_reports())
+  then
     return audit.call_jobs('expire');
   end if;
   return null;
@@ -5019,7 +6074,7 @@ $function$
 
 owner postgres
 grant postgres: EXECUTE
-comment: Has the files of expired archives and exports removed; does nothing where nothing is expired.
+comment: Has the files of expired archives, exports and reports removed; does nothing where nothing is expired.
 
 -- function audit.continue_exports()
 CREATE OR REPLACE FUNCTION audit.continue_exports()
@@ -5049,7 +6104,9 @@ CREATE OR REPLACE FUNCTION audit.continue_manifests()
  SET search_path TO ''
 AS $function$
 begin
-  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null) then
+  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null)
+    or exists (select from audit.erasures e where e.state = 'done' and e.certificate_note is null)
+  then
     return audit.call_jobs('manifests');
   end if;
   return null;
@@ -5059,7 +6116,7 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Has manifests of exports that are done signed; does nothing where all are.
+comment: Has manifests of exports, and certificates of erasures, that are done signed; does nothing where all are.
 
 -- function audit.continue_reading_back()
 CREATE OR REPLACE FUNCTION audit.continue_reading_back()
@@ -5078,6 +6135,27 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Has the archive read back where something is due; does nothing where nothing is.
+
+-- function audit.continue_reports()
+CREATE OR REPLACE FUNCTION audit.continue_reports()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if exists (
+      select from audit.reports r where r.state = 'queued' or r.state = 'running' and r.lease_until < clock_timestamp()
+    ) or exists (select from audit.report_schedules s where s.next_at is null or s.next_at <= clock_timestamp())
+  then
+    return audit.call_jobs('reports');
+  end if;
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has reports that wait, or are due by schedule, made; does nothing where none is.
 
 -- function audit.continue_sealing()
 CREATE OR REPLACE FUNCTION audit.continue_sealing()
@@ -5147,6 +6225,68 @@ grant postgres: EXECUTE
 comment: Verifies on for a few seconds, every organisation once a cycle: its chains by audit.verify(), then its logs. What is broken
 becomes a finding. Answers how many steps it took, 0 where all were verified within the cycle.
 
+-- function audit.control_section(audit.reports,integer)
+CREATE OR REPLACE FUNCTION audit.control_section(report audit.reports, n integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_control audit.report_controls;
+  v_organization uuid;
+  v_query text;
+  v_exceptions_query text;
+  v_population bigint;
+  v_exceptions bigint;
+  v_seed text;
+  v_sample jsonb;
+  v_most constant int := 25;
+begin
+  select c.* into strict v_control from audit.report_controls c
+  where c.template = (report).template and c.n = control_section.n;
+  v_organization := case when v_control.of_system then audit.system_organization() else (report).organization_id end;
+  v_query := audit.report_query(report, v_control.query);
+  v_population := audit.report_count(v_organization, v_query);
+  v_exceptions_query := audit.report_query(report, concat_ws(' ', nullif(v_control.query, ''), nullif(v_control.exceptions, v_control.query)));
+  if v_control.exceptions is not null then
+    v_exceptions := case when v_exceptions_query = v_query then v_population else audit.report_count(v_organization, v_exceptions_query) end;
+  end if;
+  -- Whoever asks cannot choose the sample: the seed is what is asked for.
+  v_seed := left(encode(sha256(convert_to(concat_ws('|', v_organization, v_query), 'UTF8')), 'hex'), 16);
+  execute format(
+    $q$
+    select coalesce(jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq), '[]')
+    from (
+      select e.* %s order by sha256(convert_to(%L || e.chain || '-' || e.seq, 'UTF8')) limit %s
+    ) i
+    $q$, audit.report_source(v_organization, v_query), v_seed || ':', v_most
+  ) into v_sample;
+  return jsonb_build_object(
+    'kind', 'control', 'title', v_control.control, 'basis', v_control.basis, 'wording', v_control.wording,
+    'question', v_control.question, 'query', v_query, 'of_system', v_control.of_system, 'population', v_population,
+    'exceptions', case when v_control.exceptions is not null then jsonb_build_object(
+      'query', v_exceptions_query, 'means', v_control.exception_means, 'count', v_exceptions,
+      'items', audit.report_items(v_organization, v_exceptions_query, 50)
+    ) end,
+    'sample', jsonb_build_object('size', jsonb_array_length(v_sample), 'seed', v_seed, 'items', v_sample),
+    'result', case
+      when v_population = 0 then 'No entry of this kind in the period. The log proves what is in it; that nothing of this kind happened, only as far as capture was whole.'
+      when v_exceptions > 0 then format('Exceptions: %s of %s, each %s, to be looked at.', v_exceptions, v_population, v_control.exception_means)
+      when v_exceptions = 0 then format('No exception among %s.', v_population)
+      else format('%s in the period; none is an exception by itself.', v_population)
+    end
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: One control: how many entries its query finds in the period, which are exceptions, and a sample of 25 that anybody can draw
+again: those with the least SHA-256 of seed, a colon and the entry's name.
+
 -- function audit.convert_query(jsonb)
 CREATE OR REPLACE FUNCTION audit.convert_query(request jsonb)
  RETURNS jsonb
@@ -5171,6 +6311,47 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The string form of a query tree, and the tree of a string: {"query"} or {"filter"} in, both out.
+
+-- function audit.copies_left(uuid,text[])
+CREATE OR REPLACE FUNCTION audit.copies_left(organization_id uuid, addresses text[])
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_table record;
+  v_rows bigint;
+  v_left jsonb := '{}';
+begin
+  if addresses = '{}' then
+    return v_left;
+  end if;
+  -- Whatever tables there are: what is not known to hold addresses is looked at too. Identities and values of others aside.
+  for v_table in
+    select c.oid::regclass as table_name, string_agg(format('t.%I::text', a.attname), ', ' order by a.attnum) as columns
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.relnamespace = 'audit'::regnamespace and c.relkind in ('r', 'p')
+      and c.relname not in ('erasures', 'identities', 'personal_values', 'exports', 'reports')
+      and a.atttypid in ('text'::regtype, 'text[]'::regtype, 'jsonb'::regtype, 'json'::regtype)
+      and exists (select from pg_catalog.pg_attribute o where o.attrelid = c.oid and o.attname = 'organization_id' and not o.attisdropped)
+    group by c.oid
+    order by c.relname
+  loop
+    execute format('select count(*) from %s t where t.organization_id = $1 and concat_ws('' '', %s) ~* $2', v_table.table_name, v_table.columns)
+      into v_rows using copies_left.organization_id, audit.values_pattern(addresses);
+    if v_rows > 0 then
+      v_left := v_left || jsonb_build_object(v_table.table_name::text, v_rows);
+    end if;
+  end loop;
+  return v_left;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: In how many rows of which tables an address still stands, such as in what somebody has set up.
 
 -- function audit.cost_bucket(numeric)
 CREATE OR REPLACE FUNCTION audit.cost_bucket(cost numeric)
@@ -5208,6 +6389,41 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: By what costs are grouped, checked.
 
+-- function audit.cost_section(audit.reports,text,text[],integer)
+CREATE OR REPLACE FUNCTION audit.cost_section(report audit.reports, title text, groups text[], at_most integer)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.report_table(
+    cost_section.title,
+    (select jsonb_agg(jsonb_build_object('title', initcap(g), 'width', 3) order by n) from unnest(groups) with ordinality g (g, n))
+      || '[{"title": "Entries", "width": 1, "align": "right"}, {"title": "Cost", "width": 2, "align": "right"}]',
+    jsonb_agg(c.cells order by c.n) filter (where c.n <= cost_section.at_most),
+    format('Query: %s. Costs are as the application recorded them, in its currency.', audit.report_query(report, '')), count(*)
+  )
+  from (
+    select (
+        select jsonb_agg(case g
+          when 'user' then audit.user_cell(s."user", 'no user') when 'provider' then to_jsonb(coalesce(s.provider, 'none'))
+          when 'model' then to_jsonb(coalesce(s.model, 'none')) else to_jsonb(s.day::text)
+        end order by n)
+        from unnest(groups) with ordinality g (g, n)
+      ) || jsonb_build_array(s.entries::text, s.cost::text) as cells,
+      row_number() over (order by case when 'day' = any (groups) then s.day end, s.cost desc, s.provider, s.model, s."user") as n
+    from audit.costs_of(
+      (report).organization_id,
+      audit.compile_query((report).organization_id, audit.parse_query(audit.report_query(report, ''))), groups
+    ) s
+  ) c
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What was spent in a period, by what.
+
 -- function audit.costs(text,text,uuid)
 CREATE OR REPLACE FUNCTION audit.costs(by text DEFAULT 'user'::text, query text DEFAULT ''::text, organization_id uuid DEFAULT NULL::uuid)
  RETURNS TABLE("user" uuid, email text, provider text, model text, organization uuid, day date, cost numeric, entries bigint)
@@ -5223,7 +6439,7 @@ declare
 begin
   return query select * from audit.costs_of(v_organization, audit.compile_query(v_organization, v_tree), v_groups);
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups
+    'filter', v_tree, 'costs_by', v_groups
   ));
 end
 $function$
@@ -5326,7 +6542,7 @@ begin
   ) c;
   foreach v_each in array v_organizations loop
     perform audit.record_reading(v_each, 'log.searched', jsonb_build_object(
-      'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups, 'entries', v_total -> 'entries'
+      'filter', v_tree, 'costs_by', v_groups, 'entries', v_total -> 'entries'
     ));
   end loop;
   return jsonb_build_object('by', v_groups, 'query', audit.format_node(v_tree), 'filter', v_tree, 'rows', v_rows, 'total', v_total);
@@ -5338,6 +6554,117 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Costs as JSON, for the function "audit". Leaves a log.searched entry.
+
+-- function audit.count_erased(audit.erasures,bigint,bigint,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.count_erased(INOUT erasure audit.erasures, personal_values bigint, identities bigint, since timestamp with time zone)
+ RETURNS audit.erasures
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  erasure.counts := erasure.counts || jsonb_build_object(
+    'personal_values', coalesce((erasure.counts ->> 'personal_values')::bigint, 0) + count_erased.personal_values,
+    'identities', coalesce((erasure.counts ->> 'identities')::bigint, 0) + count_erased.identities
+  );
+  erasure.since := least(erasure.since, count_erased.since);
+  erasure.deleted_in := pg_current_xact_id();
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Adds to what an erasure has erased.
+
+-- function audit.coverage_sections(audit.reports)
+CREATE OR REPLACE FUNCTION audit.coverage_sections(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_first timestamptz := (
+    select min(a.created_at) from public.audit_logs a where a.organization_id = (report).organization_id
+  );
+  v_bound record;
+  v_notes text[];
+begin
+  select max(b.created_at) as until, sum(b.seq) as entries into v_bound
+  from audit.chain_bounds b where b.organization_id = (report).organization_id;
+  v_notes := array_remove(array[
+    case when v_first is null then 'The log has no entry in the database.'
+      when v_first > (report).period_from and v_bound.until is null
+        then format('The log begins at %s, within the period: of before it knows nothing.', audit.instant_text(v_first)) end,
+    case when v_bound.until >= (report).period_from
+      then format('Entries up to %s were let go of from the database by retention, %s in all. They are in the archive as long as it is kept, and are not counted in this report: bring them back with npm run restore -- --entries.', audit.instant_text(v_bound.until), v_bound.entries) end,
+    case when (report).period_to > (report).requested_at - interval '1 minute'
+      then 'The period ends at the time of the request: entries that were being written then may be missing.' end,
+    'In no entry is what was done while capture was off, past triggers, or in tables that are not tracked. The sections on capture and heartbeats bound that.'
+  ], null);
+  return jsonb_build_array(
+    audit.report_text('What this report does not cover', v_notes),
+    audit.listing_section(report, 'Changes of capture', 'action:capture.*', 100,
+      'Which tables were captured, no longer captured, or captured otherwise. Settings count too.')
+  ) || case when (report).template = 'attestation' then '[]' else jsonb_build_array(audit.heartbeat_section(report)) end;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What a report does not cover: before the log, let go of, not captured.
+
+-- function audit.create_channel(jsonb)
+CREATE OR REPLACE FUNCTION audit.create_channel(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid := audit.requested_organization(request);
+  v_kind text := request ->> 'kind';
+  v_config jsonb;
+  v_secret text;
+  v_channel audit.channels;
+begin
+  perform audit.require_admin(v_organization);
+  if v_kind is null or audit.channel_fields(v_kind) is null then
+    perform audit.fail('AUARG', 'The kind of a channel is webhook, slack, email or smtp.');
+  end if;
+  perform audit.check_channel(request, v_kind, array['organization_id', 'kind']);
+  if request ->> 'name' is null then
+    perform audit.fail('AUARG', 'A channel has a name of 1 to 100 characters.');
+  end if;
+  if (select count(*) from audit.channels c where c.organization_id = v_organization) >= 50 then
+    perform audit.fail('AUARG', 'An organisation has at most 50 channels.');
+  end if;
+  v_config := audit.channel_config(v_kind, (
+    select coalesce(jsonb_object_agg(e.key, e.value), '{}') from jsonb_each(request) e where e.key = any (audit.channel_fields(v_kind))
+  ));
+  v_secret := case v_kind when 'webhook' then audit.new_webhook_secret() else v_config ->> audit.channel_secret_field(v_kind) end;
+  begin
+    insert into audit.channels (organization_id, name, kind, config, is_default, personal, secret_id)
+    values (
+      v_organization, request ->> 'name', v_kind, v_config - coalesce(audit.channel_secret_field(v_kind), ''),
+      coalesce((request ->> 'default')::boolean, true), coalesce((request ->> 'personal')::boolean, false),
+      case when v_secret is not null then audit.keep_secret(null, v_secret) end
+    )
+    returning * into v_channel;
+  exception when unique_violation then
+    perform audit.fail('AUARG', 'The organisation has a channel of that name.');
+  end;
+  perform audit.record(v_organization, 'channel.created', 'channel', v_channel.id::text, jsonb_build_object('new', audit.channel_summary(v_channel)));
+  return audit.channel_json(v_channel, true) || case v_kind when 'webhook' then jsonb_build_object('secret', v_secret) else '{}' end;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Makes a channel: {organization_id, kind, name, default, personal} and of a webhook or slack {url}, email {to, from, key, api},
+smtp {host, port, username, password, from, to}. The answer has the signing secret of a webhook, once. For admins; leaves an entry.
 
 -- function audit.create_event_source(text,uuid,integer)
 CREATE OR REPLACE FUNCTION audit.create_event_source(name text, organization_id uuid DEFAULT NULL::uuid, events_per_minute integer DEFAULT 6000)
@@ -5387,6 +6714,54 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A text for a CSV cell that no spreadsheet takes for a formula: an apostrophe stands before it. Without loss: what begins
 with an apostrophe in the file has one more than in the log.
+
+-- function audit.delete_channel(jsonb)
+CREATE OR REPLACE FUNCTION audit.delete_channel(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+  v_waiting bigint := (select count(*) from audit.deliveries d where d.channel_id = v_channel.id and d.state = 'waiting');
+begin
+  delete from audit.channels c where c.id = v_channel.id;
+  if v_channel.secret_id is not null then
+    delete from vault.secrets s where s.id = v_channel.secret_id;
+  end if;
+  perform audit.resolve_channel_findings(v_channel);
+  perform audit.record(v_channel.organization_id, 'channel.deleted', 'channel', v_channel.id::text,
+    jsonb_build_object('old', audit.channel_summary(v_channel), 'undelivered', v_waiting));
+  return audit.channel_json(v_channel, true);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Takes {channel} away, with its secret and what waits for it. For admins; leaves an entry, which counts the latter.
+
+-- function audit.delivery_json(audit.deliveries)
+CREATE OR REPLACE FUNCTION audit.delivery_json(delivery audit.deliveries)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'id', (delivery).id, 'organization_id', (delivery).organization_id, 'channel', (delivery).channel_id, 'alert', (delivery).alert_id, 'type', (delivery).type,
+    'state', (delivery).state, 'attempts', (delivery).attempts, 'last_error', (delivery).last_error,
+    'created_at', audit.instant_text((delivery).created_at), 'settled_at', audit.instant_text((delivery).settled_at),
+    'next_try_at', case when (delivery).state = 'waiting' then audit.instant_text((delivery).next_try_at) end
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A message as the API shows it, without what it says.
 
 -- function audit.details_limit()
 CREATE OR REPLACE FUNCTION audit.details_limit()
@@ -5465,6 +6840,39 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What stands for a value too big for an entry: its size and SHA-256.
+
+-- function audit.disable_channel(uuid,text)
+CREATE OR REPLACE FUNCTION audit.disable_channel(channel_id uuid, reason text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels;
+  v_waiting bigint;
+begin
+  update audit.channels c set disabled_at = clock_timestamp(), disabled_reason = disable_channel.reason
+  where c.id = disable_channel.channel_id and c.disabled_at is null
+  returning c.* into v_channel;
+  if not found then
+    return;
+  end if;
+  with dead as (
+    update audit.deliveries d set state = 'dead', settled_at = clock_timestamp(), last_error = coalesce(d.last_error, 'channel_disabled')
+    where d.channel_id = v_channel.id and d.state = 'waiting' and d.type <> 'channel.test'
+    returning d.id
+  )
+  select count(*) into v_waiting from dead;
+  perform audit.record(v_channel.organization_id, 'channel.disabled', 'channel', v_channel.id::text,
+    jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason, 'undelivered', v_waiting), 'failure');
+  perform audit.note_finding(v_channel.organization_id, 'channel_disabled', v_channel.id::text,
+    jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason));
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Gives a channel nothing any more; what waits for it is dead, and can be replayed. Leaves an entry and a finding.
 
 -- function audit.disable_event_source(text)
 CREATE OR REPLACE FUNCTION audit.disable_event_source(name text)
@@ -5752,6 +7160,35 @@ grant postgres: EXECUTE
 comment: Drops the oldest partition of a month that is over and of which all entries were purged; null where there is none, or
 where somebody reads the log at this moment. pg_cron runs it.
 
+-- function audit.due_channels(integer)
+CREATE OR REPLACE FUNCTION audit.due_channels(most integer)
+ RETURNS SETOF audit.channels
+ LANGUAGE sql
+ STABLE ROWS 10
+ SET search_path TO ''
+AS $function$
+  -- From channel to channel in the index of what waits: most wait for nothing.
+  with recursive waiting (channel_id) as (
+    (select d.channel_id from audit.deliveries d where d.state = 'waiting' order by d.channel_id limit 1)
+    union all
+    select (select d.channel_id from audit.deliveries d where d.state = 'waiting' and d.channel_id > w.channel_id order by d.channel_id limit 1)
+    from waiting w
+    where w.channel_id is not null
+  )
+  select c.*
+  from waiting w
+  join audit.channels c on c.id = w.channel_id
+  -- One of each is enough; "exists" would find all first.
+  cross join lateral (select from audit.due_deliveries d where d.channel_id = c.id order by d.next_try_at limit 1) d
+  where c.next_try_at <= clock_timestamp() and audit.free_places(c) > 0
+  limit most
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: So many channels that have something to be told, and may be told it now.
+
 -- function audit.due_organizations(boolean)
 CREATE OR REPLACE FUNCTION audit.due_organizations(due_now boolean DEFAULT false)
  RETURNS SETOF uuid
@@ -5818,6 +7255,27 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Logs with something to read back: new full bundles, a partial one that was read the patience ago, and every log again once a cycle.
 
+-- function audit.due_schedules()
+CREATE OR REPLACE FUNCTION audit.due_schedules()
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(jsonb_build_object('schedule', s.id, 'cron', s.cron, 'time_zone', s.time_zone, 'next_at', s.next_at) order by s.next_at nulls first), '[]')
+  from (
+    select s.* from audit.report_schedules s
+    where s.next_at is null or s.next_at <= clock_timestamp()
+    order by s.next_at nulls first
+    limit 100
+  ) s
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Schedules that are due, or were never reckoned.
+
 -- function audit.either(audit.compiled_query[])
 CREATE OR REPLACE FUNCTION audit.either(sides audit.compiled_query[])
  RETURNS audit.compiled_query
@@ -5845,6 +7303,33 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The query that one of several is met.
+
+-- function audit.enable_channel(jsonb)
+CREATE OR REPLACE FUNCTION audit.enable_channel(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+begin
+  if v_channel.disabled_at is not null then
+    perform audit.record(v_channel.organization_id, 'channel.enabled', 'channel', v_channel.id::text);
+  end if;
+  update audit.channels c set disabled_at = null, disabled_reason = null, failures = 0, last_error = null, next_try_at = '-infinity'
+  where c.id = v_channel.id
+  returning c.* into v_channel;
+  perform audit.resolve_channel_findings(v_channel);
+  return audit.channel_json(v_channel, true);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Has {channel} get messages again, at once; what it did not get meanwhile audit.replay_delivery() sends. For admins; leaves an entry.
 
 -- function audit.enable_receiver(text,text)
 CREATE OR REPLACE FUNCTION audit.enable_receiver(kind text, name text)
@@ -6174,23 +7659,396 @@ AS $function$
 #variable_conflict use_column
 declare
   v_subject uuid := audit.as_uuid(erase_again.details ->> 'subject');
+  v_until timestamptz := coalesce((erase_again.details ->> 'until')::timestamptz, erase_again.erased_at);
 begin
   delete from audit.identities i
   where i.organization_id = erase_again.organization_id and (
     encode(i.identity_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.identities[*]')))
-    or i.user_id = v_subject and i.created_at <= erase_again.erased_at
+    or i.user_id = v_subject and i.created_at <= v_until
   );
   delete from audit.personal_values v
   where v.organization_id = erase_again.organization_id and (
     encode(v.value_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.personal_values[*]')))
-    or v.subject_id = v_subject and v.created_at <= erase_again.erased_at
+    or v.subject_id = v_subject and v.created_at <= v_until
   );
+  perform audit.withdraw_reports(erase_again.organization_id, v_subject);
 end
 $function$
 
 owner postgres
 grant postgres: EXECUTE
 comment: Erases what a subject.erased entry says was erased: the hashes in "identities" and "personal_values", and all of "subject" up to then.
+
+-- function audit.erase_identities(audit.erasures,integer)
+CREATE OR REPLACE FUNCTION audit.erase_identities(erasure audit.erasures, at_most integer, OUT erased integer, OUT since timestamp with time zone, OUT places text[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_others int := 0;
+  v_hashes bytea[];
+  v_others_since timestamptz;
+begin
+  with gone as (
+    delete from audit.identities i
+    where i.ctid = any (array(
+      select j.ctid from audit.identities j
+      where j.user_id = (erasure).subject and j.organization_id = (erasure).organization_id and j.created_at <= (erasure).until
+      limit at_most
+    ))
+    returning i.created_at, i.ip_address
+  )
+  select count(*), min(g.created_at), coalesce(array_agg(distinct g.ip_address) filter (where g.ip_address is not null), '{}')
+  into erased, since, places
+  from gone g;
+  if erased < at_most and (erasure).addresses <> '{}' then
+    with gone as (
+      delete from audit.identities i
+      where i.ctid = any (array(
+        select j.ctid from audit.identities j
+        where j.user_id is null and j.organization_id = (erasure).organization_id
+          and lower(j.email) = any ((erasure).addresses) and j.created_at <= (erasure).until
+        limit at_most - erased
+      ))
+      returning i.created_at, i.identity_hash
+    )
+    select count(*), min(g.created_at), array_agg(g.identity_hash) into v_others, v_others_since, v_hashes from gone g;
+    perform audit.state_erased(erasure, v_hashes, '{}');
+  end if;
+  erased := erased + v_others;
+  since := least(since, v_others_since);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Deletes identities of a person, at most so many; answers how many, the oldest, and the IP addresses in them.
+
+-- function audit.erase_on(audit.erasures,integer)
+CREATE OR REPLACE FUNCTION audit.erase_on(INOUT erasure audit.erasures, most_rows integer)
+ RETURNS audit.erasures
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_step record;
+  v_verification audit.verifications;
+begin
+  erasure.holds := audit.holds_on(erasure.organization_id);
+  if erasure.holds is not null then
+    return;
+  end if;
+  case erasure.state
+    when 'values' then
+      v_step := audit.erase_values(erasure, most_rows);
+      erasure := audit.count_erased(erasure, v_step.erased, 0, v_step.since);
+      if v_step.erased < most_rows then
+        erasure.state := 'identities';
+      end if;
+    when 'identities' then
+      v_step := audit.erase_identities(erasure, most_rows);
+      -- Of who came from more, the copies elsewhere are found by the first ten thousand.
+      erasure.places := array(select unnest(erasure.places || v_step.places) limit 10000);
+      erasure := audit.count_erased(erasure, 0, v_step.erased, v_step.since);
+      if v_step.erased < most_rows then
+        erasure.state := 'settling';
+      end if;
+    when 'settling' then
+      erasure := audit.settle_erasure(erasure);
+    when 'files' then
+      if not exists (
+        select from audit.exports x where x.organization_id = erasure.organization_id and x.withdrawn_at is not null
+        union all
+        select from audit.reports r
+        where r.organization_id = erasure.organization_id and (
+          r.state = 'withdrawn' or r.state in ('queued', 'running') and r.generated_at is not null
+        )
+      ) then
+        erasure.state := 'verifying';
+      end if;
+    when 'verifying' then
+      select v.* into v_verification from audit.verifications v where v.organization_id = erasure.organization_id;
+      if v_verification.begun_at > erasure.erased_at and v_verification.ended_at is not null then
+        erasure.was_verified := v_verification.was_verified;
+        erasure.verified_at := v_verification.verified_at;
+        erasure.state := 'done';
+      else
+        -- The round that was begun before does not tell: the next is due at once.
+        update audit.verifications v set begun_at = '-infinity'
+        where v.organization_id = erasure.organization_id and v.ended_at is not null;
+      end if;
+  end case;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Does the next step of an erasure; a legal hold stops it where it is.
+
+-- function audit.erase_subject(uuid,text,text,text,boolean)
+CREATE OR REPLACE FUNCTION audit.erase_subject(organization_id uuid, subject text, ground text DEFAULT NULL::text, reason text DEFAULT NULL::text, dry_run boolean DEFAULT true)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_subject audit.subject;
+  v_scope jsonb;
+  v_holds jsonb;
+  v_erasure audit.erasures;
+  v_is_refused boolean;
+begin
+  perform audit.require_admin(erase_subject.organization_id);
+  if erase_subject.organization_id is null or erase_subject.dry_run is null then
+    perform audit.fail('AUARG', 'An erasure needs an organisation and a person.');
+  end if;
+  v_subject := audit.find_subject(erase_subject.organization_id, erase_subject.subject);
+  v_scope := audit.erasure_scope(v_subject);
+  if (v_scope ->> 'identities')::bigint + (v_scope ->> 'personal_values')::bigint + (v_scope ->> 'entries_kept')::bigint
+    + (v_scope #>> '{entries_with_address,count}')::bigint = 0
+  then
+    perform audit.fail('AUNOT', 'The organisation''s log knows no such person.');
+  elsif erase_subject.dry_run then
+    return jsonb_build_object('dry_run', true) || v_scope;
+  elsif coalesce(erase_subject.ground, '') !~ '^(17\(1\)\([a-f]\)|17\(3\)\([a-e]\)|other)$' then
+    perform audit.fail('AUARG', 'An erasure has a ground.', null,
+      '17(1)(a) to 17(1)(f) erase, 17(3)(a) to 17(3)(e) record why not (GDPR); "other" for another law.');
+  elsif length(erase_subject.reason) > 2000
+    or exists (
+      select from unnest((v_subject).addresses || lower(btrim(erase_subject.subject))) a
+      where a like '%@%' and strpos(lower(erase_subject.reason), a) > 0
+    )
+  then
+    perform audit.fail('AUARG', 'The reason has at most 2,000 characters, and does not name the person''s address: it stays in the log.');
+  end if;
+  select e.* into v_erasure from audit.erasures e
+  where e.organization_id = erase_subject.organization_id and e.state not in ('done', 'refused')
+    and (e.subject = (v_subject).user_id or e.subject is null and e.addresses && (v_subject).addresses);
+  if found then
+    return audit.erasure_json(v_erasure); -- asked again while it is under way
+  end if;
+
+  perform audit.await_purge(); -- a hold that is being placed comes first
+  v_holds := audit.holds_on(erase_subject.organization_id);
+  v_is_refused := v_holds is not null or erase_subject.ground like '17(3)%';
+  insert into audit.erasures (organization_id, subject, addresses, ground, reason, requested_by, state, holds)
+  values (
+    erase_subject.organization_id, (v_subject).user_id, case when v_is_refused then '{}' else (v_subject).addresses end,
+    case when v_holds is null or erase_subject.ground like '17(3)%' then erase_subject.ground else '17(3)(e)' end,
+    erase_subject.reason, auth.uid(), case when v_is_refused then 'refused' else 'values' end, v_holds
+  )
+  returning * into v_erasure;
+  perform audit.record(
+    erase_subject.organization_id, case when v_is_refused then 'subject.erasure_refused' else 'subject.erasure_requested' end,
+    'user', (v_subject).user_id::text,
+    jsonb_strip_nulls(jsonb_build_object(
+      'erasure', v_erasure.id, 'asked_for', nullif(erase_subject.ground, v_erasure.ground), 'ground', v_erasure.ground,
+      'reason', v_erasure.reason, 'holds', v_holds
+    )),
+    case when v_is_refused then 'denied' else 'success' end
+  );
+  return audit.erasure_json(v_erasure);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Erases a person from an organisation's log, by user id or e-mail address; by default only says what would go. With a ground
+of Art. 17(3), or where a legal hold is in the way, it records that it was refused. For admins; leaves an entry.
+
+-- function audit.erase_values(audit.erasures,integer)
+CREATE OR REPLACE FUNCTION audit.erase_values(erasure audit.erasures, at_most integer, OUT erased integer, OUT since timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_subject audit.subject := row((erasure).organization_id, (erasure).subject, (erasure).addresses);
+  v_others int := 0;
+  v_hashes bytea[];
+  v_others_since timestamptz;
+begin
+  with gone as (
+    delete from audit.personal_values v
+    where v.ctid = any (array(
+      select w.ctid from audit.personal_values w
+      where w.subject_id = (v_subject).user_id and w.organization_id = (v_subject).organization_id and w.created_at <= (erasure).until
+      limit at_most
+    ))
+    returning v.created_at
+  )
+  select count(*), min(g.created_at) into erased, since from gone g;
+  if erased < at_most then
+    with gone as (
+      delete from audit.personal_values v
+      where v.ctid = any (array(
+        select w.ctid from audit.personal_values w
+        where w.organization_id = (v_subject).organization_id and w.created_at <= (erasure).until
+          and (audit.is_value_of(w, v_subject) or w.value_hash in (select audit.queries_about(v_subject, (erasure).until)))
+        limit at_most - erased
+      ))
+      returning v.created_at, v.value_hash
+    )
+    select count(*), min(g.created_at), array_agg(g.value_hash) into v_others, v_others_since, v_hashes from gone g;
+    perform audit.state_erased(erasure, '{}', v_hashes);
+  end if;
+  erased := erased + v_others;
+  since := least(since, v_others_since);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Deletes personal values of a person, at most so many; answers how many, and the oldest.
+
+-- function audit.erasure_json(audit.erasures)
+CREATE OR REPLACE FUNCTION audit.erasure_json(erasure audit.erasures)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'id', (erasure).id, 'organization_id', (erasure).organization_id, 'subject', (erasure).subject, 'ground', (erasure).ground,
+    'reason', (erasure).reason, 'requested_by', (erasure).requested_by,
+    'requested_at', audit.instant_text((erasure).requested_at), 'state', (erasure).state,
+    'until', audit.instant_text((erasure).until), 'erased', (erasure).counts,
+    'holds', coalesce((erasure).holds, '[]'), 'erased_at', audit.instant_text((erasure).erased_at),
+    'entry', (erasure).entry, 'remains', (erasure).remains,
+    'verified_at', audit.instant_text((erasure).verified_at), 'was_verified', (erasure).was_verified,
+    'certified', (erasure).certificate_note is not null
+  )
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: An erasure as the API shows it.
+
+-- function audit.erasure_manifest(audit.erasures)
+CREATE OR REPLACE FUNCTION audit.erasure_manifest(erasure audit.erasures)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  -- The form of an export's manifest without files, so that the same program verifies it.
+  select jsonb_build_object(
+    'version', 1, 'organization_id', (erasure).organization_id, 'format', 'erasure', 'filter', null, 'complete', true,
+    'entries', 0, 'first', null, 'last', null, 'parts', '[]'::jsonb,
+    'checkpoint', audit.newest_checkpoint((erasure).organization_id),
+    'certificate', jsonb_build_object(
+      'erasure', (erasure).id, 'subject', (erasure).subject, 'ground', (erasure).ground,
+      'requested_at', audit.instant_text((erasure).requested_at), 'requested_by', (erasure).requested_by,
+      'until', audit.instant_text((erasure).until), 'erased_at', audit.instant_text((erasure).erased_at),
+      'erased', (erasure).counts, 'entry', (erasure).entry,
+      'verification', jsonb_build_object(
+        'at', audit.instant_text((erasure).verified_at), 'chains_and_logs_verify', (erasure).was_verified
+      ),
+      'remains', (erasure).remains || jsonb_build_object(
+        'entries_hold', 'the user id, and salted commitments whose salt and values are deleted',
+        'backups_until', case when audit.setting('backup_days')::int > 0 and exists (select from audit.backups b where b.made_at <= (erasure).erased_at)
+          then audit.instant_text((erasure).erased_at + make_interval(days => audit.setting('backup_days')::int)) end,
+        'not_reached', jsonb_build_array(
+          'the write-ahead log and backups of the database server, until they expire',
+          'files that were downloaded before', 'the application''s own tables and logs', 'other organisations'
+        )
+      )
+    )
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The certificate of an erasure that is done, in the form of an export's manifest.
+
+-- function audit.erasure_scope(audit.subject)
+CREATE OR REPLACE FUNCTION audit.erasure_scope(subject audit.subject)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_organization uuid := (subject).organization_id;
+  v_identities bigint;
+  v_since timestamptz;
+  v_values bigint;
+  v_values_since timestamptz;
+  v_entries bigint;
+  v_mentions text[];
+begin
+  select count(*), min(i.created_at) into v_identities, v_since from audit.identities_of(subject) i;
+  select count(*), min(v.created_at) into v_values, v_values_since
+  from audit.personal_values v
+  where v.organization_id = v_organization
+    and (audit.is_value_of(v, subject) or v.value_hash in (select audit.queries_about(subject, 'infinity')));
+  select count(*) into v_entries from public.audit_logs a
+  where a.created_by = (subject).user_id and a.organization_id = v_organization;
+  v_mentions := array(select distinct m from audit.plain_mentions(subject) m);
+  return jsonb_build_object(
+    'organization_id', v_organization, 'subject', (subject).user_id,
+    'identities', v_identities, 'personal_values', v_values,
+    'exports', (
+      select count(*) from audit.exports x
+      where x.organization_id = v_organization and x.until >= least(v_since, v_values_since) and x.withdrawn_at is null
+    ),
+    'entries_kept', v_entries,
+    'entries_with_address', jsonb_build_object('count', cardinality(v_mentions), 'names', to_jsonb(v_mentions[:20])),
+    'holds', coalesce(audit.holds_on(v_organization), '[]'),
+    'backups_expire_after_days', audit.setting('backup_days')
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What an erasure would take: identities, personal values, exports; and what it would not: entries, which hold a user id, those
+that hold an address in plain text, and what legal holds keep.
+
+-- function audit.erasure_status(jsonb)
+CREATE OR REPLACE FUNCTION audit.erasure_status(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['erasure', 'organization_id']);
+  if request ? 'erasure' then
+    return audit.erasure_json(audit.find_erasure(audit.as_uuid(request ->> 'erasure')));
+  end if;
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Erasures are for admins and auditors.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'erasures', coalesce((
+    select jsonb_agg(audit.erasure_json(e) order by e.requested_at desc)
+    from (
+      select e.* from audit.erasures e where e.organization_id = v_organization order by e.requested_at desc limit 100
+    ) e
+  ), '[]'));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How far an erasure is; without "erasure", the newest of the organisation.
 
 -- function audit.exact_number(numeric)
 CREATE OR REPLACE FUNCTION audit.exact_number(value numeric)
@@ -6237,7 +8095,11 @@ AS $function$
       ) then concat(x.organization_id, '/', x.id)
     end
   from audit.exports x
-  where x.requested_at < clock_timestamp() - interval '30 days' and not audit.is_held(x.organization_id)
+  where (
+      x.requested_at < clock_timestamp() - interval '30 days'
+      -- Whoever is making a part of it may still store that.
+      or x.withdrawn_at is not null and coalesce(x.lease_until, '-infinity') < clock_timestamp()
+    ) and not audit.is_held(x.organization_id)
   order by x.requested_at
   limit at_most
 $function$
@@ -6245,7 +8107,7 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Exports of more than 30 days ago that are not held, and the folder of bucket audit-exports that is to go with each; null
+comment: Exports of more than 30 days ago, or taken back, that are not held, and the folder of bucket audit-exports that is to go with each; null
 where Storage never had any of it.
 
 -- function audit.expired_logs()
@@ -6273,6 +8135,32 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Closed logs whose archive is past its retention and not held, with the folder that is to go, the oldest first.
+
+-- function audit.expired_reports()
+CREATE OR REPLACE FUNCTION audit.expired_reports()
+ RETURNS TABLE(export uuid, folder text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select r.id, concat(r.organization_id, '/', r.id)
+  from audit.reports r
+  where (
+      r.state = 'withdrawn' and coalesce(r.lease_until, '-infinity') < clock_timestamp()
+      or r.state not in ('queued', 'running') and r.requested_at < clock_timestamp() - case
+        -- What is held about a person is not kept twice for long; other reports are kept like the archive.
+        when r.subject is not null then interval '30 days'
+        else make_interval(days => coalesce((audit.retention_of(r.organization_id)).archive_days, 36500))
+      end
+    ) and not audit.is_held(r.organization_id)
+  order by r.requested_at
+  limit 1000
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Reports that are past their time or taken back, and not held; and the folder of bucket audit-exports that goes with each.
 
 -- function audit.export_columns(text)
 CREATE OR REPLACE FUNCTION audit.export_columns(format text)
@@ -6324,14 +8212,7 @@ AS $function$
     'parts', coalesce(jsonb_agg(jsonb_build_object(
       'part', p.part, 'entries', p.entries, 'bytes', p.bytes, 'sha256', p.sha256, 'first', p.first, 'last', p.last
     ) order by p.part), '[]'),
-    'checkpoint', (
-      select c.note
-      from audit.logs l
-      join audit.checkpoints c on c.log = l.id and c.size = l.published
-      where l.organization_id = (export_manifest.export).organization_id and l.month is not null and l.published > 0
-      order by l.month desc
-      limit 1
-    )
+    'checkpoint', audit.newest_checkpoint((export_manifest.export).organization_id)
   )
   from audit.export_parts p
   where p.export = (export_manifest.export).id
@@ -6507,6 +8388,28 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Raises AUQRY; its detail says where: {"position": 17} in the string, or {"path": "/and/1"} in the tree.
 
+-- function audit.fail_report(uuid,integer,text,boolean)
+CREATE OR REPLACE FUNCTION audit.fail_report(id uuid, attempt integer, error text, retry boolean)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update audit.reports r set
+    state = case
+      when fail_report.retry and r.attempts < 3 then 'queued'
+      -- Files that show somebody who was erased are not kept.
+      when r.generated_at is not null then 'withdrawn'
+      else 'failed'
+    end,
+    withdrawn_at = case when not (fail_report.retry and r.attempts < 3) and r.generated_at is not null then clock_timestamp() end,
+    error = left(fail_report.error, 500), lease_until = null
+  where r.id = fail_report.id and r.state = 'running' and r.attempts = fail_report.attempt
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes why a report failed, or puts it back to be tried again. For audit-jobs.
+
 -- function audit.find_entry(uuid,text)
 CREATE OR REPLACE FUNCTION audit.find_entry(organization_id uuid, name text)
  RETURNS public.audit_logs
@@ -6537,6 +8440,30 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The entry of a name like 3-17, as far as the caller may read it; raises AUNOT else.
+
+-- function audit.find_erasure(uuid)
+CREATE OR REPLACE FUNCTION audit.find_erasure(id uuid)
+ RETURNS audit.erasures
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_erasure audit.erasures;
+begin
+  select e.* into v_erasure from audit.erasures e where e.id = find_erasure.id;
+  if v_erasure.id is null or audit.reach(v_erasure.organization_id) is distinct from 'all' then
+    perform audit.fail('AUNOT', 'There is no such erasure that you may see.');
+  end if;
+  return v_erasure;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: An erasure, for admins and auditors of the organisation; raises AUNOT else.
 
 -- function audit.find_event_source(text)
 CREATE OR REPLACE FUNCTION audit.find_event_source(secret text)
@@ -6585,6 +8512,93 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: An export that the caller may see; raises AUNOT else.
+
+-- function audit.find_report(uuid)
+CREATE OR REPLACE FUNCTION audit.find_report(id uuid)
+ RETURNS audit.reports
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+begin
+  select r.* into v_report from audit.reports r where r.id = find_report.id;
+  if v_report.id is null or audit.reach(v_report.organization_id) is distinct from 'all'
+    -- Addresses, and what is held about a person, are not for auditors who do not see identities.
+    or not audit.sees_identities(v_report.organization_id) and (v_report.subject is not null or v_report.requested_by is distinct from auth.uid())
+  then
+    perform audit.fail('AUNOT', 'There is no such report that you may see.');
+  end if;
+  return v_report;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A report that the caller may see; raises AUNOT else.
+
+-- function audit.find_subject(uuid,text)
+CREATE OR REPLACE FUNCTION audit.find_subject(organization_id uuid, subject text)
+ RETURNS audit.subject
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_user uuid := audit.as_uuid(btrim(find_subject.subject));
+  v_address text := lower(btrim(find_subject.subject));
+  v_users uuid[];
+begin
+  if v_user is not null then
+    return row(find_subject.organization_id, v_user, audit.addresses_of(find_subject.organization_id, v_user));
+  elsif v_address is null or v_address !~ '^[^[:space:]@]+@[^[:space:]@]+$' or length(v_address) > 320 then
+    perform audit.fail('AUARG', 'A person is named by user id or e-mail address.');
+  end if;
+  v_users := array(
+    select distinct i.user_id from audit.identities i
+    where i.organization_id = find_subject.organization_id and lower(i.email) = v_address and i.user_id is not null
+    order by 1
+  );
+  if cardinality(v_users) > 1 then
+    perform audit.fail('AUARG', 'The address was used by several persons, one after the other.', null,
+      'Name one by user id: ' || array_to_string(v_users[:10], ', ') || '.');
+  elsif cardinality(v_users) = 1 then
+    return row(find_subject.organization_id, v_users[1], audit.addresses_of(find_subject.organization_id, v_users[1]));
+  end if;
+  return row(find_subject.organization_id, null::uuid, array[v_address]);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The person whom a user id or an e-mail address names in an organisation; raises AUARG for an address of several persons.
+
+-- function audit.finding_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.finding_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.report_table(
+    'Findings of checks', '[{"title": "First seen", "width": 2}, {"title": "Kind", "width": 2}, {"title": "In", "width": 4}, {"title": "Resolved", "width": 2}]',
+    jsonb_agg(jsonb_build_array(audit.second_text(f.first_seen_at), f.kind, f.subject, coalesce(audit.second_text(f.resolved_at), 'open')) order by f.first_seen_at, f.id),
+    'Found in the period, or open in it.'
+  )
+  from audit.findings f
+  where f.organization_id in ((report).organization_id, audit.system_organization()) and f.first_seen_at < (report).period_to
+    and coalesce(f.resolved_at, 'infinity') >= (report).period_from
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What checks found in a period.
 
 -- function audit.first_prev_hash(uuid,integer)
 CREATE OR REPLACE FUNCTION audit.first_prev_hash(organization_id uuid, chain integer)
@@ -6726,6 +8740,21 @@ owner postgres
 grant postgres: EXECUTE
 comment: Forgets expired exports of which Storage has nothing any more.
 
+-- function audit.forget_reports(uuid[])
+CREATE OR REPLACE FUNCTION audit.forget_reports(reports uuid[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  delete from audit.reports r
+  using audit.expired_reports() e
+  where r.id = e.export and r.id = any (forget_reports.reports)
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Forgets expired reports of which Storage has nothing any more.
+
 -- function audit.forget_seen_logs()
 CREATE OR REPLACE FUNCTION audit.forget_seen_logs()
  RETURNS bigint
@@ -6849,6 +8878,70 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The column that most likely has a meaning, found by its usual names, in the table or one foreign key away.
 
+-- function audit.free_places(audit.channels)
+CREATE OR REPLACE FUNCTION audit.free_places(channel audit.channels)
+ RETURNS integer
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case (channel).kind when 'webhook' then 8 else 1 end - count(*)::int
+  from audit.deliveries d
+  where d.channel_id = (channel).id and d.state = 'waiting' and d.lease_until > '-infinity' and d.lease_until > clock_timestamp()
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How many messages more a channel may be told at once.
+
+-- function audit.gather_report(uuid,integer)
+CREATE OR REPLACE FUNCTION audit.gather_report(id uuid, attempt integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+  v_step text;
+  v_verified record;
+  v_done boolean := true;
+begin
+  select r.* into v_report from audit.reports r
+  where r.id = gather_report.id and r.state = 'running' and r.attempts = gather_report.attempt
+  for update;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  v_step := v_report.steps[v_report.done + 1];
+  if v_step = 'integrity' then
+    v_verified := audit.verify_for_report(v_report);
+    v_report := v_verified.report;
+    v_done := v_verified.is_done;
+  elsif v_step is not null then
+    v_report.sections := v_report.sections || audit.report_sections(v_report, v_step);
+  end if;
+  if v_done then
+    v_report.done := least(v_report.done + 1, cardinality(v_report.steps));
+  end if;
+  if v_report.done = cardinality(v_report.steps) then
+    v_report.content := jsonb_build_object(
+      'version', 1, 'template', v_report.template, 'organization_id', v_report.organization_id, 'parameters', v_report.parameters,
+      'from', audit.instant_text(v_report.period_from), 'to', audit.instant_text(v_report.period_to), 'sections', v_report.sections
+    )::text;
+  end if;
+  update audit.reports r set
+    done = v_report.done, sections = v_report.sections, resume = v_report.resume, content = v_report.content,
+    lease_until = clock_timestamp() + interval '3 minutes', attempts = 1
+  where r.id = v_report.id;
+  return jsonb_build_object('attempt', 1, 'gathered', v_report.content is not null);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Gathers the next section of a report; says whether all are there. For audit-jobs.
+
 -- function audit.grant_auditor(uuid,uuid,timestamp with time zone,boolean)
 CREATE OR REPLACE FUNCTION audit.grant_auditor(organization_id uuid, user_id uuid, expires_at timestamp with time zone, sees_identities boolean DEFAULT false)
  RETURNS void
@@ -6959,6 +9052,49 @@ grant service_role: EXECUTE
 comment: The recomputed hashes of a log's entries, 64 hex digits each; for one that was purged SHA-256 of nothing, for one that is
 missing zeros: no entry has either.
 
+-- function audit.heartbeat_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.heartbeat_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with beat as (
+    select a.created_at, a.action, (a.details ->> 'uncaptured')::int as uncaptured
+    from public.audit_logs a
+    where a.organization_id = (report).organization_id and a.chain = audit.log_chain()
+      and a.created_at >= (report).period_from and a.created_at < (report).period_to
+  ),
+  -- From the beginning of the log, or of the period, to its end; a beat is due every hour.
+  edges as (
+    select greatest((report).period_from, (select min(a.created_at) from public.audit_logs a where a.organization_id = (report).organization_id and a.chain = audit.log_chain())) as at
+    union all select b.created_at from beat b
+    union all select (report).period_to
+  ),
+  gap as (
+    select e.at as from_at, lead(e.at) over (order by e.at) as to_at from edges e where e.at is not null
+  )
+  select audit.report_table(
+    'Was logging on the whole time?',
+    '[{"title": "No heartbeat from", "width": 2}, {"title": "to", "width": 2}, {"title": "for", "width": 1}]',
+    (
+      select jsonb_agg(jsonb_build_array(audit.second_text(g.from_at), audit.second_text(g.to_at), date_trunc('minute', g.to_at - g.from_at)::text) order by g.from_at)
+      from (select g.* from gap g where g.to_at - g.from_at > interval '2 hours' order by g.from_at limit 200) g
+    ),
+    format(
+      '%s heartbeats in the period; one is due every hour of silence, so a gap of more than two hours is shown below. At a heartbeat, at most %s tables were not captured whole; %s heartbeats said so of any. Heartbeats are sealed: none can be made up afterwards.',
+      (select count(*) from beat b where b.action = 'log.heartbeat'), (select coalesce(max(b.uncaptured), 0) from beat b),
+      (select count(*) from beat b where b.uncaptured > 0)
+    ),
+    (select count(*) from gap g where g.to_at - g.from_at > interval '2 hours')
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What heartbeats say of a period: gaps of more than two hours, and tables that were not captured whole.
+
 -- function audit.history(text,text,uuid,integer)
 CREATE OR REPLACE FUNCTION audit.history(resource_type text, resource_id text, organization_id uuid DEFAULT NULL::uuid, at_most integer DEFAULT 1000)
  RETURNS SETOF public.audit_events
@@ -6980,6 +9116,26 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Everything that happened to one thing, oldest first: select * from audit.history('api_key', '3f2a…').
+
+-- function audit.holds_on(uuid)
+CREATE OR REPLACE FUNCTION audit.holds_on(organization_id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_agg(jsonb_build_object(
+    'name', h.name, 'of', case h.organization_id when audit.system_organization() then 'project' else 'organization' end,
+    'placed_at', audit.instant_text(h.placed_at)
+  ) order by h.placed_at)
+  from audit.holds h
+  where h.organization_id in (holds_on.organization_id, audit.system_organization()) and h.released_at is null
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The legal holds on an organisation and on the whole project; null where there is none.
 
 -- function audit.hook_mfa_verification_attempt(jsonb)
 CREATE OR REPLACE FUNCTION audit.hook_mfa_verification_attempt(event jsonb)
@@ -7133,6 +9289,27 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Which of these identities an entry of the organisation commits to, found through the search index and behind it.
 
+-- function audit.identities_of(audit.subject,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.identities_of(subject audit.subject, until timestamp with time zone DEFAULT 'infinity'::timestamp with time zone)
+ RETURNS SETOF audit.identities
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select i.* from audit.identities i
+  where i.user_id = (subject).user_id and i.organization_id = (subject).organization_id and i.created_at <= identities_of.until
+  union all
+  -- Contexts that know an address and no user: a login that failed.
+  select i.* from audit.identities i
+  where i.user_id is null and i.organization_id = (subject).organization_id and lower(i.email) = any ((subject).addresses)
+    and i.created_at <= identities_of.until
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The identities of a person, up to a time.
+
 -- function audit.identity_text(uuid,uuid,text,text,text)
 CREATE OR REPLACE FUNCTION audit.identity_text(organization_id uuid, user_id uuid, email text, ip_address text, user_agent text)
  RETURNS text
@@ -7160,6 +9337,40 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Which life of the log this is: 1, and one more with every restore from a backup.
+
+-- function audit.incident_sections(audit.reports,text)
+CREATE OR REPLACE FUNCTION audit.incident_sections(report audit.reports, section text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_actors jsonb;
+begin
+  if section = 'timeline' then
+    return jsonb_build_array(audit.listing_section(report, 'What happened, in order', '', 2000,
+      concat_ws(' ', 'Around entry ' || ((report).parameters ->> 'entry') || '.', 'The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.')));
+  end if;
+  execute format(
+    $q$
+    select jsonb_agg(jsonb_build_array(audit.user_cell(a.created_by, a.actor_type), a.actor_type, a.n::text, audit.second_text(a.first_at), audit.second_text(a.last_at), a.contexts::text) order by a.n desc, a.created_by)
+    from (
+      select e.created_by, e.actor_type, count(*) as n, min(e.created_at) as first_at, max(e.created_at) as last_at, count(distinct e.identity_hash) as contexts
+      %s group by e.created_by, e.actor_type order by count(*) desc limit 100
+    ) a
+    $q$, audit.report_source((report).organization_id, audit.report_query(report, ''))
+  ) into v_actors;
+  return jsonb_build_array(audit.report_table('Who acted',
+    '[{"title": "Actor", "width": 4}, {"title": "Kind", "width": 1}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "First", "width": 2}, {"title": "Last", "width": 2}, {"title": "Contexts", "width": 1, "align": "right"}]',
+    v_actors, 'Contexts: from how many combinations of address and program they acted.'));
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Who acted around an incident, and what happened.
 
 -- function audit.index_entries(integer)
 CREATE OR REPLACE FUNCTION audit.index_entries(at_most integer DEFAULT 10000)
@@ -7358,6 +9569,40 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A time as in the API: ISO 8601, UTC, microseconds.
 
+-- function audit.integrity_evidence(audit.reports)
+CREATE OR REPLACE FUNCTION audit.integrity_evidence(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'chains', (report).resume -> 'chains',
+    'rounds', (
+      select jsonb_build_object('verified', v.was_verified, 'at', audit.instant_text(v.verified_at))
+      from audit.verifications v where v.organization_id = (report).organization_id
+    ),
+    'read_back', (
+      select jsonb_build_object('entries', sum(l.read_back)::bigint, 'of', sum(l.published)::bigint)
+      from audit.logs l where l.organization_id = (report).organization_id and l.month is not null and l.archive_deletion_began_at is null
+    ),
+    'open_findings', (
+      select count(*) from audit.findings f where f.organization_id = (report).organization_id and f.resolved_at is null
+    ),
+    'not_captured', (
+      select coalesce(jsonb_agg(c.table_name || ': ' || c.finding order by c.table_name, c.finding), '[]')
+      from audit.coverage c where not c.healthy
+    ),
+    'outside', (select count(*) from audit.receivers r),
+    'checkpoint', audit.newest_checkpoint((report).organization_id)
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How the log stands when a report is made: verified chains and logs, reading back, findings, coverage, checkpoint.
+
 -- function audit.is_account_change(text)
 CREATE OR REPLACE FUNCTION audit.is_account_change(action text)
  RETURNS boolean
@@ -7464,6 +9709,59 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether an event named so belongs to the share that the setting api_access asks for.
 
+-- function audit.is_sealed(uuid,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.is_sealed(organization_id uuid, until timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select not exists (select from audit.waiting_chains(is_sealed.organization_id) w where w.since <= is_sealed.until)
+    and not exists (
+      select from audit.logs l where l.organization_id = is_sealed.organization_id and l.sequenced > l.published
+    )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether the newest checkpoint of an organisation is over every entry up to a time.
+
+-- function audit.is_value_of(audit.personal_values,audit.subject)
+CREATE OR REPLACE FUNCTION audit.is_value_of(value audit.personal_values, subject audit.subject)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN COALESCE((((value).subject_id = (subject).user_id) OR ((value).resource_id = ((subject).user_id)::text) OR (lower((value).value) = ANY ((subject).addresses))), false)
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether a personal value is of a person.
+
+-- function audit.keep_secret(uuid,text)
+CREATE OR REPLACE FUNCTION audit.keep_secret(secret_id uuid, secret text)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if to_regprocedure('vault.create_secret(text, text, text, uuid)') is null then
+    perform audit.fail('AUVLT', 'The secrets of channels are kept in the Vault, which this project does not have.', null,
+      'create extension supabase_vault');
+  end if;
+  if keep_secret.secret_id is null then
+    return vault.create_secret(keep_secret.secret, null, 'A channel of the audit log');
+  end if;
+  perform vault.update_secret(keep_secret.secret_id, keep_secret.secret);
+  return keep_secret.secret_id;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Puts a secret into the Vault, in place of the one named; answers its id.
+
 -- function audit.keep_source_secret(uuid,text)
 CREATE OR REPLACE FUNCTION audit.keep_source_secret(source uuid, secret text)
  RETURNS void
@@ -7492,6 +9790,62 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Keeps a source's secret in the Vault beside the one before, or removes both; does nothing where there is no Vault.
+
+-- function audit.kept_secret(uuid)
+CREATE OR REPLACE FUNCTION audit.kept_secret(secret_id uuid)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  -- A channel without a secret asks nothing of the Vault.
+  if kept_secret.secret_id is not null then
+    return (select s.decrypted_secret from vault.decrypted_secrets s where s.id = kept_secret.secret_id);
+  end if;
+  return null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: A secret of the Vault, for who delivers.
+
+-- function audit.known_members(uuid)
+CREATE OR REPLACE FUNCTION audit.known_members(organization_id uuid)
+ RETURNS TABLE(user_id uuid, role text)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_users uuid[];
+begin
+  -- The membership table is asked person by person: whom the log knows, and whom Auth knows, where that is not beyond counting.
+  v_users := array(
+    select distinct i.user_id from audit.identities i where i.organization_id = known_members.organization_id and i.user_id is not null
+    union
+    select distinct audit.as_uuid(a.resource_id) from public.audit_logs a
+    where a.organization_id = known_members.organization_id and a.resource_type = 'member'
+    union
+    select x.requested_by from audit.exports x where x.organization_id = known_members.organization_id
+  );
+  if to_regclass('auth.users') is not null then
+    execute 'select $1 || array(select u.id from auth.users u order by u.id limit 50000)' into v_users using v_users;
+  end if;
+  return query
+    select u.user_id, m.role
+    from (select distinct u from unnest(v_users) u where u is not null) u (user_id)
+    cross join lateral audit.memberships(u.user_id) m
+    where m.organization_id = known_members.organization_id;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Who has which role in an organisation: of the users whom its log knows, and of the first 50,000 whom Auth knows.
 
 -- function audit.known_tables()
 CREATE OR REPLACE FUNCTION audit.known_tables()
@@ -7579,6 +9933,79 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The hash of an entry whose text, in UTF-8, was made with null as prev_hash, linked to the entry before it.
 
+-- function audit.list_channels(jsonb)
+CREATE OR REPLACE FUNCTION audit.list_channels(request jsonb DEFAULT '{}'::jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+  v_is_admin boolean := true;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) <> 'all' then
+    perform audit.fail('AUDEN', 'Only admins and auditors see channels.');
+  end if;
+  begin
+    perform audit.require_admin(v_organization);
+  exception when sqlstate 'AUDEN' then
+    v_is_admin := false;
+  end;
+  return jsonb_build_object('organization_id', v_organization, 'channels', coalesce((
+    select jsonb_agg(audit.channel_json(c, v_is_admin) order by c.name)
+    from audit.channels c
+    where c.organization_id = v_organization
+  ), '[]'));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The channels of {organization_id}: for admins with their settings, for auditors without. Never with secrets.
+
+-- function audit.list_deliveries(jsonb)
+CREATE OR REPLACE FUNCTION audit.list_deliveries(request jsonb DEFAULT '{}'::jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id', 'channel', 'delivery', 'state']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) <> 'all' then
+    perform audit.fail('AUDEN', 'Only admins and auditors see deliveries.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'deliveries', coalesce((
+    select jsonb_agg(audit.delivery_json(d) order by d.created_at desc)
+    from (
+      select d.*
+      from audit.deliveries d
+      -- Not those of other organisations' alerts that went to the project's channels, nor of theirs elsewhere.
+      join audit.channels c on c.id = d.channel_id and c.organization_id = v_organization
+      where (request ->> 'channel' is null or d.channel_id = audit.as_uuid(request ->> 'channel'))
+        and (request ->> 'delivery' is null or d.id = audit.as_uuid(request ->> 'delivery'))
+        and (request ->> 'state' is null or d.state = request ->> 'state')
+      order by d.created_at desc
+      limit 200
+    ) d
+  ), '[]'));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The newest 200 messages to channels of {organization_id}, of one {channel}, {delivery} or {state}. For admins and auditors.
+
 -- function audit.list_exports(jsonb)
 CREATE OR REPLACE FUNCTION audit.list_exports(request jsonb DEFAULT '{}'::jsonb)
  RETURNS jsonb
@@ -7610,6 +10037,87 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The newest exports of an organisation: one's own, or all for admins.
+
+-- function audit.list_reports(jsonb)
+CREATE OR REPLACE FUNCTION audit.list_reports(request jsonb DEFAULT '{}'::jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Reports are for admins and auditors of the organisation.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'reports', coalesce((
+    select jsonb_agg(audit.report_json(r) order by r.requested_at desc)
+    from (
+      select r.* from audit.reports r
+      where r.organization_id = v_organization
+        and (audit.sees_identities(v_organization) or r.subject is null and r.requested_by is not distinct from auth.uid())
+      order by r.requested_at desc limit 100
+    ) r
+  ), '[]'));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The newest reports of an organisation.
+
+-- function audit.list_schedules(jsonb)
+CREATE OR REPLACE FUNCTION audit.list_schedules(request jsonb DEFAULT '{}'::jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Schedules are for admins and auditors of the organisation.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'schedules', coalesce((
+    select jsonb_agg(to_jsonb(s) order by s.created_at, s.id) from audit.report_schedules s
+    where s.organization_id in (v_organization, audit.system_organization())
+  ), '[]'));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The schedules of an organisation, those of the whole project included.
+
+-- function audit.listing_section(audit.reports,text,text,integer,text)
+CREATE OR REPLACE FUNCTION audit.listing_section(report audit.reports, title text, query text, at_most integer, note text DEFAULT NULL::text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'kind', 'entries', 'title', listing_section.title, 'query', q.query, 'note', note,
+    'total', audit.report_count((report).organization_id, q.query),
+    'items', audit.report_items((report).organization_id, q.query, at_most)
+  )
+  from (select audit.report_query(report, listing_section.query) as query) q
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A section that lists the entries that a query finds, the oldest first.
 
 -- function audit.load_rows(text,jsonb)
 CREATE OR REPLACE FUNCTION audit.load_rows(table_name text, rows jsonb)
@@ -7815,8 +10323,7 @@ begin
   from audit.exports x
   where x.state = 'done' and x.manifest_note is null
     -- The checkpoint in the manifest is over every entry that the export can have.
-    and not exists (select from audit.waiting_chains(x.organization_id) w where w.since <= x.until)
-    and not exists (select from audit.logs l where l.organization_id = x.organization_id and l.sequenced > l.published)
+    and audit.is_sealed(x.organization_id, x.until)
   order by x.requested_at
   limit 1
   for update skip locked;
@@ -7826,7 +10333,7 @@ begin
   update audit.exports x set manifest = coalesce(x.manifest, audit.export_manifest(x)::text)
   where x.id = v_export.id
   returning x.manifest into v_export.manifest;
-  return jsonb_build_object('export', v_export.id, 'manifest', v_export.manifest);
+  return jsonb_build_object('id', v_export.id, 'manifest', v_export.manifest);
 end
 $function$
 
@@ -7856,6 +10363,46 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The SQL that reads a mapped column of the row named alias, through its foreign key where it lies behind one.
 
+-- function audit.mask_copies(uuid,text[])
+CREATE OR REPLACE FUNCTION audit.mask_copies(organization_id uuid, person_values text[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_salt text := gen_random_uuid()::text;
+  v_from int;
+  v_some text[];
+  v_column record;
+  v_rows bigint;
+  v_masked bigint := 0;
+begin
+  for v_from in 1 .. cardinality(person_values) by 500 loop
+    v_some := person_values[v_from:v_from + 499];
+    for v_column in
+      select c.oid::regclass as table_name, a.attname, a.atttypid::regtype::text as type
+      from pg_catalog.pg_class c
+      join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+      where c.relnamespace = 'audit'::regnamespace and c.relkind in ('r', 'p')
+        and c.relname in ('alerts', 'rule_windows', 'rule_values', 'activity', 'deliveries')
+        and a.atttypid in ('text'::regtype, 'jsonb'::regtype)
+    loop
+      execute format(
+        'update %1$s t set %2$I = audit.masked_values(t.%2$I::text, $1, $2)::%3$s where t.organization_id = $3 and t.%2$I::text ~* $4',
+        v_column.table_name, v_column.attname, v_column.type
+      ) using v_some, v_salt, mask_copies.organization_id, audit.values_pattern(v_some);
+      get diagnostics v_rows = row_count;
+      v_masked := v_masked + v_rows;
+    end loop;
+  end loop;
+  return v_masked;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Replaces what alerts, rules, anomalies and messages quote of a person; answers in how many places.
+
 -- function audit.masked(jsonb)
 CREATE OR REPLACE FUNCTION audit.masked(details jsonb)
  RETURNS jsonb
@@ -7881,6 +10428,33 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The text with everything that looks like a secret replaced by ***.
+
+-- function audit.masked_values(text,text[],text)
+CREATE OR REPLACE FUNCTION audit.masked_values(content text, person_values text[], salt text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+declare
+  v_value text;
+begin
+  foreach v_value in array person_values loop
+    if strpos(lower(content), lower(v_value)) > 0 then
+      content := regexp_replace(
+        content, audit.values_pattern(array[v_value]),
+        'erased-' || left(encode(sha256(convert_to(masked_values.salt || lower(v_value), 'UTF8')), 'hex'), 12), 'gi'
+      );
+    end if;
+  end loop;
+  return content;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A text with something else for each of these values, the same for the same.
 
 -- function audit.matching(uuid,audit.compiled_query,text,audit."position",integer)
 CREATE OR REPLACE FUNCTION audit.matching(organization_id uuid, compiled audit.compiled_query, sort text, after audit."position", at_most integer)
@@ -8061,6 +10635,43 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Organisations in which the caller sees at least the own activity.
 
+-- function audit.member_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.member_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.report_table(
+    'Members and their roles',
+    '[{"title": "User", "width": 4}, {"title": "Role", "width": 1}, {"title": "Since", "width": 2}, {"title": "Granted by", "width": 3}, {"title": "Last active", "width": 2}, {"title": "Use", "width": 1}]',
+    jsonb_agg(jsonb_build_array(
+      audit.user_cell(m.user_id), m.role, coalesce(audit.second_text(g.created_at), 'before capture'),
+      coalesce(audit.user_cell(g.created_by, g.actor_type), '"unknown"'),
+      coalesce(audit.second_text(l.created_at), 'never seen'),
+      case when l.created_at >= (report).period_from then 'active' else 'unused' end
+    ) order by m.role, m.user_id),
+    'Roles as they are now, as the log means them: viewers see nothing of it. Since and by whom is what the log says last (member.added, member.role_changed); “unused” are those without an entry of their own since the beginning of the period: ask whether they still need access.'
+  )
+  from audit.known_members((report).organization_id) m
+  left join lateral (
+    select a.created_at, a.created_by, a.actor_type from public.audit_logs a
+    where a.resource_id = m.user_id::text and a.resource_type = 'member' and a.organization_id = (report).organization_id
+      and a.action in ('member.added', 'member.role_changed') and a.created_at < (report).period_to
+    order by a.created_at desc limit 1
+  ) g on true
+  left join lateral (
+    select a.created_at from public.audit_logs a
+    where a.created_by = m.user_id and a.organization_id = (report).organization_id and a.created_at < (report).period_to
+    order by a.created_at desc limit 1
+  ) l on true
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Who has which role, since when, granted by whom, and last active when.
+
 -- function audit.memberships(uuid)
 CREATE OR REPLACE FUNCTION audit.memberships(user_id uuid)
  RETURNS TABLE(organization_id uuid, role text)
@@ -8130,6 +10741,48 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The condition that a row s of the search index lies in a month (UTC).
 
+-- function audit.month_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.month_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_rows jsonb;
+begin
+  execute format(
+    $q$
+    select jsonb_agg(jsonb_build_array(m.month, m.n::text, m.denied::text, m.people::text, coalesce(m.cost, 0)::text) order by m.month)
+    from (
+      select to_char(e.created_at at time zone 'utc', 'YYYY-MM') as month, count(*) as n, count(*) filter (where e.outcome = 'denied') as denied,
+        count(distinct e.created_by) as people, sum(e.cost) filter (where e.cost < 'Infinity' and e.cost > '-Infinity') as cost
+      %s group by 1
+    ) m
+    $q$, audit.report_source((report).organization_id, audit.report_query(report, ''))
+  ) into v_rows;
+  return audit.report_table('Month by month',
+    '[{"title": "Month", "width": 2}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "Denied", "width": 1, "align": "right"}, {"title": "People", "width": 1, "align": "right"}, {"title": "Cost", "width": 2, "align": "right"}]', v_rows);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A year by months.
+
+-- function audit.names_person(text)
+CREATE OR REPLACE FUNCTION audit.names_person(value text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((value ~ '[^[:space:]@]@[^[:space:]@]'::text) OR (value ~ '(^|[^0-9.])[0-9]{1,3}(\.[0-9]{1,3}){3}([^0-9.]|$)'::text) OR (value ~* '(^|[^0-9a-f:])([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}'::text) OR (value ~* '(^|[^0-9a-f:])[0-9a-f]{0,4}(:[0-9a-f]{1,4})*::[0-9a-f]{0,4}'::text))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether a text that somebody looks for holds an e-mail or IP address.
+
 -- function audit.needs_no_index(uuid,audit.compiled_query)
 CREATE OR REPLACE FUNCTION audit.needs_no_index(organization_id uuid, compiled audit.compiled_query)
  RETURNS boolean
@@ -8178,6 +10831,37 @@ RETURN ('whsec_'::text || encode(sha256((uuid_send(gen_random_uuid()) || uuid_se
 owner postgres
 grant postgres: EXECUTE
 comment: A new secret: whsec_ and the base64 of 32 random bytes.
+
+-- function audit.new_webhook_secret()
+CREATE OR REPLACE FUNCTION audit.new_webhook_secret()
+ RETURNS text
+ LANGUAGE sql
+RETURN ('whsec_'::text || encode((audit.random_salt() || audit.random_salt()), 'base64'::text))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A signing secret as Standard Webhooks has them: 32 random bytes.
+
+-- function audit.newest_checkpoint(uuid)
+CREATE OR REPLACE FUNCTION audit.newest_checkpoint(organization_id uuid)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select c.note
+  from audit.logs l
+  join audit.checkpoints c on c.log = l.id and c.size = l.published
+  where l.organization_id = newest_checkpoint.organization_id and l.month is not null and l.published > 0
+  order by l.month desc
+  limit 1
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The newest checkpoint that readers have of an organisation's log; null before the first.
 
 -- function audit.newest_log_line()
 CREATE OR REPLACE FUNCTION audit.newest_log_line()
@@ -8510,7 +11194,7 @@ CREATE OR REPLACE FUNCTION audit.ocsf_type_uid(action text, details jsonb)
  RETURNS integer
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN CASE action WHEN 'query.executed'::text THEN 600301 WHEN 'query.completed'::text THEN 600301 WHEN 'query.failed'::text THEN 600301 WHEN 'query.response_changed'::text THEN 600502 WHEN 'query.response_deleted'::text THEN 600507 WHEN 'user.login'::text THEN 300201 WHEN 'user.login_failed'::text THEN 300201 WHEN 'user.mfa_failed'::text THEN 300201 WHEN 'user.logout'::text THEN 300202 WHEN 'user.session_expired'::text THEN 300202 WHEN 'user.session_revoked'::text THEN 300202 WHEN 'user.signed_up'::text THEN 300101 WHEN 'user.created'::text THEN 300101 WHEN 'user.password_changed'::text THEN 300103 WHEN 'user.password_reset_requested'::text THEN 300104 WHEN 'user.deleted'::text THEN 300106 WHEN 'user.mfa_enabled'::text THEN 300110 WHEN 'user.mfa_disabled'::text THEN 300111 WHEN 'permission.granted'::text THEN 300501 WHEN 'permission.revoked'::text THEN 300502 WHEN 'member.role_changed'::text THEN 300501 WHEN 'auditor.granted'::text THEN 300501 WHEN 'auditor.revoked'::text THEN 300502 WHEN 'member.added'::text THEN 300603 WHEN 'member.removed'::text THEN 300604 WHEN 'organization.created'::text THEN 300401 WHEN 'organization.updated'::text THEN 300403 WHEN 'organization.deleted'::text THEN 300404 WHEN 'api_key.added'::text THEN 300401 WHEN 'api_key.updated'::text THEN 300403 WHEN 'api_key.deleted'::text THEN 300404 WHEN 'api_token.created'::text THEN 300401 WHEN 'api_token.revoked'::text THEN 300404 WHEN 'budget.created'::text THEN 300401 WHEN 'budget.changed'::text THEN 300403 WHEN 'budget.deleted'::text THEN 300404 WHEN 'integration.configured'::text THEN CASE WHEN (details ? 'new'::text) THEN 300401 ELSE 300403 END WHEN 'integration.removed'::text THEN 300404 WHEN 'retention.changed'::text THEN 300403 WHEN 'hold.placed'::text THEN 300401 WHEN 'hold.released'::text THEN 300404 WHEN 'rule.changed'::text THEN 300403 WHEN 'access.denied'::text THEN 600399 WHEN 'api.accessed'::text THEN 600399 WHEN 'settings.viewed'::text THEN 600501 WHEN 'log.viewed'::text THEN 600501 WHEN 'log.searched'::text THEN 600504 WHEN 'subject.accessed'::text THEN 600501 WHEN 'subject.erased'::text THEN 600507 WHEN 'report.generated'::text THEN 600101 WHEN 'data.exported'::text THEN 600107 WHEN 'log.exported'::text THEN 600107 WHEN 'log.purged'::text THEN 100802 WHEN 'log.opened'::text THEN 100806 WHEN 'log.heartbeat'::text THEN 100899 WHEN 'capture.tracked'::text THEN 100809 WHEN 'capture.untracked'::text THEN 100810 WHEN 'capture.changed'::text THEN 100899 WHEN 'alert.opened'::text THEN 200401 WHEN 'alert.acknowledged'::text THEN 200402 WHEN 'alert.resolved'::text THEN 200403 WHEN 'verification.failed'::text THEN 200401 ELSE CASE split_part(action, '.'::text, '-1'::integer) WHEN 'created'::text THEN 600505 WHEN 'added'::text THEN 600505 WHEN 'updated'::text THEN 600502 WHEN 'changed'::text THEN 600502 WHEN 'deleted'::text THEN 600507 WHEN 'removed'::text THEN 600507 WHEN 'viewed'::text THEN 600501 WHEN 'searched'::text THEN 600504 WHEN 'generated'::text THEN 600101 WHEN 'imported'::text THEN 600106 WHEN 'exported'::text THEN 600107 WHEN 'shared'::text THEN 600108 ELSE 600399 END END
+RETURN CASE action WHEN 'query.executed'::text THEN 600301 WHEN 'query.completed'::text THEN 600301 WHEN 'query.failed'::text THEN 600301 WHEN 'query.response_changed'::text THEN 600502 WHEN 'query.response_deleted'::text THEN 600507 WHEN 'user.login'::text THEN 300201 WHEN 'user.login_failed'::text THEN 300201 WHEN 'user.mfa_failed'::text THEN 300201 WHEN 'user.logout'::text THEN 300202 WHEN 'user.session_expired'::text THEN 300202 WHEN 'user.session_revoked'::text THEN 300202 WHEN 'user.signed_up'::text THEN 300101 WHEN 'user.created'::text THEN 300101 WHEN 'user.password_changed'::text THEN 300103 WHEN 'user.password_reset_requested'::text THEN 300104 WHEN 'user.deleted'::text THEN 300106 WHEN 'user.mfa_enabled'::text THEN 300110 WHEN 'user.mfa_disabled'::text THEN 300111 WHEN 'permission.granted'::text THEN 300501 WHEN 'permission.revoked'::text THEN 300502 WHEN 'member.role_changed'::text THEN 300501 WHEN 'auditor.granted'::text THEN 300501 WHEN 'auditor.revoked'::text THEN 300502 WHEN 'member.added'::text THEN 300603 WHEN 'member.removed'::text THEN 300604 WHEN 'organization.created'::text THEN 300401 WHEN 'organization.updated'::text THEN 300403 WHEN 'organization.deleted'::text THEN 300404 WHEN 'api_key.added'::text THEN 300401 WHEN 'api_key.updated'::text THEN 300403 WHEN 'api_key.deleted'::text THEN 300404 WHEN 'api_token.created'::text THEN 300401 WHEN 'api_token.revoked'::text THEN 300404 WHEN 'budget.created'::text THEN 300401 WHEN 'budget.changed'::text THEN 300403 WHEN 'budget.deleted'::text THEN 300404 WHEN 'integration.configured'::text THEN CASE WHEN (details ? 'new'::text) THEN 300401 ELSE 300403 END WHEN 'integration.removed'::text THEN 300404 WHEN 'retention.changed'::text THEN 300403 WHEN 'hold.placed'::text THEN 300401 WHEN 'hold.released'::text THEN 300404 WHEN 'rule.changed'::text THEN 300403 WHEN 'channel.created'::text THEN 300401 WHEN 'channel.changed'::text THEN 300403 WHEN 'channel.enabled'::text THEN 300403 WHEN 'channel.disabled'::text THEN 300403 WHEN 'channel.deleted'::text THEN 300404 WHEN 'access.denied'::text THEN 600399 WHEN 'api.accessed'::text THEN 600399 WHEN 'settings.viewed'::text THEN 600501 WHEN 'log.viewed'::text THEN 600501 WHEN 'log.searched'::text THEN 600504 WHEN 'subject.accessed'::text THEN 600501 WHEN 'subject.erased'::text THEN 600507 WHEN 'report.generated'::text THEN 600101 WHEN 'data.exported'::text THEN 600107 WHEN 'log.exported'::text THEN 600107 WHEN 'log.purged'::text THEN 100802 WHEN 'log.opened'::text THEN 100806 WHEN 'log.heartbeat'::text THEN 100899 WHEN 'capture.tracked'::text THEN 100809 WHEN 'capture.untracked'::text THEN 100810 WHEN 'capture.changed'::text THEN 100899 WHEN 'alert.opened'::text THEN 200401 WHEN 'alert.acknowledged'::text THEN 200402 WHEN 'alert.resolved'::text THEN 200403 WHEN 'verification.failed'::text THEN 200401 ELSE CASE split_part(action, '.'::text, '-1'::integer) WHEN 'created'::text THEN 600505 WHEN 'added'::text THEN 600505 WHEN 'updated'::text THEN 600502 WHEN 'changed'::text THEN 600502 WHEN 'deleted'::text THEN 600507 WHEN 'removed'::text THEN 600507 WHEN 'viewed'::text THEN 600501 WHEN 'searched'::text THEN 600504 WHEN 'generated'::text THEN 600101 WHEN 'imported'::text THEN 600106 WHEN 'exported'::text THEN 600107 WHEN 'shared'::text THEN 600108 ELSE 600399 END END
 
 owner postgres
 grant authenticated: EXECUTE
@@ -8760,7 +11444,7 @@ begin
     v_export, v_part, v_entries, (v_first).chain || '-' || (v_first).seq, (v_last).chain || '-' || (v_last).seq, v_next
   );
   perform audit.record_reading(v_export.organization_id, 'log.exported', jsonb_build_object(
-    'export', v_export.id, 'part', v_part, 'format', v_export.format, 'query', left(audit.format_node(v_export.filter), 4000),
+    'export', v_export.id, 'part', v_part, 'format', v_export.format, 'filter', v_export.filter,
     'entries', v_entries
   ), 'export', v_export.id::text);
   return jsonb_build_object(
@@ -8942,6 +11626,53 @@ owner postgres
 grant postgres: EXECUTE
 comment: The table for entries from the archive, made where it is missing: admins and auditors read those of their organisation.
 
+-- function audit.open_transactions()
+CREATE OR REPLACE FUNCTION audit.open_transactions()
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(array_agg(t.name), '{}')
+  from (
+    select l.virtualxid as name
+    from pg_catalog.pg_locks l
+    join pg_catalog.pg_stat_activity a on a.pid = l.pid and a.datname = current_database()
+    where l.locktype = 'virtualxid' and l.pid <> pg_backend_pid()
+    union all
+    select 'prepared ' || p.transaction from pg_catalog.pg_prepared_xacts p where p.database = current_database()
+  ) t
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What transactions there are in this database besides this one.
+
+-- function audit.organization_name(uuid)
+CREATE OR REPLACE FUNCTION audit.organization_name(organization_id uuid)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_name text;
+begin
+  if to_regclass('public.organizations') is not null then
+    execute 'select o.name::text from public.organizations o where o.id::text = $1' into v_name using organization_name.organization_id::text;
+  end if;
+  return v_name;
+exception when undefined_column then
+  return null; -- another application's table of that name
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What the application calls an organisation; null where it does not say.
+
 -- function audit.organization_of(text,text)
 CREATE OR REPLACE FUNCTION audit.organization_of(resource_type text, resource_id text)
  RETURNS uuid
@@ -8960,6 +11691,53 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The organisation under which the log last knew a resource; for rows whose parent was deleted in the same cascade.
+
+-- function audit.overview_sections(audit.reports)
+CREATE OR REPLACE FUNCTION audit.overview_sections(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_query text := audit.report_query(report, '');
+  v_sums jsonb;
+begin
+  execute format(
+    $q$
+    with sums as (
+      select (e.created_at at time zone 'utc')::date as day, e.action, e.outcome, e.created_by, e.actor_type, count(*) as n,
+        grouping((e.created_at at time zone 'utc')::date, e.action, e.outcome, e.created_by, e.actor_type) as which
+      %s
+      group by grouping sets (((e.created_at at time zone 'utc')::date), (e.action), (e.outcome), (e.created_by, e.actor_type), ())
+    )
+    select jsonb_build_object(
+      'all', coalesce(max(s.n) filter (where s.which = 31), 0),
+      'days', coalesce(jsonb_agg(jsonb_build_object('value', s.day, 'count', s.n) order by s.day) filter (where s.which = 15), '[]'),
+      'actions', coalesce(jsonb_agg(jsonb_build_array(s.action, s.n::text) order by s.n desc, s.action) filter (where s.which = 23), '[]'),
+      'outcomes', coalesce(jsonb_agg(jsonb_build_object('value', s.outcome, 'count', s.n) order by s.outcome) filter (where s.which = 27), '[]'),
+      'actors', coalesce(jsonb_agg(jsonb_build_array(audit.user_cell(s.created_by, s.actor_type), s.actor_type, s.n::text) order by s.n desc, s.created_by, s.actor_type) filter (where s.which = 28), '[]')
+    )
+    from sums s
+    $q$, audit.report_source((report).organization_id, v_query)
+  ) into v_sums;
+  return jsonb_build_array(
+    jsonb_build_object(
+      'kind', 'chart', 'title', 'Entries of the period', 'query', v_query, 'total', v_sums -> 'all', 'days', v_sums -> 'days',
+      'outcomes', v_sums -> 'outcomes'
+    ),
+    audit.report_table('Actions', '[{"title": "Action", "width": 4}, {"title": "Entries", "width": 1, "align": "right"}]',
+      jsonb_path_query_array(v_sums -> 'actions', '$[0 to 29]'), null, jsonb_array_length(v_sums -> 'actions')),
+    audit.report_table('Actors', '[{"title": "Actor", "width": 4}, {"title": "Kind", "width": 1}, {"title": "Entries", "width": 1, "align": "right"}]',
+      jsonb_path_query_array(v_sums -> 'actors', '$[0 to 29]'), null, jsonb_array_length(v_sums -> 'actors'))
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How many entries a period has, by day, action, outcome and actor.
 
 -- function audit.owe_checkpoint()
 CREATE OR REPLACE FUNCTION audit.owe_checkpoint()
@@ -8982,6 +11760,32 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Notes for whom a checkpoint is that was published.
+
+-- function audit.own_channel(jsonb,text[])
+CREATE OR REPLACE FUNCTION audit.own_channel(request jsonb, known text[] DEFAULT '{}'::text[])
+ RETURNS audit.channels
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels;
+begin
+  if cardinality(known) > 0 then
+    perform audit.check_request(request, known);
+  end if;
+  select c.* into v_channel from audit.channels c where c.id = audit.as_uuid(request ->> 'channel') for no key update;
+  if v_channel.id is null or audit.reach(v_channel.organization_id) is distinct from 'all' then
+    perform audit.fail('AUNOT', 'There is no such channel.', null, 'GET /audit/channels lists them.');
+  end if;
+  perform audit.require_admin(v_channel.organization_id);
+  return v_channel;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The channel that a request names, locked, if the caller administers its organisation.
 
 -- function audit.parse_any(audit.query_token[],integer,integer)
 CREATE OR REPLACE FUNCTION audit.parse_any(tokens audit.query_token[], INOUT n integer, depth integer, OUT node jsonb)
@@ -9344,6 +12148,78 @@ comment: Country (ISO 3166-1 alpha-2), region and city of an address, as far as 
 select e.action, p.country from audit_events e, lateral audit.place_of(e.ip_address) p
 Whoever shows it shows audit.place_data.attribution.
 
+-- function audit.plain_mentions(audit.subject,integer)
+CREATE OR REPLACE FUNCTION audit.plain_mentions(subject audit.subject, at_most integer DEFAULT 1000)
+ RETURNS SETOF text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_address text;
+begin
+  foreach v_address in array (subject).addresses loop
+    return query execute format(
+      'select (e.chain || ''-'' || e.seq)::text %s limit %s',
+      audit.matching_sql(
+        (subject).organization_id,
+        audit.compile_query((subject).organization_id, jsonb_build_object('text', v_address))
+      ), at_most
+    );
+  end loop;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Names of entries that hold an address of the person in plain text, because a column was not declared personal or an
+application wrote it into details. Entries never change: these stay, and are told.
+
+-- function audit.policy_section(audit.reports,text)
+CREATE OR REPLACE FUNCTION audit.policy_section(report audit.reports, section text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case policy_section.section
+    when 'policy_access' then audit.report_text('Who can see the audit log', array[
+      'Purpose. This policy says who may read the audit log, and on whose decision.',
+      format('Admins of the organisation (%s now) read all entries with e-mail and IP addresses. Members read their own activity. Viewers read nothing.', (select count(*) from audit.known_members((report).organization_id) m where m.role = 'admin')),
+      format('Auditors from outside (%s now) read all entries, read-only and until a date; addresses only where the grant says so. An admin grants and revokes it.', (select count(*) from audit.auditors a where a.organization_id = (report).organization_id and a.expires_at > (report).requested_at)),
+      'Nobody can change or delete entries; the application''s roles cannot write the log. The database''s owner is watched by checkpoints, not kept out.',
+      'Every search, view and export of the log is itself an entry. Roles are reviewed every quarter by the report “Access review”.'
+    ])
+    when 'policy_retention' then audit.report_text('How long the audit log is kept', array[
+      format('Entries stay in the database for %s and in the archive for %s.', coalesce(r.database_days || ' days', 'an unlimited time'), coalesce(r.archive_days || ' days', 'an unlimited time')),
+      format('Shortening a period takes effect after %s days, so that it can be seen and taken back. A legal hold stops all deletion; only an admin places and releases it.', audit.setting('shorten_retention_after', (report).organization_id)),
+      format('Encrypted backups are kept for %s days. Exports are kept for 30 days.', audit.setting('backup_days')),
+      format('IP addresses are kept %s. The text of queries is %s.', case audit.setting('ip_addresses', (report).organization_id) #>> '{}' when 'on' then 'whole' when 'truncated' then 'shortened to their network' else 'not at all' end, case when audit.setting('query_text', (report).organization_id) = 'true' then 'recorded' else 'not recorded' end),
+      'A person is erased on request (Art. 17 GDPR) by an admin, who records the ground; entries keep the user id and commitments that nobody can open any more.'
+    ])
+    when 'policy_investigation' then audit.report_text('What sets off an investigation', array[
+      'A failed check of the log (verification.failed); a table that is no longer captured (capture.untracked); a shortened period of retention (retention.changed); an alert of severity high or critical.',
+      'Repeated refused attempts (outcome denied) or failed sign-ins of one person or from one address; a change of roles, keys or budgets past the application (actor_type database); spending out of proportion.',
+      'Whoever finds one tells: (name, how to reach). The first step is an incident file (report “incident”) around the entry, and a legal hold where evidence may be needed.'
+    ])
+    else audit.report_text('How we respond', array[
+      '1. Establish: make the incident file; note when we became aware, for periods begin then.',
+      '2. Contain: revoke keys and sessions, remove roles; each is an entry by itself.',
+      '3. Preserve: place a legal hold; keep the newest checkpoint outside; export the period with its signed manifest.',
+      '4. Assess: which data, whose, since when. A personal data breach is notified to the supervisory authority within 72 hours of becoming aware where feasible (Art. 33 GDPR), unless a risk is unlikely; persons are told where the risk is high (Art. 34).',
+      '5. Learn: what was not captured, which rule would have found it earlier; change it, and record that.',
+      'Responsible: (name). Deputy: (name). Approved on: (date) by: (name).'
+    ])
+  end
+  from audit.retention_of((report).organization_id) r
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A draft policy with the settings in force.
+
 -- function audit.position_condition(text,text,audit."position")
 CREATE OR REPLACE FUNCTION audit.position_condition(alias text, sign text, place audit."position")
  RETURNS text
@@ -9356,6 +12232,76 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The condition that an entry stands before or after a position in time.
+
+-- function audit.processing_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.processing_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.report_table(
+    'Record of this processing (Art. 30(1))', '[{"title": "Item", "width": 2}, {"title": "For the audit log", "width": 6}]',
+    jsonb_build_array(
+      jsonb_build_array('(a) controller', 'To be filled in: name and contact of the controller, the representative and the data protection officer.'),
+      jsonb_build_array('(b) purposes', 'To show who did what and when, to find and prove misuse, and to demonstrate compliance.'),
+      jsonb_build_array('(c) persons and data', format(
+        'Users of the application: user id, e-mail address, IP address (%s), user agent, their actions. Columns that are committed to and kept apart: %s.',
+        audit.setting('ip_addresses', (report).organization_id) #>> '{}',
+        coalesce((
+          select string_agg(format('%s.%s', t.table_name, c.key), ', ' order by t.table_name::text, c.key)
+          from audit.tracked_tables t cross join lateral jsonb_each_text(t.plan -> 'columns') c where c.value = 'personal'
+        ), 'none')
+      )),
+      jsonb_build_array('(d) recipients', format('Admins of the organisation, auditors (%s now), whoever is given exports and reports.', (
+        select count(*) from audit.auditors a where a.organization_id = (report).organization_id and a.expires_at > (report).requested_at
+      ))),
+      jsonb_build_array('(e) third countries', 'To be filled in: where the Supabase project, its Storage and receivers of checkpoints are. Checkpoints hold no personal data.'),
+      jsonb_build_array('(f) time limits', format(
+        'Entries: %s days in the database, %s in the archive; addresses go with the last entry that commits to them, or at erasure.',
+        coalesce(r.database_days::text, 'unlimited'), coalesce(r.archive_days::text, 'unlimited')
+      )),
+      jsonb_build_array('(g) security measures', 'Row level security by role; hash chains and signed checkpoints; addresses apart from entries, by salted commitments; encrypted backups; every reading of the log is an entry.'),
+      jsonb_build_array('What is recorded', coalesce((
+        select string_agg(t.table_name::text, ', ' order by t.table_name::text) from audit.tracked_tables t
+      ), 'no table')),
+      jsonb_build_array('Text of queries', case when audit.setting('query_text', (report).organization_id) = 'true' then 'recorded' else 'not recorded' end)
+    ),
+    'What the controller alone knows is marked to be filled in.'
+  )
+  from audit.retention_of((report).organization_id) r
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The record of processing of the audit log (GDPR Art. 30), filled in as far as the database knows it.
+
+-- function audit.prune_deliveries()
+CREATE OR REPLACE FUNCTION audit.prune_deliveries()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels;
+  v_deleted bigint;
+begin
+  for v_channel in select c.* from audit.channels c where c.old_secret_until < clock_timestamp() order by c.id for no key update loop
+    perform audit.keep_secret(v_channel.secret_id, split_part(audit.kept_secret(v_channel.secret_id), ' ', 1));
+    update audit.channels c set old_secret_until = null where c.id = v_channel.id;
+  end loop;
+  delete from audit.deliveries d
+  where d.state <> 'waiting'
+    and d.settled_at < clock_timestamp() - case d.state when 'dead' then interval '90 days' else interval '30 days' end;
+  get diagnostics v_deleted = row_count;
+  return v_deleted;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Forgets messages that were delivered 30 days ago, or given up 90 days ago, and secrets that were rotated away.
 
 -- function audit.purge(integer)
 CREATE OR REPLACE FUNCTION audit.purge(most_entries integer DEFAULT 5000)
@@ -9578,6 +12524,87 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The relation's name with its schema, whatever the reader's search_path.
+
+-- function audit.queries_about(audit.subject,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.queries_about(subject audit.subject, until timestamp with time zone)
+ RETURNS SETOF bytea
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with mine as materialized (
+    select distinct lower(v.value) as value
+    from audit.identities_of(subject, queries_about.until) i
+    cross join lateral (values (i.email), (i.ip_address), (i.user_agent)) v (value)
+    where v.value is not null
+    union
+    select unnest((subject).addresses)
+  )
+  select q.value_hash
+  from audit.personal_values q
+  where q.organization_id = (subject).organization_id and q.resource_type = 'audit_log' and q.column_name = 'query'
+    and q.created_at <= queries_about.until
+    and (
+      lower(q.value) in (select m.value from mine m)
+      or q.value like '%*%' and exists (select from mine m where m.value like lower(audit.pattern_like(q.value)))
+      or exists (select from unnest((subject).addresses) a where strpos(lower(q.value), a) > 0)
+    )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Hashes of recorded search terms that name a person: by address, IP address or user agent.
+
+-- function audit.query_apart(uuid,jsonb,jsonb)
+CREATE OR REPLACE FUNCTION audit.query_apart(organization_id uuid, INOUT node jsonb, INOUT personal_values jsonb DEFAULT '[]'::jsonb)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_key text;
+  v_part jsonb;
+  v_parts jsonb := '[]';
+  v_is_identity boolean := node ->> 'field' in ('email', 'ip', 'user_agent') and node ->> 'op' <> 'exists';
+begin
+  foreach v_key in array array['and', 'or'] loop
+    continue when not node ? v_key;
+    for v_part in select e from jsonb_array_elements(node -> v_key) e loop
+      select q.node, q.personal_values into v_part, personal_values
+      from audit.query_apart(query_apart.organization_id, v_part, personal_values) q;
+      v_parts := v_parts || v_part;
+    end loop;
+    node := jsonb_build_object(v_key, v_parts);
+    return;
+  end loop;
+  if node ? 'not' then
+    select q.node, q.personal_values into v_part, personal_values
+    from audit.query_apart(query_apart.organization_id, node -> 'not', personal_values) q;
+    node := jsonb_build_object('not', v_part);
+    return;
+  end if;
+  foreach v_key in array array['value', 'text'] loop
+    continue when not node ? v_key;
+    for v_part in select e from jsonb_array_elements(case when jsonb_typeof(node -> v_key) = 'array' then node -> v_key else jsonb_build_array(node -> v_key) end) e loop
+      if jsonb_typeof(v_part) = 'string' and (v_is_identity or audit.names_person(v_part #>> '{}')) then
+        personal_values := personal_values || jsonb_build_array(
+          audit.commit_personal(query_apart.organization_id, null, 'audit_log', null, 'query', v_part #>> '{}')
+        );
+        v_part := '"***"';
+      end if;
+      v_parts := v_parts || v_part;
+    end loop;
+    node := node || jsonb_build_object(v_key, case when jsonb_typeof(node -> v_key) = 'array' then v_parts else v_parts -> 0 end)
+      || case when node ->> 'op' = 'like' and v_parts = '["***"]' then '{"op": "eq"}'::jsonb else '{}' end; -- else it reads: any
+    return;
+  end loop;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: A query tree with *** for what names a person (e-mail, IP address, user agent), and the commitments to that, in order.
 
 -- function audit.query_fields()
 CREATE OR REPLACE FUNCTION audit.query_fields()
@@ -9898,6 +12925,82 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A value as it stands in a query.
+
+-- function audit.queue_alert(uuid,text)
+CREATE OR REPLACE FUNCTION audit.queue_alert(alert_id uuid, transition text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_alert audit.alerts;
+  v_message jsonb;
+  v_channel audit.channels;
+  v_reached boolean := false;
+begin
+  if coalesce(transition, '') not in ('opened', 'acknowledged', 'silenced', 'resolved', 'reopened', 'digest') then
+    perform audit.fail('AUARG', format('There is no transition "%s".', transition));
+  end if;
+  select a.* into v_alert from audit.alerts a where a.id = queue_alert.alert_id;
+  if not found then
+    perform audit.fail('AUNOT', 'There is no such alert.');
+  end if;
+  v_message := audit.alert_message(v_alert, transition);
+  for v_channel in
+    select c.* from audit.channels c
+    where c.organization_id = v_alert.organization_id and case when v_alert.channels is null then c.is_default else c.id = any (v_alert.channels) end
+    order by c.id
+  loop
+    perform audit.queue_message(v_channel, v_alert.organization_id, 'alert.' || transition, v_message, v_alert.id);
+    v_reached := v_reached or v_channel.disabled_at is null;
+  end loop;
+  -- Whoever nobody can tell: then who runs the project is told.
+  if not v_reached and v_alert.organization_id <> audit.system_organization()
+    and exists (select from audit.channels c where c.organization_id = v_alert.organization_id)
+  then
+    for v_channel in
+      select c.* from audit.channels c
+      where c.organization_id = audit.system_organization() and c.is_default and c.disabled_at is null
+      order by c.id
+    loop
+      perform audit.queue_message(v_channel, v_alert.organization_id, 'alert.' || transition, v_message, v_alert.id);
+    end loop;
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has the channels of an alert told of what happened to it: those that it names, else the organisation's default ones; where it
+has channels and all of these are disabled, the project's.
+
+-- function audit.queue_message(audit.channels,uuid,text,jsonb,uuid)
+CREATE OR REPLACE FUNCTION audit.queue_message(channel audit.channels, organization_id uuid, type text, message jsonb, alert_id uuid DEFAULT NULL::uuid)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_id uuid;
+  v_is_dead boolean := (channel).disabled_at is not null and queue_message.type <> 'channel.test';
+begin
+  insert into audit.deliveries (organization_id, channel_id, alert_id, n, type, message, state, settled_at, last_error)
+  select queue_message.organization_id, (channel).id, queue_message.alert_id, coalesce(max(d.n), 0) + 1, queue_message.type,
+    case when (channel).personal then queue_message.message else audit.without_personal(queue_message.message) end,
+    -- What a disabled channel misses is kept, and can be replayed.
+    case when v_is_dead then 'dead' else 'waiting' end, case when v_is_dead then clock_timestamp() end,
+    case when v_is_dead then 'channel_disabled' end
+  from audit.deliveries d
+  where d.alert_id = queue_message.alert_id and d.channel_id = (channel).id
+  returning id into v_id;
+  return v_id;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has a channel told something: {title, …}, with severity and lines where there are any. In the caller's transaction.
 
 -- function audit.random_salt()
 CREATE OR REPLACE FUNCTION audit.random_salt()
@@ -10320,6 +13423,20 @@ owner postgres
 grant postgres: EXECUTE
 comment: Notes that backups are deleted; leaves a backup.deleted entry.
 
+-- function audit.record_certificate_note(uuid,text)
+CREATE OR REPLACE FUNCTION audit.record_certificate_note(id uuid, note text)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update audit.erasures e set certificate_note = record_certificate_note.note
+  where e.id = record_certificate_note.id and e.certificate is not null and e.certificate_note is null
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Keeps the signature of an erasure's certificate.
+
 -- function audit.record_collected(uuid,timestamp with time zone,text,boolean)
 CREATE OR REPLACE FUNCTION audit.record_collected(lease uuid, collected_until timestamp with time zone, resume_after text, ends boolean)
  RETURNS void
@@ -10708,6 +13825,9 @@ CREATE OR REPLACE FUNCTION audit.record_reading(organization_id uuid, action tex
  SECURITY DEFINER
  SET search_path TO ''
 AS $function$
+declare
+  v_details jsonb := record_reading.details;
+  v_query record;
 begin
   if record_reading.action not in ('log.searched', 'log.viewed', 'log.exported')
     or audit.reach(record_reading.organization_id) is null
@@ -10718,9 +13838,14 @@ begin
     perform audit.fail('AUARG', 'Reading the log leaves an entry, and this transaction is read-only.', null,
       'Use a connection that can write, or select from public.audit_logs.');
   end if;
+  if v_details ? 'filter' then
+    select q.* into v_query from audit.query_apart(record_reading.organization_id, v_details -> 'filter') q;
+    v_details := v_details - 'filter' || jsonb_build_object('query', left(audit.format_node(v_query.node), 4000)) || case
+      when v_query.personal_values <> '[]' then jsonb_build_object('values', v_query.personal_values) else '{}'
+    end;
+  end if;
   perform audit.record(
-    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id,
-    record_reading.details
+    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id, v_details
   );
 end
 $function$
@@ -10729,7 +13854,8 @@ owner postgres
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Leaves the entry that says the log was searched, viewed or exported.
+comment: Leaves the entry that says the log was searched, viewed or exported. A query tree as "filter" in the details is recorded as
+its string, without the addresses of persons, which are committed to.
 
 -- function audit.record_root(integer,bigint,bigint,bytea,bytea)
 CREATE OR REPLACE FUNCTION audit.record_root(log integer, old_size bigint, size bigint, root bytea, frontier bytea)
@@ -11001,6 +14127,421 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether a type's JSON is the same under every TimeZone, DateStyle, IntervalStyle, extra_float_digits, bytea_output.
 
+-- function audit.replay_delivery(jsonb)
+CREATE OR REPLACE FUNCTION audit.replay_delivery(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_delivery audit.deliveries;
+  v_channel audit.channels;
+begin
+  perform audit.check_request(request, array['delivery']);
+  select d.* into v_delivery from audit.deliveries d where d.id = audit.as_uuid(request ->> 'delivery');
+  if v_delivery.id is null then
+    perform audit.fail('AUNOT', 'There is no such delivery.', null, 'GET /audit/deliveries lists them.');
+  end if;
+  v_channel := audit.own_channel(jsonb_build_object('channel', v_delivery.channel_id));
+  if v_channel.disabled_at is not null then
+    perform audit.fail('AUARG', 'The channel is disabled.', null, 'Enable it first: audit.enable_channel().');
+  end if;
+  update audit.deliveries d set
+    state = 'waiting', attempts = 0, next_try_at = clock_timestamp(), lease_until = '-infinity', first_tried_at = null, settled_at = null
+  where d.id = v_delivery.id and d.state = 'dead' and d.type <> 'channel.test'
+  returning d.* into v_delivery;
+  if not found then
+    perform audit.fail('AUARG', 'Only what was given up is sent again.');
+  end if;
+  if not exists (select from audit.dead_letters l where l.channel_id = v_channel.id) then
+    perform audit.resolve_channel_findings(v_channel);
+  end if;
+  perform audit.record(v_channel.organization_id, 'delivery.replayed', 'delivery', v_delivery.id::text,
+    jsonb_build_object('channel', v_channel.id, 'type', v_delivery.type));
+  return audit.delivery_json(v_delivery);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Has the dead {delivery} sent again, under its old id. For admins; leaves an entry.
+
+-- function audit.report_count(uuid,text)
+CREATE OR REPLACE FUNCTION audit.report_count(organization_id uuid, query text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_count bigint;
+begin
+  execute format('select count(*) %s', audit.report_source(organization_id, query)) into v_count;
+  return v_count;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How many entries a query finds.
+
+-- function audit.report_item(public.audit_logs)
+CREATE OR REPLACE FUNCTION audit.report_item(entry public.audit_logs)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN jsonb_build_object('name', (((entry).chain || '-'::text) || (entry).seq), 'at', audit.instant_text((entry).created_at), 'action', (entry).action, 'outcome', (entry).outcome, 'actor', (entry).created_by, 'actor_type', (entry).actor_type, 'resource', concat_ws('/'::text, (entry).resource_type, (entry).resource_id), 'hash', encode((entry).hash, 'hex'::text))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: An entry as a report lists it.
+
+-- function audit.report_items(uuid,text,integer)
+CREATE OR REPLACE FUNCTION audit.report_items(organization_id uuid, query text, at_most integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_items jsonb;
+begin
+  execute format(
+    'select coalesce(jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq), ''[]'')'
+      || ' from (select e.* %s order by e.created_at, e.chain, e.seq limit %s) i',
+    audit.report_source(organization_id, query), at_most
+  ) into v_items;
+  return v_items;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The oldest entries that a query finds, as a report lists them.
+
+-- function audit.report_json(audit.reports)
+CREATE OR REPLACE FUNCTION audit.report_json(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'id', (report).id, 'organization_id', (report).organization_id, 'template', (report).template, 'title', t.title,
+    'parameters', (report).parameters, 'from', audit.instant_text((report).period_from), 'to', audit.instant_text((report).period_to),
+    'requested_by', (report).requested_by, 'requested_at', audit.instant_text((report).requested_at), 'schedule', (report).schedule,
+    'state', (report).state, 'steps_done', (report).done, 'steps', cardinality((report).steps), 'error', (report).error,
+    'generated_at', audit.instant_text((report).generated_at),
+    'content_sha256', encode(sha256(convert_to((report).content, 'UTF8')), 'hex'),
+    'files', case (report).state when 'done' then (report).files else '[]' end
+  )
+  from audit.report_templates t
+  where t.template = (report).template
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A report as the API shows it.
+
+-- function audit.report_lines(uuid,integer)
+CREATE OR REPLACE FUNCTION audit.report_lines(id uuid, at_most integer DEFAULT 10000)
+ RETURNS SETOF text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+begin
+  select r.* into strict v_report from audit.reports r where r.id = report_lines.id;
+  if v_report.template in ('incident', 'subject_access') then
+    return query execute format(
+      'select concat(''{"hash":"'', encode(e.hash, ''hex''), ''","entry":'', audit.entry_text(e), ''}'') %s order by e.created_at, e.chain, e.seq limit %s',
+      audit.report_source(v_report.organization_id, audit.report_query(v_report, case when v_report.subject is not null then audit.subject_query(v_report.subject) else '' end)),
+      at_most
+    );
+  else
+    return query
+      select concat('{"hash":"', encode(a.hash, 'hex'), '","entry":', audit.entry_text(a), '}')
+      from audit.report_named(v_report) n
+      join public.audit_logs a
+        on a.organization_id = n.organization_id and a.chain = n.chain and a.seq = n.seq and a.created_at = n.created_at
+      order by a.created_at, a.chain, a.seq
+      limit at_most;
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The entries of a report's evidence pack, a line of JSON each with the exact text that was hashed.
+
+-- function audit.report_named(audit.reports)
+CREATE OR REPLACE FUNCTION audit.report_named(report audit.reports)
+ RETURNS TABLE(organization_id uuid, chain integer, seq bigint, created_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select distinct case when (s.value ->> 'of_system')::boolean then audit.system_organization() else (report).organization_id end,
+    split_part(i ->> 'name', '-', 1)::int, split_part(i ->> 'name', '-', 2)::bigint, (i ->> 'at')::timestamptz
+  from jsonb_array_elements((report).sections) s
+  cross join lateral (
+    select jsonb_path_query(s.value, '$.items[*]') as i
+    union all select jsonb_path_query(s.value, '$.sample.items[*]')
+    union all select jsonb_path_query(s.value, '$.exceptions.items[*]')
+  ) n
+  where not (s.value ->> 'kind' = 'entries' and (report).template in ('incident', 'subject_access'))
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The entries that a report lists as evidence: samples, exceptions, changes.
+
+-- function audit.report_period(text,text,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.report_period(unit text, time_zone text, at timestamp with time zone, OUT period_from timestamp with time zone, OUT period_to timestamp with time zone)
+ RETURNS record
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case
+      when unit in ('all') then timestamptz '1970-01-01 00:00:00+00'
+      when unit in ('now', 'day') then date_trunc('day', at at time zone time_zone) at time zone time_zone
+      else (date_trunc(unit, at at time zone time_zone) - case unit when 'quarter' then interval '3 months' else ('1 ' || unit)::interval end) at time zone time_zone
+    end,
+    case when unit in ('all', 'now', 'day') then at else date_trunc(unit, at at time zone time_zone) at time zone time_zone end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The last whole month, quarter or year before a time; for what has no period, up to that time.
+
+-- function audit.report_query(audit.reports,text)
+CREATE OR REPLACE FUNCTION audit.report_query(report audit.reports, query text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+RETURN concat_ws(' '::text, NULLIF(query, ''::text), CASE WHEN (((report).parameters ? 'actor'::text) AND ((report).template = 'incident'::text)) THEN ('actor:'::text || ((report).parameters ->> 'actor'::text)) ELSE NULL::text END, format('created:>=%s created:<%s'::text, audit.instant_text((report).period_from), audit.instant_text((report).period_to)))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A query with the period of a report.
+
+-- function audit.report_sections(audit.reports,text)
+CREATE OR REPLACE FUNCTION audit.report_sections(report audit.reports, section text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case
+    when section like 'control:%' then jsonb_build_array(audit.control_section(report, substr(section, 9)::int))
+    when section like 'policy%' then jsonb_build_array(audit.policy_section(report, section))
+    when section like 'subject%' then audit.subject_sections(report, section)
+    else case section
+      when 'overview' then audit.overview_sections(report)
+      when 'coverage' then audit.coverage_sections(report)
+      when 'retention' then jsonb_build_array(audit.retention_section(report), audit.listing_section(report, 'What was changed, held and let go of', '(action:retention.changed or action:hold.* or action:log.purged)', 200))
+      when 'processing' then jsonb_build_array(audit.processing_section(report))
+      when 'members' then jsonb_build_array(audit.member_section(report))
+      when 'auditors' then jsonb_build_array(audit.auditor_section(report))
+      when 'member_changes' then jsonb_build_array(audit.listing_section(report, 'Changes of access', '(action:member.* or action:permission.* or action:auditor.*)', 500))
+      when 'cost_summary' then jsonb_build_array(audit.cost_section(report, 'Costs by provider and model', '{provider,model}', 200))
+      when 'cost_days' then jsonb_build_array(audit.cost_section(report, 'Costs by day', '{day}', 400))
+      when 'cost_people' then jsonb_build_array(audit.cost_section(report, 'Costs by person', '{user}', 200))
+      when 'months' then jsonb_build_array(audit.month_section(report))
+      when 'actors' then audit.incident_sections(report, section)
+      when 'timeline' then audit.incident_sections(report, section)
+      when 'checkpoints' then jsonb_build_array(audit.checkpoint_section(report))
+      when 'verification' then jsonb_build_array(audit.finding_section(report))
+      when 'heartbeats' then jsonb_build_array(audit.heartbeat_section(report))
+    end
+  end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What one step of a report gathers: a list of sections.
+
+-- function audit.report_source(uuid,text)
+CREATE OR REPLACE FUNCTION audit.report_source(organization_id uuid, query text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.matching_sql(report_source.organization_id, audit.compile_query(report_source.organization_id, audit.parse_query(report_source.query)))
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: From and where of the entries e that a query finds.
+
+-- function audit.report_status(jsonb)
+CREATE OR REPLACE FUNCTION audit.report_status(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.check_request(request, array['report']);
+  return audit.shown_report(audit.find_report(audit.requested_report(request)));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How far a report is, and its files.
+
+-- function audit.report_steps(text)
+CREATE OR REPLACE FUNCTION audit.report_steps(template text)
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select array_agg(s.step order by u.n, s.n)
+  from audit.report_templates t
+  cross join lateral unnest(t.sections) with ordinality u (section, n)
+  cross join lateral (
+    select 'control:' || c.n as step, c.n from audit.report_controls c where u.section = 'controls' and c.template = t.template
+    union all
+    select u.section, 0 where u.section <> 'controls'
+  ) s
+  where t.template = report_steps.template
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The steps in which a report of a template is gathered.
+
+-- function audit.report_table(text,jsonb,jsonb,text,bigint)
+CREATE OR REPLACE FUNCTION audit.report_table(title text, columns jsonb, rows jsonb, note text DEFAULT NULL::text, total bigint DEFAULT NULL::bigint)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN jsonb_build_object('kind', 'table', 'title', title, 'columns', columns, 'rows', COALESCE(rows, '[]'::jsonb), 'note', note, 'total', COALESCE(total, (jsonb_array_length(COALESCE(rows, '[]'::jsonb)))::bigint))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A section that is a table. A cell is text, or {"user": id}; total is of how many rows these are.
+
+-- function audit.report_templates_json()
+CREATE OR REPLACE FUNCTION audit.report_templates_json()
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object('templates', jsonb_agg(jsonb_build_object(
+    'template', t.template, 'title', t.title, 'framework', t.framework, 'about', t.about, 'period', t.period
+  ) order by t.template))
+  from audit.report_templates t
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What reports there are.
+
+-- function audit.report_text(text,text[])
+CREATE OR REPLACE FUNCTION audit.report_text(title text, paragraphs text[])
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN jsonb_build_object('kind', 'text', 'title', title, 'paragraphs', to_jsonb(paragraphs))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A section that is text.
+
+-- function audit.report_to_render(uuid,integer)
+CREATE OR REPLACE FUNCTION audit.report_to_render(id uuid, attempt integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+  v_template audit.report_templates;
+  v_users uuid[];
+  v_shows boolean;
+begin
+  select r.* into v_report from audit.reports r
+  where r.id = report_to_render.id and r.state = 'running' and r.attempts = report_to_render.attempt and r.content is not null
+  for update;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  select t.* into v_template from audit.report_templates t where t.template = v_report.template;
+  v_shows := audit.sees_identities(v_report.organization_id, v_report.requested_by, v_report.requested_by is not null);
+  v_users := case when v_shows then array(
+    select distinct audit.as_uuid(u #>> '{}')
+    from (
+      select jsonb_path_query(v_report.sections, '$.**.user') as u
+      union all select jsonb_path_query(v_report.sections, '$.**.actor')
+      union all select to_jsonb(v_report.requested_by)
+    ) u
+    where jsonb_typeof(u) = 'string'
+  ) end;
+  -- Noted before they are shown: whoever is erased from here on has the files made again.
+  update audit.reports r set names = coalesce(v_users, '{}') where r.id = v_report.id;
+  return jsonb_build_object(
+    'content', v_report.content, 'content_sha256', encode(sha256(convert_to(v_report.content, 'UTF8')), 'hex'),
+    'report', jsonb_build_object(
+      'id', v_report.id, 'title', v_template.title, 'framework', v_template.framework, 'about', v_template.about,
+      'organization_id', v_report.organization_id, 'organization', audit.organization_name(v_report.organization_id),
+      'requested_by', v_report.requested_by, 'requested_at', audit.instant_text(v_report.requested_at),
+      'scheduled', v_report.schedule is not null, 'generated_at', audit.instant_text(clock_timestamp())
+    ),
+    'people', coalesce((
+      select jsonb_agg(jsonb_build_object('user_id', p.user_id, 'email', p.email) order by p.user_id)
+      from (
+        select distinct on (i.user_id) i.user_id, i.email from audit.identities i
+        where i.user_id = any (v_users) and i.organization_id = v_report.organization_id and i.email is not null
+        order by i.user_id, i.created_at desc
+      ) p
+    ), '[]'),
+    'integrity', audit.integrity_evidence(v_report),
+    'places', coalesce((
+      select jsonb_agg(jsonb_build_object('name', n.chain || '-' || n.seq, 'system', n.organization_id <> v_report.organization_id, 'hash', encode(a.hash, 'hex'), 'entry_text', audit.entry_text(a))
+        || (p.place - 'checkpoint') || jsonb_build_object('checkpoint', p.place ->> 'checkpoint') order by n.created_at, n.chain, n.seq)
+      from (select n.* from audit.report_named(v_report) n order by n.created_at, n.chain, n.seq limit 400) n
+      join public.audit_logs a
+        on a.organization_id = n.organization_id and a.chain = n.chain and a.seq = n.seq and a.created_at = n.created_at
+      cross join lateral (select audit.place_in_log(n.organization_id, n.chain, n.seq) as place) p
+      where p.place is not null
+    ), '[]')
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: What the files of a report are made of: content, who the people in it are, how the log stands, and where the listed entries
+stand in their logs. For audit-jobs.
+
 -- function audit.reported_context(uuid,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION audit.reported_context(user_id uuid, actor_type text, email text, ip_address text, user_agent text, request_id text)
  RETURNS audit.statement_context
@@ -11012,6 +14553,30 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Who acted in an event that somebody reports and in which request, within the bounds that entries have.
+
+-- function audit.request_erasure(jsonb)
+CREATE OR REPLACE FUNCTION audit.request_erasure(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.check_request(request, array['organization_id', 'subject', 'ground', 'reason', 'dry_run']);
+  if coalesce(request ->> 'dry_run', 'true') not in ('true', 'false') then
+    perform audit.fail('AUARG', 'dry_run is true or false.');
+  end if;
+  return audit.erase_subject(
+    audit.requested_organization(request), request ->> 'subject', request ->> 'ground', request ->> 'reason',
+    coalesce((request ->> 'dry_run')::boolean, true)
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: audit.erase_subject() as a request.
 
 -- function audit.request_export(jsonb)
 CREATE OR REPLACE FUNCTION audit.request_export(request jsonb)
@@ -11045,6 +14610,102 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Puts an export in the queue; audit-jobs makes it, part by part, into Storage.
 
+-- function audit.request_report(jsonb)
+CREATE OR REPLACE FUNCTION audit.request_report(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+  v_template audit.report_templates;
+  v_entry public.audit_logs;
+  v_at timestamptz;
+  v_minutes int;
+  v_subject audit.subject;
+begin
+  perform audit.check_request(request, array['organization_id', 'template', 'from', 'to', 'subject', 'entry', 'actor', 'at', 'minutes']);
+  v_report.organization_id := audit.requested_organization(request);
+  if audit.reach(v_report.organization_id) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Reports are for admins and auditors of the organisation.');
+  end if;
+  select t.* into v_template from audit.report_templates t where t.template = request ->> 'template';
+  if v_template.template is null then
+    perform audit.fail('AUARG', format('There is no report "%s".', left(request ->> 'template', 50)), null,
+      'Reports are ' || (select string_agg(t.template, ', ' order by t.template) from audit.report_templates t) || '.');
+  elsif v_template.template <> 'incident' and request ?| array['entry', 'actor', 'at', 'minutes']
+    or v_template.template <> 'subject_access' and request ? 'subject'
+  then
+    perform audit.fail('AUARG', 'This report takes no such field.', null, 'entry, actor, at and minutes are of incident, subject is of subject_access.');
+  end if;
+  v_report.template := v_template.template;
+  v_report.requested_by := auth.uid();
+  v_report.parameters := '{}';
+  v_report.period_from := audit.requested_instant(request, 'from');
+  v_report.period_to := audit.requested_instant(request, 'to');
+
+  if v_template.template = 'subject_access' then
+    perform audit.require_admin(v_report.organization_id);
+    v_subject := audit.find_subject(v_report.organization_id, request ->> 'subject');
+    if (v_subject).user_id is null then
+      perform audit.fail('AUNOT', 'No user of this address is known in the organisation''s log.', null, 'Name the person by user id.');
+    end if;
+    v_report.subject := (v_subject).user_id;
+    v_report.parameters := jsonb_build_object('subject', v_report.subject);
+  elsif v_template.template = 'incident' then
+    if coalesce(request ->> 'minutes', '60') !~ '^\d{1,5}$' or coalesce(request ->> 'minutes', '60')::int not between 1 and 10080 then
+      perform audit.fail('AUARG', 'minutes is a whole number from 1 to 10,080, a week: so much before and after.');
+    end if;
+    v_minutes := coalesce(request ->> 'minutes', '60')::int;
+    v_at := audit.requested_instant(request, 'at');
+    if request ? 'entry' then
+      v_entry := audit.find_entry(v_report.organization_id, request ->> 'entry');
+      v_at := v_entry.created_at;
+      v_report.parameters := jsonb_build_object('entry', request ->> 'entry');
+    end if;
+    if request ? 'actor' then
+      if audit.as_uuid(request ->> 'actor') is null then
+        perform audit.fail('AUARG', 'actor is a user id.');
+      end if;
+      v_report.parameters := v_report.parameters || jsonb_build_object('actor', audit.as_uuid(request ->> 'actor'));
+    end if;
+    if v_at is not null then
+      v_report.period_from := coalesce(v_report.period_from, v_at - make_interval(mins => v_minutes));
+      v_report.period_to := coalesce(v_report.period_to, least(v_at + make_interval(mins => v_minutes), clock_timestamp()));
+    elsif v_report.period_from is null then
+      perform audit.fail('AUARG', 'An incident file is around an entry, a time (at), or within a period (from, to).');
+    end if;
+  end if;
+  if v_report.period_from is null then
+    if v_report.period_to is not null then
+      perform audit.fail('AUARG', 'A period has a beginning: from.');
+    end if;
+    select p.* into v_report.period_from, v_report.period_to from audit.report_period(v_template.period, 'UTC', clock_timestamp()) p;
+  end if;
+  v_report.period_to := coalesce(v_report.period_to, clock_timestamp());
+  if v_report.period_from >= v_report.period_to then
+    perform audit.fail('AUARG', 'The period is empty: it begins when or after it ends.');
+  elsif v_report.period_to > clock_timestamp() then
+    perform audit.fail('AUARG', 'The period ends in the future.', null, 'What has not happened cannot be reported: end it today at the latest.');
+  elsif v_report.period_from < timestamptz '1970-01-01 00:00:00+00' then
+    perform audit.fail('AUARG', 'The period begins before 1970.');
+  end if;
+  v_report.id := audit.add_report(v_report);
+  if v_report.subject is not null then
+    perform audit.record(v_report.organization_id, 'subject.accessed', 'user', v_report.subject::text, jsonb_build_object('report', v_report.id));
+  end if;
+  return audit.report_status(jsonb_build_object('report', v_report.id));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Asks for a report: {"template", "organization_id", "from", "to"}, for admins and auditors. Without a period, the last whole
+one. incident takes entry, actor, at and minutes; subject_access takes subject, and is for admins.
+
 -- function audit.requested_export(jsonb)
 CREATE OR REPLACE FUNCTION audit.requested_export(request jsonb)
  RETURNS uuid
@@ -11066,6 +14727,33 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The id of the export that a request is about.
 
+-- function audit.requested_instant(jsonb,text)
+CREATE OR REPLACE FUNCTION audit.requested_instant(request jsonb, name text)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET "TimeZone" TO 'UTC'
+AS $function$
+begin
+  if coalesce(request ->> name, '') !~ '^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$' then
+    if request ->> name is null then
+      return null;
+    end if;
+    raise invalid_datetime_format;
+  end if;
+  return (request ->> name)::timestamptz;
+exception when invalid_datetime_format or datetime_field_overflow then
+  perform audit.fail('AUARG', format('"%s" is no date and no time.', name), null, 'Write 2026-03-01 or 2026-03-01T12:00:00Z.');
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A date (its beginning, UTC) or time of a request; null where it is left out.
+
 -- function audit.requested_organization(jsonb)
 CREATE OR REPLACE FUNCTION audit.requested_organization(request jsonb)
  RETURNS uuid
@@ -11086,6 +14774,27 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The organisation of a request, if the caller reads its log.
+
+-- function audit.requested_report(jsonb)
+CREATE OR REPLACE FUNCTION audit.requested_report(request jsonb)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if audit.as_uuid(request ->> 'report') is null then
+    perform audit.fail('AUARG', 'report is the UUID of a report.');
+  end if;
+  return (request ->> 'report')::uuid;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The id of the report that a request is about.
 
 -- function audit.requested_tree(jsonb)
 CREATE OR REPLACE FUNCTION audit.requested_tree(request jsonb)
@@ -11154,6 +14863,20 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Raises AURST outside of a transaction that audit.begin_restore() began.
+
+-- function audit.resolve_channel_findings(audit.channels)
+CREATE OR REPLACE FUNCTION audit.resolve_channel_findings(channel audit.channels)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select audit.resolve_finding((channel).organization_id, kind, (channel).id::text)
+  from unnest(array['delivery_failed', 'channel_disabled']) kind
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Closes what was found wrong with a channel.
 
 -- function audit.resolve_finding(uuid,text,text)
 CREATE OR REPLACE FUNCTION audit.resolve_finding(organization_id uuid, kind text, subject text)
@@ -11401,10 +15124,11 @@ begin
   case
     when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
       perform audit.restore_kept_rows(section, rows);
-    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values') then
+    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports') then
       perform audit.load_rows(section, rows);
-    when section = 'settings' then
-      delete from audit.settings where true;
+    -- Installing has made some of its own.
+    when section in ('settings', 'report_schedules') then
+      execute format('delete from audit.%I', section);
       perform audit.load_rows(section, rows);
     when section = 'receiver_logs' then
       insert into audit.receiver_logs (receiver, log, size, copied, delivered_at, next_try_at, last_error)
@@ -11460,6 +15184,33 @@ grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The periods in force for an organisation: its own, else the project's; null for unlimited.
+
+-- function audit.retention_section(audit.reports)
+CREATE OR REPLACE FUNCTION audit.retention_section(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.report_table(
+    'Retention', '[{"title": "What", "width": 2}, {"title": "In force", "width": 4}]',
+    jsonb_build_array(
+      jsonb_build_array('Entries in the database', coalesce(t.database_days || ' days', 'for ever: nobody has set a period')),
+      jsonb_build_array('Entries in the archive', coalesce(t.archive_days || ' days', 'for ever')),
+      jsonb_build_array('Backups of the log', format('%s days', audit.setting('backup_days'))),
+      jsonb_build_array('A shorter period waits', format('%s days before it applies', audit.setting('shorten_retention_after', (report).organization_id))),
+      jsonb_build_array('Legal holds', coalesce((select string_agg(h ->> 'name', ', ') from jsonb_array_elements(audit.holds_on((report).organization_id)) h), 'none'))
+    ),
+    case when (report).template = 'hipaa' and t.archive_days < 2190 then 'The archive is kept for less than six years.'
+      when (report).template = 'pci_dss' and (t.database_days < 90 or t.archive_days < 365) then 'The log is kept for less than twelve months, or less than three at once available.' end
+  )
+  from audit.retention_of((report).organization_id) t
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How long entries are kept, and what holds them.
 
 -- function audit.retention_status()
 CREATE OR REPLACE FUNCTION audit.retention_status()
@@ -11529,6 +15280,38 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Ends an auditor's access at once and leaves an entry; false if there was none. For admins of the organisation.
 
+-- function audit.rotate_channel_secret(jsonb)
+CREATE OR REPLACE FUNCTION audit.rotate_channel_secret(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+  v_secret text := audit.new_webhook_secret();
+begin
+  if v_channel.kind <> 'webhook' then
+    perform audit.fail('AUARG', 'Only webhooks have a secret that is made here.', null, 'Change the channel and give its new secret.');
+  end if;
+  perform audit.keep_secret(v_channel.secret_id, v_secret || ' ' || split_part(audit.kept_secret(v_channel.secret_id), ' ', 1));
+  update audit.channels c set old_secret_until = clock_timestamp() + interval '24 hours'
+  where c.id = v_channel.id
+  returning c.* into v_channel;
+  perform audit.record(v_channel.organization_id, 'channel.changed', 'channel', v_channel.id::text, jsonb_build_object(
+    'settings', jsonb_build_array('secret'), 'old_secret_until', audit.instant_text(v_channel.old_secret_until)
+  ));
+  return audit.channel_json(v_channel, true) || jsonb_build_object('secret', v_secret);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Gives the webhook {channel} a new signing secret, which the answer has, once. For 24 hours messages are signed with the
+old one too. For admins; leaves an entry.
+
 -- function audit.rotate_event_source(text,timestamp with time zone)
 CREATE OR REPLACE FUNCTION audit.rotate_event_source(name text, old_secret_until timestamp with time zone DEFAULT (clock_timestamp() + '1 day'::interval))
  RETURNS text
@@ -11560,6 +15343,48 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Gives a source a new secret and returns it; the one before is taken until the time given, by default for a day.
+
+-- function audit.run_schedule(uuid,timestamp with time zone,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.run_schedule(id uuid, was_at timestamp with time zone, next_at timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_schedule audit.report_schedules;
+  v_report audit.reports;
+  v_organization uuid;
+  v_reports int := 0;
+begin
+  update audit.report_schedules s set next_at = run_schedule.next_at, last_at = coalesce(run_schedule.was_at, s.last_at)
+  where s.id = run_schedule.id and s.next_at is not distinct from run_schedule.was_at
+  returning s.* into v_schedule;
+  if v_schedule.id is null or run_schedule.was_at is null then
+    return 0; -- another run was quicker, or it is the first time
+  end if;
+  for v_organization in
+    select distinct h.organization_id from audit.heads h
+    where v_schedule.organization_id in (h.organization_id, audit.system_organization()) and h.seq > 0
+    order by 1
+  loop
+    v_report := null;
+    v_report.organization_id := v_organization;
+    v_report.template := v_schedule.template;
+    v_report.schedule := v_schedule.id;
+    select p.* into v_report.period_from, v_report.period_to
+    from audit.report_templates t, audit.report_period(t.period, v_schedule.time_zone, run_schedule.was_at) p
+    where t.template = v_schedule.template;
+    perform audit.add_report(v_report);
+    v_reports := v_reports + 1;
+  end loop;
+  return v_reports;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Asks for the reports of a schedule that was due at a time, once; answers how many. For audit-jobs.
 
 -- function audit.sample_matching(uuid,audit.compiled_query,integer)
 CREATE OR REPLACE FUNCTION audit.sample_matching(organization_id uuid, compiled audit.compiled_query, at_most integer)
@@ -11649,6 +15474,53 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Counts of the newest matches by action, actor, provider and day, and how many matches there may be in all.
 
+-- function audit.schedule_report(jsonb)
+CREATE OR REPLACE FUNCTION audit.schedule_report(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_schedule audit.report_schedules;
+begin
+  perform audit.check_request(request, array['organization_id', 'template', 'cron', 'time_zone', 'channels']);
+  v_schedule.organization_id := audit.requested_organization(request);
+  perform audit.require_admin(v_schedule.organization_id);
+  if not exists (
+    select from audit.report_templates t where t.template = request ->> 'template' and t.template not in ('incident', 'subject_access')
+  ) then
+    perform audit.fail('AUARG', 'There is no such report that can be scheduled.', null,
+      'An incident file and what is held about a person are asked for one by one.');
+  elsif not exists (select from pg_catalog.pg_timezone_names z where z.name = coalesce(request ->> 'time_zone', 'UTC')) then
+    perform audit.fail('AUARG', 'There is no such time zone.', null, 'Name it as Europe/Berlin.');
+  elsif coalesce(request ->> 'cron', '') !~ '^[0-9*,/A-Za-z?L#-]+( [0-9*,/A-Za-z?L#-]+){4}$' or length(request ->> 'cron') > 100 then
+    perform audit.fail('AUARG', 'cron has five fields: minute, hour, day of month, month, day of week.', null, 'For example 0 6 1 * *.');
+  elsif jsonb_typeof(coalesce(nullif(request -> 'channels', 'null'), '[]')) <> 'array'
+    or exists (select from jsonb_array_elements_text(coalesce(nullif(request -> 'channels', 'null'), '[]')) c where audit.as_uuid(c) is null)
+  then
+    perform audit.fail('AUARG', 'channels is a list of channel ids.');
+  elsif (select count(*) from audit.report_schedules s where s.organization_id = v_schedule.organization_id) >= 100 then
+    perform audit.fail('AUARG', 'An organisation has at most 100 schedules.');
+  end if;
+  insert into audit.report_schedules (organization_id, template, cron, time_zone, channels, created_by)
+  values (
+    v_schedule.organization_id, request ->> 'template', request ->> 'cron', coalesce(request ->> 'time_zone', 'UTC'),
+    (select array_agg(c::uuid) from jsonb_array_elements_text(nullif(request -> 'channels', 'null')) c), auth.uid()
+  )
+  returning * into v_schedule;
+  perform audit.record(v_schedule.organization_id, 'report.scheduled', 'report_schedule', v_schedule.id::text,
+    jsonb_build_object('new', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)));
+  return to_jsonb(v_schedule);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Has a report made by schedule: {"template", "cron", "time_zone", "channels"}. For admins; leaves an entry.
+
 -- function audit.search(text,uuid,text,integer)
 CREATE OR REPLACE FUNCTION audit.search(query text DEFAULT ''::text, organization_id uuid DEFAULT NULL::uuid, sort text DEFAULT '-created_at'::text, at_most integer DEFAULT 100)
  RETURNS SETOF public.audit_events
@@ -11681,7 +15553,7 @@ begin
     order by m.n;
   get diagnostics v_found = row_count;
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(audit.format_node(v_tree), 4000), 'sort', search.sort, 'entries', v_found, 'continued', false
+    'filter', v_tree, 'sort', search.sort, 'entries', v_found, 'continued', false
   ));
   if v_archived >= coalesce((v_compiled).from_time, '-infinity') then
     raise notice 'audit: entries up to % may be in the archive only, where this does not look', v_archived;
@@ -11858,7 +15730,7 @@ begin
   end if;
 
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(v_query, 4000), 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
+    'filter', v_tree, 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
   ));
   return v_page;
 end
@@ -11994,6 +15866,18 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The words of a text in order and in lower case: runs of letters and digits of any script; a UUID is one word.
 
+-- function audit.second_text(timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.second_text(at timestamp with time zone)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN to_char((at AT TIME ZONE 'utc'::text), 'YYYY-MM-DD HH24:MI:SS'::text)
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A time as people read it in a report: UTC, to the second.
+
 -- function audit.secret_pattern()
 CREATE OR REPLACE FUNCTION audit.secret_pattern()
  RETURNS text
@@ -12037,6 +15921,27 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Gives a partition of the log all it needs: unique entry names, refusal of changes, no direct access.
+
+-- function audit.sees_identities(uuid,uuid,boolean)
+CREATE OR REPLACE FUNCTION audit.sees_identities(organization_id uuid, user_id uuid DEFAULT auth.uid(), is_person boolean DEFAULT (auth.uid() IS NOT NULL))
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select not sees_identities.is_person
+    or exists (select from audit.memberships(sees_identities.user_id) m where m.organization_id = sees_identities.organization_id and m.role = 'admin')
+    or exists (
+      select from audit.auditors a
+      where a.organization_id = sees_identities.organization_id and a.user_id = sees_identities.user_id
+        and a.expires_at > clock_timestamp() and a.sees_identities
+    )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether somebody may see e-mail and IP addresses of others; the database and the clock may.
 
 -- function audit.sequence_entries(integer,integer,bigint)
 CREATE OR REPLACE FUNCTION audit.sequence_entries(log integer, most_entries integer, most_bytes bigint DEFAULT 16000000)
@@ -12353,6 +16258,142 @@ owner postgres
 grant postgres: EXECUTE
 comment: Decides which events are new and writes them; the caller holds the locks of audit.may_settle_auth().
 
+-- function audit.settle_delivery(uuid,uuid,text,double precision)
+CREATE OR REPLACE FUNCTION audit.settle_delivery(id uuid, lease uuid, error text DEFAULT NULL::text, retry_after double precision DEFAULT 0)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  -- Of Standard Webhooks: ten attempts in 75 hours.
+  c_pauses constant int[] := array[5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400];
+  v_delivery audit.deliveries;
+  v_channel audit.channels;
+  v_next timestamptz;
+begin
+  select d.* into v_delivery from audit.deliveries d where d.id = settle_delivery.id;
+  if settle_delivery.error is null then
+    -- Not at every message, because many at once write the one row; and before the message, as everybody does who locks both.
+    update audit.channels c set succeeded_at = clock_timestamp(), failures = 0, last_error = null, next_try_at = '-infinity'
+    where c.id = v_delivery.channel_id
+      and (c.failures > 0 or c.last_error is not null or coalesce(c.succeeded_at, '-infinity') < clock_timestamp() - interval '10 seconds');
+    -- Also where another run has it by now, or it was given up: who has it has it.
+    update audit.deliveries d set
+      state = 'delivered', settled_at = clock_timestamp(), lease_until = '-infinity', last_error = null
+    where d.id = settle_delivery.id and d.state <> 'delivered';
+    return found;
+  end if;
+
+  select c.* into v_channel from audit.channels c where c.id = v_delivery.channel_id for no key update;
+  select d.* into v_delivery from audit.deliveries d
+  where d.id = settle_delivery.id and d.lease = settle_delivery.lease and d.state = 'waiting' and d.lease_until > '-infinity'
+  for update;
+  if not found then
+    return false;
+  end if;
+  update audit.channels c set
+    failures = c.failures + 1, last_error = settle_delivery.error,
+    -- The channel as a whole is left alone when it asks for it, or has failed often.
+    next_try_at = clock_timestamp() + make_interval(secs => greatest(
+      case when c.failures < 5 then 0 else least(10 * 2 ^ least(c.failures - 5, 5), 300) end, least(settle_delivery.retry_after, 86400)
+    ))
+  where c.id = v_delivery.channel_id;
+  -- Scattered, so that what failed together does not come together again.
+  v_next := clock_timestamp() + make_interval(secs => greatest(
+    c_pauses[v_delivery.attempts + 1] * (1 + random() * 0.2), least(settle_delivery.retry_after, 86400)
+  ));
+  update audit.deliveries d set
+    attempts = d.attempts + 1, last_error = settle_delivery.error, lease_until = '-infinity', next_try_at = coalesce(v_next, d.next_try_at)
+  where d.id = v_delivery.id;
+
+  if settle_delivery.error = 'http_410' and v_delivery.type <> 'channel.test' and v_channel.disabled_at is null then
+    perform audit.disable_channel(v_channel.id, 'http_410');
+  elsif v_delivery.type = 'channel.test' or v_channel.disabled_at is not null or c_pauses[v_delivery.attempts + 1] is null
+    or v_channel.kind in ('email', 'smtp') and v_next > v_delivery.first_tried_at + interval '24 hours'
+  then
+    update audit.deliveries d set state = 'dead', settled_at = clock_timestamp() where d.id = v_delivery.id;
+    if v_delivery.type <> 'channel.test' then
+      if coalesce(v_channel.succeeded_at, '-infinity') < v_delivery.created_at then
+        perform audit.disable_channel(v_channel.id, 'failing');
+      else
+        perform audit.note_finding(v_channel.organization_id, 'delivery_failed', v_channel.id::text,
+          jsonb_build_object('name', v_channel.name, 'delivery', v_delivery.id, 'type', v_delivery.type, 'error', settle_delivery.error));
+      end if;
+    end if;
+  end if;
+  return true;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes that a message was delivered, or why not: then it is tried again, later each time, and in the end dead, which is a
+finding; a channel that is gone, or took nothing since the message was made, is disabled. False where it was settled before
+or another run has it.
+
+-- function audit.settle_erasure(audit.erasures)
+CREATE OR REPLACE FUNCTION audit.settle_erasure(INOUT erasure audit.erasures)
+ RETURNS audit.erasures
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_found record;
+  v_entry record;
+begin
+  if erasure.deleted_in = pg_current_xact_id() then
+    return; -- what this transaction deleted, others may still find
+  elsif erasure.awaited is null then
+    erasure.awaited := audit.open_transactions();
+  end if;
+  erasure.awaited := array(select unnest(erasure.awaited) intersect select unnest(audit.open_transactions()));
+  if erasure.awaited <> '{}' then
+    return;
+  end if;
+  select v.erased + i.erased as erased, v.erased as personal_values, i.erased as identities, least(v.since, i.since) as since into v_found
+  from audit.erase_values(erasure, 100000) v, audit.erase_identities(erasure, 100000) i;
+  if v_found.erased > 0 then
+    erasure := audit.count_erased(erasure, v_found.personal_values, v_found.identities, v_found.since);
+    erasure.awaited := null; -- somebody may have found these
+    return;
+  end if;
+
+  perform audit.mask_copies(erasure.organization_id, erasure.addresses || erasure.places);
+  erasure.remains := jsonb_build_object(
+    'elsewhere', audit.copies_left(erasure.organization_id, erasure.addresses),
+    'entries', (
+      select count(*) from public.audit_logs a where a.created_by = erasure.subject and a.organization_id = erasure.organization_id
+    ),
+    'entries_with_address', (
+      select coalesce(jsonb_agg(m order by m), '[]')
+      from (
+        select distinct m
+        from audit.plain_mentions(row(erasure.organization_id, erasure.subject, erasure.addresses)::audit.subject) m
+        limit 1000
+      ) d (m)
+    )
+  );
+  v_entry := audit.record(erasure.organization_id, 'subject.erased', 'user', erasure.subject::text, jsonb_strip_nulls(jsonb_build_object(
+    'erasure', erasure.id, 'subject', erasure.subject, 'until', audit.instant_text(erasure.until), 'ground', erasure.ground,
+    'erased', erasure.counts
+  )));
+  erasure.entry := v_entry.chain || '-' || v_entry.seq;
+  erasure.addresses := '{}';
+  erasure.places := '{}';
+  erasure.erased_at := clock_timestamp();
+  erasure.counts := erasure.counts || jsonb_build_object(
+    'exports', audit.withdraw_exports(erasure.organization_id, erasure.since),
+    'reports', audit.withdraw_reports(erasure.organization_id, erasure.subject)
+  );
+  erasure.state := 'files';
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Ends the deletion once nobody is left who may have found what was deleted, and leaves the subject.erased entry.
+
 -- function audit.settle_finding(uuid,text,text,jsonb)
 CREATE OR REPLACE FUNCTION audit.settle_finding(organization_id uuid, kind text, subject text, detail jsonb DEFAULT '{}'::jsonb)
  RETURNS boolean
@@ -12461,6 +16502,47 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Fewest characters that audit.secret_pattern() matches.
 
+-- function audit.shown_report(audit.reports)
+CREATE OR REPLACE FUNCTION audit.shown_report(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select audit.report_json(report)
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: audit.report_json() for whoever has found the report.
+
+-- function audit.signed_certificate(jsonb)
+CREATE OR REPLACE FUNCTION audit.signed_certificate(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_erasure audit.erasures;
+begin
+  perform audit.check_request(request, array['erasure']);
+  v_erasure := audit.find_erasure(audit.as_uuid(request ->> 'erasure'));
+  if v_erasure.certificate_note is null then
+    perform audit.fail('AUPND', 'The certificate is not signed yet.', null, format('The erasure is %s; ask again in a minute.', v_erasure.state));
+  end if;
+  return jsonb_build_object('manifest', v_erasure.certificate, 'note', v_erasure.certificate_note);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The certificate of an erasure to the byte, and its signature; AUPND while it is not signed.
+
 -- function audit.signed_manifest(jsonb)
 CREATE OR REPLACE FUNCTION audit.signed_manifest(request jsonb)
  RETURNS jsonb
@@ -12488,6 +16570,31 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The manifest of an export to the byte, and its signature; AUPND while it is not signed.
+
+-- function audit.signed_report(jsonb)
+CREATE OR REPLACE FUNCTION audit.signed_report(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+begin
+  perform audit.check_request(request, array['report']);
+  v_report := audit.find_report(audit.requested_report(request));
+  if v_report.state <> 'done' then
+    perform audit.fail('AUPND', format('The report is %s.', v_report.state), null, 'Its manifest is signed when its files are made: ask again then.');
+  end if;
+  return jsonb_build_object('manifest', v_report.manifest, 'note', v_report.manifest_note);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The manifest of a report to the byte, and its signature; AUPND while it is not made.
 
 -- function audit.signing_secrets(text)
 CREATE OR REPLACE FUNCTION audit.signing_secrets(source_name text)
@@ -12527,6 +16634,30 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The resource type for a table name: budgets → budget.
+
+-- function audit.state_erased(audit.erasures,bytea[],bytea[])
+CREATE OR REPLACE FUNCTION audit.state_erased(erasure audit.erasures, identities bytea[], personal_values bytea[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  for v_from in 1 .. greatest(cardinality(identities), cardinality(personal_values)) by 400 loop
+    perform audit.record(
+      (erasure).organization_id, 'subject.erased', 'user', (erasure).subject::text,
+      jsonb_build_object(
+        'erasure', (erasure).id, 'until', audit.instant_text((erasure).until),
+        'identities', (select coalesce(jsonb_agg(encode(h, 'hex')), '[]') from unnest(identities[v_from:v_from + 399]) h),
+        'personal_values', (select coalesce(jsonb_agg(encode(h, 'hex')), '[]') from unnest(personal_values[v_from:v_from + 399]) h)
+      )
+    );
+  end loop;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Leaves subject.erased entries that name commitments whose values are gone.
 
 -- function audit.state_purge(uuid)
 CREATE OR REPLACE FUNCTION audit.state_purge(organization_id uuid)
@@ -12571,6 +16702,66 @@ grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 comment: Leaves the log.purged entry: how many entries are gone, and for each chain the last of them, with its hash.
 
+-- function audit.subject_query(uuid)
+CREATE OR REPLACE FUNCTION audit.subject_query(user_id uuid)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN format('(actor:%1$s or resource_id:%1$s or "%1$s")'::text, user_id)
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The query for every entry about a user: as actor, as resource, or named in the details.
+
+-- function audit.subject_sections(audit.reports,text)
+CREATE OR REPLACE FUNCTION audit.subject_sections(report audit.reports, section text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_subject audit.subject := audit.find_subject((report).organization_id, (report).subject::text);
+  v_rows jsonb;
+  v_total bigint;
+begin
+  case section
+    when 'subject' then
+      return jsonb_build_array(audit.report_text('Who this is about', array_remove(array[
+        'User id: ' || (report).subject,
+        'Addresses under which the person acted: ' || coalesce(nullif(array_to_string((v_subject).addresses, ', '), ''), 'none that was theirs alone'),
+        'The person is found as actor, as resource, by their id in the details of entries, and in values of columns that are declared personal. Free text that names the person otherwise is not found.',
+        'Where an entry shows other persons, their rights are to be kept before it is handed out (Art. 15(4)).'
+      ], null)));
+    when 'subject_identities' then
+      select jsonb_agg(jsonb_build_array(coalesce(i.email, ''), coalesce(i.ip_address, ''), coalesce(i.user_agent, ''), audit.second_text(i.created_at)) order by i.created_at, i.identity_hash), max(i.total)
+      into v_rows, v_total
+      from (select i.*, count(*) over () as total from audit.identities_of(v_subject) i order by i.created_at, i.identity_hash limit 5000) i;
+      return jsonb_build_array(audit.report_table('Contexts in which the person acted',
+        '[{"title": "E-mail", "width": 3}, {"title": "IP address", "width": 2}, {"title": "Program", "width": 4}, {"title": "First seen", "width": 2}]', v_rows, null, v_total));
+    when 'subject_values' then
+      select jsonb_agg(jsonb_build_array(v.resource_type, coalesce(v.resource_id, ''), v.column_name, v.value, audit.second_text(v.created_at)) order by v.created_at, v.value_hash), max(v.total)
+      into v_rows, v_total
+      from (
+        select v.*, count(*) over () as total from audit.personal_values v
+        where v.organization_id = (report).organization_id and audit.is_value_of(v, v_subject)
+        order by v.created_at, v.value_hash limit 5000
+      ) v;
+      return jsonb_build_array(audit.report_table('Personal values of records about the person',
+        '[{"title": "Kind", "width": 2}, {"title": "Record", "width": 3}, {"title": "Column", "width": 2}, {"title": "Value", "width": 4}, {"title": "Recorded", "width": 2}]', v_rows, null, v_total));
+    else
+      return jsonb_build_array(audit.listing_section(report, 'Entries about the person', audit.subject_query((report).subject), 1000,
+        'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.'));
+  end case;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What the log holds about a person (GDPR Art. 15).
+
 -- function audit.system_organization()
 CREATE OR REPLACE FUNCTION audit.system_organization()
  RETURNS uuid
@@ -12585,6 +16776,64 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The nil UUID: the organisation of events that belong to no tenant, and of the project's own settings.
+
+-- function audit.take_deliveries(integer,interval)
+CREATE OR REPLACE FUNCTION audit.take_deliveries(most integer DEFAULT 32, lease interval DEFAULT '00:02:00'::interval)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_lease uuid := gen_random_uuid();
+  v_channel audit.channels;
+  v_most int;
+  v_secret text;
+  v_taken jsonb;
+  v_all jsonb := '[]';
+begin
+  -- Who takes from a channel has it locked, so that it is not asked more at once than it should be.
+  for v_channel in select c.* from audit.due_channels(take_deliveries.most) c order by c.id loop
+    exit when jsonb_array_length(v_all) >= take_deliveries.most;
+    perform from audit.channels c where c.id = v_channel.id and c.next_try_at <= clock_timestamp() for no key update;
+    continue when not found;
+    v_most := least(audit.free_places(v_channel), take_deliveries.most - jsonb_array_length(v_all));
+    continue when v_most <= 0;
+    with due as (
+      select d.id from audit.deliveries d
+      where d.id in (
+        select m.id from audit.due_deliveries m where m.channel_id = v_channel.id order by m.next_try_at limit v_most
+      )
+      for update skip locked
+    ),
+    taken as (
+      update audit.deliveries d set
+        lease = v_lease, lease_until = clock_timestamp() + take_deliveries.lease,
+        first_tried_at = coalesce(d.first_tried_at, clock_timestamp())
+      from due
+      where d.id = due.id and d.state = 'waiting' and d.lease_until < clock_timestamp()
+      returning d.id, d.type, d.message, d.created_at
+    )
+    select jsonb_agg(jsonb_build_object(
+      'id', t.id, 'lease', v_lease, 'type', t.type, 'at', audit.instant_text(t.created_at), 'message', t.message,
+      'kind', v_channel.kind, 'channel', v_channel.id, 'config', v_channel.config
+    ))
+    into v_taken from taken t;
+    if v_taken is not null then
+      v_secret := audit.kept_secret(v_channel.secret_id);
+      if v_channel.kind = 'webhook' and not coalesce(v_channel.old_secret_until > clock_timestamp(), false) then
+        v_secret := split_part(v_secret, ' ', 1);
+      end if;
+      v_all := v_all || (select jsonb_agg(t || jsonb_build_object('secret', v_secret)) from jsonb_array_elements(v_taken) t);
+    end if;
+  end loop;
+  return jsonb_build_object('local', audit.setting('local_channels'), 'deliveries', v_all);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Gives a run what is due, with all it takes to deliver it, secrets included, for as long as the lease lasts.
 
 -- function audit.tell_auth(audit.auth_event[],text)
 CREATE OR REPLACE FUNCTION audit.tell_auth(events audit.auth_event[], teller text)
@@ -12644,6 +16893,40 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A list with one group of index terms: some values of one kind.
+
+-- function audit.test_channel(jsonb)
+CREATE OR REPLACE FUNCTION audit.test_channel(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+  v_id uuid;
+begin
+  if (
+    select count(*) from audit.deliveries d
+    where d.channel_id = v_channel.id and d.type = 'channel.test' and d.created_at > clock_timestamp() - interval '1 hour'
+  ) >= 10 then
+    perform audit.fail('AUARG', 'A channel is tested at most ten times an hour.');
+  end if;
+  -- At once, also where it failed just now.
+  update audit.channels c set next_try_at = '-infinity' where c.id = v_channel.id;
+  v_id := audit.queue_message(v_channel, v_channel.organization_id, 'channel.test', jsonb_build_object(
+    'organization_id', v_channel.organization_id, 'severity', 'info', 'title', format('Test of the channel "%s"', v_channel.name)
+  ));
+  perform audit.record(v_channel.organization_id, 'channel.tested', 'channel', v_channel.id::text);
+  perform audit.continue_alert_deliveries();
+  return (select audit.delivery_json(d) from audit.deliveries d where d.id = v_id);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Sends {channel} a message, once, also where it is disabled; audit.list_deliveries() says what became of it. For admins; leaves an entry.
 
 -- function audit.timeline(uuid,timestamp with time zone,timestamp with time zone,boolean,audit."position",integer)
 CREATE OR REPLACE FUNCTION audit.timeline(organization_id uuid, from_time timestamp with time zone, to_time timestamp with time zone, descending boolean, after audit."position", at_most integer)
@@ -12943,6 +17226,35 @@ owner postgres
 grant postgres: EXECUTE
 comment: The texts of entries that no published checkpoint covers, the oldest first. More than so many wait only where sealing has stopped.
 
+-- function audit.unschedule_report(jsonb)
+CREATE OR REPLACE FUNCTION audit.unschedule_report(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_schedule audit.report_schedules;
+begin
+  perform audit.check_request(request, array['schedule']);
+  select s.* into v_schedule from audit.report_schedules s where s.id = audit.as_uuid(request ->> 'schedule');
+  if v_schedule.id is null or audit.reach(v_schedule.organization_id) is null then
+    perform audit.fail('AUNOT', 'There is no such schedule of yours.');
+  end if;
+  perform audit.require_admin(v_schedule.organization_id);
+  delete from audit.report_schedules s where s.id = v_schedule.id;
+  perform audit.record(v_schedule.organization_id, 'report.unscheduled', 'report_schedule', v_schedule.id::text,
+    jsonb_build_object('old', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)));
+  return to_jsonb(v_schedule);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Ends a schedule. For admins; leaves an entry.
+
 -- function audit.untrack(text)
 CREATE OR REPLACE FUNCTION audit.untrack(table_name text)
  RETURNS boolean
@@ -13024,6 +17336,18 @@ owner postgres
 grant postgres: EXECUTE
 comment: Tells which table holds the roles. Roles that are neither in admins nor in members see nothing (viewers).
 
+-- function audit.user_cell(uuid,text)
+CREATE OR REPLACE FUNCTION audit.user_cell(user_id uuid, otherwise text DEFAULT ''::text)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (user_id IS NULL) THEN to_jsonb(otherwise) ELSE jsonb_build_object('user', user_id) END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A table's cell that shows a user.
+
 -- function audit.utc(timestamp with time zone)
 CREATE OR REPLACE FUNCTION audit.utc(value timestamp with time zone)
  RETURNS jsonb
@@ -13055,6 +17379,23 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The SQL that reads a mapped column as a UUID: as it is where it is one, else null for what is none.
+
+-- function audit.values_pattern(text[])
+CREATE OR REPLACE FUNCTION audit.values_pattern(person_values text[])
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  -- 10.0.0.1 is not in 10.0.0.12, nor ann@x.example in joann@x.example.
+  select '(?<![[:alnum:]_.@+-])(?:' || string_agg(regexp_replace(v, '([^[:alnum:]@])', '\\\1', 'g'), '|') || ')(?![[:alnum:]_@-]|\.[[:alnum:]])'
+  from unnest(person_values) v
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The regular expression for any of these values, whole.
 
 -- function audit.verify(uuid,bigint,text)
 CREATE OR REPLACE FUNCTION audit.verify(organization uuid DEFAULT NULL::uuid, max_entries bigint DEFAULT NULL::bigint, resume_from text DEFAULT NULL::text)
@@ -13239,6 +17580,37 @@ comment: Recomputes and follows every chain: select * from audit.verify(). One r
 reached) or broken, with the first broken entry and the kind of break. Bounded by max_entries and resumed from the
 value of column resume: select * from audit.verify(max_entries => 100000, resume_from => …).
 
+-- function audit.verify_for_report(audit.reports)
+CREATE OR REPLACE FUNCTION audit.verify_for_report(INOUT report audit.reports, OUT is_done boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_run record;
+begin
+  select coalesce(sum(v.entries), 0) as entries, count(*) filter (where v.status = 'verified') as verified,
+    coalesce(jsonb_agg(jsonb_build_object('chain', v.chain, 'seq', v.broken_seq, 'finding', v.finding)) filter (where v.status = 'broken'), '[]') as broken,
+    max(v.resume) as resume
+  into v_run
+  from audit.verify((report).organization_id, 150000, (report).resume ->> 'from') v;
+  report.resume := jsonb_strip_nulls(jsonb_build_object(
+    'from', v_run.resume,
+    'chains', jsonb_build_object(
+      'verified', coalesce(((report).resume #>> '{chains,verified}')::bigint, 0) + v_run.verified,
+      'entries', coalesce(((report).resume #>> '{chains,entries}')::bigint, 0) + v_run.entries,
+      'broken', coalesce((report).resume #> '{chains,broken}', '[]') || v_run.broken
+    )
+  ));
+  is_done := v_run.resume is null;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Verifies chains of an organisation on, for its report; says whether all are.
+
 -- function audit.verify_identities(uuid)
 CREATE OR REPLACE FUNCTION audit.verify_identities(organization uuid DEFAULT NULL::uuid)
  RETURNS TABLE(organization_id uuid, identity_hash bytea, state text, entries bigint)
@@ -13247,15 +17619,31 @@ CREATE OR REPLACE FUNCTION audit.verify_identities(organization uuid DEFAULT NUL
  SET search_path TO ''
 AS $function$
   with used as (
-    select a.organization_id, a.identity_hash, count(*) as entries
+    select a.organization_id, a.identity_hash, count(*) as entries, max(a.created_at) as last_at, max(a.created_by::text)::uuid as created_by
     from public.audit_logs a
     where a.identity_hash is not null
       and (verify_identities.organization is null or a.organization_id = verify_identities.organization)
     group by a.organization_id, a.identity_hash
+  ),
+  -- Read only where something is missing.
+  erasures as materialized (
+    select a.organization_id, a.created_at, a.details
+    from public.audit_logs a
+    where a.action = 'subject.erased'
+      and (verify_identities.organization is null or a.organization_id = verify_identities.organization)
   )
   select u.organization_id, u.identity_hash,
     case
-      when count(i.identity_hash) = 0 then 'missing'
+      when count(i.identity_hash) = 0 then case
+        when exists (
+          select from erasures e
+          where e.organization_id = u.organization_id and (
+            e.details ->> 'subject' = u.created_by::text and u.last_at <= e.created_at
+            or e.details -> 'identities' ? encode(u.identity_hash, 'hex')
+          )
+        ) then 'erased'
+        else 'missing'
+      end
       when bool_and(i.organization_id = u.organization_id and u.identity_hash = sha256(
         '\x02'::bytea || i.salt || convert_to(
           audit.identity_text(i.organization_id, i.user_id, i.email, i.ip_address, i.user_agent), 'UTF8'
@@ -13266,13 +17654,14 @@ AS $function$
     u.entries
   from used u
   left join audit.identities i on i.identity_hash = u.identity_hash
-  group by u.organization_id, u.identity_hash, u.entries
+  group by u.organization_id, u.identity_hash, u.entries, u.last_at, u.created_by
 $function$
 
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Opens every commitment to an identity: verified, missing (erased, or removed by somebody), mismatched (tampered).
+comment: Opens every commitment to an identity: verified, erased (a subject.erased entry says so), missing (removed by somebody),
+mismatched (tampered).
 
 -- function audit.verify_log(integer)
 CREATE OR REPLACE FUNCTION audit.verify_log(log integer, OUT status text, OUT finding text, OUT explanation text, OUT broken_entry text)
@@ -13682,6 +18071,82 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The value with each part whose path (a JSON array) is a key of cuts replaced by what stands there.
+
+-- function audit.withdraw_exports(uuid,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.withdraw_exports(organization_id uuid, since timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_withdrawn int;
+begin
+  delete from audit.export_parts p
+  using audit.exports x
+  where x.id = p.export and x.organization_id = withdraw_exports.organization_id and x.until >= withdraw_exports.since;
+  update audit.exports x set
+    withdrawn_at = clock_timestamp(), state = 'cancelled', filter = '{"and": []}', next = null, manifest = null,
+    manifest_note = null, error = 'Taken back: a person who may be in it was erased. Ask for it again.'
+  where x.organization_id = withdraw_exports.organization_id and x.until >= withdraw_exports.since and x.withdrawn_at is null;
+  get diagnostics v_withdrawn = row_count;
+  return v_withdrawn;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes back exports that can hold entries since a time: what they asked for is forgotten at once, their files with the next
+run of the job "expire". Answers how many.
+
+-- function audit.withdraw_reports(uuid,uuid)
+CREATE OR REPLACE FUNCTION audit.withdraw_reports(organization_id uuid, subject uuid)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_withdrawn int;
+begin
+  update audit.reports r set
+    state = 'withdrawn', withdrawn_at = clock_timestamp(), sections = '[]', content = null, files = '[]', manifest = null,
+    manifest_note = null, names = '{}', error = 'Taken back: the person was erased.'
+  where r.organization_id = withdraw_reports.organization_id and r.subject = withdraw_reports.subject and r.state <> 'withdrawn';
+  get diagnostics v_withdrawn = row_count;
+  -- Made again, without; a run that has one now loses it.
+  update audit.reports r set state = 'queued', attempts = 0, lease_until = null, names = '{}'
+  where r.organization_id = withdraw_reports.organization_id and withdraw_reports.subject = any (r.names) and r.state in ('running', 'done');
+  return v_withdrawn;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes back reports about a person, and has those made again that show the person's address; answers how many are taken back.
+
+-- function audit.without_personal(jsonb)
+CREATE OR REPLACE FUNCTION audit.without_personal(message jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select regexp_replace(
+    regexp_replace(
+      without_personal.message::text,
+      -- Names of people, as far as they can be known by their form. A time of day has colons too, but neither two side by
+      -- side nor eight groups.
+      '[^\s"<>@\\(),;:]+@[^\s"<>@\\(),;:]+\.[^\s"<>@\\(),;:]+', '[e-mail address]', 'g'
+    ),
+    '(\m[0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){7}\M|[0-9a-fA-F:]*::[0-9a-fA-F:.]*|\m\d{1,3}(\.\d{1,3}){3}\M)', '[IP address]', 'g'
+  )::jsonb
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A message without e-mail and IP addresses.
 
 -- function audit.word_groups(text,boolean)
 CREATE OR REPLACE FUNCTION audit.word_groups(content text, prefix boolean DEFAULT false)
