@@ -3,6 +3,7 @@ import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { Activity } from "./activity.tsx";
 import { type Access, type Api, isProblem, type Membership, type Problem } from "./api.ts";
 import type { Config } from "./config.ts";
+import { EntryPage } from "./entry.tsx";
 import { ProblemNote } from "./problem_note.tsx";
 import { formatRoute, go, useRoute } from "./route.ts";
 import type { Auth, Session } from "./session.ts";
@@ -11,7 +12,11 @@ import { text } from "./text.ts";
 
 export type ViewProps = { api: Api; config: Config; membership: Membership; parameters: URLSearchParams; name: string };
 
-const VIEWS: Record<string, (props: ViewProps) => preact.JSX.Element> = { activity: Activity };
+type View = (props: ViewProps) => preact.JSX.Element;
+
+/** In the navigation, and besides. */
+const VIEWS: Record<string, View> = { activity: Activity };
+const OTHERS: Record<string, View> = { entry: EntryPage };
 
 export function App({ config, auth, api }: { config: Config; auth: Auth; api: Api }) {
   // Undefined until supabase-js has looked.
@@ -42,7 +47,7 @@ function SignedIn({ config, auth, api, email }: { config: Config; auth: Auth; ap
     return access.organizations.find(({ organization_id }) => organization_id === wanted) ?? access.organizations[0];
   }, [access, wanted]);
 
-  const View = VIEWS[route.view] ?? Activity;
+  const View = VIEWS[route.view] ?? OTHERS[route.view] ?? Activity;
   return (
     <>
       <a class="skip" href="#content" onClick={focusContent}>{text.skip}</a>
