@@ -15,6 +15,7 @@ import { startNetWorker } from "./net.ts";
 import { assertPortFree } from "./ports.ts";
 import { ADMIN, clusterFolder, databaseUrl, startPostgres } from "./postgres.ts";
 import { createStorage } from "./storage.ts";
+import { buildViewer } from "./viewer.ts";
 
 export type StackOptions = {
   /** The checkout. */
@@ -80,6 +81,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     await step("migrations", () => applyMigrations(migrate));
     await createEventTriggers(adminUrl);
     if (!options.empty) await step("sample application", () => applySeed(migrate));
+    await step("viewer", () => buildViewer(root));
     const info = await step("services", async () => {
       const api = await startServices(options, keys, urlFor, undo);
       return describeStack(api, keys, urlFor("postgres"), adminUrl);
@@ -123,6 +125,7 @@ async function startServices(
         AUDIT_LOG_KEY: keys.log_key,
         AUDIT_BACKUP_KEY: keys.backup_key,
       },
+      "audit-viewer": { AUDIT_LOG_VKEYS: logVkey(keys) },
     },
   });
   undo.push(functions.stop);
