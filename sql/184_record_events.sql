@@ -63,8 +63,10 @@ declare
 begin
   -- The source's row is locked from here: its batches follow each other, so that a key is looked for after it was kept.
   update audit.event_sources s set
-    allowance = least(s.events_per_minute, s.allowance + s.events_per_minute * extract(epoch from v_now - s.allowance_at) / 60),
-    allowance_at = v_now
+    allowance = least(
+      s.events_per_minute, s.allowance + s.events_per_minute * extract(epoch from greatest(v_now - s.allowance_at, interval '0')) / 60
+    ),
+    allowance_at = greatest(v_now, s.allowance_at)
   where s.id = record_events.source and s.disabled_at is null
   returning s.* into v_source;
   if v_source.id is null then

@@ -167,6 +167,13 @@ describe("a batch", () => {
     );
   });
 
+  test("of an older Auth, which names no requests, tells two of one moment apart", async () => {
+    const at = Date.now();
+    const lines = [1, 2].map(() => authFailure({ at, request_id: null, error_code: null }));
+    expect(await drain(lines)).toMatchObject({ recorded: 2 });
+    expect(await drain(lines)).toMatchObject({ recorded: 0, duplicate: 2 });
+  });
+
   test("with a folded line counts each time", async () => {
     const { event_message, ...line } = authFailure();
     const folded = { ...line, metadata: {}, event_message: `message repeated 3 times: [ ${event_message}]` };

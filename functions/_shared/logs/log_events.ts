@@ -173,6 +173,8 @@ function toldByAuth(line: LogLine): Told | undefined {
       grant_type: field("grant_type"),
       factor_id: factor,
       status: status(line, "status"),
+      // Older versions name no request: two of one second are told apart by this.
+      log_id: field("request_id") === undefined ? line.id : undefined,
     }),
   };
 }
