@@ -376,6 +376,10 @@ begin
   elsif v_rule.kind = 'event' and v_rule.match = '{"and": []}' then
     perform audit.fail_rule('An event rule that matches everything is the log itself.', 'Say in "match" which entries are meant.');
   end if;
+  -- Times that are closer are not told apart (audit.rules_in_force).
+  if v_rule.quiet_period < greatest(audit.duration(v_rule.settings ->> 'window') / 1000, case when v_rule.settings ? 'hours' then interval '15 minutes' end) then
+    perform audit.fail_rule('"quiet_period" is at least a thousandth of the window, and 15m where hours count.');
+  end if;
   v_rule.compiled := audit.compile_rule(v_rule);
   return v_rule;
 end

@@ -181,7 +181,12 @@ begin
   -- What comes late belongs to the alert that was open when it happened, even if that is over.
   update audit.alerts a set
     occurrences = a.occurrences + (firing).occurrences, last_seen_at = greatest(a.last_seen_at, (firing).last_at),
-    first_seen_at = least(a.first_seen_at, (firing).first_at)
+    first_seen_at = least(a.first_seen_at, (firing).first_at),
+    -- What was over by itself is over that much later.
+    resolved_at = case
+      when a.resolved_at = a.last_seen_at + v_rule.quiet_period then greatest(a.last_seen_at, (firing).last_at) + v_rule.quiet_period
+      else a.resolved_at
+    end
   where a.id = (
       select l.id from audit.alerts l
       where l.rule_id = (firing).rule_id and l.organization_id = (firing).organization_id and l.group_key = (firing).group_key

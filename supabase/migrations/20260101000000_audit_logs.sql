@@ -11434,6 +11434,10 @@ begin
   elsif v_rule.kind = 'event' and v_rule.match = '{"and": []}' then
     perform audit.fail_rule('An event rule that matches everything is the log itself.', 'Say in "match" which entries are meant.');
   end if;
+  -- Times that are closer are not told apart (audit.rules_in_force).
+  if v_rule.quiet_period < greatest(audit.duration(v_rule.settings ->> 'window') / 1000, case when v_rule.settings ? 'hours' then interval '15 minutes' end) then
+    perform audit.fail_rule('"quiet_period" is at least a thousandth of the window, and 15m where hours count.');
+  end if;
   v_rule.compiled := audit.compile_rule(v_rule);
   return v_rule;
 end
@@ -13461,7 +13465,12 @@ begin
   -- What comes late belongs to the alert that was open when it happened, even if that is over.
   update audit.alerts a set
     occurrences = a.occurrences + (firing).occurrences, last_seen_at = greatest(a.last_seen_at, (firing).last_at),
-    first_seen_at = least(a.first_seen_at, (firing).first_at)
+    first_seen_at = least(a.first_seen_at, (firing).first_at),
+    -- What was over by itself is over that much later.
+    resolved_at = case
+      when a.resolved_at = a.last_seen_at + v_rule.quiet_period then greatest(a.last_seen_at, (firing).last_at) + v_rule.quiet_period
+      else a.resolved_at
+    end
   where a.id = (
       select l.id from audit.alerts l
       where l.rule_id = (firing).rule_id and l.organization_id = (firing).organization_id and l.group_key = (firing).group_key
