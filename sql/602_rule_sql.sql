@@ -119,6 +119,11 @@ begin
     end;
     return format('exists (select from audit.identities i where i.identity_hash = e.identity_hash and %s)', v_test)
       || case when v_field = 'actor' and v_users is not null then format(' or e.created_by = any (%L::uuid[])', v_users) else '' end;
+  elsif tree ? 'text' then
+    -- Taking an entry apart into words is dear, so its longest word must be in it at all.
+    select w into v_test from unnest(audit.search_words(tree ->> 'text')) w order by length(w) desc limit 1;
+    return format('(strpos(lower(audit.search_text(e) collate "und-x-icu"), %L) > 0 and %s)', v_test,
+      (audit.compile_leaf(audit.system_organization(), tree)).condition);
   end if;
   return '(' || (audit.compile_leaf(audit.system_organization(), tree)).condition || ')';
 end

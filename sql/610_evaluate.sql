@@ -53,6 +53,11 @@ begin
     create type audit.rule_total as (
       rule_id uuid,
       organization_id uuid,
+      kind text,
+      threshold numeric,
+      span bigint,
+      slot_length bigint,
+      hours jsonb,
       group_key text,
       value text,
       slot bigint,
@@ -82,8 +87,31 @@ begin
 end
 $$;
 
-comment on type audit.rule_total is 'What entries of one slot of time add to one group of a rule.';
+comment on type audit.rule_total is 'What entries of one slot of time add to one group of a rule, and what the rule makes of it.';
 comment on type audit.rule_firing is 'That a rule''s condition held for a group, from one entry to another.';
+
+-- In a function of its own, so that entries are found by position whatever else is asked of them, and however large the
+-- log is: joined to the log, the planner would rather read all of it.
+create or replace function audit.entries_between(organization_id uuid, chain int, after bigint, upto bigint, since timestamptz)
+  returns setof public.audit_logs
+  language plpgsql
+  stable
+  set search_path = ''
+  set enable_seqscan = off
+  set enable_bitmapscan = off
+  rows 1000
+as $$
+begin
+  return query
+    select a.* from public.audit_logs a
+    where a.organization_id = entries_between.organization_id and a.chain = entries_between.chain
+      and a.seq > entries_between.after and a.seq <= entries_between.upto and a.created_at >= entries_between.since
+    order by a.seq;
+end
+$$;
+
+comment on function audit.entries_between(uuid, int, bigint, bigint, timestamptz) is
+  'The entries of a chain after one position and up to another, none of which is earlier than a time.';
 
 -- What entries add ----------------------------------------------------------------------------------------------------
 
@@ -98,9 +126,9 @@ create or replace function audit.collect(
   language plpgsql
   stable
   set search_path = ''
-  -- Entries are found by position, whatever the planner has counted.
-  set enable_seqscan = off
   set jit = off
+  -- Of arrays the planner knows no numbers: it would read the entries once for each rule.
+  set enable_nestloop = off
 as $$
 declare
   v_totals audit.rule_total[];
@@ -110,23 +138,25 @@ begin
   end if;
   execute format(
     $q$
+    with hit as materialized (
+      select e.organization_id, e.created_at, (extract(epoch from e.created_at) * 1000000)::bigint as micros,
+        e.chain || '-' || e.seq as name, e.action like 'alert.%%' as about_alerts, h.*
+      from %s
+      cross join lateral unnest(array[%s]::audit.rule_hit[]) h
+      where h.rule_id is not null and h.group_key is not null and h.value is not null and h.weight > 0 and h.weight < 'Infinity' %s
+    )
     select array_agg(row(
-      t.rule_id, t.organization_id, t.group_key, t.value, t.slot, t.weight, t.hits, t.first_at, t.last_at, t.names, t.about_alerts, t.note
+      t.rule_id, t.organization_id, t.kind, t.threshold, t.span, t.slot_length, t.hours, t.group_key, t.value, t.slot, t.weight, t.hits,
+      t.first_at, t.last_at, t.names, t.about_alerts, t.note
     )::audit.rule_total)
     from (
-      select h.rule_id, h.organization_id, h.group_key, h.value, h.micros / f.slot as slot, sum(h.weight) as weight, count(*) as hits,
+      select h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot as slot_length, f.settings -> 'hours' as hours,
+        h.group_key, h.value, h.micros / f.slot as slot, sum(h.weight) as weight, count(*) as hits,
         min(h.created_at) as first_at, max(h.created_at) as last_at, (array_agg(h.name))[:20] as names,
         bool_or(h.about_alerts) as about_alerts, h.note
-      from (
-        select e.organization_id, e.created_at, (extract(epoch from e.created_at) * 1000000)::bigint as micros,
-          e.chain || '-' || e.seq as name, e.action like 'alert.%%' as about_alerts, h.*
-        from %s
-        cross join lateral unnest(array[%s]::audit.rule_hit[]) h
-        where h.rule_id is not null %s
-      ) h
+      from hit h
       join unnest($2) f on f.rule_id = h.rule_id and f.organization_id = h.organization_id
-      where h.group_key is not null and h.value is not null and h.weight > 0 and h.weight < 'Infinity'
-      group by h.rule_id, h.organization_id, h.group_key, h.value, h.micros / f.slot, h.note
+      group by h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot, f.settings -> 'hours', h.group_key, h.value, h.micros / f.slot, h.note
     ) t
     $q$,
     source, expressions, 'and e.organization_id = ' || quote_literal(organization)
@@ -200,16 +230,20 @@ declare
   v_force audit.rule_in_force[] := array(
     select f from audit.rules_in_force(organizations) f where only_rule is null or (f).rule_id = only_rule
   );
-  v_totals audit.rule_total[];
+  v_values audit.rule_total[];
+  v_budgets audit.rule_total[];
+  v_hours audit.rule_total[];
+  v_others audit.rule_total[];
 begin
-  v_totals := audit.collect_all(source, sample, organizations, v_force);
-  if v_totals = '{}' then
-    return '{}';
-  end if;
+  select array_agg(t) filter (where t.kind = 'new_value'), array_agg(t) filter (where t.kind = 'sum' and t.span = 0),
+    array_agg(t) filter (where t.hours is not null),
+    array_agg(t) filter (where t.hours is null and t.kind <> 'new_value' and (t.kind <> 'sum' or t.span > 0))
+  into v_values, v_budgets, v_hours, v_others
+  from unnest(audit.collect_all(source, sample, organizations, v_force)) t;
   return audit.joined_firings(
-    audit.judge_windows(audit.outside_hours(v_totals, v_force), v_force)
-      || audit.judge_values(v_totals, v_force)
-      || audit.judge_budgets(v_totals, v_force),
+    audit.judge_windows(coalesce(v_others, '{}') || audit.outside_hours(v_hours))
+      || audit.judge_values(v_values, v_force)
+      || audit.judge_budgets(v_budgets, v_force),
     v_force
   );
 end
@@ -291,8 +325,8 @@ begin
 
   if v_taken > 0 then
     foreach v_firing in array audit.evaluate_entries(
-      'audit.rule_positions p join public.audit_logs e on e.organization_id = p.organization_id and e.chain = p.chain and e.seq > p.seq'
-        || ' and e.seq <= p.upto and p.upto > p.seq and e.created_at >= p.last_at',
+      '(select * from audit.rule_positions p where p.upto > p.seq) p'
+        || ' cross join lateral audit.entries_between(p.organization_id, p.chain, p.seq, p.upto, p.last_at) e',
       v_organizations
     ) loop
       perform audit.note_firing(v_firing);

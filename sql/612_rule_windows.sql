@@ -37,10 +37,11 @@ comment on column audit.rule_windows.forget_at is 'When no window reaches it any
 
 alter table audit.rule_windows enable row level security;
 
-create or replace function audit.judge_windows(totals audit.rule_total[], force audit.rule_in_force[])
+create or replace function audit.judge_windows(totals audit.rule_total[])
   returns audit.rule_firing[]
   language plpgsql
   set search_path = ''
+  -- What a group remembers is found by its key, however many groups there are.
   set enable_seqscan = off
 as $$
 #variable_conflict use_column
@@ -52,17 +53,15 @@ begin
   v_firings := array(
     select row(t.rule_id, t.organization_id, t.group_key, t.first_at, t.last_at, t.hits, t.hits, t.names, t.about_alerts, null)::audit.rule_firing
     from unnest(totals) t
-    join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id
-    where f.kind = 'event'
+    where t.kind = 'event'
   );
 
   insert into audit.rule_windows as w
     (rule_id, organization_id, group_key, slot, value, weight, hits, first_at, last_at, names, forget_at)
   select t.rule_id, t.organization_id, t.group_key, t.slot, t.value, t.weight, t.hits, t.first_at, t.last_at, t.names,
-    to_timestamp((t.slot + 2 * f.span + 1) * f.slot / 1000000.0) + interval '1 hour'
+    to_timestamp((t.slot + 2 * t.span + 1) * t.slot_length / 1000000.0) + interval '1 hour'
   from unnest(totals) t
-  join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id
-  where f.span > 0
+  where t.span > 0
   order by t.rule_id, t.organization_id, t.group_key, t.slot, t.value
   on conflict on constraint rule_windows_pkey do update set
     weight = w.weight + excluded.weight, hits = w.hits + excluded.hits,
@@ -70,40 +69,40 @@ begin
     names = (w.names || excluded.names)[:20];
 
   with touched as materialized (
-    select t.rule_id, t.organization_id, t.group_key, f.kind, f.span, f.threshold, min(t.slot) as lo, max(t.slot) as hi, bool_or(t.about_alerts) as about_alerts
+    select t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold, min(t.slot) as lo, max(t.slot) as hi, bool_or(t.about_alerts) as about_alerts
     from unnest(totals) t
-    join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id
-    where f.span > 0
-    group by t.rule_id, t.organization_id, t.group_key, f.kind, f.span, f.threshold
+    where t.span > 0
+    group by t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold
   ),
-  held as materialized (
-    select w.rule_id, w.organization_id, w.group_key, w.slot, w.value, w.hits, w.counted, w.first_at, w.last_at, w.names,
-      t.kind, t.span, t.threshold, t.lo, t.about_alerts,
+  held as (
+    select t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold, t.lo, t.about_alerts,
+      w.slot, w.value, w.hits, w.counted, w.first_at, w.last_at, w.names,
       case when t.kind in ('sum', 'count') then w.weight when w.value = 'then' and t.kind = 'sequence' then 0
         when t.kind = 'sequence' then w.weight else 1 end as weight,
       -- A value that comes again counts on from there; what else there is counts as long as the window is.
       case when t.kind = 'distinct' then lead(w.slot) over (
-        partition by w.rule_id, w.organization_id, w.group_key, w.value order by w.slot
+        partition by t.rule_id, t.organization_id, t.group_key, w.value order by w.slot
       ) end as again
     from touched t
-    join audit.rule_windows w on w.rule_id = t.rule_id and w.organization_id = t.organization_id and w.group_key = t.group_key
-      and w.slot between t.lo - t.span and t.hi + t.span
+    cross join lateral (
+      select w.* from audit.rule_windows w
+      where w.rule_id = t.rule_id and w.organization_id = t.organization_id and w.group_key = t.group_key
+        and w.slot between t.lo - t.span and t.hi + t.span
+      offset 0
+    ) w
   ),
   running as (
-    select c.rule_id, c.organization_id, c.group_key, c.slot,
-      sum(sum(c.change)) over (partition by c.rule_id, c.organization_id, c.group_key order by c.slot) as total
+    select c.*, sum(c.change) over (partition by c.rule_id, c.organization_id, c.group_key order by c.at) as total
     from (
-      select h.rule_id, h.organization_id, h.group_key, h.slot, h.weight as change from held h
+      select h.*, h.slot as at, h.weight as change, true as begins from held h
       union all
-      select h.rule_id, h.organization_id, h.group_key, least(h.slot + h.span + 1, h.again), -h.weight from held h
+      select h.*, least(h.slot + h.span + 1, h.again), -h.weight, false from held h
     ) c
-    group by c.rule_id, c.organization_id, c.group_key, c.slot
   ),
   firing as materialized (
-    select h.*, r.total
-    from held h
-    join running r on r.rule_id = h.rule_id and r.organization_id = h.organization_id and r.group_key = h.group_key and r.slot = h.slot
-    where r.total >= h.threshold and h.slot >= h.lo and h.hits > h.counted and (h.kind <> 'sequence' or h.value = 'then')
+    select r.*, row_number() over (partition by r.rule_id, r.organization_id, r.group_key order by r.slot, r.value) as nth
+    from running r
+    where r.begins and r.total >= r.threshold and r.slot >= r.lo and r.hits > r.counted and (r.kind <> 'sequence' or r.value = 'then')
   ),
   counted as (
     update audit.rule_windows w set counted = w.hits
@@ -115,23 +114,21 @@ begin
     -- What the first of them is made of; the others only go on.
     case when f.nth = 1 then array(
       select n.name
-      from held h
-      cross join lateral unnest(h.names) n (name)
-      where h.rule_id = f.rule_id and h.organization_id = f.organization_id and h.group_key = f.group_key and h.slot between f.slot - f.span and f.slot
-      order by h.first_at, n.name
+      from audit.rule_windows w
+      cross join lateral unnest(w.names) n (name)
+      where w.rule_id = f.rule_id and w.organization_id = f.organization_id and w.group_key = f.group_key and w.slot between f.slot - f.span and f.slot
+      order by w.slot, n.name
       limit 20
     ) else f.names end,
     f.about_alerts, null
   )::audit.rule_firing)
   into v_windowed
-  from (
-    select f.*, row_number() over (partition by f.rule_id, f.organization_id, f.group_key order by f.slot, f.value) as nth from firing f
-  ) f;
+  from firing f;
   return v_firings || coalesce(v_windowed, '{}');
 end
 $$;
 
-comment on function audit.judge_windows(audit.rule_total[], audit.rule_in_force[]) is
+comment on function audit.judge_windows(audit.rule_total[]) is
   'Takes what entries add into the windows, and answers where a threshold is reached now that was not, or holds on.';
 
 create or replace function audit.prune_rules()

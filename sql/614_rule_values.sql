@@ -49,6 +49,9 @@ as $$
 declare
   v_firings audit.rule_firing[];
 begin
+  if totals is null then
+    return '{}';
+  end if;
   with seen as materialized (
     select t.rule_id, t.organization_id, t.group_key, t.value, t.first_at, t.last_at, t.hits, t.names, t.about_alerts,
       f.settings -> 'allowed' as allowed, f.settings ->> 'value' as field,
@@ -56,7 +59,7 @@ begin
       coalesce((f.settings ->> 'warm_up')::int, 5) as warm_up
     from unnest(totals) t
     join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id
-    where f.kind = 'new_value' and t.value <> ''
+    where t.value <> '' and f.kind = 'new_value'
   ),
   placed as (
     select s.*, v.first_at as known_since, v.last_at as known_until, g.days as known_days, g.last_at as group_until,
@@ -158,64 +161,72 @@ create or replace function audit.is_at_work(hours jsonb, local timestamp)
 
 comment on function audit.is_at_work(jsonb, timestamp) is 'Whether a local time is within hours of work, which may go across midnight.';
 
+-- An hour is usual if there was something at this hour of the week on three days of the last 90, or at this hour of the
+-- day on five, where it is a day on which people work at all: who now and then works in the evening does so on any. The
+-- hours beside it are as good, because nobody begins by the bell. An hour of the week comes once a week: three times take
+-- three weeks, and a fourth shows what is left out. Before that, nothing is unusual.
 create or replace function audit.is_usual_hour(organization_id uuid, local timestamp)
   returns boolean
   language sql
   stable
   set search_path = ''
 as $$
-  -- An hour of the week comes once a week: three times take three weeks, and a fourth shows what is left out. Before that,
-  -- nothing is unusual. The hours beside it are as good: people do not begin by the bell.
-  select coalesce(min(a.since) > is_usual_hour.local::date - 28, true) or bool_or(
-    (a.hour - ((extract(isodow from is_usual_hour.local)::int - 1) * 24 + extract(hour from is_usual_hour.local)::int) + 169) % 168 <= 2
-      and (select count(*) >= 3 from unnest(a.days) d where d between is_usual_hour.local::date - 90 and is_usual_hour.local::date - 1)
+  with now as (
+    select extract(isodow from is_usual_hour.local)::int - 1 as weekday, extract(hour from is_usual_hour.local)::int as hour
+  ),
+  past as (
+    select a.hour, a.since, d.day
+    from audit.active_hours a
+    cross join lateral unnest(a.days) d (day)
+    where a.organization_id = is_usual_hour.organization_id and d.day between is_usual_hour.local::date - 90 and is_usual_hour.local::date - 1
   )
-  from audit.active_hours a
-  where a.organization_id = is_usual_hour.organization_id
+  select coalesce(min(p.since) > is_usual_hour.local::date - 28, true)
+    or count(distinct p.day) filter (where (p.hour - n.weekday * 24 - n.hour + 169) % 168 <= 2) >= 3
+    or count(distinct p.day) filter (where (p.hour - n.hour + 25) % 24 <= 2) >= 5
+      and exists (select from past w where w.hour / 24 = n.weekday group by w.hour having count(*) >= 3)
+  from now n
+  left join past p on true
+  group by n.weekday, n.hour
 $$;
 
 comment on function audit.is_usual_hour(uuid, timestamp) is
-  'Whether people of an organisation are used to work at this hour of the week, or it is not known yet.';
+  'Whether people of an organisation are used to work at this hour, or it is not known yet.';
 
-create or replace function audit.outside_hours(totals audit.rule_total[], force audit.rule_in_force[])
+create or replace function audit.outside_hours(totals audit.rule_total[])
   returns audit.rule_total[]
   language plpgsql
   set search_path = ''
+  -- Of arrays the planner knows no numbers: it would compare each with each.
+  set enable_nestloop = off
 as $$
 #variable_conflict use_column
 declare
   v_left audit.rule_total[];
 begin
-  if not exists (select from unnest(force) f where f.settings ? 'hours') then
-    return totals;
+  if totals is null then
+    return '{}';
   end if;
-  with zone as materialized (
-    select o.id, audit.time_zone_of(o.id) as name
-    from (select distinct f.organization_id as id from unnest(force) f where f.settings ? 'hours') o
+  with timed as materialized (
+    select t as total, t.organization_id, t.slot, t.hours from unnest(totals) t
   ),
-  -- Each quarter of an hour once, whoever did something in it.
+  -- Each quarter of an hour once, whoever did something in it; of what was learned each hour.
   quarter as materialized (
-    select q.rule_id, q.organization_id, q.slot, case
-        when q.hours = '"learned"' then audit.is_usual_hour(q.organization_id, q.local)
-        else audit.is_at_work(q.hours, q.local)
-      end as usual
-    from (
-      select distinct t.rule_id, t.organization_id, t.slot, f.settings -> 'hours' as hours,
-        to_timestamp(t.slot * 900) at time zone z.name as local
-      from unnest(totals) t
-      join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id and f.settings ? 'hours'
-      join zone z on z.id = t.organization_id
-    ) q
+    select q.organization_id, q.slot, q.hours, to_timestamp(q.slot * 900) at time zone z.zone as at
+    from (select distinct t.organization_id, t.slot, t.hours from timed t) q
+    join (
+      select o.organization_id, audit.time_zone_of(o.organization_id) as zone from (select distinct t.organization_id from timed t) o
+    ) z on z.organization_id = q.organization_id
+  ),
+  hour as materialized (
+    select h.organization_id, h.at, audit.is_usual_hour(h.organization_id, h.at) as usual
+    from (select distinct q.organization_id, date_trunc('hour', q.at) as at from quarter q where q.hours = '"learned"') h
   ),
   learned as (
     insert into audit.active_hours as a (organization_id, hour, since, days)
     select d.organization_id, d.hour, min(d.day), (array_agg(d.day order by d.day desc))[:13]
     from (
-      select distinct t.organization_id, ((extract(isodow from l.at)::int - 1) * 24 + extract(hour from l.at)::int)::smallint as hour, l.at::date as day
-      from unnest(totals) t
-      join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id and f.settings -> 'hours' = '"learned"'
-      join zone z on z.id = t.organization_id
-      cross join lateral (select to_timestamp(t.slot * 900) at time zone z.name as at) l
+      select h.organization_id, ((extract(isodow from h.at)::int - 1) * 24 + extract(hour from h.at)::int)::smallint as hour, h.at::date as day
+      from hour h
     ) d
     group by d.organization_id, d.hour
     order by d.organization_id, d.hour
@@ -224,16 +235,14 @@ begin
       days = (select (array_agg(distinct d order by d desc))[:13] from unnest(a.days || excluded.days) d)
     where not a.days @> excluded.days
   )
-  select array_agg(t order by n) into v_left
-  from unnest(totals) with ordinality u (rule_id, organization_id, group_key, value, slot, weight, hits, first_at, last_at, names, about_alerts, note, n)
-  cross join lateral (
-    select row(u.rule_id, u.organization_id, u.group_key, u.value, u.slot, u.weight, u.hits, u.first_at, u.last_at, u.names, u.about_alerts, u.note)::audit.rule_total as t
-  ) t
-  left join quarter q on q.rule_id = u.rule_id and q.organization_id = u.organization_id and q.slot = u.slot
-  where not coalesce(q.usual, false);
+  select array_agg(t.total) into v_left
+  from timed t
+  join quarter q on q.organization_id = t.organization_id and q.slot = t.slot and q.hours = t.hours
+  left join hour h on h.organization_id = q.organization_id and h.at = date_trunc('hour', q.at) and q.hours = '"learned"'
+  where not coalesce(h.usual, audit.is_at_work(q.hours, q.at));
   return coalesce(v_left, '{}');
 end
 $$;
 
-comment on function audit.outside_hours(audit.rule_total[], audit.rule_in_force[]) is
+comment on function audit.outside_hours(audit.rule_total[]) is
   'Leaves out, of rules that are about hours, what happened within them; and learns the hours from it.';

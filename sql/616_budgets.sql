@@ -100,7 +100,7 @@ declare
   v_budget record;
   v_firings audit.rule_firing[];
 begin
-  if not exists (select from unnest(force) f where f.settings ? 'against') then
+  if totals is null then
     return '{}';
   end if;
   for v_budget in

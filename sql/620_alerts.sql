@@ -144,15 +144,15 @@ begin
   insert into audit.alerts as a
     (organization_id, rule_id, group_key, severity, title, reason, first_seen_at, last_seen_at, occurrences, entries, channels)
   values (
-    (firing).organization_id, v_rule.id, jsonb_build_object('severity', severity)::text, severity, v_rule.name,
-    jsonb_build_object('alerts', 1, 'of', jsonb_build_object(title, 1)),
+    (firing).organization_id, v_rule.id, jsonb_build_object('severity', note_overflow.severity)::text, note_overflow.severity, v_rule.name,
+    jsonb_build_object('alerts', 1, 'of', jsonb_build_object(note_overflow.title, 1)),
     (firing).first_at, (firing).last_at, (firing).occurrences, (firing).names, v_rule.channels
   )
   on conflict (rule_id, organization_id, group_key) where state <> 'resolved' do update set
     last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at), occurrences = a.occurrences + excluded.occurrences,
     entries = case when cardinality(a.entries) < 20 then (a.entries || excluded.entries)[:20] else a.entries end,
     reason = jsonb_build_object('alerts', (a.reason ->> 'alerts')::int + 1, 'of', a.reason -> 'of'
-      || jsonb_build_object(title, coalesce((a.reason -> 'of' ->> title)::int, 0) + 1))
+      || jsonb_build_object(note_overflow.title, coalesce((a.reason -> 'of' ->> note_overflow.title)::int, 0) + 1))
   returning a.id, a.reason -> 'alerts' = '1' into v_alert, v_is_new;
   if v_is_new then
     perform audit.move_alert(v_alert, 'digest');

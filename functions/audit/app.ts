@@ -7,6 +7,7 @@ import { asProblem, Problem } from "../_shared/problem.ts";
 import { requestIdOf } from "../_shared/request_id.ts";
 import type { Deps, Env } from "./deps.ts";
 import { addAccess } from "./routes/access.ts";
+import { addAlerts } from "./routes/alerts.ts";
 import { addArchive } from "./routes/archive.ts";
 import { addCosts } from "./routes/costs.ts";
 import { addEntries } from "./routes/entries.ts";
@@ -17,6 +18,7 @@ import { addHistory } from "./routes/history.ts";
 import { addProof } from "./routes/proof.ts";
 import { addQuery } from "./routes/query.ts";
 import { addReference } from "./routes/reference.ts";
+import { addRules } from "./routes/rules.ts";
 import { addSearch } from "./routes/search.ts";
 import { invalid } from "./validation.ts";
 
@@ -50,7 +52,7 @@ export function createApp(deps: Deps): App {
   });
   app.use(cors({
     origin: "*",
-    allowMethods: ["GET", "POST", "DELETE"],
+    allowMethods: ["GET", "POST", "PATCH", "DELETE"],
     allowHeaders: TAKEN,
     exposeHeaders: SHOWN,
     maxAge: 86_400,
@@ -99,6 +101,8 @@ export function createApp(deps: Deps): App {
   addExports(app, deps);
   addAccess(app, deps);
   addArchive(app, deps);
+  addRules(app, deps);
+  addAlerts(app, deps);
 
   app.notFound((c) => {
     const methods = methodsAt(app, c.req.path);

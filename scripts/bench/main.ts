@@ -1,10 +1,12 @@
 // The command line of the benches; see `npm run bench -- --help`.
 import { access, writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { benchAlerts } from "./alerts.ts";
 import { benchCapture, SCENARIOS } from "./capture.ts";
 import type { Commit } from "./cluster.ts";
 import { benchExport } from "./export.ts";
 import {
+  formatAlerts,
   formatCapture,
   formatExport,
   formatJudged,
@@ -39,12 +41,14 @@ type SearchArguments = {
   json?: string;
 };
 
+type AlertsArguments = { entries?: number[]; rounds: number; keep?: string; dir?: string; json?: string };
+
 type SealArguments = { entries: number; seconds: number; rounds: number; json?: string; dir?: string };
 
 type ExportArguments = { entries: number; rounds: number; keep?: string; dir?: string; json?: string };
 
 const program = new Command("npm run bench --").description(
-  "Measures capture, verification, search, export and sealing, on database servers of its own.",
+  "Measures capture, verification, search, export, sealing and alerts, on database servers of its own.",
 );
 
 program.command("capture").description(
@@ -99,6 +103,15 @@ program.command("seal").description(
     "--json <file>",
     "also write all figures to a file",
   ).action(seal);
+
+withLog(program.command("alerts")).description(
+  "time the evaluation of new entries by 50 rules, and count what the defaults raise where nothing is wrong",
+).option("--entries <numbers>", "sizes of the log, with commas between (default: 100000,1000000)", sizes).option(
+  "--rounds <number>",
+  "evaluations of each kind; medians are shown",
+  positive,
+  5,
+).action(alerts);
 
 try {
   await program.parseAsync();
@@ -163,6 +176,17 @@ async function seal({ json, ...rest }: SealArguments): Promise<void> {
       formatJudged(report.targets),
     ].join("\n\n"),
   );
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function alerts({ json, entries = [100_000, 1_000_000], ...rest }: AlertsArguments): Promise<void> {
+  const report = await benchAlerts({ ...rest, entries, onProgress: (line) => console.error(line) });
+  console.log([
+    `\n${formatMachine(report.machine)}`,
+    `${rest.rounds} rounds, medians of the backend's processor time; a connection each, planning included`,
+    formatAlerts(report),
+    formatJudged(report.targets),
+  ].join("\n\n"));
   if (json !== undefined) await writeJson(json, report);
 }
 

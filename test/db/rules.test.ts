@@ -4,7 +4,7 @@ import fc from "fast-check";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createDatabase, type TestDatabase } from "../support/database.ts";
-import { type EntryAt, writeAt } from "../support/entries_at.ts";
+import { type EntryAt as AnyEntry, writeAt } from "../../scripts/bench/entries_at.ts";
 import { expectVerified } from "../support/log.ts";
 
 let db: TestDatabase;
@@ -24,6 +24,8 @@ beforeEach(() => {
 afterEach(() => expectVerified(client));
 
 // ---------------------------------------------------------------------------------------------- reference
+
+type EntryAt = AnyEntry & { at: Date };
 
 type Rule = {
   kind: "event" | "count" | "distinct" | "sum" | "sequence";
@@ -72,7 +74,7 @@ function reference(rule: Rule, entries: EntryAt[]): Raised[] {
 
   const raised: Raised[] = [];
   for (const { group, at } of firing) {
-    const open = raised.findLast((each) => each.group === group);
+    const open = raised.filter((each) => each.group === group).at(-1);
     if (open !== undefined && (rule.quiet === null || at <= open.last + rule.quiet * 1000)) {
       open.occurrences += 1;
       open.last = at;

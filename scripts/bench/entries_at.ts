@@ -1,11 +1,13 @@
 // Entries of chosen times in chosen chains, as the writer would have made them then, so that chains still verify. For
 // connections of the superuser.
+import { Buffer } from "node:buffer";
 import type pg from "pg";
 
 export type EntryAt = {
   organization: string;
   chain: number;
-  at: Date;
+  /** A time, or one of a clock on the wall: "2026-03-29 02:30 Europe/Berlin". */
+  at: Date | string;
   action: string;
   outcome?: string;
   actor?: string;
@@ -23,7 +25,7 @@ export async function writeAt(admin: pg.Client, entries: EntryAt[]): Promise<voi
   await admin.query("select pg_temp.write_at(e) from jsonb_array_elements($1) e", [
     JSON.stringify(entries.map(({ at, identity, ...entry }) => ({
       ...entry,
-      at: at.toISOString(),
+      at: typeof at === "string" ? at : at.toISOString(),
       ...(identity === undefined ? {} : { identity: `\\x${Buffer.from(identity).toString("hex")}` }),
     }))),
   ]);
