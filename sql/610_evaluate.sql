@@ -260,12 +260,13 @@ create or replace function audit.joined_firings(firings audit.rule_firing[], for
   set search_path = ''
 as $$
   select coalesce(array_agg(row(
-    j.rule_id, j.organization_id, j.group_key, j.first_at, j.last_at, j.occurrences, j.seen, (j.first).names, j.about_alerts, (j.first).note
+    j.rule_id, j.organization_id, j.group_key, j.first_at, j.last_at, j.occurrences, j.seen,
+    array(select n from unnest(j.parts) p cross join lateral unnest(p.names) n limit 20), j.about_alerts, (j.parts[1]).note
   )::audit.rule_firing order by j.first_at), '{}')
   from (
     select e.rule_id, e.organization_id, e.group_key, min(e.first_at) as first_at, max(e.last_at) as last_at,
       sum(e.occurrences)::bigint as occurrences, max(e.seen) as seen, bool_or(e.about_alerts) as about_alerts,
-      (array_agg(e.firing order by e.first_at))[1] as first
+      (array_agg(e.firing order by e.first_at))[:20] as parts
     from (
       select b.*, count(*) filter (where b.begins) over (partition by b.rule_id, b.organization_id, b.group_key order by b.first_at, b.last_at) as episode
       from (
@@ -324,11 +325,11 @@ begin
   from taken t;
 
   if v_taken > 0 then
-    foreach v_firing in array audit.evaluate_entries(
+    foreach v_firing in array audit.admitted_firings(audit.evaluate_entries(
       '(select * from audit.rule_positions p where p.upto > p.seq) p'
         || ' cross join lateral audit.entries_between(p.organization_id, p.chain, p.seq, p.upto, p.last_at) e',
       v_organizations
-    ) loop
+    )) loop
       perform audit.note_firing(v_firing);
     end loop;
     update audit.rule_positions p set seq = p.upto, last_at = coalesce((

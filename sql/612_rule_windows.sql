@@ -100,7 +100,7 @@ begin
     ) c
   ),
   firing as materialized (
-    select r.*, row_number() over (partition by r.rule_id, r.organization_id, r.group_key order by r.slot, r.value) as nth
+    select r.*, coalesce(lag(r.slot) over (partition by r.rule_id, r.organization_id, r.group_key order by r.slot, r.value) < r.slot - r.span, true) as is_first
     from running r
     where r.begins and r.total >= r.threshold and r.slot >= r.lo and r.hits > r.counted and (r.kind <> 'sequence' or r.value = 'then')
   ),
@@ -111,8 +111,8 @@ begin
   )
   select array_agg(row(
     f.rule_id, f.organization_id, f.group_key, f.first_at, f.last_at, f.hits - f.counted, f.total,
-    -- What the first of them is made of; the others only go on.
-    case when f.nth = 1 then array(
+    -- What the first of them is made of; others only go on.
+    case when f.is_first then array(
       select n.name
       from audit.rule_windows w
       cross join lateral unnest(w.names) n (name)

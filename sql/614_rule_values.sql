@@ -161,9 +161,9 @@ create or replace function audit.is_at_work(hours jsonb, local timestamp)
 
 comment on function audit.is_at_work(jsonb, timestamp) is 'Whether a local time is within hours of work, which may go across midnight.';
 
--- An hour is usual if there was something at this hour of the week on three days of the last 90, or at this hour of the
--- day on five, where it is a day on which people work at all: who now and then works in the evening does so on any. The
--- hours beside it are as good, because nobody begins by the bell. An hour of the week comes once a week: three times take
+-- An hour is usual if there was something at this hour of the week on three days of the last 90, or at this hour of any
+-- day, where it is a day on which people work at all: who now and then works in the evening does so on any. The hours
+-- beside it are as good, because nobody begins by the bell. An hour of the week comes once a week: three times take
 -- three weeks, and a fourth shows what is left out. Before that, nothing is unusual.
 create or replace function audit.is_usual_hour(organization_id uuid, local timestamp)
   returns boolean
@@ -182,7 +182,7 @@ as $$
   )
   select coalesce(min(p.since) > is_usual_hour.local::date - 28, true)
     or count(distinct p.day) filter (where (p.hour - n.weekday * 24 - n.hour + 169) % 168 <= 2) >= 3
-    or count(distinct p.day) filter (where (p.hour - n.hour + 25) % 24 <= 2) >= 5
+    or count(distinct p.day) filter (where (p.hour - n.hour + 25) % 24 <= 2) >= 3
       and exists (select from past w where w.hour / 24 = n.weekday group by w.hour having count(*) >= 3)
   from now n
   left join past p on true

@@ -129,39 +129,133 @@ $$;
 
 comment on function audit.resolve_alerts_of(uuid) is 'Says that all alerts of a rule are over.';
 
--- What is put together where there are too many: one alert an hour, with what they were.
-create or replace function audit.note_overflow(firing audit.rule_firing, severity text, title text)
+-- What is put together where there are too many: one alert for each severity, with what they were.
+create or replace function audit.note_overflow(organization_id uuid, severity text, firings audit.rule_firing[], titles text[])
   returns uuid
   language plpgsql
   set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_rule audit.rules := audit.rule_for('00000000-0000-4000-a000-000000000639', (firing).organization_id);
-  v_alert uuid;
+  v_rule audit.rules := audit.rule_for('00000000-0000-4000-a000-000000000639', note_overflow.organization_id);
+  v_group text := jsonb_build_object('severity', note_overflow.severity)::text;
+  v_alert audit.alerts;
   v_is_new boolean;
+  v_of jsonb;
 begin
+  select a.* into v_alert from audit.alerts a
+  where a.rule_id = v_rule.id and a.organization_id = note_overflow.organization_id and a.group_key = v_group and a.state <> 'resolved'
+  for no key update;
+  v_is_new := not found;
+  select jsonb_object_agg(t.title, t.n) into v_of
+  from (
+    select t.title, sum(t.n) as n
+    from (
+      select u.title, 1 as n from unnest(note_overflow.titles) u (title)
+      union all
+      select o.key, o.value::int from jsonb_each_text(v_alert.reason -> 'of') o
+    ) t
+    group by t.title
+  ) t;
   insert into audit.alerts as a
     (organization_id, rule_id, group_key, severity, title, reason, first_seen_at, last_seen_at, occurrences, entries, channels)
-  values (
-    (firing).organization_id, v_rule.id, jsonb_build_object('severity', note_overflow.severity)::text, note_overflow.severity, v_rule.name,
-    jsonb_build_object('alerts', 1, 'of', jsonb_build_object(note_overflow.title, 1)),
-    (firing).first_at, (firing).last_at, (firing).occurrences, (firing).names, v_rule.channels
-  )
+  select note_overflow.organization_id, v_rule.id, v_group, note_overflow.severity, v_rule.name,
+    jsonb_build_object('alerts', coalesce((v_alert.reason ->> 'alerts')::int, 0) + count(*), 'of', v_of),
+    min(f.first_at), max(f.last_at), sum(f.occurrences), array(select n from unnest(note_overflow.firings) p cross join lateral unnest(p.names) n limit 20),
+    v_rule.channels
+  from unnest(note_overflow.firings) f
   on conflict (rule_id, organization_id, group_key) where state <> 'resolved' do update set
-    last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at), occurrences = a.occurrences + excluded.occurrences,
-    entries = case when cardinality(a.entries) < 20 then (a.entries || excluded.entries)[:20] else a.entries end,
-    reason = jsonb_build_object('alerts', (a.reason ->> 'alerts')::int + 1, 'of', a.reason -> 'of'
-      || jsonb_build_object(note_overflow.title, coalesce((a.reason -> 'of' ->> note_overflow.title)::int, 0) + 1))
-  returning a.id, a.reason -> 'alerts' = '1' into v_alert, v_is_new;
+    last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at), occurrences = a.occurrences + excluded.occurrences, reason = excluded.reason
+  returning a.* into v_alert;
   if v_is_new then
-    perform audit.move_alert(v_alert, 'digest');
+    perform audit.move_alert(v_alert.id, 'digest');
   end if;
-  return v_alert;
+  return v_alert.id;
 end
 $$;
 
-comment on function audit.note_overflow(audit.rule_firing, text, text) is 'Counts what would be one alert too many in the hour''s digest.';
+comment on function audit.note_overflow(uuid, text, audit.rule_firing[], text[]) is
+  'Counts what would be too many alerts in one; titles are those they would have had.';
+
+create or replace function audit.alerts_left(organization_id uuid, severity text)
+  returns int
+  language sql
+  stable
+  set search_path = ''
+as $$
+  -- Of each severity so many, so that noise cannot keep what is loud from being heard.
+  select s.most - (
+    select count(*) from (
+      select from audit.alerts a
+      where a.organization_id = alerts_left.organization_id and a.opened_at > clock_timestamp() - interval '1 hour' and a.severity = alerts_left.severity
+        and a.rule_id <> '00000000-0000-4000-a000-000000000639'
+      limit s.most
+    ) o
+  )::int
+  from (select (audit.setting('alerts_per_hour', alerts_left.organization_id))::int as most) s
+$$;
+
+comment on function audit.alerts_left(uuid, text) is 'How many more alerts of a severity an organisation gets within the hour.';
+
+-- Thousands of groups at once are not gone through one by one.
+create or replace function audit.admitted_firings(firings audit.rule_firing[])
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_admitted audit.rule_firing[];
+  v_over record;
+begin
+  if cardinality(firings) < 2 then
+    return firings;
+  end if;
+  for v_over in
+    with rule as materialized (
+      select d.rule_id, d.organization_id, r.name, r.severity
+      from (select distinct f.rule_id, f.organization_id from unnest(firings) f) d
+      cross join lateral audit.rule_for(d.rule_id, d.organization_id) r
+    ),
+    firing as materialized (
+      select f as firing, f.organization_id, f.first_at, r.name, coalesce(f.note ->> 'severity', r.severity) as severity,
+        exists (
+          select from audit.alerts a
+          where a.rule_id = f.rule_id and a.organization_id = f.organization_id and a.group_key = f.group_key
+            and (a.state <> 'resolved' or a.resolved_at >= f.first_at)
+        ) as known
+      from unnest(firings) f
+      join rule r on r.rule_id = f.rule_id and r.organization_id = f.organization_id
+    ),
+    capacity as materialized (
+      select d.organization_id, d.severity, audit.alerts_left(d.organization_id, d.severity) as left
+      from (select distinct f.organization_id, f.severity from firing f) d
+    ),
+    ranked as (
+      select f.*, c.left, count(*) filter (where not f.known) over (
+        partition by f.organization_id, f.severity order by f.first_at, (f.firing).rule_id, (f.firing).group_key rows unbounded preceding
+      ) as nth
+      from firing f
+      join capacity c on c.organization_id = f.organization_id and c.severity = f.severity
+    )
+    select r.known or r.nth <= r.left as admitted, case when not (r.known or r.nth <= r.left) then r.organization_id end as organization_id,
+      case when not (r.known or r.nth <= r.left) then r.severity end as severity,
+      array_agg(r.firing order by r.first_at) as firings, array_agg(r.name) as titles
+    from ranked r
+    group by 1, 2, 3
+  loop
+    if v_over.admitted then
+      v_admitted := v_over.firings;
+    else
+      perform audit.note_overflow(v_over.organization_id, v_over.severity, v_over.firings, v_over.titles);
+    end if;
+  end loop;
+  return coalesce(v_admitted, '{}');
+end
+$$;
+
+comment on function audit.admitted_firings(audit.rule_firing[]) is
+  'Firings that open an alert, or belong to one; those that would be too many are counted together.';
 
 create or replace function audit.note_firing(firing audit.rule_firing, title text default null, severity text default null)
   returns uuid
@@ -175,8 +269,8 @@ declare
   v_title text := coalesce(note_firing.title, v_rule.name, 'Alert');
   v_alert audit.alerts;
 begin
-  -- Two who raise the same alert at once do it one after the other.
-  perform pg_advisory_xact_lock(hashtext('audit.alerts'), hashtext((firing).rule_id || ' ' || (firing).organization_id || ' ' || (firing).group_key));
+  -- Two who raise alerts at once do it one after the other: the rules, an anomaly, a check.
+  perform pg_advisory_xact_lock(hashtext('audit.alerts'));
 
   -- What comes late belongs to the alert that was open when it happened, even if that is over.
   update audit.alerts a set
@@ -219,15 +313,8 @@ begin
     return v_alert.id;
   end if;
 
-  -- Of each severity there are so many an hour, so that noise cannot keep what is loud from being heard.
-  if (
-    select count(*) from (
-      select from audit.alerts a
-      where a.organization_id = (firing).organization_id and a.opened_at > clock_timestamp() - interval '1 hour' and a.severity = v_severity
-      limit (audit.setting('alerts_per_hour', (firing).organization_id))::int
-    ) o
-  ) >= (audit.setting('alerts_per_hour', (firing).organization_id))::int then
-    return audit.note_overflow(firing, v_severity, v_title);
+  if audit.alerts_left((firing).organization_id, v_severity) <= 0 then
+    return audit.note_overflow((firing).organization_id, v_severity, array[firing], array[v_title]);
   end if;
 
   insert into audit.alerts (organization_id, rule_id, group_key, severity, title, reason, first_seen_at, last_seen_at, occurrences, entries, channels)

@@ -37,7 +37,7 @@ export async function benchAlerts(options: AlertsOptions): Promise<AlertsReport>
   let machine: Machine | undefined;
   for (const entries of options.entries) {
     options.onProgress(`${entries.toLocaleString("en")} entries`);
-    await withLogDatabase({ ...options, entries }, async (log) => {
+    await withLogDatabase({ ...options, entries, searched: false }, async (log) => {
       machine ??= await readMachine(log.adminUrl);
       sizes.push(await measureSize(log, entries, options));
     });
