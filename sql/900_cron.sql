@@ -257,6 +257,10 @@ begin
     -- Missed, an erasure takes longer; its state says where it is.
     perform cron.schedule('audit-erasures', '5 seconds', 'select audit.continue_erasing()');
     perform cron.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
+    -- What is new waits for the next turn; a turn that finds another at work ends.
+    perform cron.schedule('audit-rules', '3 seconds', 'select audit.evaluate_rules()');
+    perform cron.schedule('audit-checks', '* * * * *', 'select audit.run_checks(), audit.run_digests()');
+    perform cron.schedule('audit-rules-prune', '*/10 * * * *', 'select audit.prune_rules()');
     -- Missed or doubled, it does no harm: what is due stays due, and a log belongs to one run at a time.
     perform cron.schedule('audit-seal', '5 seconds', 'select audit.continue_sealing()');
     perform cron.schedule('audit-anchor', '*/5 * * * *', 'select audit.anchor_checkpoints()');

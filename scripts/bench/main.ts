@@ -1,12 +1,14 @@
 // The command line of the benches; see `npm run bench -- --help`.
 import { access, writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { benchAlerts } from "./alerts.ts";
 import { benchCapture, SCENARIOS } from "./capture.ts";
 import type { Commit } from "./cluster.ts";
 import { benchDelivery } from "./delivery.ts";
 import { benchDrain } from "./drain.ts";
 import { benchExport } from "./export.ts";
 import {
+  formatAlerts,
   formatCapture,
   formatDelivery,
   formatDrain,
@@ -49,6 +51,8 @@ type SearchArguments = {
 
 type LoginArguments = { logins: number; json?: string; dir?: string };
 
+type AlertsArguments = { entries?: number[]; rounds: number; keep?: string; dir?: string; json?: string };
+
 type SealArguments = { entries: number; seconds: number; rounds: number; json?: string; dir?: string };
 
 type DrainArguments = { lines: number; rounds: number; json?: string; dir?: string };
@@ -58,7 +62,7 @@ type DeliveryArguments = { deliveries: number; seconds: number; json?: string; d
 type ExportArguments = { entries: number; rounds: number; keep?: string; dir?: string; json?: string };
 
 const program = new Command("npm run bench --").description(
-  "Measures capture, verification, search, export and sealing, on database servers of its own.",
+  "Measures capture, verification, search, export, sealing and alerts, on database servers of its own.",
 );
 
 program.command("capture").description(
@@ -152,6 +156,15 @@ program.command("reports").description(
   "--dir <folder>",
   "where the database is made (default: the system's temporary folder)",
 ).option("--json <file>", "also write the figures to a file").action(reports);
+
+withLog(program.command("alerts")).description(
+  "time the evaluation of new entries by 50 rules, and count what the defaults raise where nothing is wrong",
+).option("--entries <numbers>", "sizes of the log, with commas between (default: 100000,1000000)", sizes).option(
+  "--rounds <number>",
+  "evaluations of each kind; medians are shown",
+  positive,
+  5,
+).action(alerts);
 
 try {
   await program.parseAsync();
@@ -253,6 +266,17 @@ async function delivery({ json, ...rest }: DeliveryArguments): Promise<void> {
       formatJudged(report.targets),
     ].join("\n\n"),
   );
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function alerts({ json, entries = [100_000, 1_000_000], ...rest }: AlertsArguments): Promise<void> {
+  const report = await benchAlerts({ ...rest, entries, onProgress: (line) => console.error(line) });
+  console.log([
+    `\n${formatMachine(report.machine)}`,
+    `${rest.rounds} rounds, medians of the backend's processor time; a connection each, planning included`,
+    formatAlerts(report),
+    formatJudged(report.targets),
+  ].join("\n\n"));
   if (json !== undefined) await writeJson(json, report);
 }
 

@@ -1,5 +1,6 @@
 // The bench's figures as tables to read.
 import { formatTable } from "../demo/table.ts";
+import type { AlertsReport } from "./alerts.ts";
 import { type Commit, COMMIT_NAMES } from "./cluster.ts";
 import type { Machine } from "./machine.ts";
 import { Measured, type Run } from "./results.ts";
@@ -304,6 +305,29 @@ export function formatDrain({ runs, place_us }: DrainReport): string {
   return [
     formatTable(["", "batch", "senders", "lines/s", "entries/s", "CPU ms/batch", "most MB"], rows),
     `A place among 700,000 ranges: ${fixed(place_us, 0)} µs`,
+  ].join("\n\n");
+}
+
+export function formatAlerts({ rules, sizes, quiet }: AlertsReport): string {
+  const counts = (raised: { title: string; alerts: number }[]) =>
+    raised.length === 0 ? "none" : raised.map(({ title, alerts }) => `${alerts} × ${title}`).join(", ");
+  return [
+    formatTable(
+      [`10,000 entries, ${rules} rules`, "at one moment, s", "of days, s", "nothing new, s", "slots held"],
+      sizes.map(({ entries, burst, backlog, idle, slots }) => [
+        `in a log of ${entries.toLocaleString("en")}`,
+        fixed(burst, 3),
+        fixed(backlog, 3),
+        fixed(idle, 3),
+        String(slots),
+      ]),
+    ),
+    `A month of ${quiet.organizationDays / 30} offices without incidents (${
+      quiet.entries.toLocaleString("en")
+    } entries with the month before): ${quiet.alerts} alerts\n  ${counts(quiet.rules)}`,
+    `The demo's trace, ${quiet.trace.requests} requests in ${
+      fixed(quiet.trace.hours, 2)
+    } hours, shared by 12 people of ${quiet.trace.organizations} organisations\n  ${counts(quiet.trace.rules)}`,
   ].join("\n\n");
 }
 
