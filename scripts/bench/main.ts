@@ -1,10 +1,12 @@
 // The command line of the benches; see `npm run bench -- --help`.
 import { access, writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { benchAnomaly } from "./anomaly.ts";
 import { benchCapture, SCENARIOS } from "./capture.ts";
 import type { Commit } from "./cluster.ts";
 import { benchExport } from "./export.ts";
 import {
+  formatAnomaly,
   formatCapture,
   formatExport,
   formatJudged,
@@ -43,8 +45,10 @@ type SealArguments = { entries: number; seconds: number; rounds: number; json?: 
 
 type ExportArguments = { entries: number; rounds: number; keep?: string; dir?: string; json?: string };
 
+type AnomalyArguments = { nab?: string; tenants: number; days: number; dir?: string; json?: string };
+
 const program = new Command("npm run bench --").description(
-  "Measures capture, verification, search, export and sealing, on database servers of its own.",
+  "Measures capture, verification, search, export, sealing and anomalies, on database servers of its own.",
 );
 
 program.command("capture").description(
@@ -99,6 +103,22 @@ program.command("seal").description(
     "--json <file>",
     "also write all figures to a file",
   ).action(seal);
+
+program.command("anomaly").description(
+  "score the detection of anomalies on series of NAB, and count false alerts of quiet tenants",
+).option(
+  "--nab <folder>",
+  "NAB's data: its checkout, or a folder like it (default: NAB_DATA, else beside this checkout)",
+)
+  .option("--tenants <number>", "made-up tenants of each kind", positive, 20).option(
+    "--days <number>",
+    "how long they are watched",
+    positive,
+    56,
+  ).option("--dir <folder>", "where the database is made (default: the system's temporary folder)").option(
+    "--json <file>",
+    "also write all figures to a file",
+  ).action(anomaly);
 
 try {
   await program.parseAsync();
@@ -174,6 +194,12 @@ async function exportLog({ json, ...rest }: ExportArguments): Promise<void> {
     formatExport(report),
     formatJudged(report.targets),
   ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function anomaly({ json, ...rest }: AnomalyArguments): Promise<void> {
+  const report = await benchAnomaly({ ...rest, onProgress: (line) => console.error(line) });
+  console.log(`\n${[formatMachine(report.machine), formatAnomaly(report), formatJudged(report.targets)].join("\n\n")}`);
   if (json !== undefined) await writeJson(json, report);
 }
 
