@@ -166,6 +166,8 @@ begin
     perform cron.schedule('audit-known-tables', '*/10 * * * *', 'select audit.track_known_tables()');
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
+    -- A minute late at most, and an hour is judged when it is over: later is late, never twice.
+    perform cron.schedule('audit-anomalies', '* * * * *', 'select audit.detect_anomalies()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
     perform cron.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
     -- Missed or doubled, it does no harm: what is due stays due, and a log belongs to one run at a time.

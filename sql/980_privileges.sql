@@ -18,6 +18,7 @@ grant execute on function
   audit.set_retention(uuid, int, int),
   audit.place_hold(uuid, text, text),
   audit.release_hold(uuid, text),
+  audit.accept_activity(uuid, text, timestamptz),
   audit.retention_status(),
   audit.entry_text(public.audit_logs),
   audit.entry_text(
@@ -151,7 +152,8 @@ grant select on
   audit.readings, audit.verifications, audit.integrity,
   audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
-  audit.backups, audit.restores
+  audit.backups, audit.restores,
+  audit.activity, audit.judgements
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
@@ -237,7 +239,14 @@ revoke execute on function
   audit.close_restore(int, jsonb),
   audit.end_restore(int, jsonb, jsonb, jsonb),
   audit.open_restored_entries(text),
-  audit.add_restored_entries(regclass, text[])
+  audit.add_restored_entries(regclass, text[]),
+  audit.count_activity(int),
+  audit.judge_activity(timestamptz, uuid, text),
+  audit.raise_anomaly(audit.judgements),
+  audit.raise_anomalies(timestamptz, timestamptz),
+  audit.learn_activity(uuid, text, timestamptz, text),
+  audit.learn_lasting_changes(timestamptz),
+  audit.detect_anomalies(interval)
 from service_role;
 
 -- Auth calls its hooks as itself, and nothing else.

@@ -91,6 +91,114 @@ request_id text
 chain integer
 extra jsonb
 
+-- relation audit.activity
+kind r, owner postgres, persistence p, with fillfactor=70
+row level security
+column hour timestamp with time zone not null
+column organization_id uuid not null
+column dimension text not null
+column value text not null
+column entries bigint not null
+column queries bigint not null
+column costs bigint not null
+column cost numeric not null
+column late bigint not null
+constraint activity_pkey PRIMARY KEY (hour, organization_id, dimension, value)
+CREATE UNIQUE INDEX activity_pkey ON audit.activity USING btree (hour, organization_id, dimension, value)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Entries, queries and costs of each hour (UTC), of organisations as a whole for 60 days and of their parts for 15; written by audit.count_activity().
+comment on column hour: When the hour began; an entry belongs to the hour of its created_at, however late it is seen.
+comment on column organization_id: Whose activity.
+comment on column dimension: Of what: all, actor, provider, model or action.
+comment on column value: Which one: a user's id (the type of an actor without one), a provider, a model, an action; empty for all.
+comment on column entries: How many entries.
+comment on column queries: How many of them are query.executed.
+comment on column costs: How many of them have a cost.
+comment on column cost: What these cost together.
+comment on column late: How many of the entries came when the hour had already been judged.
+
+-- relation audit.activity_baselines
+kind r, owner postgres, persistence p
+row level security
+column organization_id uuid not null
+column metric text not null
+column since timestamp with time zone not null
+column active_at timestamp with time zone not null
+constraint activity_baselines_pkey PRIMARY KEY (organization_id, metric)
+CREATE UNIQUE INDEX activity_baselines_pkey ON audit.activity_baselines USING btree (organization_id, metric)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Since when hours of an organisation are compared; written by audit.judge_activity() and audit.learn_activity().
+comment on column organization_id: The organisation.
+comment on column metric: Of what: queries or cost.
+comment on column since: The first hour that later ones are compared with.
+comment on column active_at: The last hour with any activity; after 14 days without, experience begins anew.
+
+-- relation audit.activity_clock
+kind r, owner postgres, persistence p
+row level security
+column one boolean not null default true
+column judged_to timestamp with time zone
+constraint activity_clock_has_one_row CHECK (one)
+constraint activity_clock_pkey PRIMARY KEY (one)
+CREATE UNIQUE INDEX activity_clock_pkey ON audit.activity_clock USING btree (one)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Up to when hours are closed and judged; written by audit.detect_anomalies() only.
+comment on column one: There is one row.
+comment on column judged_to: Hours that begin before then are judged; null before the first.
+
+-- relation audit.activity_positions
+kind r, owner postgres, persistence p, with fillfactor=50
+row level security
+column organization_id uuid not null
+column chain integer not null
+column seq bigint not null
+column last_at timestamp with time zone not null
+constraint activity_positions_pkey PRIMARY KEY (organization_id, chain)
+CREATE UNIQUE INDEX activity_positions_pkey ON audit.activity_positions USING btree (organization_id, chain)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: How far activity is counted; written by audit.count_activity() only.
+comment on column organization_id: Whose chain.
+comment on column chain: The chain.
+comment on column seq: The last entry that is counted.
+comment on column last_at: Its time; no later entry of the chain is earlier.
+
+-- relation audit.alerts
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column rule_id uuid not null
+column group_key text not null
+column severity text not null
+column title text not null
+column reason jsonb not null
+column state text not null default 'open'::text
+column opened_at timestamp with time zone not null default clock_timestamp()
+column first_seen_at timestamp with time zone not null
+column last_seen_at timestamp with time zone not null
+column resolved_at timestamp with time zone
+column occurrences bigint not null
+column entries text[] not null
+constraint alerts_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX alerts_pkey ON audit.alerts USING btree (id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Open incidents, and those that are over.
+comment on column id: Names the alert.
+comment on column organization_id: Whom it concerns.
+comment on column rule_id: The rule that raised it.
+comment on column group_key: What it is about, as JSON.
+comment on column severity: How loud.
+comment on column title: What happened, in a line.
+comment on column reason: What was seen, and what is expected.
+comment on column state: open, acknowledged, silenced or resolved.
+comment on column opened_at: When it was opened.
+comment on column first_seen_at: When it happened first.
+comment on column last_seen_at: When it happened last.
+comment on column resolved_at: When it was over.
+comment on column occurrences: How many times.
+comment on column entries: Entries that caused it, by name.
+
 -- relation audit.anchor_entries
 kind r, owner postgres, persistence p
 no row level security
@@ -610,6 +718,44 @@ as
            FROM audit.findings f_1
           WHERE ((f_1.organization_id = h.organization_id) AND (f_1.resolved_at IS NULL))) f ON (true));
 
+-- relation audit.judgements
+kind r, owner postgres, persistence p, with fillfactor=70
+row level security
+column organization_id uuid not null
+column metric text not null
+column hour timestamp with time zone not null
+column seen numeric not null
+column made_of bigint not null
+column expected double precision
+column spread double precision
+column score double precision
+column learned double precision
+column unusual boolean not null
+column alerts smallint not null
+column alert uuid
+column late boolean not null default false
+constraint judgements_pkey PRIMARY KEY (organization_id, metric, hour)
+CREATE INDEX judgements_hour_idx ON audit.judgements USING btree (hour)
+CREATE INDEX judgements_late_idx ON audit.judgements USING btree (hour) WHERE late
+CREATE INDEX judgements_unusual_idx ON audit.judgements USING btree (organization_id, metric, hour) WHERE unusual
+CREATE UNIQUE INDEX judgements_pkey ON audit.judgements USING btree (organization_id, metric, hour)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: What was thought of each closed hour of the last 60 days; written by audit.judge_activity(), and audit.count_activity() for what is late.
+comment on column organization_id: Whose hour.
+comment on column metric: Of what: queries or cost.
+comment on column hour: When the hour began.
+comment on column seen: How many queries, or what cost.
+comment on column made_of: Of how many entries.
+comment on column expected: The median of the same hour of the 14 days before, unusual ones left out; null where there are too few.
+comment on column spread: How far from what is expected such an hour commonly is (one standard deviation); null before there is experience.
+comment on column score: How many spreads it is away from what is expected; null before there is experience.
+comment on column learned: What later hours learn from it: the distance in units of chance; null for unusual hours, which teach nothing.
+comment on column unusual: Whether it is so far away that nothing is learned from it.
+comment on column alerts: 0: it raises none; 1: it is, or belongs to, an alert; 2: to one that is very unusual.
+comment on column alert: The alert that was raised.
+comment on column late: Whether entries of this hour came after it was judged, and it is to be judged again.
+
 -- relation audit.log_ranges
 kind r, owner postgres, persistence p
 no row level security
@@ -1033,6 +1179,52 @@ comment on column archive_days_before: Days in the archive until then.
 comment on column effective_at: When a shorter period takes effect; in the past where none waits.
 comment on column changed_at: When it was last chosen; the log has every change.
 
+-- relation audit.rule_choices
+kind r, owner postgres, persistence p
+no row level security
+column rule_id uuid not null
+column organization_id uuid not null
+column choice jsonb not null
+constraint rule_choices_pkey PRIMARY KEY (rule_id, organization_id)
+CREATE UNIQUE INDEX rule_choices_pkey ON audit.rule_choices USING btree (rule_id, organization_id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: How organisations have tuned the defaults.
+comment on column rule_id: The default.
+comment on column organization_id: Who has chosen.
+comment on column choice: The fields that differ.
+
+-- relation audit.rules
+kind r, owner postgres, persistence p
+no row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column name text not null
+column description text not null default ''::text
+column version integer not null default 1
+column kind text not null
+column severity text not null
+column enabled boolean not null default true
+column match jsonb not null
+column settings jsonb not null
+column quiet_period interval
+column channels uuid[]
+constraint rules_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX rules_pkey ON audit.rules USING btree (id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: What is watched for.
+comment on column id: Names the rule.
+comment on column organization_id: Whose rule it is; the nil UUID for the defaults, which hold for everybody.
+comment on column name: What it is called.
+comment on column description: What it means.
+comment on column version: How many times it was written.
+comment on column kind: event, count, distinct, sum, sequence, new_value, schedule or anomaly.
+comment on column severity: info, low, medium, high or critical.
+comment on column enabled: Whether it is in force.
+comment on column match: Which entries it is about.
+comment on column settings: What its kind needs.
+comment on column quiet_period: An alert is over when nothing happened for so long.
+comment on column channels: Where its alerts go.
+
 -- relation audit.search_index
 kind r, owner postgres, persistence p
 no row level security
@@ -1099,6 +1291,8 @@ CASE name
     WHEN 'seal_after'::text THEN ((jsonb_typeof(value) = 'number'::text) AND (((value)::numeric >= (1)::numeric) AND ((value)::numeric <= (3600)::numeric)))
     WHEN 'shorten_retention_after'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric >= (1)::numeric) AND ((value)::numeric <= (90)::numeric)))
     WHEN 'backup_days'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric >= (0)::numeric) AND ((value)::numeric <= (90)::numeric)))
+    WHEN 'alerts_per_hour'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric >= (1)::numeric) AND ((value)::numeric <= (1000)::numeric)))
+    WHEN 'time_zone'::text THEN ((jsonb_typeof(value) = 'string'::text) AND (('2000-01-01 00:00:00'::timestamp without time zone AT TIME ZONE (value #>> '{}'::text[])) IS NOT NULL))
     ELSE false
 END)
 constraint settings_pkey PRIMARY KEY (organization_id, name)
@@ -1108,7 +1302,7 @@ grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE,
 grant service_role: SELECT
 comment: What a project or an organisation has chosen; written by audit.configure().
 comment on column organization_id: Whose choice; the nil UUID is the project's default.
-comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days) or backup_days (days).
+comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), alerts_per_hour or time_zone.
 comment on column value: The chosen value.
 comment on column changed_at: When it was last chosen; the log has every change.
 
@@ -1341,6 +1535,34 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A json value as jsonb, or as a string where jsonb cannot hold it.
 
+-- function audit.accept_activity(uuid,text,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.accept_activity(organization_id uuid, metric text, since timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.require_admin(accept_activity.organization_id);
+  if accept_activity.metric is null or accept_activity.metric not in ('queries', 'cost') then
+    perform audit.fail('AUARG', 'A metric is queries or cost.');
+  elsif accept_activity.since is null or accept_activity.since not between clock_timestamp() - interval '60 days' and clock_timestamp() then
+    perform audit.fail('AUARG', 'A new normal began within the last 60 days.', null, 'Pass the hour from which on it is normal.');
+  end if;
+  perform pg_advisory_xact_lock(hashtext('audit.count_activity'));
+  perform audit.learn_activity(
+    accept_activity.organization_id, accept_activity.metric, date_trunc('hour', accept_activity.since, 'UTC'), 'accepted'
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Says that numbers of queries, or costs, are as they should be since some hour: select audit.accept_activity(organization_id, 'cost', '2026-03-01 08:00Z').
+For admins of the organisation. Without it a lasting change is accepted after seven days.
+
 -- function audit.access_page()
 CREATE OR REPLACE FUNCTION audit.access_page()
  RETURNS jsonb
@@ -1476,6 +1698,142 @@ grant service_role: EXECUTE
 comment: Where the anchor log has the first checkpoint of a log that covers so many entries: its index there, its text and its
 size; how far the anchor log is published (beyond the index: it is proved), and its newest cosigned checkpoint that covers
 it. Null where it is not anchored yet.
+
+-- function audit.anomaly_contributors(audit.judgements,integer)
+CREATE OR REPLACE FUNCTION audit.anomaly_contributors(judgement audit.judgements, at_most integer DEFAULT 3)
+ RETURNS TABLE(dimension text, value text, seen numeric, expected numeric)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with day as materialized (
+    select j.hour
+    from audit.same_hours((judgement).hour, coalesce(audit.setting('time_zone', (judgement).organization_id) #>> '{}', 'UTC')) s
+    join audit.judgements j
+      on j.organization_id = (judgement).organization_id and j.metric = (judgement).metric and j.hour = s.hour and not j.unusual
+  ),
+  part as materialized (
+    select a.hour, a.dimension, a.value, case (judgement).metric when 'queries' then a.queries::numeric else a.cost end as amount
+    from audit.activity a
+    where a.organization_id = (judgement).organization_id and a.dimension <> 'all'
+      and (a.hour = (judgement).hour or a.hour in (select d.hour from day d))
+  ),
+  compared as (
+    select v.dimension, v.value,
+      coalesce((select p.amount from part p where p.hour = (judgement).hour and p.dimension = v.dimension and p.value = v.value), 0) as seen,
+      -- A day without it is a day with none of it.
+      coalesce((
+        select percentile_disc(0.5) within group (order by coalesce(p.amount, 0))
+        from day d left join part p on p.hour = d.hour and p.dimension = v.dimension and p.value = v.value
+      ), 0) as expected
+    from (select distinct p.dimension, p.value from part p) v
+  ),
+  ranked as (
+    select c.*, row_number() over (partition by c.dimension order by abs(c.seen - c.expected) desc, c.value) as n
+    from compared c
+    -- Only what goes the way that the whole went.
+    where sign(c.seen - c.expected) = sign((judgement).score)
+  )
+  select r.dimension, r.value, r.seen, r.expected
+  from ranked r
+  where r.n <= anomaly_contributors.at_most
+  order by array_position(array['actor', 'provider', 'model', 'action'], r.dimension), r.n
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The actors, providers, models and actions that made an hour unusual most, each beside what it usually has at this hour.
+
+-- function audit.anomaly_degree(smallint)
+CREATE OR REPLACE FUNCTION audit.anomaly_degree(alerts smallint)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (alerts > 1) THEN 'very unusual'::text ELSE 'unusual'::text END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How unusual an hour that raises an alert is, in words.
+
+-- function audit.anomaly_entries(audit.judgements,text)
+CREATE OR REPLACE FUNCTION audit.anomaly_entries(judgement audit.judgements, actor text)
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select array(
+    select a.chain || '-' || a.seq
+    from public.audit_logs a
+    where a.organization_id = (judgement).organization_id
+      and a.created_at >= (judgement).hour and a.created_at < (judgement).hour + interval '1 hour'
+      and case (judgement).metric when 'queries' then a.action = 'query.executed' else a.cost is not null end
+    order by coalesce(a.created_by::text, a.actor_type) = anomaly_entries.actor desc, nullif(a.cost, 'NaN') desc nulls last, a.created_at, a.chain, a.seq
+    limit 20
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Names of entries of an unusual hour: those of one actor first, the dearest before others.
+
+-- function audit.anomaly_parameter(jsonb,text)
+CREATE OR REPLACE FUNCTION audit.anomaly_parameter(settings jsonb, name text)
+ RETURNS double precision
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN COALESCE(CASE WHEN (jsonb_typeof((settings #> ARRAY['parameters'::text, name])) = 'number'::text) THEN (LEAST(GREATEST(((settings #>> ARRAY['parameters'::text, name]))::numeric, (0)::numeric), '1000000000000'::numeric))::double precision ELSE NULL::double precision END, (CASE name WHEN 'score'::text THEN 4 WHEN 'least_queries'::text THEN 50 WHEN 'least_cost'::text THEN 10 ELSE NULL::integer END)::double precision)
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A parameter of the rule as an organisation has tuned it, else its default: score 4, least_queries 50, least_cost 10.
+
+-- function audit.anomaly_reason(audit.judgements,jsonb)
+CREATE OR REPLACE FUNCTION audit.anomaly_reason(judgement audit.judgements, contributors jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'metric', (judgement).metric,
+    'hour', audit.instant_text((judgement).hour),
+    'seen', (judgement).seen,
+    'expected', round((judgement).expected::numeric, 2),
+    'usual', jsonb_build_array(
+      greatest(round(((judgement).expected - 2 * (judgement).spread)::numeric, 2), 0),
+      round(((judgement).expected + 2 * (judgement).spread)::numeric, 2)
+    ),
+    'score', round((judgement).score::numeric, 1),
+    'meaning', audit.anomaly_degree((judgement).alerts) || format(': %s times as far from what is expected as hours commonly are', round(abs((judgement).score)::numeric, 1)),
+    'late', nullif((
+      select a.late from audit.activity a
+      where a.hour = (judgement).hour and a.organization_id = (judgement).organization_id and a.dimension = 'all'
+    ), 0),
+    'contributors', contributors
+  ))
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Why an hour is unusual, for its alert: seen, expected, the usual range (about 19 of 20 such hours), how unusual, who contributed.
+
+-- function audit.anomaly_rule()
+CREATE OR REPLACE FUNCTION audit.anomaly_rule()
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '00000000-0000-4000-a000-000000000624'::uuid
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The default rule about unusual numbers of queries and costs.
 
 -- function audit.append(uuid,text,text,text,text,uuid,text,numeric,jsonb,boolean)
 CREATE OR REPLACE FUNCTION audit.append(organization_id uuid, action text, outcome text, resource_type text, resource_id text, created_by uuid, provider text, cost numeric, details jsonb, suspect boolean, OUT chain integer, OUT seq bigint, OUT hash bytea)
@@ -3563,9 +3921,9 @@ begin
     insert into audit.settings as s (organization_id, name, value)
     values (configure.organization_id, configure.name, configure.value)
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
-  exception when check_violation or not_null_violation then
+  exception when check_violation or not_null_violation or invalid_parameter_value then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days) and backup_days (0 to 90 days; 0: no backups).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), alerts_per_hour (1 to 1000) and time_zone ("Europe/Berlin").');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.
@@ -4101,6 +4459,93 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Costs as JSON, for the function "audit". Leaves a log.searched entry.
 
+-- function audit.count_activity(integer)
+CREATE OR REPLACE FUNCTION audit.count_activity(at_most integer DEFAULT 20000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_judged_to timestamptz := (select k.judged_to from audit.activity_clock k);
+  v_counted int;
+begin
+  -- One at a time; who comes second has nothing to do.
+  if not pg_try_advisory_xact_lock(hashtext('audit.count_activity')) then
+    return null;
+  end if;
+
+  -- A chain's entries become visible in order and without gaps, so everything up to its head is there.
+  with waiting as (
+    select h.organization_id, h.chain, f.after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - f.after) over (order by h.last_at, h.organization_id, h.chain) as running
+    from audit.heads h
+    left join audit.activity_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+    left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    -- What was purged before it was counted is not waited for.
+    cross join lateral (select coalesce(greatest(p.seq, b.seq), 0) as after) f
+    where h.seq > f.after
+  ),
+  taken as materialized (
+    select w.organization_id, w.chain, w.after, w.last_at,
+      least(w.seq, w.seq - (w.running - count_activity.at_most)) as upto
+    from waiting w
+    where w.running - (w.seq - w.after) < count_activity.at_most
+  ),
+  entry as materialized (
+    select a.organization_id, a.chain, a.created_at, date_trunc('hour', a.created_at, 'UTC') as hour,
+      coalesce(a.created_by::text, a.actor_type) as actor, a.provider, a.action,
+      case when a.cost > '-Infinity' and a.cost < 'Infinity' then a.cost end as cost,
+      -- A response does not name its model; its query, an earlier entry of the same resource, does.
+      left(coalesce(a.details #>> '{new,model}', a.details ->> 'model', case when a.cost is not null then (
+        select q.details #>> '{new,model}' from public.audit_logs q
+        where q.resource_id = a.resource_id and q.organization_id = a.organization_id and q.resource_type = a.resource_type
+          and q.action = 'query.executed' and q.created_at between a.created_at - interval '1 day' and a.created_at
+        limit 1
+      ) end), 200) as model
+    from taken t
+    join public.audit_logs a
+      on a.organization_id = t.organization_id and a.chain = t.chain and a.seq > t.after and a.seq <= t.upto
+        and a.created_at >= t.last_at
+  ),
+  counted as (
+    insert into audit.activity as c (hour, organization_id, dimension, value, entries, queries, costs, cost, late)
+    select e.hour, e.organization_id, d.dimension, d.value, count(*), count(*) filter (where e.action = 'query.executed'),
+      count(e.cost), coalesce(sum(e.cost), 0), count(*) filter (where e.hour < v_judged_to)
+    from entry e
+    cross join lateral (
+      values ('all', '', 60), ('actor', e.actor, 15), ('provider', e.provider, 15), ('model', e.model, 15), ('action', e.action, 15)
+    ) d (dimension, value, days)
+    -- Hours that are forgotten by now stay forgotten.
+    where d.value is not null and e.hour > coalesce(v_judged_to, clock_timestamp()) - d.days * interval '24 hours'
+    group by e.hour, e.organization_id, d.dimension, d.value
+    order by e.hour, e.organization_id, d.dimension, d.value
+    on conflict on constraint activity_pkey do update set
+      entries = c.entries + excluded.entries, queries = c.queries + excluded.queries, costs = c.costs + excluded.costs,
+      cost = c.cost + excluded.cost, late = c.late + excluded.late
+    returning c.hour, c.organization_id, c.dimension
+  ),
+  belated as (
+    update audit.judgements j set late = true
+    from counted c
+    where c.dimension = 'all' and c.hour < v_judged_to and j.organization_id = c.organization_id and j.hour = c.hour
+  ),
+  moved as (
+    insert into audit.activity_positions as p (organization_id, chain, seq, last_at)
+    select t.organization_id, t.chain, t.upto, coalesce(max(e.created_at), t.last_at)
+    from taken t
+    left join entry e on e.organization_id = t.organization_id and e.chain = t.chain
+    group by t.organization_id, t.chain, t.upto, t.last_at
+    on conflict on constraint activity_positions_pkey do update set seq = excluded.seq, last_at = excluded.last_at
+  )
+  select coalesce(sum(t.upto - t.after), 0) into v_counted from taken t;
+  return v_counted;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Counts new entries into their hours, at most so many at once; returns how many, null where another run is counting.
+
 -- function audit.csv_text(text)
 CREATE OR REPLACE FUNCTION audit.csv_text(value text)
  RETURNS text
@@ -4127,6 +4572,56 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Most bytes of details in an entry; what is larger is cut to a digest.
+
+-- function audit.detect_anomalies(interval)
+CREATE OR REPLACE FUNCTION audit.detect_anomalies(grace interval DEFAULT '00:05:00'::interval)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_closed timestamptz := date_trunc('hour', v_now - detect_anomalies.grace, 'UTC');
+  v_hour timestamptz;
+  v_judgement audit.judgements;
+  v_counted int;
+  v_raised int := 0;
+begin
+  loop
+    v_counted := audit.count_activity();
+    exit when v_counted < 20000;
+    -- Somebody else is at it, or there is more than a run's worth: hours are judged when all of them is counted.
+    if v_counted is null or clock_timestamp() > v_now + interval '10 seconds' then
+      return 0;
+    end if;
+  end loop;
+
+  -- What came after its hour was judged is judged with it; only what is still news raises an alert.
+  for v_judgement in select j.* from audit.judgements j where j.late order by j.hour loop
+    perform audit.judge_activity(v_judgement.hour, v_judgement.organization_id, v_judgement.metric);
+    v_raised := v_raised + audit.raise_anomalies(v_judgement.hour, v_now);
+  end loop;
+
+  select coalesce(k.judged_to, (select min(a.hour) from audit.activity a), v_closed) into v_hour from audit.activity_clock k for update;
+  while v_hour < v_closed and clock_timestamp() < v_now + interval '40 seconds' loop
+    perform audit.judge_activity(v_hour);
+    v_raised := v_raised + audit.raise_anomalies(v_hour, v_now);
+    perform audit.learn_lasting_changes(v_hour);
+    -- Parts of an hour are compared for 14 days, hours and what was thought of them are kept for 60.
+    delete from audit.activity a where a.hour = v_hour - interval '360 hours' and a.dimension <> 'all';
+    delete from audit.activity a where a.hour = v_hour - interval '1440 hours';
+    delete from audit.judgements j where j.hour = v_hour - interval '1440 hours';
+    v_hour := v_hour + interval '1 hour';
+  end loop;
+  update audit.activity_clock k set judged_to = v_hour where k.judged_to is distinct from v_hour;
+  return v_raised;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Counts what is new, judges the hours that ended a grace ago, and raises alerts; returns how many. Missed runs are made up for,
+without alerts for what is over for a day. pg_cron runs it.
 
 -- function audit.differs_expression(text,oid)
 CREATE OR REPLACE FUNCTION audit.differs_expression(name text, type oid)
@@ -5752,6 +6247,138 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether a legal hold is on an organisation, or on the whole project.
 
+-- function audit.judge_activity(timestamp with time zone,uuid,text)
+CREATE OR REPLACE FUNCTION audit.judge_activity(hour timestamp with time zone, organization_id uuid DEFAULT NULL::uuid, metric text DEFAULT NULL::text)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+  v_hour timestamptz := judge_activity.hour;
+  v_judged int;
+begin
+  insert into audit.activity_baselines as b (organization_id, metric, since, active_at)
+  select a.organization_id, m.metric, v_hour, v_hour
+  from audit.activity a
+  cross join lateral (values ('queries', a.queries), ('cost', a.costs)) m (metric, made_of)
+  where a.hour = v_hour and a.dimension = 'all' and m.made_of > 0
+    and a.organization_id = coalesce(judge_activity.organization_id, a.organization_id)
+    and m.metric = coalesce(judge_activity.metric, m.metric)
+  order by 1, 2
+  on conflict on constraint activity_baselines_pkey do update set
+    since = case when b.active_at < v_hour - interval '336 hours' then v_hour else b.since end,
+    active_at = greatest(b.active_at, v_hour);
+
+  with clock as materialized (
+    -- What is only an hour early or late is compared with the hours beside it.
+    select z.zone,
+      array(select s.hour from audit.same_hours(v_hour, z.zone) s) as same,
+      array(select s.hour from audit.same_hours(v_hour - interval '1 hour', z.zone) s) as before,
+      array(select s.hour from audit.same_hours(v_hour + interval '1 hour', z.zone) s) as after
+    from (
+      select 'UTC' union select s.value #>> '{}' from audit.settings s where s.name = 'time_zone'
+    ) z (zone)
+  ),
+  member as materialized (
+    select b.organization_id, b.metric, k.same, k.before, k.after, o.score_from,
+      -- By the clock, 14 days can be a few hours more.
+      greatest(b.since, v_hour - interval '340 hours') as since,
+      case b.metric when 'queries' then o.least_queries else o.least_cost end as least,
+      coalesce(case b.metric when 'queries' then a.queries::numeric else a.cost end, 0) as seen,
+      coalesce(case b.metric when 'queries' then a.queries else a.costs end, 0) as made_of
+    from audit.activity_baselines b
+    join (
+      select i.organization_id, coalesce(audit.setting('time_zone', i.organization_id) #>> '{}', 'UTC') as zone,
+        audit.anomaly_parameter(r.settings, 'score') as score_from,
+        audit.anomaly_parameter(r.settings, 'least_queries') as least_queries,
+        audit.anomaly_parameter(r.settings, 'least_cost') as least_cost
+      from (
+        select distinct b.organization_id from audit.activity_baselines b
+        where b.active_at >= v_hour - interval '336 hours'
+          and b.organization_id = coalesce(judge_activity.organization_id, b.organization_id)
+      ) i
+      cross join lateral audit.rule_for(audit.anomaly_rule(), i.organization_id) r
+      offset 0
+    ) o on o.organization_id = b.organization_id
+    join clock k on k.zone = o.zone
+    left join audit.activity a
+      on a.hour = v_hour and a.organization_id = b.organization_id and a.dimension = 'all' and a.value = ''
+    where b.since <= v_hour and b.active_at >= v_hour - interval '336 hours'
+      and b.metric = coalesce(judge_activity.metric, b.metric)
+  ),
+  judged as (
+    select m.*, h.expected, h.before_expected, h.after_expected, h.experience, h.busiest, u.incidents, u.alerts as going_on,
+      (m.seen::float8 - h.expected) / c.chance as distance,
+      -- Hours differ at least as much as chance makes them.
+      greatest(h.deviation, 1) as deviation, c.chance
+    from member m
+    cross join lateral (
+      select
+        case
+          when count(*) filter (where j.hour = any (m.same)) >= 2
+            then percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.same))
+        end as expected,
+        percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.before)) as before_expected,
+        percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.after)) as after_expected,
+        count(j.learned) >= 48 and count(*) filter (where j.made_of > 0) >= 48
+          and count(distinct date_trunc('day', j.hour, 'UTC')) filter (where j.made_of > 0) >= 3 as experience,
+        coalesce(stddev_samp(j.learned), 0) as deviation,
+        max(j.seen)::float8 as busiest,
+        (case when sum(j.seen) > 0 then sum(j.seen) / sum(j.made_of) end)::float8 as unit
+      from audit.judgements j
+      where j.organization_id = m.organization_id and j.metric = m.metric and j.hour >= m.since and j.hour < v_hour
+        and not j.unusual
+    ) h
+    cross join lateral (select sqrt(greatest(h.expected, h.unit) * h.unit) as chance) c
+    cross join lateral (
+      select count(*) filter (where i.hour >= coalesce(i.before, '-infinity') + interval '24 hours') as incidents,
+        coalesce(max(i.alerts) filter (where i.hour > v_hour - interval '24 hours'), 0) as alerts
+      from (
+        select j.hour, j.alerts, lag(j.hour) over (order by j.hour) as before
+        from audit.judgements j
+        where j.organization_id = m.organization_id and j.metric = m.metric and j.hour >= m.since and j.hour < v_hour
+          and j.unusual
+      ) i
+    ) u
+  ),
+  thought as (
+    select j.*, t.*, coalesce(
+        t.score >= j.score_from and j.seen >= j.least and j.seen >= 0.75 * j.busiest and j.seen >= 1.5 * coalesce(greatest(j.before_expected, j.after_expected), 0)
+          or t.score <= -j.score_from and j.expected >= j.least and 1.5 * j.seen <= coalesce(least(j.before_expected, j.after_expected), 0),
+        false
+      ) as unusual
+    from judged j
+    cross join lateral (select case when j.experience then j.distance / j.deviation end as score) t
+  )
+  insert into audit.judgements as j
+    (organization_id, metric, hour, seen, made_of, expected, spread, score, learned, unusual, alerts)
+  select t.organization_id, t.metric, v_hour, t.seen, t.made_of, t.expected, t.chance * t.deviation, t.score,
+    case when not t.unusual then t.distance end, t.unusual,
+    -- Who had incidents lately is told of the next one only if it is plainer; one that goes on stays one, unless it
+    -- becomes very unusual.
+    case
+      when t.unusual and (t.going_on > 0 or abs(t.score) >= t.score_from + least(t.incidents, 4))
+        then greatest(t.going_on, case when abs(t.score) >= 1.5 * t.score_from then 2 else 1 end)
+      else 0
+    end
+  from thought t
+  order by t.organization_id, t.metric
+  on conflict on constraint judgements_pkey do update set
+    seen = excluded.seen, made_of = excluded.made_of, expected = excluded.expected, spread = excluded.spread,
+    score = excluded.score, learned = excluded.learned, unusual = excluded.unusual, alerts = excluded.alerts, late = false;
+  get diagnostics v_judged = row_count;
+  return v_judged;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Judges an hour, of all organisations or of one; returns of how many metrics. Hours are judged in order; one that was judged is judged anew.
+
 -- function audit.known_tables()
 CREATE OR REPLACE FUNCTION audit.known_tables()
  RETURNS TABLE(table_name text, options jsonb)
@@ -5796,6 +6423,72 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The tables of an LLM application that are tracked by themselves when they stand in schema public, with their options.
+
+-- function audit.learn_activity(uuid,text,timestamp with time zone,text)
+CREATE OR REPLACE FUNCTION audit.learn_activity(organization_id uuid, metric text, since timestamp with time zone, why text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  update audit.activity_baselines b set since = learn_activity.since
+  where b.organization_id = learn_activity.organization_id and b.metric = learn_activity.metric;
+  -- Judged again in the light of themselves, without an alert: the first ones teach, as those of a new organisation.
+  update audit.judgements j set unusual = false, alerts = 0, expected = null, spread = null, score = null, learned = null
+  where j.organization_id = learn_activity.organization_id and j.metric = learn_activity.metric and j.hour >= learn_activity.since;
+  perform audit.judge_activity(h.hour, learn_activity.organization_id, learn_activity.metric)
+  from (
+    select j.hour from audit.judgements j
+    where j.organization_id = learn_activity.organization_id and j.metric = learn_activity.metric and j.hour >= learn_activity.since
+    order by j.hour
+  ) h;
+  perform audit.record(
+    learn_activity.organization_id, 'anomaly.accepted', 'metric', learn_activity.metric,
+    jsonb_build_object('since', learn_activity.since, 'why', learn_activity.why)
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Makes what is since some hour the new normal: what was before is not compared with any more. Leaves an entry.
+
+-- function audit.learn_lasting_changes(timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.learn_lasting_changes(hour timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_change record;
+  v_learned int := 0;
+begin
+  for v_change in
+    select d.organization_id, d.metric, min(d.since) as since
+    from (
+      select j.organization_id, j.metric, sign(j.score) as side, min(j.hour) as since
+      from audit.judgements j
+      where j.unusual and j.hour > learn_lasting_changes.hour - interval '168 hours' and j.hour <= learn_lasting_changes.hour
+        and (j.organization_id, j.metric) in (
+          select n.organization_id, n.metric from audit.judgements n where n.hour = learn_lasting_changes.hour and n.unusual
+        )
+      group by 1, 2, 3, ceil(extract(epoch from learn_lasting_changes.hour - j.hour + interval '1 second') / 86400)
+      having count(*) >= 6
+    ) d
+    group by d.organization_id, d.metric, d.side
+    having count(*) = 7
+  loop
+    perform audit.learn_activity(v_change.organization_id, v_change.metric, v_change.since, 'lasted seven days');
+    v_learned := v_learned + 1;
+  end loop;
+  return v_learned;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Accepts what was unusual for six hours and more on each of the last seven days as the new normal; returns how often.
 
 -- function audit.lease_checkpoint(integer,bigint,interval)
 CREATE OR REPLACE FUNCTION audit.lease_checkpoint(log integer, size bigint, lease interval DEFAULT '00:02:00'::interval)
@@ -7951,6 +8644,120 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A value as it stands in a query.
 
+-- function audit.raise_alert(uuid,uuid,text,timestamp with time zone,text,jsonb,text[],text)
+CREATE OR REPLACE FUNCTION audit.raise_alert(rule_id uuid, organization_id uuid, group_key text, happened_at timestamp with time zone, title text, reason jsonb, entries text[], severity text DEFAULT NULL::text)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_rule audit.rules := audit.rule_for(raise_alert.rule_id, raise_alert.organization_id);
+  v_alert uuid;
+begin
+  update audit.alerts a set
+    occurrences = a.occurrences + 1, last_seen_at = greatest(a.last_seen_at, raise_alert.happened_at),
+    first_seen_at = least(a.first_seen_at, raise_alert.happened_at)
+  where a.rule_id = raise_alert.rule_id and a.organization_id = raise_alert.organization_id and a.group_key = raise_alert.group_key
+    and a.state <> 'resolved' and a.last_seen_at + v_rule.quiet_period >= raise_alert.happened_at
+  returning a.id into v_alert;
+  if v_alert is null then
+    update audit.alerts a set state = 'resolved', resolved_at = a.last_seen_at + v_rule.quiet_period
+    where a.rule_id = raise_alert.rule_id and a.organization_id = raise_alert.organization_id and a.group_key = raise_alert.group_key
+      and a.state <> 'resolved';
+    insert into audit.alerts
+      (organization_id, rule_id, group_key, severity, title, reason, first_seen_at, last_seen_at, occurrences, entries)
+    values (
+      raise_alert.organization_id, raise_alert.rule_id, raise_alert.group_key, coalesce(raise_alert.severity, v_rule.severity),
+      raise_alert.title, raise_alert.reason, raise_alert.happened_at, raise_alert.happened_at, 1, raise_alert.entries[:20]
+    )
+    returning id into v_alert;
+  end if;
+  return v_alert;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Opens an alert of a rule, or counts a repetition of one that is open for the group; returns its id.
+
+-- function audit.raise_anomalies(timestamp with time zone,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.raise_anomalies(hour timestamp with time zone, now timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_judgement audit.judgements;
+  v_raised int := 0;
+begin
+  if raise_anomalies.hour < raise_anomalies.now - interval '1 day' then
+    return 0;
+  end if;
+  for v_judgement in
+    select j.* from audit.judgements j
+    where j.hour = raise_anomalies.hour and j.alerts > 0 and j.alert is null
+    order by j.organization_id, j.metric
+  loop
+    if audit.raise_anomaly(v_judgement) is not null then
+      v_raised := v_raised + 1;
+    end if;
+  end loop;
+  return v_raised;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Raises the alerts of an hour that are not raised yet, unless they are a day old; returns how many.
+
+-- function audit.raise_anomaly(audit.judgements)
+CREATE OR REPLACE FUNCTION audit.raise_anomaly(judgement audit.judgements)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_rule audit.rules := audit.rule_for(audit.anomaly_rule(), (judgement).organization_id);
+  v_contributors jsonb;
+  v_alert uuid;
+begin
+  -- Who said that it is over does not want to hear of each hour that it goes on.
+  if not v_rule.enabled or exists (
+    select from audit.judgements j
+    join audit.alerts a on a.id = j.alert and a.state = 'resolved'
+    where j.organization_id = (judgement).organization_id and j.metric = (judgement).metric
+      and j.hour < (judgement).hour and j.hour > (judgement).hour - interval '24 hours' and j.alerts >= (judgement).alerts
+  ) then
+    return null;
+  end if;
+  select jsonb_agg(jsonb_build_object(
+      'dimension', c.dimension, 'value', c.value, 'seen', c.seen, 'expected', c.expected
+    )) into v_contributors
+  from audit.anomaly_contributors(judgement) c;
+  v_alert := audit.raise_alert(
+    v_rule.id, (judgement).organization_id,
+    jsonb_build_object('metric', (judgement).metric, 'degree', audit.anomaly_degree((judgement).alerts))::text, (judgement).hour,
+    format(
+      '%s %s in an hour, %s expected',
+      case (judgement).metric when 'queries' then 'Unusual number of queries:' else 'Unusual cost:' end,
+      round((judgement).seen, 2)::float8, round((judgement).expected::numeric, 2)::float8
+    ),
+    audit.anomaly_reason(judgement, v_contributors),
+    audit.anomaly_entries(judgement, jsonb_path_query_first(v_contributors, '$[*] ? (@.dimension == "actor").value') #>> '{}'),
+    -- Less than very unusual is not as loud as the rule says.
+    case when (judgement).alerts = 1 and v_rule.severity not in ('info', 'low') then 'low' end
+  );
+  update audit.judgements j set alert = v_alert
+  where j.organization_id = (judgement).organization_id and j.metric = (judgement).metric and j.hour = (judgement).hour;
+  return v_alert;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Raises the alert of an unusual hour, or counts a repetition; null where the rule is off or its alert was resolved within a day.
+
 -- function audit.random_salt()
 CREATE OR REPLACE FUNCTION audit.random_salt()
  RETURNS bytea
@@ -9353,6 +10160,48 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Ends an auditor's access at once and leaves an entry; false if there was none. For admins of the organisation.
+
+-- function audit.rule_for(uuid,uuid)
+CREATE OR REPLACE FUNCTION audit.rule_for(rule_id uuid, organization_id uuid)
+ RETURNS audit.rules
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_rule audit.rules;
+  v_choice jsonb := (
+    select c.choice from audit.rule_choices c where c.rule_id = rule_for.rule_id and c.organization_id = rule_for.organization_id
+  );
+begin
+  select r.* into v_rule from audit.rules r where r.id = rule_for.rule_id;
+  v_rule.enabled := coalesce((v_choice ->> 'enabled')::boolean, v_rule.enabled);
+  v_rule.severity := coalesce(v_choice ->> 'severity', v_rule.severity);
+  v_rule.settings := v_rule.settings || coalesce(v_choice - array['enabled', 'severity'], '{}');
+  return v_rule;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A rule as it holds for an organisation.
+
+-- function audit.same_hours(timestamp with time zone,text)
+CREATE OR REPLACE FUNCTION audit.same_hours(hour timestamp with time zone, zone text)
+ RETURNS TABLE(hour timestamp with time zone)
+ LANGUAGE sql
+ STABLE ROWS 14
+ SET search_path TO ''
+AS $function$
+  select date_trunc('hour', (same_hours.hour at time zone same_hours.zone - d * interval '1 day') at time zone same_hours.zone, 'UTC')
+  from generate_series(1, 14) d
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Hours that had the same hour of the clock, one and up to 14 days before.
 
 -- function audit.sample_matching(uuid,audit.compiled_query,integer)
 CREATE OR REPLACE FUNCTION audit.sample_matching(organization_id uuid, compiled audit.compiled_query, at_most integer)

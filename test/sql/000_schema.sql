@@ -38,7 +38,7 @@ select results_eq(
     order by 1
   $$,
   array[
-    'admin_organizations', 'append', 'append_all', 'archived_before', 'auditor_organizations', 'begin_restore', 'cancel_export', 'close_export_part', 'close_restore',
+    'accept_activity', 'admin_organizations', 'append', 'append_all', 'archived_before', 'auditor_organizations', 'begin_restore', 'cancel_export', 'close_export_part', 'close_restore',
     'entries_before', 'export_status', 'find_export', 'grant_auditor', 'list_exports', 'member_organizations', 'memberships',
     'on_ddl_command_end', 'on_sql_drop', 'open_part', 'organization_of', 'part_after', 'place_hold', 'place_in_log', 'purge', 'record', 'record_reading',
     'release_hold', 'request_export', 'restore_entries', 'restore_heads', 'restore_kept_rows', 'retention_status', 'revoke_auditor', 'search_candidates', 'search_tail', 'set_retention'

@@ -20,6 +20,8 @@ select set_eq(
   array[
     'anchor_entries', 'log_ranges', 'sequenced', 'cosigned_checkpoints', -- of the archive, and of checkpoints
     'search_index', 'search_positions', 'readings', 'verifications', -- made again
+    'activity', 'activity_baselines', 'activity_clock', 'activity_positions', 'judgements', -- too
+    'rules', 'rule_choices', 'alerts', -- stand-ins
     'exports', 'export_parts' -- which end by themselves
   ],
   'what is not in a backup'

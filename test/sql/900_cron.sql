@@ -3,7 +3,7 @@
 select set_eq(
   $$ select jobname::text from cron.job where jobname like 'audit-%' and username = 'postgres' and active $$,
   array[
-    'audit-anchor', 'audit-backup', 'audit-deliveries', 'audit-empty-partitions', 'audit-expire', 'audit-exports', 'audit-known-tables', 'audit-manifests',
+    'audit-anchor', 'audit-anomalies', 'audit-backup', 'audit-deliveries', 'audit-empty-partitions', 'audit-expire', 'audit-exports', 'audit-known-tables', 'audit-manifests',
     'audit-partitions', 'audit-purge', 'audit-read-back', 'audit-receivers', 'audit-seal', 'audit-search-index', 'audit-verify'
   ],
   'this is looked after by schedule, as the owner'
