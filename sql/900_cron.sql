@@ -251,6 +251,8 @@ begin
     perform cron.schedule('audit-auth-sightings', '47 * * * *', 'select audit.forget_auth_sightings()');
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
+    -- A minute late at most, and an hour is judged when it is over: later is late, never twice.
+    perform cron.schedule('audit-anomalies', '* * * * *', 'select audit.detect_anomalies()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
     -- Missed, reports are late; what was due by schedule is caught up once.
     perform cron.schedule('audit-reports', '10 seconds', 'select audit.continue_reports()');

@@ -18,6 +18,7 @@ grant execute on function
   audit.set_retention(uuid, int, int),
   audit.place_hold(uuid, text, text),
   audit.release_hold(uuid, text),
+  audit.accept_activity(uuid, text, timestamptz),
   audit.retention_status(),
   audit.create_rule(jsonb),
   audit.change_rule(jsonb),
@@ -195,7 +196,8 @@ grant select on
   audit.backups, audit.restores,
   audit.log_collection_status, audit.places, audit.place_ranges, audit.place_data,
   audit.channels, audit.deliveries, audit.dead_letters, audit.delivery_health,
-  audit.rules, audit.rule_choices, audit.rule_tests, audit.rule_positions, audit.alerts, audit.open_alerts, audit.alert_entries
+  audit.rules, audit.rule_choices, audit.rule_tests, audit.rule_positions, audit.alerts, audit.open_alerts, audit.alert_entries,
+  audit.activity, audit.judgements
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
@@ -385,7 +387,14 @@ revoke execute on function
   audit.run_checks(),
   audit.run_digests(interval, timestamptz),
   audit.try_rule(audit.rules, text, uuid, public.audit_logs[]),
-  audit.test_rules(uuid)
+  audit.test_rules(uuid),
+  audit.count_activity(int),
+  audit.judge_activity(timestamptz, uuid, text),
+  audit.raise_anomaly(audit.judgements),
+  audit.raise_anomalies(timestamptz, timestamptz),
+  audit.learn_activity(uuid, text, timestamptz, text),
+  audit.learn_lasting_changes(timestamptz),
+  audit.detect_anomalies(interval)
 from service_role;
 
 -- Auth calls its hooks as itself, and nothing else.

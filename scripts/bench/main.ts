@@ -2,6 +2,7 @@
 import { access, writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { benchAlerts } from "./alerts.ts";
+import { benchAnomaly } from "./anomaly.ts";
 import { benchCapture, SCENARIOS } from "./capture.ts";
 import type { Commit } from "./cluster.ts";
 import { benchDelivery } from "./delivery.ts";
@@ -9,6 +10,7 @@ import { benchDrain } from "./drain.ts";
 import { benchExport } from "./export.ts";
 import {
   formatAlerts,
+  formatAnomaly,
   formatCapture,
   formatDelivery,
   formatDrain,
@@ -61,8 +63,10 @@ type DeliveryArguments = { deliveries: number; seconds: number; json?: string; d
 
 type ExportArguments = { entries: number; rounds: number; keep?: string; dir?: string; json?: string };
 
+type AnomalyArguments = { nab?: string; tenants: number; days: number; dir?: string; json?: string };
+
 const program = new Command("npm run bench --").description(
-  "Measures capture, verification, search, export, sealing and alerts, on database servers of its own.",
+  "Measures capture, verification, search, export, sealing, alerts and anomalies, on database servers of its own.",
 );
 
 program.command("capture").description(
@@ -165,6 +169,22 @@ withLog(program.command("alerts")).description(
   positive,
   5,
 ).action(alerts);
+
+program.command("anomaly").description(
+  "score the detection of anomalies on series of NAB, and count false alerts of quiet tenants",
+).option(
+  "--nab <folder>",
+  "NAB's data: its checkout, or a folder like it (default: NAB_DATA, else beside this checkout)",
+)
+  .option("--tenants <number>", "made-up tenants of each kind", positive, 20).option(
+    "--days <number>",
+    "how long they are watched",
+    positive,
+    56,
+  ).option("--dir <folder>", "where the database is made (default: the system's temporary folder)").option(
+    "--json <file>",
+    "also write all figures to a file",
+  ).action(anomaly);
 
 try {
   await program.parseAsync();
@@ -299,6 +319,12 @@ async function reports({ json, ...rest }: VerifyArguments): Promise<void> {
     formatReports(report),
     formatJudged(report.targets),
   ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function anomaly({ json, ...rest }: AnomalyArguments): Promise<void> {
+  const report = await benchAnomaly({ ...rest, onProgress: (line) => console.error(line) });
+  console.log(`\n${[formatMachine(report.machine), formatAnomaly(report), formatJudged(report.targets)].join("\n\n")}`);
   if (json !== undefined) await writeJson(json, report);
 }
 

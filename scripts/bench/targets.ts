@@ -80,6 +80,11 @@ export const ALERT_GOALS = {
   quiet: lessIsBetter("defaults where nothing is wrong, alerts an organisation and day", 0.2, 0.05),
 };
 
+export const ANOMALY_GOALS = {
+  nab: { title: "NAB's score on the six series, standard profile", atLeast: 65, aim: 80 },
+  quiet: { title: "false alerts of a quiet tenant a day", atLeast: 0.02, aim: 0.005, lessIsBetter: true },
+};
+
 export const CAPTURE_TARGETS: Target[] = [
   throughput("1 writer, of supa_audit", "one-writer", "disk", "supa_audit", 2.0, 2.6),
   throughput("1 writer, of unaudited", "one-writer", "1ms", "unaudited", 0.80, 0.87),

@@ -16992,6 +16992,710 @@ $$;
 comment on function audit.run_digests(interval, timestamptz) is
   'Makes the digests that are due: an alert each, resolved from the start, delivered like others; returns how many.';
 
+-- sql/630_activity.sql
+
+-- Activity: what happened in each hour, in numbers. Kept behind the writers by audit.count_activity(), which follows the
+-- heads as the search index does, so each entry is counted once. It is what anomalies are found in (633, 636), derived
+-- from the log, and holds no personal data: users by id, no content.
+
+create table if not exists audit.activity (
+  hour timestamptz not null,
+  organization_id uuid not null,
+  dimension text not null,
+  value text not null,
+  entries bigint not null,
+  queries bigint not null,
+  costs bigint not null,
+  cost numeric not null,
+  late bigint not null,
+  constraint activity_pkey primary key (hour, organization_id, dimension, value)
+)
+with (fillfactor = 70);
+
+comment on table audit.activity is
+  'Entries, queries and costs of each hour (UTC), of organisations as a whole for 60 days and of their parts for 15; written by audit.count_activity().';
+comment on column audit.activity.hour is 'When the hour began; an entry belongs to the hour of its created_at, however late it is seen.';
+comment on column audit.activity.organization_id is 'Whose activity.';
+comment on column audit.activity.dimension is 'Of what: all, actor, provider, model or action.';
+comment on column audit.activity.value is 'Which one: a user''s id (the type of an actor without one), a provider, a model, an action; empty for all.';
+comment on column audit.activity.entries is 'How many entries.';
+comment on column audit.activity.queries is 'How many of them are query.executed.';
+comment on column audit.activity.costs is 'How many of them have a cost.';
+comment on column audit.activity.cost is 'What these cost together.';
+comment on column audit.activity.late is 'How many of the entries came when the hour had already been judged.';
+
+create table if not exists audit.activity_positions (
+  organization_id uuid not null,
+  chain int not null,
+  seq bigint not null,
+  last_at timestamptz not null,
+  constraint activity_positions_pkey primary key (organization_id, chain)
+)
+with (fillfactor = 50);
+
+comment on table audit.activity_positions is 'How far activity is counted; written by audit.count_activity() only.';
+comment on column audit.activity_positions.organization_id is 'Whose chain.';
+comment on column audit.activity_positions.chain is 'The chain.';
+comment on column audit.activity_positions.seq is 'The last entry that is counted.';
+comment on column audit.activity_positions.last_at is 'Its time; no later entry of the chain is earlier.';
+
+create table if not exists audit.activity_clock (
+  one boolean not null default true,
+  judged_to timestamptz,
+  constraint activity_clock_pkey primary key (one),
+  constraint activity_clock_has_one_row check (one)
+);
+
+comment on table audit.activity_clock is 'Up to when hours are closed and judged; written by audit.detect_anomalies() only.';
+comment on column audit.activity_clock.one is 'There is one row.';
+comment on column audit.activity_clock.judged_to is 'Hours that begin before then are judged; null before the first.';
+
+insert into audit.activity_clock (one) values (true) on conflict do nothing;
+
+create table if not exists audit.judgements (
+  organization_id uuid not null,
+  metric text not null,
+  hour timestamptz not null,
+  seen numeric not null,
+  made_of bigint not null,
+  expected float8,
+  spread float8,
+  score float8,
+  learned float8,
+  unusual boolean not null,
+  alerts smallint not null,
+  alert uuid,
+  late boolean not null default false,
+  constraint judgements_pkey primary key (organization_id, metric, hour)
+)
+with (fillfactor = 70);
+
+comment on table audit.judgements is
+  'What was thought of each closed hour of the last 60 days; written by audit.judge_activity(), and audit.count_activity() for what is late.';
+comment on column audit.judgements.organization_id is 'Whose hour.';
+comment on column audit.judgements.metric is 'Of what: queries or cost.';
+comment on column audit.judgements.hour is 'When the hour began.';
+comment on column audit.judgements.seen is 'How many queries, or what cost.';
+comment on column audit.judgements.made_of is 'Of how many entries.';
+comment on column audit.judgements.expected is 'The median of the same hour of the 14 days before, unusual ones left out; null where there are too few.';
+comment on column audit.judgements.spread is 'How far from what is expected such an hour commonly is (one standard deviation); null before there is experience.';
+comment on column audit.judgements.score is 'How many spreads it is away from what is expected; null before there is experience.';
+comment on column audit.judgements.learned is 'What later hours learn from it: the distance in units of chance; null for unusual hours, which teach nothing.';
+comment on column audit.judgements.unusual is 'Whether it is so far away that nothing is learned from it.';
+comment on column audit.judgements.alerts is '0: it raises none; 1: it is, or belongs to, an alert; 2: to one that is very unusual.';
+comment on column audit.judgements.alert is 'The alert that was raised.';
+comment on column audit.judgements.late is 'Whether entries of this hour came after it was judged, and it is to be judged again.';
+
+create index if not exists judgements_hour_idx on audit.judgements (hour);
+create index if not exists judgements_unusual_idx on audit.judgements (organization_id, metric, hour) where unusual;
+create index if not exists judgements_late_idx on audit.judgements (hour) where late;
+
+alter table audit.activity enable row level security;
+alter table audit.activity_positions enable row level security;
+alter table audit.activity_clock enable row level security;
+alter table audit.judgements enable row level security;
+
+create or replace function audit.count_activity(at_most int default 20000)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_judged_to timestamptz := (select k.judged_to from audit.activity_clock k);
+  v_counted int;
+begin
+  -- One at a time; who comes second has nothing to do.
+  if not pg_try_advisory_xact_lock(hashtext('audit.count_activity')) then
+    return null;
+  end if;
+
+  -- A chain's entries become visible in order and without gaps, so everything up to its head is there.
+  with waiting as (
+    select h.organization_id, h.chain, f.after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - f.after) over (order by h.last_at, h.organization_id, h.chain) as running
+    from audit.heads h
+    left join audit.activity_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+    left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    -- What was purged before it was counted is not waited for.
+    cross join lateral (select coalesce(greatest(p.seq, b.seq), 0) as after) f
+    where h.seq > f.after
+  ),
+  taken as materialized (
+    select w.organization_id, w.chain, w.after, w.last_at,
+      least(w.seq, w.seq - (w.running - count_activity.at_most)) as upto
+    from waiting w
+    where w.running - (w.seq - w.after) < count_activity.at_most
+  ),
+  entry as materialized (
+    select a.organization_id, a.chain, a.created_at, date_trunc('hour', a.created_at, 'UTC') as hour,
+      coalesce(a.created_by::text, a.actor_type) as actor, a.provider, a.action,
+      case when a.cost > '-Infinity' and a.cost < 'Infinity' then a.cost end as cost,
+      -- A response does not name its model; its query, an earlier entry of the same resource, does.
+      left(coalesce(a.details #>> '{new,model}', a.details ->> 'model', case when a.cost is not null then (
+        select q.details #>> '{new,model}' from public.audit_logs q
+        where q.resource_id = a.resource_id and q.organization_id = a.organization_id and q.resource_type = a.resource_type
+          and q.action = 'query.executed' and q.created_at between a.created_at - interval '1 day' and a.created_at
+        limit 1
+      ) end), 200) as model
+    from taken t
+    join public.audit_logs a
+      on a.organization_id = t.organization_id and a.chain = t.chain and a.seq > t.after and a.seq <= t.upto
+        and a.created_at >= t.last_at
+  ),
+  counted as (
+    insert into audit.activity as c (hour, organization_id, dimension, value, entries, queries, costs, cost, late)
+    select e.hour, e.organization_id, d.dimension, d.value, count(*), count(*) filter (where e.action = 'query.executed'),
+      count(e.cost), coalesce(sum(e.cost), 0), count(*) filter (where e.hour < v_judged_to)
+    from entry e
+    cross join lateral (
+      values ('all', '', 60), ('actor', e.actor, 15), ('provider', e.provider, 15), ('model', e.model, 15), ('action', e.action, 15)
+    ) d (dimension, value, days)
+    -- Hours that are forgotten by now stay forgotten.
+    where d.value is not null and e.hour > coalesce(v_judged_to, clock_timestamp()) - d.days * interval '24 hours'
+    group by e.hour, e.organization_id, d.dimension, d.value
+    order by e.hour, e.organization_id, d.dimension, d.value
+    on conflict on constraint activity_pkey do update set
+      entries = c.entries + excluded.entries, queries = c.queries + excluded.queries, costs = c.costs + excluded.costs,
+      cost = c.cost + excluded.cost, late = c.late + excluded.late
+    returning c.hour, c.organization_id, c.dimension
+  ),
+  belated as (
+    update audit.judgements j set late = true
+    from counted c
+    where c.dimension = 'all' and c.hour < v_judged_to and j.organization_id = c.organization_id and j.hour = c.hour
+  ),
+  moved as (
+    insert into audit.activity_positions as p (organization_id, chain, seq, last_at)
+    select t.organization_id, t.chain, t.upto, coalesce(max(e.created_at), t.last_at)
+    from taken t
+    left join entry e on e.organization_id = t.organization_id and e.chain = t.chain
+    group by t.organization_id, t.chain, t.upto, t.last_at
+    on conflict on constraint activity_positions_pkey do update set seq = excluded.seq, last_at = excluded.last_at
+  )
+  select coalesce(sum(t.upto - t.after), 0) into v_counted from taken t;
+  return v_counted;
+end
+$$;
+
+comment on function audit.count_activity(int) is
+  'Counts new entries into their hours, at most so many at once; returns how many, null where another run is counting.';
+
+-- sql/633_judgements.sql
+
+-- Which hours are unusual. Each closed hour is judged once, from hours before it only, for all organisations in one
+-- statement: against the same hour of the 14 days before, in the organisation's time zone, and against how far its hours
+-- commonly are from that. What was unusual teaches nothing: neither what is expected, nor how much hours differ.
+--
+-- Distances are in units of chance, as counts differ (the square root of what is expected), so that a quiet night and a
+-- busy noon are held against each other; costs are counted in units of what one query usually costs. sql/README.md has
+-- the measurements behind the numbers.
+
+create table if not exists audit.activity_baselines (
+  organization_id uuid not null,
+  metric text not null,
+  since timestamptz not null,
+  active_at timestamptz not null,
+  constraint activity_baselines_pkey primary key (organization_id, metric)
+);
+
+comment on table audit.activity_baselines is
+  'Since when hours of an organisation are compared; written by audit.judge_activity() and audit.learn_activity().';
+comment on column audit.activity_baselines.organization_id is 'The organisation.';
+comment on column audit.activity_baselines.metric is 'Of what: queries or cost.';
+comment on column audit.activity_baselines.since is 'The first hour that later ones are compared with.';
+comment on column audit.activity_baselines.active_at is 'The last hour with any activity; after 14 days without, experience begins anew.';
+
+alter table audit.activity_baselines enable row level security;
+
+create or replace function audit.anomaly_rule()
+  returns uuid
+  language sql
+  immutable
+  parallel safe
+  return '00000000-0000-4000-a000-000000000624'::uuid;
+
+comment on function audit.anomaly_rule() is 'The default rule about unusual numbers of queries and costs.';
+
+create or replace function audit.anomaly_parameter(settings jsonb, name text)
+  returns float8
+  language sql
+  immutable
+  parallel safe
+  return coalesce(
+    case when jsonb_typeof(settings #> array['parameters', name]) = 'number'
+      then least(greatest((settings #>> array['parameters', name])::numeric, 0), 1e12)::float8
+    end,
+    case name when 'score' then 4 when 'least_queries' then 50 when 'least_cost' then 10 end
+  );
+
+comment on function audit.anomaly_parameter(jsonb, text) is
+  'A parameter of the rule as an organisation has tuned it, else its default: score 4, least_queries 50, least_cost 10.';
+
+-- The same hour of the days before, where the organisation works: across a change of the clocks the hour of the clock
+-- stays, not the distance.
+create or replace function audit.same_hours(hour timestamptz, zone text)
+  returns table (hour timestamptz)
+  language sql
+  stable
+  set search_path = ''
+  rows 14
+as $$
+  select date_trunc('hour', (same_hours.hour at time zone same_hours.zone - d * interval '1 day') at time zone same_hours.zone, 'UTC')
+  from generate_series(1, 14) d
+$$;
+
+comment on function audit.same_hours(timestamptz, text) is 'Hours that had the same hour of the clock, one and up to 14 days before.';
+
+create or replace function audit.judge_activity(hour timestamptz, organization_id uuid default null, metric text default null)
+  returns int
+  language plpgsql
+  set search_path = ''
+  -- Each tenant's hours lie together in the index; while the table is new the planner does not know how many there are.
+  set enable_seqscan = off
+  set enable_hashjoin = off
+  set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+  v_hour timestamptz := judge_activity.hour;
+  v_judged int;
+begin
+  insert into audit.activity_baselines as b (organization_id, metric, since, active_at)
+  select a.organization_id, m.metric, v_hour, v_hour
+  from audit.activity a
+  cross join lateral (values ('queries', a.queries), ('cost', a.costs)) m (metric, made_of)
+  where a.hour = v_hour and a.dimension = 'all' and m.made_of > 0
+    and a.organization_id = coalesce(judge_activity.organization_id, a.organization_id)
+    and m.metric = coalesce(judge_activity.metric, m.metric)
+  order by 1, 2
+  on conflict on constraint activity_baselines_pkey do update set
+    since = case when b.active_at < v_hour - interval '336 hours' then v_hour else b.since end,
+    active_at = greatest(b.active_at, v_hour);
+
+  with clock as materialized (
+    -- What is only an hour early or late is compared with the hours beside it.
+    select z.zone,
+      array(select s.hour from audit.same_hours(v_hour, z.zone) s) as same,
+      array(select s.hour from audit.same_hours(v_hour - interval '1 hour', z.zone) s) as before,
+      array(select s.hour from audit.same_hours(v_hour + interval '1 hour', z.zone) s) as after
+    from (
+      select 'UTC' union select s.value #>> '{}' from audit.settings s where s.name = 'time_zone'
+    ) z (zone)
+  ),
+  member as materialized (
+    select b.organization_id, b.metric, k.same, k.before, k.after, o.score_from,
+      -- By the clock, 14 days can be a few hours more.
+      greatest(b.since, v_hour - interval '340 hours') as since,
+      case b.metric when 'queries' then o.least_queries else o.least_cost end as least,
+      coalesce(case b.metric when 'queries' then a.queries::numeric else a.cost end, 0) as seen,
+      coalesce(case b.metric when 'queries' then a.queries else a.costs end, 0) as made_of
+    from audit.activity_baselines b
+    join (
+      select i.organization_id, coalesce(audit.setting('time_zone', i.organization_id) #>> '{}', 'UTC') as zone,
+        audit.anomaly_parameter(r.settings, 'score') as score_from,
+        audit.anomaly_parameter(r.settings, 'least_queries') as least_queries,
+        audit.anomaly_parameter(r.settings, 'least_cost') as least_cost
+      from (
+        select distinct b.organization_id from audit.activity_baselines b
+        where b.active_at >= v_hour - interval '336 hours'
+          and b.organization_id = coalesce(judge_activity.organization_id, b.organization_id)
+      ) i
+      cross join lateral audit.rule_for(audit.anomaly_rule(), i.organization_id) r
+      offset 0
+    ) o on o.organization_id = b.organization_id
+    join clock k on k.zone = o.zone
+    left join audit.activity a
+      on a.hour = v_hour and a.organization_id = b.organization_id and a.dimension = 'all' and a.value = ''
+    where b.since <= v_hour and b.active_at >= v_hour - interval '336 hours'
+      and b.metric = coalesce(judge_activity.metric, b.metric)
+  ),
+  judged as (
+    select m.*, h.expected, h.before_expected, h.after_expected, h.experience, h.busiest, u.incidents, u.alerts as going_on,
+      (m.seen::float8 - h.expected) / c.chance as distance,
+      -- Hours differ at least as much as chance makes them.
+      greatest(h.deviation, 1) as deviation, c.chance
+    from member m
+    cross join lateral (
+      select
+        case
+          when count(*) filter (where j.hour = any (m.same)) >= 2
+            then percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.same))
+        end as expected,
+        percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.before)) as before_expected,
+        percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.after)) as after_expected,
+        count(j.learned) >= 48 and count(*) filter (where j.made_of > 0) >= 48
+          and count(distinct date_trunc('day', j.hour, 'UTC')) filter (where j.made_of > 0) >= 3 as experience,
+        coalesce(stddev_samp(j.learned), 0) as deviation,
+        max(j.seen)::float8 as busiest,
+        (case when sum(j.seen) > 0 then sum(j.seen) / sum(j.made_of) end)::float8 as unit
+      from audit.judgements j
+      where j.organization_id = m.organization_id and j.metric = m.metric and j.hour >= m.since and j.hour < v_hour
+        and not j.unusual
+    ) h
+    cross join lateral (select sqrt(greatest(h.expected, h.unit) * h.unit) as chance) c
+    cross join lateral (
+      select count(*) filter (where i.hour >= coalesce(i.before, '-infinity') + interval '24 hours') as incidents,
+        coalesce(max(i.alerts) filter (where i.hour > v_hour - interval '24 hours'), 0) as alerts
+      from (
+        select j.hour, j.alerts, lag(j.hour) over (order by j.hour) as before
+        from audit.judgements j
+        where j.organization_id = m.organization_id and j.metric = m.metric and j.hour >= m.since and j.hour < v_hour
+          and j.unusual
+      ) i
+    ) u
+  ),
+  thought as (
+    select j.*, t.*, coalesce(
+        t.score >= j.score_from and j.seen >= j.least and j.seen >= 0.75 * j.busiest and j.seen >= 1.5 * coalesce(greatest(j.before_expected, j.after_expected), 0)
+          or t.score <= -j.score_from and j.expected >= j.least and 1.5 * j.seen <= coalesce(least(j.before_expected, j.after_expected), 0),
+        false
+      ) as unusual
+    from judged j
+    cross join lateral (select case when j.experience then j.distance / j.deviation end as score) t
+  )
+  insert into audit.judgements as j
+    (organization_id, metric, hour, seen, made_of, expected, spread, score, learned, unusual, alerts)
+  select t.organization_id, t.metric, v_hour, t.seen, t.made_of, t.expected, t.chance * t.deviation, t.score,
+    case when not t.unusual then t.distance end, t.unusual,
+    -- Who had incidents lately is told of the next one only if it is plainer; one that goes on stays one, unless it
+    -- becomes very unusual.
+    case
+      when t.unusual and (t.going_on > 0 or abs(t.score) >= t.score_from + least(t.incidents, 4))
+        then greatest(t.going_on, case when abs(t.score) >= 1.5 * t.score_from then 2 else 1 end)
+      else 0
+    end
+  from thought t
+  order by t.organization_id, t.metric
+  on conflict on constraint judgements_pkey do update set
+    seen = excluded.seen, made_of = excluded.made_of, expected = excluded.expected, spread = excluded.spread,
+    score = excluded.score, learned = excluded.learned, unusual = excluded.unusual, alerts = excluded.alerts, late = false;
+  get diagnostics v_judged = row_count;
+  return v_judged;
+end
+$$;
+
+comment on function audit.judge_activity(timestamptz, uuid, text) is
+  'Judges an hour, of all organisations or of one; returns of how many metrics. Hours are judged in order; one that was judged is judged anew.';
+
+-- sql/636_anomalies.sql
+
+-- Anomalies: what is done about unusual hours. An alert says what was expected and seen, how unusual that is and who or
+-- what contributed, and leads to entries. An incident is alerted once; its further hours are repetitions.
+
+-- Who and what made an hour unusual: each actor, provider, model and action beside its own same hours of the days
+-- before, those that were unusual left out.
+create or replace function audit.anomaly_contributors(judgement audit.judgements, at_most int default 3)
+  returns table (dimension text, value text, seen numeric, expected numeric)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with day as materialized (
+    select j.hour
+    from audit.same_hours((judgement).hour, coalesce(audit.setting('time_zone', (judgement).organization_id) #>> '{}', 'UTC')) s
+    join audit.judgements j
+      on j.organization_id = (judgement).organization_id and j.metric = (judgement).metric and j.hour = s.hour and not j.unusual
+  ),
+  part as materialized (
+    select a.hour, a.dimension, a.value, case (judgement).metric when 'queries' then a.queries::numeric else a.cost end as amount
+    from audit.activity a
+    where a.organization_id = (judgement).organization_id and a.dimension <> 'all'
+      and (a.hour = (judgement).hour or a.hour in (select d.hour from day d))
+  ),
+  compared as (
+    select v.dimension, v.value,
+      coalesce((select p.amount from part p where p.hour = (judgement).hour and p.dimension = v.dimension and p.value = v.value), 0) as seen,
+      -- A day without it is a day with none of it.
+      coalesce((
+        select percentile_disc(0.5) within group (order by coalesce(p.amount, 0))
+        from day d left join part p on p.hour = d.hour and p.dimension = v.dimension and p.value = v.value
+      ), 0) as expected
+    from (select distinct p.dimension, p.value from part p) v
+  ),
+  ranked as (
+    select c.*, row_number() over (partition by c.dimension order by abs(c.seen - c.expected) desc, c.value) as n
+    from compared c
+    -- Only what goes the way that the whole went.
+    where sign(c.seen - c.expected) = sign((judgement).score)
+  )
+  select r.dimension, r.value, r.seen, r.expected
+  from ranked r
+  where r.n <= anomaly_contributors.at_most
+  order by array_position(array['actor', 'provider', 'model', 'action'], r.dimension), r.n
+$$;
+
+comment on function audit.anomaly_contributors(audit.judgements, int) is
+  'The actors, providers, models and actions that made an hour unusual most, each beside what it usually has at this hour.';
+
+create or replace function audit.anomaly_entries(judgement audit.judgements, actor text)
+  returns text[]
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select array(
+    select a.chain || '-' || a.seq
+    from public.audit_logs a
+    where a.organization_id = (judgement).organization_id
+      and a.created_at >= (judgement).hour and a.created_at < (judgement).hour + interval '1 hour'
+      and case (judgement).metric when 'queries' then a.action = 'query.executed' else a.cost is not null end
+    order by coalesce(a.created_by::text, a.actor_type) = anomaly_entries.actor desc, nullif(a.cost, 'NaN') desc nulls last, a.created_at, a.chain, a.seq
+    limit 20
+  )
+$$;
+
+comment on function audit.anomaly_entries(audit.judgements, text) is
+  'Names of entries of an unusual hour: those of one actor first, the dearest before others.';
+
+create or replace function audit.anomaly_degree(alerts smallint)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case when alerts > 1 then 'very unusual' else 'unusual' end;
+
+comment on function audit.anomaly_degree(smallint) is 'How unusual an hour that raises an alert is, in words.';
+
+create or replace function audit.anomaly_reason(judgement audit.judgements, contributors jsonb)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'metric', (judgement).metric,
+    'hour', audit.instant_text((judgement).hour),
+    'seen', (judgement).seen,
+    'expected', round((judgement).expected::numeric, 2),
+    'usual', jsonb_build_array(
+      greatest(round(((judgement).expected - 2 * (judgement).spread)::numeric, 2), 0),
+      round(((judgement).expected + 2 * (judgement).spread)::numeric, 2)
+    ),
+    'score', round((judgement).score::numeric, 1),
+    'meaning', audit.anomaly_degree((judgement).alerts) || format(': %s times as far from what is expected as hours commonly are', round(abs((judgement).score)::numeric, 1)),
+    'late', nullif((
+      select a.late from audit.activity a
+      where a.hour = (judgement).hour and a.organization_id = (judgement).organization_id and a.dimension = 'all'
+    ), 0),
+    'contributors', contributors
+  ))
+$$;
+
+comment on function audit.anomaly_reason(audit.judgements, jsonb) is
+  'Why an hour is unusual, for its alert: seen, expected, the usual range (about 19 of 20 such hours), how unusual, who contributed.';
+
+create or replace function audit.raise_anomaly(judgement audit.judgements)
+  returns uuid
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_rule audit.rules := audit.rule_for(audit.anomaly_rule(), (judgement).organization_id);
+  v_contributors jsonb;
+  v_alert uuid;
+begin
+  -- Who said that it is over does not want to hear of each hour that it goes on.
+  if not v_rule.enabled or exists (
+    select from audit.judgements j
+    join audit.alerts a on a.id = j.alert and a.state = 'resolved'
+    where j.organization_id = (judgement).organization_id and j.metric = (judgement).metric
+      and j.hour < (judgement).hour and j.hour > (judgement).hour - interval '24 hours' and j.alerts >= (judgement).alerts
+  ) then
+    return null;
+  end if;
+  select jsonb_agg(jsonb_build_object(
+      'dimension', c.dimension, 'value', c.value, 'seen', c.seen, 'expected', c.expected
+    )) into v_contributors
+  from audit.anomaly_contributors(judgement) c;
+  v_alert := audit.raise_alert(
+    v_rule.id, (judgement).organization_id,
+    jsonb_build_object('metric', (judgement).metric, 'degree', audit.anomaly_degree((judgement).alerts))::text, (judgement).hour,
+    format(
+      '%s %s in an hour, %s expected',
+      case (judgement).metric when 'queries' then 'Unusual number of queries:' else 'Unusual cost:' end,
+      round((judgement).seen, 2)::float8, round((judgement).expected::numeric, 2)::float8
+    ),
+    audit.anomaly_reason(judgement, v_contributors),
+    audit.anomaly_entries(judgement, jsonb_path_query_first(v_contributors, '$[*] ? (@.dimension == "actor").value') #>> '{}'),
+    -- Less than very unusual is not as loud as the rule says.
+    case when (judgement).alerts = 1 and v_rule.severity not in ('info', 'low') then 'low' end
+  );
+  update audit.judgements j set alert = v_alert
+  where j.organization_id = (judgement).organization_id and j.metric = (judgement).metric and j.hour = (judgement).hour;
+  return v_alert;
+end
+$$;
+
+comment on function audit.raise_anomaly(audit.judgements) is
+  'Raises the alert of an unusual hour, or counts a repetition; null where the rule is off or its alert was resolved within a day.';
+
+create or replace function audit.raise_anomalies(hour timestamptz, now timestamptz)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_judgement audit.judgements;
+  v_raised int := 0;
+begin
+  if raise_anomalies.hour < raise_anomalies.now - interval '1 day' then
+    return 0;
+  end if;
+  for v_judgement in
+    select j.* from audit.judgements j
+    where j.hour = raise_anomalies.hour and j.alerts > 0 and j.alert is null
+    order by j.organization_id, j.metric
+  loop
+    if audit.raise_anomaly(v_judgement) is not null then
+      v_raised := v_raised + 1;
+    end if;
+  end loop;
+  return v_raised;
+end
+$$;
+
+comment on function audit.raise_anomalies(timestamptz, timestamptz) is
+  'Raises the alerts of an hour that are not raised yet, unless they are a day old; returns how many.';
+
+-- A new normal --------------------------------------------------------------------------------------------------------
+
+create or replace function audit.learn_activity(organization_id uuid, metric text, since timestamptz, why text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  update audit.activity_baselines b set since = learn_activity.since
+  where b.organization_id = learn_activity.organization_id and b.metric = learn_activity.metric;
+  -- Judged again in the light of themselves, without an alert: the first ones teach, as those of a new organisation.
+  update audit.judgements j set unusual = false, alerts = 0, expected = null, spread = null, score = null, learned = null
+  where j.organization_id = learn_activity.organization_id and j.metric = learn_activity.metric and j.hour >= learn_activity.since;
+  perform audit.judge_activity(h.hour, learn_activity.organization_id, learn_activity.metric)
+  from (
+    select j.hour from audit.judgements j
+    where j.organization_id = learn_activity.organization_id and j.metric = learn_activity.metric and j.hour >= learn_activity.since
+    order by j.hour
+  ) h;
+  perform audit.record(
+    learn_activity.organization_id, 'anomaly.accepted', 'metric', learn_activity.metric,
+    jsonb_build_object('since', learn_activity.since, 'why', learn_activity.why)
+  );
+end
+$$;
+
+comment on function audit.learn_activity(uuid, text, timestamptz, text) is
+  'Makes what is since some hour the new normal: what was before is not compared with any more. Leaves an entry.';
+
+create or replace function audit.accept_activity(organization_id uuid, metric text, since timestamptz)
+  returns void
+  language plpgsql
+  security definer -- admins say what is normal through this function only
+  set search_path = ''
+as $$
+begin
+  perform audit.require_admin(accept_activity.organization_id);
+  if accept_activity.metric is null or accept_activity.metric not in ('queries', 'cost') then
+    perform audit.fail('AUARG', 'A metric is queries or cost.');
+  elsif accept_activity.since is null or accept_activity.since not between clock_timestamp() - interval '60 days' and clock_timestamp() then
+    perform audit.fail('AUARG', 'A new normal began within the last 60 days.', null, 'Pass the hour from which on it is normal.');
+  end if;
+  perform pg_advisory_xact_lock(hashtext('audit.count_activity'));
+  perform audit.learn_activity(
+    accept_activity.organization_id, accept_activity.metric, date_trunc('hour', accept_activity.since, 'UTC'), 'accepted'
+  );
+end
+$$;
+
+comment on function audit.accept_activity(uuid, text, timestamptz) is
+  'Says that numbers of queries, or costs, are as they should be since some hour: select audit.accept_activity(organization_id, ''cost'', ''2026-03-01 08:00Z'').
+For admins of the organisation. Without it a lasting change is accepted after seven days.';
+
+-- What was unusual on each of seven days, for hours and to the same side, is how it is now.
+create or replace function audit.learn_lasting_changes(hour timestamptz)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_change record;
+  v_learned int := 0;
+begin
+  for v_change in
+    select d.organization_id, d.metric, min(d.since) as since
+    from (
+      select j.organization_id, j.metric, sign(j.score) as side, min(j.hour) as since
+      from audit.judgements j
+      where j.unusual and j.hour > learn_lasting_changes.hour - interval '168 hours' and j.hour <= learn_lasting_changes.hour
+        and (j.organization_id, j.metric) in (
+          select n.organization_id, n.metric from audit.judgements n where n.hour = learn_lasting_changes.hour and n.unusual
+        )
+      group by 1, 2, 3, ceil(extract(epoch from learn_lasting_changes.hour - j.hour + interval '1 second') / 86400)
+      having count(*) >= 6
+    ) d
+    group by d.organization_id, d.metric, d.side
+    having count(*) = 7
+  loop
+    perform audit.learn_activity(v_change.organization_id, v_change.metric, v_change.since, 'lasted seven days');
+    v_learned := v_learned + 1;
+  end loop;
+  return v_learned;
+end
+$$;
+
+comment on function audit.learn_lasting_changes(timestamptz) is
+  'Accepts what was unusual for six hours and more on each of the last seven days as the new normal; returns how often.';
+
+-- The schedule --------------------------------------------------------------------------------------------------------
+
+create or replace function audit.detect_anomalies(grace interval default '5 minutes')
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_closed timestamptz := date_trunc('hour', v_now - detect_anomalies.grace, 'UTC');
+  v_hour timestamptz;
+  v_judgement audit.judgements;
+  v_counted int;
+  v_raised int := 0;
+begin
+  loop
+    v_counted := audit.count_activity();
+    exit when v_counted < 20000;
+    -- Somebody else is at it, or there is more than a run's worth: hours are judged when all of them is counted.
+    if v_counted is null or clock_timestamp() > v_now + interval '10 seconds' then
+      return 0;
+    end if;
+  end loop;
+
+  -- What came after its hour was judged is judged with it; only what is still news raises an alert.
+  for v_judgement in select j.* from audit.judgements j where j.late order by j.hour loop
+    perform audit.judge_activity(v_judgement.hour, v_judgement.organization_id, v_judgement.metric);
+    v_raised := v_raised + audit.raise_anomalies(v_judgement.hour, v_now);
+  end loop;
+
+  select coalesce(k.judged_to, (select min(a.hour) from audit.activity a), v_closed) into v_hour from audit.activity_clock k for update;
+  while v_hour < v_closed and clock_timestamp() < v_now + interval '40 seconds' loop
+    perform audit.judge_activity(v_hour);
+    v_raised := v_raised + audit.raise_anomalies(v_hour, v_now);
+    perform audit.learn_lasting_changes(v_hour);
+    -- Parts of an hour are compared for 14 days, hours and what was thought of them are kept for 60.
+    delete from audit.activity a where a.hour = v_hour - interval '360 hours' and a.dimension <> 'all';
+    delete from audit.activity a where a.hour = v_hour - interval '1440 hours';
+    delete from audit.judgements j where j.hour = v_hour - interval '1440 hours';
+    v_hour := v_hour + interval '1 hour';
+  end loop;
+  update audit.activity_clock k set judged_to = v_hour where k.judged_to is distinct from v_hour;
+  return v_raised;
+end
+$$;
+
+comment on function audit.detect_anomalies(interval) is
+  'Counts what is new, judges the hours that ended a grace ago, and raises alerts; returns how many. Missed runs are made up for,
+without alerts for what is over for a day. pg_cron runs it.';
+
 -- sql/640_channels.sql
 
 -- Channels: where an organisation's alerts go. What opens them (signing secrets, API keys, passwords, the addresses that
@@ -21256,6 +21960,8 @@ begin
     perform cron.schedule('audit-auth-sightings', '47 * * * *', 'select audit.forget_auth_sightings()');
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
+    -- A minute late at most, and an hour is judged when it is over: later is late, never twice.
+    perform cron.schedule('audit-anomalies', '* * * * *', 'select audit.detect_anomalies()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
     -- Missed, reports are late; what was due by schedule is caught up once.
     perform cron.schedule('audit-reports', '10 seconds', 'select audit.continue_reports()');
@@ -21315,6 +22021,7 @@ grant execute on function
   audit.set_retention(uuid, int, int),
   audit.place_hold(uuid, text, text),
   audit.release_hold(uuid, text),
+  audit.accept_activity(uuid, text, timestamptz),
   audit.retention_status(),
   audit.create_rule(jsonb),
   audit.change_rule(jsonb),
@@ -21492,7 +22199,8 @@ grant select on
   audit.backups, audit.restores,
   audit.log_collection_status, audit.places, audit.place_ranges, audit.place_data,
   audit.channels, audit.deliveries, audit.dead_letters, audit.delivery_health,
-  audit.rules, audit.rule_choices, audit.rule_tests, audit.rule_positions, audit.alerts, audit.open_alerts, audit.alert_entries
+  audit.rules, audit.rule_choices, audit.rule_tests, audit.rule_positions, audit.alerts, audit.open_alerts, audit.alert_entries,
+  audit.activity, audit.judgements
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
@@ -21682,7 +22390,14 @@ revoke execute on function
   audit.run_checks(),
   audit.run_digests(interval, timestamptz),
   audit.try_rule(audit.rules, text, uuid, public.audit_logs[]),
-  audit.test_rules(uuid)
+  audit.test_rules(uuid),
+  audit.count_activity(int),
+  audit.judge_activity(timestamptz, uuid, text),
+  audit.raise_anomaly(audit.judgements),
+  audit.raise_anomalies(timestamptz, timestamptz),
+  audit.learn_activity(uuid, text, timestamptz, text),
+  audit.learn_lasting_changes(timestamptz),
+  audit.detect_anomalies(interval)
 from service_role;
 
 -- Auth calls its hooks as itself, and nothing else.
