@@ -11684,6 +11684,11 @@ begin
     end;
     return format('exists (select from audit.identities i where i.identity_hash = e.identity_hash and %s)', v_test)
       || case when v_field = 'actor' and v_users is not null then format(' or e.created_by = any (%L::uuid[])', v_users) else '' end;
+  elsif tree ? 'text' then
+    -- Taking an entry apart into words is dear, so its longest word must be in it at all.
+    select w into v_test from unnest(audit.search_words(tree ->> 'text')) w order by length(w) desc limit 1;
+    return format('(strpos(lower(audit.search_text(e) collate "und-x-icu"), %L) > 0 and %s)', v_test,
+      (audit.compile_leaf(audit.system_organization(), tree)).condition);
   end if;
   return '(' || (audit.compile_leaf(audit.system_organization(), tree)).condition || ')';
 end
@@ -12434,6 +12439,11 @@ begin
     create type audit.rule_total as (
       rule_id uuid,
       organization_id uuid,
+      kind text,
+      threshold numeric,
+      span bigint,
+      slot_length bigint,
+      hours jsonb,
       group_key text,
       value text,
       slot bigint,
@@ -12463,8 +12473,31 @@ begin
 end
 $$;
 
-comment on type audit.rule_total is 'What entries of one slot of time add to one group of a rule.';
+comment on type audit.rule_total is 'What entries of one slot of time add to one group of a rule, and what the rule makes of it.';
 comment on type audit.rule_firing is 'That a rule''s condition held for a group, from one entry to another.';
+
+-- In a function of its own, so that entries are found by position whatever else is asked of them, and however large the
+-- log is: joined to the log, the planner would rather read all of it.
+create or replace function audit.entries_between(organization_id uuid, chain int, after bigint, upto bigint, since timestamptz)
+  returns setof public.audit_logs
+  language plpgsql
+  stable
+  set search_path = ''
+  set enable_seqscan = off
+  set enable_bitmapscan = off
+  rows 1000
+as $$
+begin
+  return query
+    select a.* from public.audit_logs a
+    where a.organization_id = entries_between.organization_id and a.chain = entries_between.chain
+      and a.seq > entries_between.after and a.seq <= entries_between.upto and a.created_at >= entries_between.since
+    order by a.seq;
+end
+$$;
+
+comment on function audit.entries_between(uuid, int, bigint, bigint, timestamptz) is
+  'The entries of a chain after one position and up to another, none of which is earlier than a time.';
 
 -- What entries add ----------------------------------------------------------------------------------------------------
 
@@ -12479,9 +12512,9 @@ create or replace function audit.collect(
   language plpgsql
   stable
   set search_path = ''
-  -- Entries are found by position, whatever the planner has counted.
-  set enable_seqscan = off
   set jit = off
+  -- Of arrays the planner knows no numbers: it would read the entries once for each rule.
+  set enable_nestloop = off
 as $$
 declare
   v_totals audit.rule_total[];
@@ -12491,23 +12524,25 @@ begin
   end if;
   execute format(
     $q$
+    with hit as materialized (
+      select e.organization_id, e.created_at, (extract(epoch from e.created_at) * 1000000)::bigint as micros,
+        e.chain || '-' || e.seq as name, e.action like 'alert.%%' as about_alerts, h.*
+      from %s
+      cross join lateral unnest(array[%s]::audit.rule_hit[]) h
+      where h.rule_id is not null and h.group_key is not null and h.value is not null and h.weight > 0 and h.weight < 'Infinity' %s
+    )
     select array_agg(row(
-      t.rule_id, t.organization_id, t.group_key, t.value, t.slot, t.weight, t.hits, t.first_at, t.last_at, t.names, t.about_alerts, t.note
+      t.rule_id, t.organization_id, t.kind, t.threshold, t.span, t.slot_length, t.hours, t.group_key, t.value, t.slot, t.weight, t.hits,
+      t.first_at, t.last_at, t.names, t.about_alerts, t.note
     )::audit.rule_total)
     from (
-      select h.rule_id, h.organization_id, h.group_key, h.value, h.micros / f.slot as slot, sum(h.weight) as weight, count(*) as hits,
+      select h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot as slot_length, f.settings -> 'hours' as hours,
+        h.group_key, h.value, h.micros / f.slot as slot, sum(h.weight) as weight, count(*) as hits,
         min(h.created_at) as first_at, max(h.created_at) as last_at, (array_agg(h.name))[:20] as names,
         bool_or(h.about_alerts) as about_alerts, h.note
-      from (
-        select e.organization_id, e.created_at, (extract(epoch from e.created_at) * 1000000)::bigint as micros,
-          e.chain || '-' || e.seq as name, e.action like 'alert.%%' as about_alerts, h.*
-        from %s
-        cross join lateral unnest(array[%s]::audit.rule_hit[]) h
-        where h.rule_id is not null %s
-      ) h
+      from hit h
       join unnest($2) f on f.rule_id = h.rule_id and f.organization_id = h.organization_id
-      where h.group_key is not null and h.value is not null and h.weight > 0 and h.weight < 'Infinity'
-      group by h.rule_id, h.organization_id, h.group_key, h.value, h.micros / f.slot, h.note
+      group by h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot, f.settings -> 'hours', h.group_key, h.value, h.micros / f.slot, h.note
     ) t
     $q$,
     source, expressions, 'and e.organization_id = ' || quote_literal(organization)
@@ -12581,16 +12616,20 @@ declare
   v_force audit.rule_in_force[] := array(
     select f from audit.rules_in_force(organizations) f where only_rule is null or (f).rule_id = only_rule
   );
-  v_totals audit.rule_total[];
+  v_values audit.rule_total[];
+  v_budgets audit.rule_total[];
+  v_hours audit.rule_total[];
+  v_others audit.rule_total[];
 begin
-  v_totals := audit.collect_all(source, sample, organizations, v_force);
-  if v_totals = '{}' then
-    return '{}';
-  end if;
+  select array_agg(t) filter (where t.kind = 'new_value'), array_agg(t) filter (where t.kind = 'sum' and t.span = 0),
+    array_agg(t) filter (where t.hours is not null),
+    array_agg(t) filter (where t.hours is null and t.kind <> 'new_value' and (t.kind <> 'sum' or t.span > 0))
+  into v_values, v_budgets, v_hours, v_others
+  from unnest(audit.collect_all(source, sample, organizations, v_force)) t;
   return audit.joined_firings(
-    audit.judge_windows(audit.outside_hours(v_totals, v_force), v_force)
-      || audit.judge_values(v_totals, v_force)
-      || audit.judge_budgets(v_totals, v_force),
+    audit.judge_windows(coalesce(v_others, '{}') || audit.outside_hours(v_hours))
+      || audit.judge_values(v_values, v_force)
+      || audit.judge_budgets(v_budgets, v_force),
     v_force
   );
 end
@@ -12607,12 +12646,13 @@ create or replace function audit.joined_firings(firings audit.rule_firing[], for
   set search_path = ''
 as $$
   select coalesce(array_agg(row(
-    j.rule_id, j.organization_id, j.group_key, j.first_at, j.last_at, j.occurrences, j.seen, (j.first).names, j.about_alerts, (j.first).note
+    j.rule_id, j.organization_id, j.group_key, j.first_at, j.last_at, j.occurrences, j.seen,
+    array(select n from unnest(j.parts) p cross join lateral unnest(p.names) n limit 20), j.about_alerts, (j.parts[1]).note
   )::audit.rule_firing order by j.first_at), '{}')
   from (
     select e.rule_id, e.organization_id, e.group_key, min(e.first_at) as first_at, max(e.last_at) as last_at,
       sum(e.occurrences)::bigint as occurrences, max(e.seen) as seen, bool_or(e.about_alerts) as about_alerts,
-      (array_agg(e.firing order by e.first_at))[1] as first
+      (array_agg(e.firing order by e.first_at))[:20] as parts
     from (
       select b.*, count(*) filter (where b.begins) over (partition by b.rule_id, b.organization_id, b.group_key order by b.first_at, b.last_at) as episode
       from (
@@ -12671,11 +12711,11 @@ begin
   from taken t;
 
   if v_taken > 0 then
-    foreach v_firing in array audit.evaluate_entries(
-      'audit.rule_positions p join public.audit_logs e on e.organization_id = p.organization_id and e.chain = p.chain and e.seq > p.seq'
-        || ' and e.seq <= p.upto and p.upto > p.seq and e.created_at >= p.last_at',
+    foreach v_firing in array audit.admitted_firings(audit.evaluate_entries(
+      '(select * from audit.rule_positions p where p.upto > p.seq) p'
+        || ' cross join lateral audit.entries_between(p.organization_id, p.chain, p.seq, p.upto, p.last_at) e',
       v_organizations
-    ) loop
+    )) loop
       perform audit.note_firing(v_firing);
     end loop;
     update audit.rule_positions p set seq = p.upto, last_at = coalesce((
@@ -12736,10 +12776,11 @@ comment on column audit.rule_windows.forget_at is 'When no window reaches it any
 
 alter table audit.rule_windows enable row level security;
 
-create or replace function audit.judge_windows(totals audit.rule_total[], force audit.rule_in_force[])
+create or replace function audit.judge_windows(totals audit.rule_total[])
   returns audit.rule_firing[]
   language plpgsql
   set search_path = ''
+  -- What a group remembers is found by its key, however many groups there are.
   set enable_seqscan = off
 as $$
 #variable_conflict use_column
@@ -12751,17 +12792,15 @@ begin
   v_firings := array(
     select row(t.rule_id, t.organization_id, t.group_key, t.first_at, t.last_at, t.hits, t.hits, t.names, t.about_alerts, null)::audit.rule_firing
     from unnest(totals) t
-    join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id
-    where f.kind = 'event'
+    where t.kind = 'event'
   );
 
   insert into audit.rule_windows as w
     (rule_id, organization_id, group_key, slot, value, weight, hits, first_at, last_at, names, forget_at)
   select t.rule_id, t.organization_id, t.group_key, t.slot, t.value, t.weight, t.hits, t.first_at, t.last_at, t.names,
-    to_timestamp((t.slot + 2 * f.span + 1) * f.slot / 1000000.0) + interval '1 hour'
+    to_timestamp((t.slot + 2 * t.span + 1) * t.slot_length / 1000000.0) + interval '1 hour'
   from unnest(totals) t
-  join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id
-  where f.span > 0
+  where t.span > 0
   order by t.rule_id, t.organization_id, t.group_key, t.slot, t.value
   on conflict on constraint rule_windows_pkey do update set
     weight = w.weight + excluded.weight, hits = w.hits + excluded.hits,
@@ -12769,40 +12808,40 @@ begin
     names = (w.names || excluded.names)[:20];
 
   with touched as materialized (
-    select t.rule_id, t.organization_id, t.group_key, f.kind, f.span, f.threshold, min(t.slot) as lo, max(t.slot) as hi, bool_or(t.about_alerts) as about_alerts
+    select t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold, min(t.slot) as lo, max(t.slot) as hi, bool_or(t.about_alerts) as about_alerts
     from unnest(totals) t
-    join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id
-    where f.span > 0
-    group by t.rule_id, t.organization_id, t.group_key, f.kind, f.span, f.threshold
+    where t.span > 0
+    group by t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold
   ),
-  held as materialized (
-    select w.rule_id, w.organization_id, w.group_key, w.slot, w.value, w.hits, w.counted, w.first_at, w.last_at, w.names,
-      t.kind, t.span, t.threshold, t.lo, t.about_alerts,
+  held as (
+    select t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold, t.lo, t.about_alerts,
+      w.slot, w.value, w.hits, w.counted, w.first_at, w.last_at, w.names,
       case when t.kind in ('sum', 'count') then w.weight when w.value = 'then' and t.kind = 'sequence' then 0
         when t.kind = 'sequence' then w.weight else 1 end as weight,
       -- A value that comes again counts on from there; what else there is counts as long as the window is.
       case when t.kind = 'distinct' then lead(w.slot) over (
-        partition by w.rule_id, w.organization_id, w.group_key, w.value order by w.slot
+        partition by t.rule_id, t.organization_id, t.group_key, w.value order by w.slot
       ) end as again
     from touched t
-    join audit.rule_windows w on w.rule_id = t.rule_id and w.organization_id = t.organization_id and w.group_key = t.group_key
-      and w.slot between t.lo - t.span and t.hi + t.span
+    cross join lateral (
+      select w.* from audit.rule_windows w
+      where w.rule_id = t.rule_id and w.organization_id = t.organization_id and w.group_key = t.group_key
+        and w.slot between t.lo - t.span and t.hi + t.span
+      offset 0
+    ) w
   ),
   running as (
-    select c.rule_id, c.organization_id, c.group_key, c.slot,
-      sum(sum(c.change)) over (partition by c.rule_id, c.organization_id, c.group_key order by c.slot) as total
+    select c.*, sum(c.change) over (partition by c.rule_id, c.organization_id, c.group_key order by c.at) as total
     from (
-      select h.rule_id, h.organization_id, h.group_key, h.slot, h.weight as change from held h
+      select h.*, h.slot as at, h.weight as change, true as begins from held h
       union all
-      select h.rule_id, h.organization_id, h.group_key, least(h.slot + h.span + 1, h.again), -h.weight from held h
+      select h.*, least(h.slot + h.span + 1, h.again), -h.weight, false from held h
     ) c
-    group by c.rule_id, c.organization_id, c.group_key, c.slot
   ),
   firing as materialized (
-    select h.*, r.total
-    from held h
-    join running r on r.rule_id = h.rule_id and r.organization_id = h.organization_id and r.group_key = h.group_key and r.slot = h.slot
-    where r.total >= h.threshold and h.slot >= h.lo and h.hits > h.counted and (h.kind <> 'sequence' or h.value = 'then')
+    select r.*, coalesce(lag(r.slot) over (partition by r.rule_id, r.organization_id, r.group_key order by r.slot, r.value) < r.slot - r.span, true) as is_first
+    from running r
+    where r.begins and r.total >= r.threshold and r.slot >= r.lo and r.hits > r.counted and (r.kind <> 'sequence' or r.value = 'then')
   ),
   counted as (
     update audit.rule_windows w set counted = w.hits
@@ -12811,26 +12850,24 @@ begin
   )
   select array_agg(row(
     f.rule_id, f.organization_id, f.group_key, f.first_at, f.last_at, f.hits - f.counted, f.total,
-    -- What the first of them is made of; the others only go on.
-    case when f.nth = 1 then array(
+    -- What the first of them is made of; others only go on.
+    case when f.is_first then array(
       select n.name
-      from held h
-      cross join lateral unnest(h.names) n (name)
-      where h.rule_id = f.rule_id and h.organization_id = f.organization_id and h.group_key = f.group_key and h.slot between f.slot - f.span and f.slot
-      order by h.first_at, n.name
+      from audit.rule_windows w
+      cross join lateral unnest(w.names) n (name)
+      where w.rule_id = f.rule_id and w.organization_id = f.organization_id and w.group_key = f.group_key and w.slot between f.slot - f.span and f.slot
+      order by w.slot, n.name
       limit 20
     ) else f.names end,
     f.about_alerts, null
   )::audit.rule_firing)
   into v_windowed
-  from (
-    select f.*, row_number() over (partition by f.rule_id, f.organization_id, f.group_key order by f.slot, f.value) as nth from firing f
-  ) f;
+  from firing f;
   return v_firings || coalesce(v_windowed, '{}');
 end
 $$;
 
-comment on function audit.judge_windows(audit.rule_total[], audit.rule_in_force[]) is
+comment on function audit.judge_windows(audit.rule_total[]) is
   'Takes what entries add into the windows, and answers where a threshold is reached now that was not, or holds on.';
 
 create or replace function audit.prune_rules()
@@ -12910,6 +12947,9 @@ as $$
 declare
   v_firings audit.rule_firing[];
 begin
+  if totals is null then
+    return '{}';
+  end if;
   with seen as materialized (
     select t.rule_id, t.organization_id, t.group_key, t.value, t.first_at, t.last_at, t.hits, t.names, t.about_alerts,
       f.settings -> 'allowed' as allowed, f.settings ->> 'value' as field,
@@ -12917,7 +12957,7 @@ begin
       coalesce((f.settings ->> 'warm_up')::int, 5) as warm_up
     from unnest(totals) t
     join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id
-    where f.kind = 'new_value' and t.value <> ''
+    where t.value <> '' and f.kind = 'new_value'
   ),
   placed as (
     select s.*, v.first_at as known_since, v.last_at as known_until, g.days as known_days, g.last_at as group_until,
@@ -13019,64 +13059,72 @@ create or replace function audit.is_at_work(hours jsonb, local timestamp)
 
 comment on function audit.is_at_work(jsonb, timestamp) is 'Whether a local time is within hours of work, which may go across midnight.';
 
+-- An hour is usual if there was something at this hour of the week on three days of the last 90, or at this hour of any
+-- day, where it is a day on which people work at all: who now and then works in the evening does so on any. The hours
+-- beside it are as good, because nobody begins by the bell. An hour of the week comes once a week: three times take
+-- three weeks, and a fourth shows what is left out. Before that, nothing is unusual.
 create or replace function audit.is_usual_hour(organization_id uuid, local timestamp)
   returns boolean
   language sql
   stable
   set search_path = ''
 as $$
-  -- An hour of the week comes once a week: three times take three weeks, and a fourth shows what is left out. Before that,
-  -- nothing is unusual. The hours beside it are as good: people do not begin by the bell.
-  select coalesce(min(a.since) > is_usual_hour.local::date - 28, true) or bool_or(
-    (a.hour - ((extract(isodow from is_usual_hour.local)::int - 1) * 24 + extract(hour from is_usual_hour.local)::int) + 169) % 168 <= 2
-      and (select count(*) >= 3 from unnest(a.days) d where d between is_usual_hour.local::date - 90 and is_usual_hour.local::date - 1)
+  with now as (
+    select extract(isodow from is_usual_hour.local)::int - 1 as weekday, extract(hour from is_usual_hour.local)::int as hour
+  ),
+  past as (
+    select a.hour, a.since, d.day
+    from audit.active_hours a
+    cross join lateral unnest(a.days) d (day)
+    where a.organization_id = is_usual_hour.organization_id and d.day between is_usual_hour.local::date - 90 and is_usual_hour.local::date - 1
   )
-  from audit.active_hours a
-  where a.organization_id = is_usual_hour.organization_id
+  select coalesce(min(p.since) > is_usual_hour.local::date - 28, true)
+    or count(distinct p.day) filter (where (p.hour - n.weekday * 24 - n.hour + 169) % 168 <= 2) >= 3
+    or count(distinct p.day) filter (where (p.hour - n.hour + 25) % 24 <= 2) >= 3
+      and exists (select from past w where w.hour / 24 = n.weekday group by w.hour having count(*) >= 3)
+  from now n
+  left join past p on true
+  group by n.weekday, n.hour
 $$;
 
 comment on function audit.is_usual_hour(uuid, timestamp) is
-  'Whether people of an organisation are used to work at this hour of the week, or it is not known yet.';
+  'Whether people of an organisation are used to work at this hour, or it is not known yet.';
 
-create or replace function audit.outside_hours(totals audit.rule_total[], force audit.rule_in_force[])
+create or replace function audit.outside_hours(totals audit.rule_total[])
   returns audit.rule_total[]
   language plpgsql
   set search_path = ''
+  -- Of arrays the planner knows no numbers: it would compare each with each.
+  set enable_nestloop = off
 as $$
 #variable_conflict use_column
 declare
   v_left audit.rule_total[];
 begin
-  if not exists (select from unnest(force) f where f.settings ? 'hours') then
-    return totals;
+  if totals is null then
+    return '{}';
   end if;
-  with zone as materialized (
-    select o.id, audit.time_zone_of(o.id) as name
-    from (select distinct f.organization_id as id from unnest(force) f where f.settings ? 'hours') o
+  with timed as materialized (
+    select t as total, t.organization_id, t.slot, t.hours from unnest(totals) t
   ),
-  -- Each quarter of an hour once, whoever did something in it.
+  -- Each quarter of an hour once, whoever did something in it; of what was learned each hour.
   quarter as materialized (
-    select q.rule_id, q.organization_id, q.slot, case
-        when q.hours = '"learned"' then audit.is_usual_hour(q.organization_id, q.local)
-        else audit.is_at_work(q.hours, q.local)
-      end as usual
-    from (
-      select distinct t.rule_id, t.organization_id, t.slot, f.settings -> 'hours' as hours,
-        to_timestamp(t.slot * 900) at time zone z.name as local
-      from unnest(totals) t
-      join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id and f.settings ? 'hours'
-      join zone z on z.id = t.organization_id
-    ) q
+    select q.organization_id, q.slot, q.hours, to_timestamp(q.slot * 900) at time zone z.zone as at
+    from (select distinct t.organization_id, t.slot, t.hours from timed t) q
+    join (
+      select o.organization_id, audit.time_zone_of(o.organization_id) as zone from (select distinct t.organization_id from timed t) o
+    ) z on z.organization_id = q.organization_id
+  ),
+  hour as materialized (
+    select h.organization_id, h.at, audit.is_usual_hour(h.organization_id, h.at) as usual
+    from (select distinct q.organization_id, date_trunc('hour', q.at) as at from quarter q where q.hours = '"learned"') h
   ),
   learned as (
     insert into audit.active_hours as a (organization_id, hour, since, days)
     select d.organization_id, d.hour, min(d.day), (array_agg(d.day order by d.day desc))[:13]
     from (
-      select distinct t.organization_id, ((extract(isodow from l.at)::int - 1) * 24 + extract(hour from l.at)::int)::smallint as hour, l.at::date as day
-      from unnest(totals) t
-      join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id and f.settings -> 'hours' = '"learned"'
-      join zone z on z.id = t.organization_id
-      cross join lateral (select to_timestamp(t.slot * 900) at time zone z.name as at) l
+      select h.organization_id, ((extract(isodow from h.at)::int - 1) * 24 + extract(hour from h.at)::int)::smallint as hour, h.at::date as day
+      from hour h
     ) d
     group by d.organization_id, d.hour
     order by d.organization_id, d.hour
@@ -13085,18 +13133,16 @@ begin
       days = (select (array_agg(distinct d order by d desc))[:13] from unnest(a.days || excluded.days) d)
     where not a.days @> excluded.days
   )
-  select array_agg(t order by n) into v_left
-  from unnest(totals) with ordinality u (rule_id, organization_id, group_key, value, slot, weight, hits, first_at, last_at, names, about_alerts, note, n)
-  cross join lateral (
-    select row(u.rule_id, u.organization_id, u.group_key, u.value, u.slot, u.weight, u.hits, u.first_at, u.last_at, u.names, u.about_alerts, u.note)::audit.rule_total as t
-  ) t
-  left join quarter q on q.rule_id = u.rule_id and q.organization_id = u.organization_id and q.slot = u.slot
-  where not coalesce(q.usual, false);
+  select array_agg(t.total) into v_left
+  from timed t
+  join quarter q on q.organization_id = t.organization_id and q.slot = t.slot and q.hours = t.hours
+  left join hour h on h.organization_id = q.organization_id and h.at = date_trunc('hour', q.at) and q.hours = '"learned"'
+  where not coalesce(h.usual, audit.is_at_work(q.hours, q.at));
   return coalesce(v_left, '{}');
 end
 $$;
 
-comment on function audit.outside_hours(audit.rule_total[], audit.rule_in_force[]) is
+comment on function audit.outside_hours(audit.rule_total[]) is
   'Leaves out, of rules that are about hours, what happened within them; and learns the hours from it.';
 
 -- sql/616_budgets.sql
@@ -13203,7 +13249,7 @@ declare
   v_budget record;
   v_firings audit.rule_firing[];
 begin
-  if not exists (select from unnest(force) f where f.settings ? 'against') then
+  if totals is null then
     return '{}';
   end if;
   for v_budget in
@@ -13413,39 +13459,133 @@ $$;
 
 comment on function audit.resolve_alerts_of(uuid) is 'Says that all alerts of a rule are over.';
 
--- What is put together where there are too many: one alert an hour, with what they were.
-create or replace function audit.note_overflow(firing audit.rule_firing, severity text, title text)
+-- What is put together where there are too many: one alert for each severity, with what they were.
+create or replace function audit.note_overflow(organization_id uuid, severity text, firings audit.rule_firing[], titles text[])
   returns uuid
   language plpgsql
   set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_rule audit.rules := audit.rule_for('00000000-0000-4000-a000-000000000639', (firing).organization_id);
-  v_alert uuid;
+  v_rule audit.rules := audit.rule_for('00000000-0000-4000-a000-000000000639', note_overflow.organization_id);
+  v_group text := jsonb_build_object('severity', note_overflow.severity)::text;
+  v_alert audit.alerts;
   v_is_new boolean;
+  v_of jsonb;
 begin
+  select a.* into v_alert from audit.alerts a
+  where a.rule_id = v_rule.id and a.organization_id = note_overflow.organization_id and a.group_key = v_group and a.state <> 'resolved'
+  for no key update;
+  v_is_new := not found;
+  select jsonb_object_agg(t.title, t.n) into v_of
+  from (
+    select t.title, sum(t.n) as n
+    from (
+      select u.title, 1 as n from unnest(note_overflow.titles) u (title)
+      union all
+      select o.key, o.value::int from jsonb_each_text(v_alert.reason -> 'of') o
+    ) t
+    group by t.title
+  ) t;
   insert into audit.alerts as a
     (organization_id, rule_id, group_key, severity, title, reason, first_seen_at, last_seen_at, occurrences, entries, channels)
-  values (
-    (firing).organization_id, v_rule.id, jsonb_build_object('severity', severity)::text, severity, v_rule.name,
-    jsonb_build_object('alerts', 1, 'of', jsonb_build_object(title, 1)),
-    (firing).first_at, (firing).last_at, (firing).occurrences, (firing).names, v_rule.channels
-  )
+  select note_overflow.organization_id, v_rule.id, v_group, note_overflow.severity, v_rule.name,
+    jsonb_build_object('alerts', coalesce((v_alert.reason ->> 'alerts')::int, 0) + count(*), 'of', v_of),
+    min(f.first_at), max(f.last_at), sum(f.occurrences), array(select n from unnest(note_overflow.firings) p cross join lateral unnest(p.names) n limit 20),
+    v_rule.channels
+  from unnest(note_overflow.firings) f
   on conflict (rule_id, organization_id, group_key) where state <> 'resolved' do update set
-    last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at), occurrences = a.occurrences + excluded.occurrences,
-    entries = case when cardinality(a.entries) < 20 then (a.entries || excluded.entries)[:20] else a.entries end,
-    reason = jsonb_build_object('alerts', (a.reason ->> 'alerts')::int + 1, 'of', a.reason -> 'of'
-      || jsonb_build_object(title, coalesce((a.reason -> 'of' ->> title)::int, 0) + 1))
-  returning a.id, a.reason -> 'alerts' = '1' into v_alert, v_is_new;
+    last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at), occurrences = a.occurrences + excluded.occurrences, reason = excluded.reason
+  returning a.* into v_alert;
   if v_is_new then
-    perform audit.move_alert(v_alert, 'digest');
+    perform audit.move_alert(v_alert.id, 'digest');
   end if;
-  return v_alert;
+  return v_alert.id;
 end
 $$;
 
-comment on function audit.note_overflow(audit.rule_firing, text, text) is 'Counts what would be one alert too many in the hour''s digest.';
+comment on function audit.note_overflow(uuid, text, audit.rule_firing[], text[]) is
+  'Counts what would be too many alerts in one; titles are those they would have had.';
+
+create or replace function audit.alerts_left(organization_id uuid, severity text)
+  returns int
+  language sql
+  stable
+  set search_path = ''
+as $$
+  -- Of each severity so many, so that noise cannot keep what is loud from being heard.
+  select s.most - (
+    select count(*) from (
+      select from audit.alerts a
+      where a.organization_id = alerts_left.organization_id and a.opened_at > clock_timestamp() - interval '1 hour' and a.severity = alerts_left.severity
+        and a.rule_id <> '00000000-0000-4000-a000-000000000639'
+      limit s.most
+    ) o
+  )::int
+  from (select (audit.setting('alerts_per_hour', alerts_left.organization_id))::int as most) s
+$$;
+
+comment on function audit.alerts_left(uuid, text) is 'How many more alerts of a severity an organisation gets within the hour.';
+
+-- Thousands of groups at once are not gone through one by one.
+create or replace function audit.admitted_firings(firings audit.rule_firing[])
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_admitted audit.rule_firing[];
+  v_over record;
+begin
+  if cardinality(firings) < 2 then
+    return firings;
+  end if;
+  for v_over in
+    with rule as materialized (
+      select d.rule_id, d.organization_id, r.name, r.severity
+      from (select distinct f.rule_id, f.organization_id from unnest(firings) f) d
+      cross join lateral audit.rule_for(d.rule_id, d.organization_id) r
+    ),
+    firing as materialized (
+      select f as firing, f.organization_id, f.first_at, r.name, coalesce(f.note ->> 'severity', r.severity) as severity,
+        exists (
+          select from audit.alerts a
+          where a.rule_id = f.rule_id and a.organization_id = f.organization_id and a.group_key = f.group_key
+            and (a.state <> 'resolved' or a.resolved_at >= f.first_at)
+        ) as known
+      from unnest(firings) f
+      join rule r on r.rule_id = f.rule_id and r.organization_id = f.organization_id
+    ),
+    capacity as materialized (
+      select d.organization_id, d.severity, audit.alerts_left(d.organization_id, d.severity) as left
+      from (select distinct f.organization_id, f.severity from firing f) d
+    ),
+    ranked as (
+      select f.*, c.left, count(*) filter (where not f.known) over (
+        partition by f.organization_id, f.severity order by f.first_at, (f.firing).rule_id, (f.firing).group_key rows unbounded preceding
+      ) as nth
+      from firing f
+      join capacity c on c.organization_id = f.organization_id and c.severity = f.severity
+    )
+    select r.known or r.nth <= r.left as admitted, case when not (r.known or r.nth <= r.left) then r.organization_id end as organization_id,
+      case when not (r.known or r.nth <= r.left) then r.severity end as severity,
+      array_agg(r.firing order by r.first_at) as firings, array_agg(r.name) as titles
+    from ranked r
+    group by 1, 2, 3
+  loop
+    if v_over.admitted then
+      v_admitted := v_over.firings;
+    else
+      perform audit.note_overflow(v_over.organization_id, v_over.severity, v_over.firings, v_over.titles);
+    end if;
+  end loop;
+  return coalesce(v_admitted, '{}');
+end
+$$;
+
+comment on function audit.admitted_firings(audit.rule_firing[]) is
+  'Firings that open an alert, or belong to one; those that would be too many are counted together.';
 
 create or replace function audit.note_firing(firing audit.rule_firing, title text default null, severity text default null)
   returns uuid
@@ -13459,8 +13599,8 @@ declare
   v_title text := coalesce(note_firing.title, v_rule.name, 'Alert');
   v_alert audit.alerts;
 begin
-  -- Two who raise the same alert at once do it one after the other.
-  perform pg_advisory_xact_lock(hashtext('audit.alerts'), hashtext((firing).rule_id || ' ' || (firing).organization_id || ' ' || (firing).group_key));
+  -- Two who raise alerts at once do it one after the other: the rules, an anomaly, a check.
+  perform pg_advisory_xact_lock(hashtext('audit.alerts'));
 
   -- What comes late belongs to the alert that was open when it happened, even if that is over.
   update audit.alerts a set
@@ -13503,15 +13643,8 @@ begin
     return v_alert.id;
   end if;
 
-  -- Of each severity there are so many an hour, so that noise cannot keep what is loud from being heard.
-  if (
-    select count(*) from (
-      select from audit.alerts a
-      where a.organization_id = (firing).organization_id and a.opened_at > clock_timestamp() - interval '1 hour' and a.severity = v_severity
-      limit (audit.setting('alerts_per_hour', (firing).organization_id))::int
-    ) o
-  ) >= (audit.setting('alerts_per_hour', (firing).organization_id))::int then
-    return audit.note_overflow(firing, v_severity, v_title);
+  if audit.alerts_left((firing).organization_id, v_severity) <= 0 then
+    return audit.note_overflow((firing).organization_id, v_severity, array[firing], array[v_title]);
   end if;
 
   insert into audit.alerts (organization_id, rule_id, group_key, severity, title, reason, first_seen_at, last_seen_at, occurrences, entries, channels)
@@ -14671,13 +14804,14 @@ revoke execute on function
   audit.evaluate_entries(text, uuid[], public.audit_logs[], uuid),
   audit.collect(text, public.audit_logs[], text, uuid, audit.rule_in_force[]),
   audit.collect_all(text, public.audit_logs[], uuid[], audit.rule_in_force[]),
-  audit.judge_windows(audit.rule_total[], audit.rule_in_force[]),
+  audit.judge_windows(audit.rule_total[]),
   audit.judge_values(audit.rule_total[], audit.rule_in_force[]),
   audit.judge_budgets(audit.rule_total[], audit.rule_in_force[]),
-  audit.outside_hours(audit.rule_total[], audit.rule_in_force[]),
+  audit.outside_hours(audit.rule_total[]),
   audit.note_budget(uuid, text, text, jsonb),
   audit.note_firing(audit.rule_firing, text, text),
-  audit.note_overflow(audit.rule_firing, text, text),
+  audit.note_overflow(uuid, text, audit.rule_firing[], text[]),
+  audit.admitted_firings(audit.rule_firing[]),
   audit.raise_alert(uuid, uuid, text, timestamptz, text, jsonb, text[], text),
   audit.move_alert(uuid, text, jsonb),
   audit.resolve_alert(uuid, timestamptz, text),
