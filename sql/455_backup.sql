@@ -121,6 +121,10 @@ as $$
     $q$),
     ('findings', 'select to_jsonb(f) - ''id'' from audit.findings f'),
     ('backups', 'select to_jsonb(b) from audit.backups b'),
+    -- One that was under way goes on; its transactions are over with the database that they were in.
+    ('erasures', 'select to_jsonb(e) - array[''deleted_in'', ''awaited''] from audit.erasures e'),
+    ('report_schedules', 'select to_jsonb(s) from audit.report_schedules s'),
+    ('reports', 'select to_jsonb(r) - ''lease_until'' from audit.reports r'),
     -- Not their SQL: it is made anew, so that no backup can bring any.
     ('rules', 'select to_jsonb(r) - ''compiled'' from audit.rules r where not audit.is_built_in(r.id)'),
     ('rule_choices', 'select to_jsonb(c) from audit.rule_choices c'),

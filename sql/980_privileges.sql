@@ -7,7 +7,7 @@ revoke all on all functions in schema audit from public, anon, authenticated, se
 grant usage on schema audit to authenticated, service_role;
 
 -- Signed-in users: row level security decides what they see; the functions decide who is an admin.
-grant select on audit.identities, audit.personal_values, audit.retention, audit.alerts, audit.open_alerts, audit.alert_entries to authenticated;
+grant select on audit.identities, audit.personal_values, audit.retention, audit.alerts, audit.open_alerts, audit.alert_entries, audit.places, audit.place_ranges, audit.place_data to authenticated;
 grant execute on function
   audit.caller(),
   audit.admin_organizations(),
@@ -18,6 +18,7 @@ grant execute on function
   audit.set_retention(uuid, int, int),
   audit.place_hold(uuid, text, text),
   audit.release_hold(uuid, text),
+  audit.accept_activity(uuid, text, timestamptz),
   audit.retention_status(),
   audit.create_rule(jsonb),
   audit.change_rule(jsonb),
@@ -33,7 +34,8 @@ grant execute on function
     uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
   ),
   audit.hash_of(text),
-  audit.normalized_ip(text)
+  audit.normalized_ip(text),
+  audit.place_of(text)
 to authenticated;
 -- Reading runs as the reader, with all it is made of.
 grant execute on function
@@ -96,6 +98,7 @@ grant execute on function
   audit.read_query_word(text, int),
   audit.read_archive(uuid, text, boolean),
   audit.readable_organization(uuid),
+  audit.record_denial(jsonb),
   audit.record_reading(uuid, text, jsonb, text, text),
   audit.requested_organization(jsonb),
   audit.requested_tree(jsonb),
@@ -133,6 +136,36 @@ grant execute on function
   audit.request_export(jsonb),
   audit.requested_export(jsonb),
   audit.signed_manifest(jsonb),
+  -- Channels.
+  audit.change_channel(jsonb),
+  audit.create_channel(jsonb),
+  audit.delete_channel(jsonb),
+  audit.enable_channel(jsonb),
+  audit.list_channels(jsonb),
+  audit.list_deliveries(jsonb),
+  audit.replay_delivery(jsonb),
+  audit.rotate_channel_secret(jsonb),
+  audit.test_channel(jsonb),
+  -- Erasure: the functions decide who is an admin.
+  audit.erase_subject(uuid, text, text, text, boolean),
+  audit.erasure_json(audit.erasures),
+  audit.erasure_status(jsonb),
+  audit.find_erasure(uuid),
+  audit.request_erasure(jsonb),
+  audit.signed_certificate(jsonb),
+  -- Reports.
+  audit.find_report(uuid),
+  audit.list_reports(jsonb),
+  audit.list_schedules(jsonb),
+  audit.report_status(jsonb),
+  audit.report_templates_json(),
+  audit.request_report(jsonb),
+  audit.requested_instant(jsonb, text),
+  audit.requested_report(jsonb),
+  audit.schedule_report(jsonb),
+  audit.shown_report(audit.reports),
+  audit.signed_report(jsonb),
+  audit.unschedule_report(jsonb),
   -- Inlining needs each part.
   audit.ocsf(public.audit_logs, text, text, text),
   audit.ocsf_ai_operation(text, text, jsonb),
@@ -156,17 +189,20 @@ to authenticated;
 -- The application's own backend.
 grant select on
   audit.identities, audit.personal_values, audit.heads, audit.auditors, audit.settings, audit.tracked_tables,
-  audit.coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
+  audit.coverage, audit.auth_coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
   audit.readings, audit.verifications, audit.integrity,
   audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
   audit.backups, audit.restores,
-  audit.rules, audit.rule_choices, audit.rule_tests, audit.rule_positions, audit.alerts, audit.open_alerts, audit.alert_entries
+  audit.log_collection_status, audit.places, audit.place_ranges, audit.place_data,
+  audit.channels, audit.deliveries, audit.dead_letters, audit.delivery_health,
+  audit.rules, audit.rule_choices, audit.rule_tests, audit.rule_positions, audit.alerts, audit.open_alerts, audit.alert_entries,
+  audit.activity, audit.judgements
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
   audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean),
-  audit.append_all(audit.draft[]),
+  audit.append_all(audit.draft[], audit.statement_context[]),
   audit.identify(uuid, uuid, text, text, text),
   audit.commit_personal(uuid, uuid, text, text, text, text),
   audit.use_membership(text, text, text, text, text[], text[]),
@@ -214,6 +250,16 @@ revoke execute on function
   audit.fail_delivery(uuid, int, text, double precision, boolean, boolean),
   audit.enable_receiver(text, text),
   audit.continue_deliveries(),
+  audit.keep_secret(uuid, text),
+  audit.kept_secret(uuid),
+  audit.disable_channel(uuid, text),
+  audit.resolve_channel_findings(audit.channels),
+  audit.queue_message(audit.channels, uuid, text, jsonb, uuid),
+  audit.queue_alert(uuid, text),
+  audit.take_deliveries(int, interval),
+  audit.settle_delivery(uuid, uuid, text, double precision),
+  audit.prune_deliveries(),
+  audit.continue_alert_deliveries(),
   audit.await_purge(),
   audit.purge(int),
   audit.purge_chain(uuid, int, timestamptz, int),
@@ -231,6 +277,33 @@ revoke execute on function
   audit.record_backup(text, timestamptz, int, bigint, text, jsonb),
   audit.record_backups_deleted(text[]),
   audit.continue_backups(),
+  audit.record_auth(audit.auth_event[]),
+  audit.may_settle_auth(audit.auth_event[]),
+  audit.settle_auth(audit.auth_event[]),
+  audit.append_auth(audit.auth_event[]),
+  audit.auth_details(uuid, audit.auth_event),
+  audit.auth_cases(audit.auth_event[]),
+  audit.auth_accounts(uuid[], text[]),
+  audit.settle_waiting_auth(int),
+  audit.settle_waiting_auth_events(bigint[]),
+  audit.forget_auth_sightings(),
+  audit.auth_lookup(text, uuid),
+  audit.auth_told(text, jsonb, jsonb, boolean, jsonb, text),
+  audit.auth_user_events(text, jsonb),
+  audit.auth_session_events(text, jsonb[]),
+  audit.auth_factor_events(text, jsonb),
+  audit.auth_challenge_events(text, jsonb),
+  audit.auth_identity_events(text, jsonb),
+  audit.capture_auth(text, text, jsonb[]),
+  audit.tell_auth(audit.auth_event[], text),
+  audit.note_auth_failure(text, text, text),
+  audit.on_auth_change(),
+  audit.track_auth(),
+  audit.answer_attempt(text, jsonb),
+  audit.is_locked_out(text, uuid),
+  audit.hook_password_verification_attempt(jsonb),
+  audit.hook_mfa_verification_attempt(jsonb),
+  audit.auth_paths(),
   audit.begin_restore(),
   audit.ensure_partitions_since(date),
   audit.restore_entries(text[]),
@@ -248,6 +321,47 @@ revoke execute on function
   audit.end_restore(int, jsonb, jsonb, jsonb),
   audit.open_restored_entries(text),
   audit.add_restored_entries(regclass, text[]),
+  audit.ingest_logs(jsonb),
+  audit.forget_seen_logs(),
+  audit.keep_source_secret(uuid, text),
+  audit.new_source_secret(),
+  audit.create_event_source(text, uuid, int),
+  audit.rotate_event_source(text, timestamptz),
+  audit.disable_event_source(text),
+  audit.find_event_source(text),
+  audit.signing_secrets(text),
+  audit.forget_event_keys(),
+  audit.record_events(uuid, jsonb),
+  audit.forget_client_rates(),
+  audit.claim_collection(interval),
+  audit.record_collected(uuid, timestamptz, text, boolean),
+  audit.fail_collection(uuid, text, double precision),
+  audit.continue_collecting(),
+  audit.query_apart(uuid, jsonb, jsonb),
+  audit.withdraw_exports(uuid, timestamptz),
+  audit.mask_copies(uuid, text[]),
+  audit.copies_left(uuid, text[]),
+  audit.state_erased(audit.erasures, bytea[], bytea[]),
+  audit.erase_values(audit.erasures, int),
+  audit.erase_identities(audit.erasures, int),
+  audit.settle_erasure(audit.erasures),
+  audit.count_erased(audit.erasures, bigint, bigint, timestamptz),
+  audit.erase_on(audit.erasures, int),
+  audit.continue_erasures(interval, int),
+  audit.continue_erasing(),
+  audit.certificate_to_sign(),
+  audit.record_certificate_note(uuid, text),
+  audit.add_report(audit.reports),
+  audit.claim_report(interval),
+  audit.gather_report(uuid, int),
+  audit.report_to_render(uuid, int),
+  audit.report_lines(uuid, int),
+  audit.complete_report(uuid, int, jsonb, text, text),
+  audit.fail_report(uuid, int, text, boolean),
+  audit.withdraw_reports(uuid, uuid),
+  audit.forget_reports(uuid[]),
+  audit.run_schedule(uuid, timestamptz, timestamptz),
+  audit.continue_reports(),
   audit.keep_default(jsonb, jsonb),
   audit.compile_rules(),
   audit.forget_rule(uuid, uuid),
@@ -273,18 +387,26 @@ revoke execute on function
   audit.run_checks(),
   audit.run_digests(interval, timestamptz),
   audit.try_rule(audit.rules, text, uuid, public.audit_logs[]),
-  audit.test_rules(uuid)
+  audit.test_rules(uuid),
+  audit.count_activity(int),
+  audit.judge_activity(timestamptz, uuid, text),
+  audit.raise_anomaly(audit.judgements),
+  audit.raise_anomalies(timestamptz, timestamptz),
+  audit.learn_activity(uuid, text, timestamptz, text),
+  audit.learn_lasting_changes(timestamptz),
+  audit.detect_anomalies(interval)
 from service_role;
 
 -- Auth calls its hooks as itself, and nothing else.
 revoke all on all functions in schema audit from supabase_auth_admin;
 grant usage on schema audit to supabase_auth_admin;
-
+grant execute on function audit.hook_password_verification_attempt(jsonb), audit.hook_mfa_verification_attempt(jsonb)
+to supabase_auth_admin;
 
 -- The owner's functions (generated triggers, audit.record) hand over to the writer's; its schedules call the purger's.
 grant execute on function
   audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean),
-  audit.append_all(audit.draft[]),
+  audit.append_all(audit.draft[], audit.statement_context[]),
   audit.set_retention(uuid, int, int),
   audit.place_hold(uuid, text, text),
   audit.release_hold(uuid, text),

@@ -46,7 +46,10 @@ export function withLogDatabase<T>(options: LogDatabaseOptions, work: (log: LogD
   return options.keep === undefined ? withCluster("disk", options.dir, run) : withKeptCluster(options.keep, run);
 }
 
-async function openLog(cluster: Cluster, { entries, seed = 1, searched = true, onProgress }: LogDatabaseOptions): Promise<LogDatabase> {
+async function openLog(
+  cluster: Cluster,
+  { entries, seed = 1, searched = true, onProgress }: LogDatabaseOptions,
+): Promise<LogDatabase> {
   const name = `log_${entries}`;
   const adminUrl = cluster.adminUrl(name);
   const url = databaseUrl(cluster.port, "postgres", undefined, name);
