@@ -11024,7 +11024,10 @@ begin
   if v_report.template in ('incident', 'subject_access') then
     return query execute format(
       'select concat(''{"hash":"'', encode(e.hash, ''hex''), ''","entry":'', audit.entry_text(e), ''}'') %s order by e.created_at, e.chain, e.seq limit %s',
-      audit.report_source(v_report.organization_id, audit.report_query(v_report, case when v_report.subject is not null then audit.subject_query(v_report.subject) else '' end)),
+      case
+        when v_report.subject is not null then audit.subject_source(v_report)
+        else audit.report_source(v_report.organization_id, audit.report_query(v_report, ''))
+      end,
       at_most
     );
   else
@@ -13144,8 +13147,16 @@ begin
       return jsonb_build_array(audit.report_table('Personal values of records about the person',
         '[{"title": "Kind", "width": 2}, {"title": "Record", "width": 3}, {"title": "Column", "width": 2}, {"title": "Value", "width": 4}, {"title": "Recorded", "width": 2}]', v_rows, null, v_total));
     else
-      return jsonb_build_array(audit.listing_section(report, 'Entries about the person', audit.subject_query((report).subject), 1000,
-        'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.'));
+      execute format('select count(*) %s', audit.subject_source(report)) into v_total;
+      execute format(
+        'select jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq) from (select e.* %s order by e.created_at, e.chain, e.seq limit 1000) i',
+        audit.subject_source(report)
+      ) into v_rows;
+      return jsonb_build_array(jsonb_build_object(
+        'kind', 'entries', 'title', 'Entries about the person', 'query', audit.report_query(report, audit.subject_query((report).subject)),
+        'note', 'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.',
+        'total', v_total, 'items', coalesce(v_rows, '[]')
+      ));
   end case;
 end
 $function$
@@ -13154,6 +13165,25 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What the log holds about a person (GDPR Art. 15).
+
+-- function audit.subject_source(audit.reports)
+CREATE OR REPLACE FUNCTION audit.subject_source(report audit.reports)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select format(
+    'from public.audit_logs e where e.organization_id = %1$L and e.created_at >= %2$L and e.created_at < %3$L'
+      || ' and (e.created_by = %4$L or e.resource_id = %4$L or e.details::text like %5$L)',
+    (report).organization_id, (report).period_from, (report).period_to, (report).subject, '%' || (report).subject || '%'
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: From and where of the entries e about a person; what audit.subject_query() finds.
 
 -- function audit.system_organization()
 CREATE OR REPLACE FUNCTION audit.system_organization()
