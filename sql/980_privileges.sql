@@ -215,6 +215,7 @@ revoke execute on function
   audit.check_identities(),
   audit.begin_archive_deletion(int),
   audit.record_archive_deleted(int),
+  audit.record_trimmed(int, bigint),
   audit.forget_exports(uuid[]),
   audit.continue_expiring(),
   audit.unpublished_entries(int),

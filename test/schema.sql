@@ -655,6 +655,7 @@ column lease_until timestamp with time zone not null default '-infinity'::timest
 column read_back bigint not null default 0
 column archive_deletion_began_at timestamp with time zone
 column archive_deleted_at timestamp with time zone
+column trimmed bigint not null default 0
 constraint logs_pkey PRIMARY KEY (id)
 constraint month_begins_on_its_first CHECK ((EXTRACT(day FROM month) = (1)::numeric))
 constraint one_log_a_month UNIQUE NULLS NOT DISTINCT (organization_id, month)
@@ -687,6 +688,7 @@ comment on column lease_until: Until when that run has it for itself.
 comment on column read_back: How many entries were read back from the archive, out of objects that stay, and were the same: only these may be purged.
 comment on column archive_deletion_began_at: Since when the archive is being deleted: it is no longer whole.
 comment on column archive_deleted_at: When the last of it but the checkpoint was deleted.
+comment on column trimmed: Up to which size the archive was rid of partial files that a full one replaced.
 
 -- relation audit.logs_id_seq
 kind S, owner postgres, persistence p
@@ -3772,7 +3774,9 @@ CREATE OR REPLACE FUNCTION audit.continue_expiring()
  SET search_path TO ''
 AS $function$
 begin
-  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1)) then
+  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1))
+    or exists (select from audit.superseded_files(1))
+  then
     return audit.call_jobs('expire');
   end if;
   return null;
@@ -3781,7 +3785,7 @@ $function$
 
 owner postgres
 grant postgres: EXECUTE
-comment: Has the files of expired archives and exports removed; does nothing where nothing is expired.
+comment: Has the files of expired archives and exports removed, and superseded ones; does nothing where nothing is.
 
 -- function audit.continue_exports()
 CREATE OR REPLACE FUNCTION audit.continue_exports()
@@ -8597,6 +8601,20 @@ owner postgres
 grant postgres: EXECUTE
 comment: Records the root of a log at a size, once and for all; raises AUFRK for another root, or another size than the next.
 
+-- function audit.record_trimmed(integer,bigint)
+CREATE OR REPLACE FUNCTION audit.record_trimmed(log integer, size bigint)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update audit.logs l set trimmed = record_trimmed.size
+  where l.id = record_trimmed.log and l.trimmed < record_trimmed.size and record_trimmed.size <= l.read_back
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes that the partial files of audit.superseded_files() are gone.
+
 -- function audit.refresh_capture()
 CREATE OR REPLACE FUNCTION audit.refresh_capture()
  RETURNS void
@@ -10160,6 +10178,47 @@ owner postgres
 grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 comment: Leaves the log.purged entry: how many entries are gone, and for each chain the last of them, with its hash.
+
+-- function audit.superseded_files(integer,interval)
+CREATE OR REPLACE FUNCTION audit.superseded_files(at_most integer DEFAULT 100, grace interval DEFAULT '01:00:00'::interval)
+ RETURNS TABLE(log integer, folder text, size bigint, tiles jsonb)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with due as (
+    select l.id, l.trimmed, s.size,
+      case when l.month is null then 'anchor' else l.organization_id || '/' || to_char(l.month, 'YYYY-MM') end as folder
+    from audit.logs l
+    cross join lateral (
+      select coalesce(max(c.size), 0) as size from audit.checkpoints c
+      where c.log = l.id and c.size <= l.published and c.published_at < clock_timestamp() - superseded_files.grace
+    ) c
+    -- Sixteen bundles at a time: there may be a checkpoint for each entry.
+    cross join lateral (select least(l.read_back, c.size, l.trimmed + 4096) / 256 * 256 as size) s
+    where l.read_back / 256 > l.trimmed / 256 and l.archive_deletion_began_at is null and s.size > l.trimmed
+    limit at_most
+  )
+  select d.id, d.folder, d.size, coalesce(t.tiles, '[]')
+  from due d
+  cross join lateral (
+    select jsonb_agg(jsonb_build_object('level', f.level, 'index', f.index, 'width', f.width)) as tiles
+    from (
+      select distinct v.level, c.size / v.span as index, c.size % v.span / (v.span / 256) as width
+      from (
+        select n as level, (256::numeric ^ (n + 1))::bigint as span from generate_series(0, 6) n
+      ) v
+      -- Those between what was full before and what is full now.
+      join audit.checkpoints c on c.log = d.id and c.size >= d.trimmed / v.span * v.span and c.size < d.size / v.span * v.span
+    ) f
+    where f.width > 0
+  ) t
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Logs with partial files that may go, the size up to which they are meant, and which tiles: those of level 0 with their bundles.
 
 -- function audit.system_organization()
 CREATE OR REPLACE FUNCTION audit.system_organization()

@@ -47,7 +47,7 @@ test("is started with the jobs' secret only", async () => {
 test("where nothing is expired it does nothing", async () => {
   expect(await run("/expire")).toEqual({
     status: 200,
-    body: { archives: 0, exports: 0, files: 0, failed: 0, more: false },
+    body: { archives: 0, exports: 0, trimmed: 0, files: 0, failed: 0, more: false },
   });
 });
 
@@ -74,6 +74,7 @@ test("an archive goes but for its checkpoint, and searches say where entries are
   expect((await run("/expire")).body).toEqual({
     archives: 1,
     exports: 0,
+    trimmed: 0,
     files: before.length - 1,
     failed: 0,
     more: false,
