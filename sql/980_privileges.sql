@@ -54,6 +54,7 @@ grant execute on function
   audit.entry_proof(jsonb),
   audit.find_entry(uuid, text),
   audit.place_in_log(uuid, int, bigint),
+  audit.is_purged(uuid, text),
   audit.entry_json(public.audit_logs, text, text, text),
   audit.fail(text, text, text, text),
   audit.fail_query(text, jsonb, text),

@@ -4802,20 +4802,27 @@ comment: An entry as the API shows it.
 CREATE OR REPLACE FUNCTION audit.entry_proof(request jsonb)
  RETURNS jsonb
  LANGUAGE plpgsql
- STABLE
  SET search_path TO ''
 AS $function$
 declare
   v_organization uuid;
+  v_name text := request ->> 'name';
   v_entry public.audit_logs;
   v_place jsonb;
 begin
   perform audit.check_request(request, array['organization_id', 'name']);
   v_organization := audit.requested_organization(request);
-  v_entry := audit.find_entry(v_organization, request ->> 'name');
+  if audit.is_purged(v_organization, v_name) then
+    v_place := audit.place_in_log(v_organization, split_part(v_name, '-', 1)::int, split_part(v_name, '-', 2)::bigint);
+    if v_place is not null then
+      perform audit.read_archive(v_organization, v_place ->> 'folder', true);
+      return v_place;
+    end if;
+  end if;
+  v_entry := audit.find_entry(v_organization, v_name);
   v_place := audit.place_in_log(v_organization, v_entry.chain, v_entry.seq);
   if v_place is null then
-    perform audit.fail('AUPND', format('The entry %s is not sealed yet.', request ->> 'name'), null,
+    perform audit.fail('AUPND', format('The entry %s is not sealed yet.', v_name), null,
       'Sealing takes a minute: ask again then.');
   end if;
   return v_place || jsonb_build_object('hash', encode(v_entry.hash, 'hex'), 'entry_text', audit.entry_text(v_entry));
@@ -4826,8 +4833,8 @@ owner postgres
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: What a receipt is made of: the place of an entry that the caller may read, its newest checkpoint, hash and text. AUPND while
-it is not sealed.
+comment: What a receipt is made of: the place of an entry that the caller may read, its newest checkpoint, hash and text; without
+these two for one that was purged, which the archive has. AUPND while it is not sealed.
 
 -- function audit.entry_text(public.audit_logs)
 CREATE OR REPLACE FUNCTION audit.entry_text(entry public.audit_logs)
@@ -5755,6 +5762,26 @@ grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether a legal hold is on an organisation, or on the whole project.
+
+-- function audit.is_purged(uuid,text)
+CREATE OR REPLACE FUNCTION audit.is_purged(organization_id uuid, name text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select is_purged.name ~ '^\d{1,9}-\d{1,18}$' and audit.reach(is_purged.organization_id) is not distinct from 'all' and exists (
+    select from audit.chain_bounds b
+    where b.organization_id = is_purged.organization_id and b.chain = split_part(is_purged.name, '-', 1)::int
+      and b.seq >= split_part(is_purged.name, '-', 2)::bigint
+  )
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether an entry has left the database, for who reads all of the organisation's log; false for everybody else.
 
 -- function audit.known_tables()
 CREATE OR REPLACE FUNCTION audit.known_tables()

@@ -145,7 +145,7 @@ select set_eq(
     'admin_organizations', 'member_organizations', 'auditor_organizations', 'grant_auditor', 'revoke_auditor',
     'search_candidates', 'search_tail', 'record_reading', 'find_export', 'part_after', 'entries_before', 'open_part', 'close_export_part',
     'export_status', 'request_export', 'cancel_export', 'list_exports', 'set_retention', 'place_hold', 'release_hold', 'retention_status',
-    'archived_before', 'place_in_log'
+    'archived_before', 'place_in_log', 'is_purged'
   ],
   'what signed-in users execute with more than their own rights is exactly this'
 );
