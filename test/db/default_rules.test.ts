@@ -40,8 +40,6 @@ async function raised(of = organization): Promise<string[]> {
 
 const record = (action: string, { outcome = "success", resource = ["user", ADA] } = {}) =>
   client.query("select audit.record($1, $2, $3, $4, '{}', $5)", [organization, action, ...resource, outcome]);
-const acting = (sub: string, ip: string, work: () => Promise<unknown>) =>
-  asUser(client, { sub, headers: { "x-forwarded-for": ip } }, work);
 const asService = (sub: string | undefined, ip: string, work: () => Promise<unknown>) =>
   asUser(
     client,
