@@ -184,7 +184,7 @@ async function pagesOf(client: pg.Client, id: string): Promise<number> {
   return (await complianceReport({ ...s, content: JSON.parse(s.content) })).pages;
 }
 
-/** Seconds of processor time for 50 pages, by the report with the most, its first invocation's start included. */
+/** Seconds of processor time for 50 pages, by the report with the most; the function is warm by then. */
 function fiftyPages(reports: ReportCost[]): number {
   const { pages, most_cpu_seconds } = [...reports].sort((a, b) => b.pages - a.pages)[0]!;
   return most_cpu_seconds * 50 / pages;

@@ -157,7 +157,7 @@ class Writer {
       outcome === "success" ? { text: outcome } : { text: clean(outcome), colour: COLOURS.alarm },
       { text: clean(actor === null ? actor_type : this.person(actor)) },
       { text: clean(resource.slice(0, LONGEST)) },
-      { text: hash.slice(0, 12), colour: COLOURS.muted },
+      { text: hash.slice(0, 10), colour: COLOURS.muted },
     ];
   }
 

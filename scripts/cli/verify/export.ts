@@ -82,7 +82,9 @@ export async function verifyExport(
   }
   if (reader === undefined) {
     ledger.leaveOpen(
-      `That the entries of the export are entries of the log: format ${manifest.format} has no entry texts.`,
+      manifest.format === "report"
+        ? "That the entries that the report lists are entries of the log: verify their receipts, with --receipt."
+        : `That the entries of the export are entries of the log: format ${manifest.format} has no entry texts.`,
     );
     return undefined;
   }
