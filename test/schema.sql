@@ -1450,6 +1450,7 @@ column lease_until timestamp with time zone not null default '-infinity'::timest
 column read_back bigint not null default 0
 column archive_deletion_began_at timestamp with time zone
 column archive_deleted_at timestamp with time zone
+column trimmed bigint not null default 0
 constraint logs_pkey PRIMARY KEY (id)
 constraint month_begins_on_its_first CHECK ((EXTRACT(day FROM month) = (1)::numeric))
 constraint one_log_a_month UNIQUE NULLS NOT DISTINCT (organization_id, month)
@@ -1482,6 +1483,7 @@ comment on column lease_until: Until when that run has it for itself.
 comment on column read_back: How many entries were read back from the archive, out of objects that stay, and were the same: only these may be purged.
 comment on column archive_deletion_began_at: Since when the archive is being deleted: it is no longer whole.
 comment on column archive_deleted_at: When the last of it but the checkpoint was deleted.
+comment on column trimmed: Up to which size the archive was rid of partial files that a full one replaced.
 
 -- relation audit.logs_id_seq
 kind S, owner postgres, persistence p
@@ -4277,6 +4279,9 @@ AS $function$
     ('rule_choices', 'select to_jsonb(c) from audit.rule_choices c'),
     ('rule_tests', 'select to_jsonb(t) from audit.rule_tests t where not audit.is_built_in(t.rule_id)'),
     ('alerts', 'select to_jsonb(a) from audit.alerts a'),
+    ('rule_runs', 'select to_jsonb(u) from audit.rule_runs u'),
+    ('rule_values', 'select to_jsonb(v) from audit.rule_values v'),
+    ('active_hours', 'select to_jsonb(a) from audit.active_hours a'),
     ('budgets_known', 'select to_jsonb(b) from audit.budgets_known b'),
     ('spending', 'select to_jsonb(s) from audit.spending s'),
     ('budget_crossings', 'select to_jsonb(c) from audit.budget_crossings c'),
@@ -7438,6 +7443,7 @@ AS $function$
 begin
   if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1))
     or exists (select from audit.expired_reports())
+    or exists (select from audit.superseded_files(1))
   then
     return audit.call_jobs('expire');
   end if;
@@ -7447,7 +7453,7 @@ $function$
 
 owner postgres
 grant postgres: EXECUTE
-comment: Has the files of expired archives, exports and reports removed; does nothing where nothing is expired.
+comment: Has the files of expired archives, exports and reports removed, and superseded ones; does nothing where nothing is.
 
 -- function audit.continue_exports()
 CREATE OR REPLACE FUNCTION audit.continue_exports()
@@ -9330,20 +9336,27 @@ comment: An entry as the API shows it.
 CREATE OR REPLACE FUNCTION audit.entry_proof(request jsonb)
  RETURNS jsonb
  LANGUAGE plpgsql
- STABLE
  SET search_path TO ''
 AS $function$
 declare
   v_organization uuid;
+  v_name text := request ->> 'name';
   v_entry public.audit_logs;
   v_place jsonb;
 begin
   perform audit.check_request(request, array['organization_id', 'name']);
   v_organization := audit.requested_organization(request);
-  v_entry := audit.find_entry(v_organization, request ->> 'name');
+  if audit.is_purged(v_organization, v_name) then
+    v_place := audit.place_in_log(v_organization, split_part(v_name, '-', 1)::int, split_part(v_name, '-', 2)::bigint);
+    if v_place is not null then
+      perform audit.read_archive(v_organization, v_place ->> 'folder', true);
+      return v_place;
+    end if;
+  end if;
+  v_entry := audit.find_entry(v_organization, v_name);
   v_place := audit.place_in_log(v_organization, v_entry.chain, v_entry.seq);
   if v_place is null then
-    perform audit.fail('AUPND', format('The entry %s is not sealed yet.', request ->> 'name'), null,
+    perform audit.fail('AUPND', format('The entry %s is not sealed yet.', v_name), null,
       'Sealing takes a minute: ask again then.');
   end if;
   return v_place || jsonb_build_object('hash', encode(v_entry.hash, 'hex'), 'entry_text', audit.entry_text(v_entry));
@@ -9354,8 +9367,8 @@ owner postgres
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: What a receipt is made of: the place of an entry that the caller may read, its newest checkpoint, hash and text. AUPND while
-it is not sealed.
+comment: What a receipt is made of: the place of an entry that the caller may read, its newest checkpoint, hash and text; without
+these two for one that was purged, which the archive has. AUPND while it is not sealed.
 
 -- function audit.entry_text(public.audit_logs)
 CREATE OR REPLACE FUNCTION audit.entry_text(entry public.audit_logs)
@@ -11699,6 +11712,26 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Whether a user failed as often as the setting login_lockout allows; never where it is off.
+
+-- function audit.is_purged(uuid,text)
+CREATE OR REPLACE FUNCTION audit.is_purged(organization_id uuid, name text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select is_purged.name ~ '^\d{1,9}-\d{1,18}$' and audit.reach(is_purged.organization_id) is not distinct from 'all' and exists (
+    select from audit.chain_bounds b
+    where b.organization_id = is_purged.organization_id and b.chain = split_part(is_purged.name, '-', 1)::int
+      and b.seq >= split_part(is_purged.name, '-', 2)::bigint
+  )
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether an entry has left the database, for who reads all of the organisation's log; false for everybody else.
 
 -- function audit.is_reserved(text)
 CREATE OR REPLACE FUNCTION audit.is_reserved(action text)
@@ -17034,6 +17067,20 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Leaves the entry that says how a rule was changed.
 
+-- function audit.record_trimmed(integer,bigint)
+CREATE OR REPLACE FUNCTION audit.record_trimmed(log integer, size bigint)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update audit.logs l set trimmed = record_trimmed.size
+  where l.id = record_trimmed.log and l.trimmed < record_trimmed.size and record_trimmed.size <= l.read_back
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes that the partial files of audit.superseded_files() are gone.
+
 -- function audit.refresh_capture()
 CREATE OR REPLACE FUNCTION audit.refresh_capture()
  RETURNS void
@@ -17412,7 +17459,10 @@ begin
   if v_report.template in ('incident', 'subject_access') then
     return query execute format(
       'select concat(''{"hash":"'', encode(e.hash, ''hex''), ''","entry":'', audit.entry_text(e), ''}'') %s order by e.created_at, e.chain, e.seq limit %s',
-      audit.report_source(v_report.organization_id, audit.report_query(v_report, case when v_report.subject is not null then audit.subject_query(v_report.subject) else '' end)),
+      case
+        when v_report.subject is not null then audit.subject_source(v_report)
+        else audit.report_source(v_report.organization_id, audit.report_query(v_report, ''))
+      end,
       at_most
     );
   else
@@ -18366,7 +18416,7 @@ begin
       perform audit.restore_kept_rows(section, rows);
     when section in (
       'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'rules', 'rule_choices', 'rule_tests', 'alerts',
-      'budgets_known', 'spending', 'budget_crossings'
+      'rule_runs', 'rule_values', 'active_hours', 'budgets_known', 'spending', 'budget_crossings'
     ) then
       perform audit.load_rows(section, rows);
     -- Installing has made some of its own.
@@ -20580,8 +20630,16 @@ begin
       return jsonb_build_array(audit.report_table('Personal values of records about the person',
         '[{"title": "Kind", "width": 2}, {"title": "Record", "width": 3}, {"title": "Column", "width": 2}, {"title": "Value", "width": 4}, {"title": "Recorded", "width": 2}]', v_rows, null, v_total));
     else
-      return jsonb_build_array(audit.listing_section(report, 'Entries about the person', audit.subject_query((report).subject), 1000,
-        'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.'));
+      execute format('select count(*) %s', audit.subject_source(report)) into v_total;
+      execute format(
+        'select jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq) from (select e.* %s order by e.created_at, e.chain, e.seq limit 1000) i',
+        audit.subject_source(report)
+      ) into v_rows;
+      return jsonb_build_array(jsonb_build_object(
+        'kind', 'entries', 'title', 'Entries about the person', 'query', audit.report_query(report, audit.subject_query((report).subject)),
+        'note', 'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.',
+        'total', v_total, 'items', coalesce(v_rows, '[]')
+      ));
   end case;
 end
 $function$
@@ -20590,6 +20648,66 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What the log holds about a person (GDPR Art. 15).
+
+-- function audit.subject_source(audit.reports)
+CREATE OR REPLACE FUNCTION audit.subject_source(report audit.reports)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select format(
+    'from public.audit_logs e where e.organization_id = %1$L and e.created_at >= %2$L and e.created_at < %3$L'
+      || ' and (e.created_by = %4$L or e.resource_id = %4$L or e.details::text like %5$L)',
+    (report).organization_id, (report).period_from, (report).period_to, (report).subject, '%' || (report).subject || '%'
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: From and where of the entries e about a person; what audit.subject_query() finds.
+
+-- function audit.superseded_files(integer,interval)
+CREATE OR REPLACE FUNCTION audit.superseded_files(at_most integer DEFAULT 100, grace interval DEFAULT '01:00:00'::interval)
+ RETURNS TABLE(log integer, folder text, size bigint, tiles jsonb)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with due as (
+    select l.id, l.trimmed, s.size,
+      case when l.month is null then 'anchor' else l.organization_id || '/' || to_char(l.month, 'YYYY-MM') end as folder
+    from audit.logs l
+    cross join lateral (
+      select coalesce(max(c.size), 0) as size from audit.checkpoints c
+      where c.log = l.id and c.size <= l.published and c.published_at < clock_timestamp() - superseded_files.grace
+    ) c
+    -- Sixteen bundles at a time: there may be a checkpoint for each entry.
+    cross join lateral (select least(l.read_back, c.size, l.trimmed + 4096) / 256 * 256 as size) s
+    where l.read_back / 256 > l.trimmed / 256 and l.archive_deletion_began_at is null and s.size > l.trimmed
+    limit at_most
+  )
+  select d.id, d.folder, d.size, coalesce(t.tiles, '[]')
+  from due d
+  cross join lateral (
+    select jsonb_agg(jsonb_build_object('level', f.level, 'index', f.index, 'width', f.width)) as tiles
+    from (
+      select distinct v.level, c.size / v.span as index, c.size % v.span / (v.span / 256) as width
+      from (
+        select n as level, (256::numeric ^ (n + 1))::bigint as span from generate_series(0, 6) n
+      ) v
+      -- Those between what was full before and what is full now.
+      join audit.checkpoints c on c.log = d.id and c.size >= d.trimmed / v.span * v.span and c.size < d.size / v.span * v.span
+    ) f
+    where f.width > 0
+  ) t
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Logs with partial files that may go, the size up to which they are meant, and which tiles: those of level 0 with their bundles.
 
 -- function audit.system_organization()
 CREATE OR REPLACE FUNCTION audit.system_organization()

@@ -149,7 +149,8 @@ select set_eq(
     'erase_subject', 'erasure_status', 'find_erasure', 'find_report', 'is_purged', 'list_channels',
     'list_deliveries', 'list_reports', 'list_schedules', 'place_in_log', 'replay_delivery',
     'report_templates_json', 'request_report', 'rotate_channel_secret', 'schedule_report', 'shown_report',
-    'test_channel', 'unschedule_report'
+    'test_channel', 'unschedule_report', 'create_rule', 'change_rule', 'delete_rule', 'choose_rule', 'list_rules', 'preview_rule',
+    'test_rule', 'list_alerts', 'change_alert'
   ],
   'what signed-in users execute with more than their own rights is exactly this'
 );
