@@ -244,7 +244,7 @@ begin
       perform audit.restore_kept_rows(section, rows);
     when section in (
       'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'rules', 'rule_choices', 'rule_tests', 'alerts',
-      'budgets_known', 'spending', 'budget_crossings'
+      'rule_runs', 'rule_values', 'active_hours', 'budgets_known', 'spending', 'budget_crossings'
     ) then
       perform audit.load_rows(section, rows);
     -- Installing has made some of its own.

@@ -9260,7 +9260,7 @@ begin
       perform audit.restore_kept_rows(section, rows);
     when section in (
       'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'rules', 'rule_choices', 'rule_tests', 'alerts',
-      'budgets_known', 'spending', 'budget_crossings'
+      'rule_runs', 'rule_values', 'active_hours', 'budgets_known', 'spending', 'budget_crossings'
     ) then
       perform audit.load_rows(section, rows);
     -- Installing has made some of its own.
@@ -9635,6 +9635,9 @@ as $$
     ('rule_choices', 'select to_jsonb(c) from audit.rule_choices c'),
     ('rule_tests', 'select to_jsonb(t) from audit.rule_tests t where not audit.is_built_in(t.rule_id)'),
     ('alerts', 'select to_jsonb(a) from audit.alerts a'),
+    ('rule_runs', 'select to_jsonb(u) from audit.rule_runs u'),
+    ('rule_values', 'select to_jsonb(v) from audit.rule_values v'),
+    ('active_hours', 'select to_jsonb(a) from audit.active_hours a'),
     ('budgets_known', 'select to_jsonb(b) from audit.budgets_known b'),
     ('spending', 'select to_jsonb(s) from audit.spending s'),
     ('budget_crossings', 'select to_jsonb(c) from audit.budget_crossings c'),
@@ -20616,7 +20619,7 @@ create or replace function audit.checkpoint_section(report audit.reports)
   set search_path = ''
 as $$
   select audit.report_table(
-    'Logs and their checkpoints', '[{"title": "Log", "width": 5}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "Root", "width": 4}, {"title": "At the end of the period", "width": 2}]',
+    'Logs and their checkpoints', '[{"title": "Log", "width": 5}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "Root", "width": 4}, {"title": "Published", "width": 2}]',
     jsonb_agg(jsonb_build_array(l.origin, c.size::text, encode(c.root, 'base64'), coalesce(audit.second_text(c.published_at), 'not published')) order by l.origin),
     'For each log, the last checkpoint that was published before the end of the period. Who kept one, at a receiver or a witness, can hold this against it.'
   )
