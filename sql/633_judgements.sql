@@ -74,6 +74,7 @@ as $$
 #variable_conflict use_column
 declare
   v_hour timestamptz := judge_activity.hour;
+  v_zone text := coalesce(audit.setting('time_zone') #>> '{}', 'UTC');
   v_judged int;
 begin
   insert into audit.activity_baselines as b (organization_id, metric, since, active_at)
@@ -95,34 +96,28 @@ begin
       array(select s.hour from audit.same_hours(v_hour - interval '1 hour', z.zone) s) as before,
       array(select s.hour from audit.same_hours(v_hour + interval '1 hour', z.zone) s) as after
     from (
-      select 'UTC' union select s.value #>> '{}' from audit.settings s where s.name = 'time_zone'
+      select v_zone union select s.value #>> '{}' from audit.settings s where s.name = 'time_zone'
     ) z (zone)
   ),
   member as materialized (
-    select b.organization_id, b.metric, k.same, k.before, k.after, o.score_from,
+    select b.organization_id, b.metric, k.same, k.before, k.after, audit.anomaly_parameter(o.settings, 'score') as score_from,
       -- By the clock, 14 days can be a few hours more.
       greatest(b.since, v_hour - interval '340 hours') as since,
-      case b.metric when 'queries' then o.least_queries else o.least_cost end as least,
+      audit.anomaly_parameter(o.settings, 'least_' || b.metric) as least,
       coalesce(case b.metric when 'queries' then a.queries::numeric else a.cost end, 0) as seen,
       coalesce(case b.metric when 'queries' then a.queries else a.costs end, 0) as made_of
     from audit.activity_baselines b
-    join (
-      select i.organization_id, coalesce(audit.setting('time_zone', i.organization_id) #>> '{}', 'UTC') as zone,
-        audit.anomaly_parameter(r.settings, 'score') as score_from,
-        audit.anomaly_parameter(r.settings, 'least_queries') as least_queries,
-        audit.anomaly_parameter(r.settings, 'least_cost') as least_cost
-      from (
-        select distinct b.organization_id from audit.activity_baselines b
-        where b.active_at >= v_hour - interval '336 hours'
-          and b.organization_id = coalesce(judge_activity.organization_id, b.organization_id)
-      ) i
-      cross join lateral audit.rule_for(audit.anomaly_rule(), i.organization_id) r
-      offset 0
-    ) o on o.organization_id = b.organization_id
+    join audit.rules r on r.id = audit.anomaly_rule()
+    left join audit.rule_choices c on c.rule_id = r.id and c.organization_id = b.organization_id
+    left join audit.settings z on z.organization_id = b.organization_id and z.name = 'time_zone'
+    cross join lateral (
+      select r.settings || coalesce(c.choice, '{}') as settings, coalesce(z.value #>> '{}', v_zone) as zone
+    ) o
     join clock k on k.zone = o.zone
     left join audit.activity a
       on a.hour = v_hour and a.organization_id = b.organization_id and a.dimension = 'all' and a.value = ''
     where b.since <= v_hour and b.active_at >= v_hour - interval '336 hours'
+      and b.organization_id = coalesce(judge_activity.organization_id, b.organization_id)
       and b.metric = coalesce(judge_activity.metric, b.metric)
   ),
   judged as (
@@ -139,8 +134,9 @@ begin
         end as expected,
         percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.before)) as before_expected,
         percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.after)) as after_expected,
+        -- The active ones on three days at least.
         count(j.learned) >= 48 and count(*) filter (where j.made_of > 0) >= 48
-          and count(distinct date_trunc('day', j.hour, 'UTC')) filter (where j.made_of > 0) >= 3 as experience,
+          and max(j.hour) filter (where j.made_of > 0) >= min(j.hour) filter (where j.made_of > 0) + interval '48 hours' as experience,
         coalesce(stddev_samp(j.learned), 0) as deviation,
         max(j.seen)::float8 as busiest,
         (case when sum(j.seen) > 0 then sum(j.seen) / sum(j.made_of) end)::float8 as unit
