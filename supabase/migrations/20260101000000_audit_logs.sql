@@ -571,33 +571,31 @@ $$;
 
 comment on type audit.statement_context is 'Who acts in the current statement and in which request; see audit.context().';
 
-create or replace function audit.context()
+create or replace function audit.context_sources()
+  returns text
+  language sql
+  stable
+  return format(
+    E'%s\x1e%s\x1e%s\x1e%s\x1e%s\x1e%s\x1e%s\x1e%s\x1e%s', pg_backend_pid()::text, session_user::text, current_setting('role', true),
+    current_setting('request.jwt.claims', true), current_setting('request.headers', true),
+    current_setting('audit.actor', true), current_setting('audit.actor_type', true),
+    current_setting('audit.actor_email', true), current_setting('audit.request_id', true)
+  );
+
+comment on function audit.context_sources() is
+  'All that audit.read_context() depends on, in one text: connection, roles, claims, headers and audit.* settings.';
+
+create or replace function audit.read_context()
   returns audit.statement_context
   language plpgsql
   set search_path = ''
 as $$
 declare
-  v_sources text := concat(
-    pg_backend_pid(), E'\x1e', session_user, E'\x1e', current_setting('role', true), E'\x1e',
-    current_setting('request.jwt.claims', true), E'\x1e', current_setting('request.headers', true), E'\x1e',
-    current_setting('audit.actor', true), E'\x1e', current_setting('audit.actor_type', true), E'\x1e',
-    current_setting('audit.actor_email', true), E'\x1e', current_setting('audit.request_id', true)
-  );
   v_context audit.statement_context;
   v_claims jsonb;
   v_headers jsonb;
   v_setting text;
 begin
-  -- Parsing claims and headers is the dearest part of a write, and most connections write more than once from the same
-  -- sources. Who can forge this setting can forge its sources just as well.
-  if current_setting('audit.context_sources', true) = v_sources then
-    begin
-      return current_setting('audit.context', true)::audit.statement_context;
-    exception when others then
-      null; -- somebody wrote nonsense there: read the sources again
-    end;
-  end if;
-
   -- Malformed claims or headers must not cost the application its change: the entry says that they were malformed.
   begin
     v_claims := nullif(current_setting('request.jwt.claims', true), '');
@@ -647,10 +645,26 @@ begin
 
   v_context.chain := audit.connection_chain();
 
-  perform set_config('audit.context', v_context::text, false), set_config('audit.context_sources', v_sources, false);
+  perform set_config('audit.context', v_context::text, false),
+    set_config('audit.context_sources', audit.context_sources(), false);
   return v_context;
 end
 $$;
+
+comment on function audit.read_context() is
+  'Reads the context from claims, headers and settings, and keeps it in the setting audit.context for this connection.';
+
+-- Parsing claims and headers is the dearest part of a write, and most connections write more than once from the same
+-- sources. Who can forge these settings can forge the sources just as well; what is no context at all is an error, and
+-- who must not fail reads the sources then. A single expression, so that it becomes part of the statement that asks.
+create or replace function audit.context()
+  returns audit.statement_context
+  language sql
+  return case
+    when current_setting('audit.context_sources', true) = audit.context_sources()
+      then current_setting('audit.context', true)::audit.statement_context
+    else audit.read_context()
+  end;
 
 comment on function audit.context() is
   'The actor and request of the current statement: user id, kind of actor, e-mail, IP address,
@@ -691,7 +705,12 @@ create or replace function audit.may_hold_secret(value text)
   language sql
   immutable
   parallel safe
-  return value ~ 'sk-|k_|pplx-|AIza|AKIA|gh|github|xox|sb|whsec|hf_|eyJ|-----BEGIN';
+  -- Not a regular expression: PostgreSQL builds its automaton anew for each text, which costs four times this. And by
+  -- bytes: a column's own collation may allow no patterns at all.
+  return value collate "C" like any (
+    '{%sk-%,%k\\_live\\_%,%k\\_test\\_%,%pplx-%,%AIza%,%AKIA%,%gh_\\_%,%github\\_pat\\_%,%xox_-%,%sb\\_secret\\_%,%sbp\\_%,%whsec\\_%,'
+      '%hf\\_%,%eyJ%,%-----BEGIN%}'
+  );
 
 comment on function audit.may_hold_secret(text) is
   'Whether the text has the beginning of anything that audit.masked() replaces: one cheap scan, where that is a dear one.';
@@ -2504,6 +2523,16 @@ select audit.compile_ip_setting();
 comment on function audit.permitted_ip(uuid, text) is
   'The address as the organisation''s setting ip_addresses lets it be kept: whole, its network, or not at all. Generated.';
 
+-- Where a row lies is kept in settings, for the next write of the same connection. Anybody may have written there.
+create or replace function audit.as_place(value text)
+  returns tid
+  language sql
+  stable
+  parallel safe
+  return case when translate(value, '0123456789', '') = '(,)' then value::tid end;
+
+comment on function audit.as_place(text) is 'The place of a row (ctid), or null where the text is none.';
+
 create or replace function audit.identify(
   organization_id uuid,
   user_id uuid,
@@ -2514,6 +2543,7 @@ create or replace function audit.identify(
   returns bytea
   language plpgsql
   set search_path = ''
+  set enable_seqscan = off -- a table of few rows is no reason to read it whole when it has many
 as $$
 #variable_conflict use_column
 declare
@@ -2523,6 +2553,7 @@ declare
     identify.organization_id, identify.user_id, identify.email, v_ip, identify.user_agent
   )::text, 'UTF8'));
   v_hash bytea;
+  v_place tid;
   v_salt bytea;
 begin
   if identify.email is null and v_ip is null and identify.user_agent is null then
@@ -2531,7 +2562,7 @@ begin
 
   -- At SERIALIZABLE a look-up that finds nothing is a predicate lock on the index page that every new identity is
   -- written to, and two of them abort each other; a duplicate row costs less than a failed transaction.
-  select i.identity_hash into v_hash
+  select i.identity_hash, i.ctid into v_hash, v_place
   from audit.identities i
   where i.lookup = v_lookup and current_setting('transaction_isolation') <> 'serializable'
   limit 1;
@@ -2543,8 +2574,10 @@ begin
     insert into audit.identities (organization_id, user_id, email, ip_address, user_agent, salt, identity_hash, lookup)
     values (
       identify.organization_id, identify.user_id, identify.email, v_ip, identify.user_agent, v_salt, v_hash, v_lookup
-    );
+    )
+    returning ctid into v_place;
   end if;
+  perform set_config('audit.identity_' || left(identify.organization_id::text, 2), v_place::text, false);
   return v_hash;
 end
 $$;
@@ -2887,7 +2920,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := clock_timestamp();
-  v_context audit.statement_context := audit.context();
+  v_context audit.statement_context;
   v_identity bytea;
   v_hint text;
   v_place text;
@@ -2896,6 +2929,11 @@ declare
 begin
   -- Each expression costs a new transaction 1 to 3 µs and each statement 10 and more, so the usual way through is
   -- short, and what is rare stands behind a condition.
+  begin
+    v_context := audit.context();
+  exception when others then
+    v_context := audit.read_context(); -- somebody wrote nonsense into the setting
+  end;
   chain := v_context.chain;
   if chain is null then
     chain := audit.transaction_chain();
@@ -2916,9 +2954,20 @@ begin
     details := audit.fitted(audit.masked(details), audit.details_limit());
   end if;
   if v_context.email is not null or v_context.ip_address is not null or v_context.user_agent is not null then
-    v_identity := audit.identify(
-      organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
-    );
+    -- The identity that was used last, if it still is this one. At SERIALIZABLE, too: found by its place, nothing is
+    -- locked but itself.
+    select i.identity_hash into v_identity
+    from audit.identities i
+    where i.ctid = audit.as_place(current_setting('audit.identity_' || left(append.organization_id::text, 2), true))
+      and i.lookup <> '' and i.organization_id = append.organization_id
+      and i.user_id is not distinct from v_context.created_by and i.email is not distinct from v_context.email
+      and i.ip_address is not distinct from audit.permitted_ip(append.organization_id, v_context.ip_address)
+      and i.user_agent is not distinct from v_context.user_agent;
+    if v_identity is null then
+      v_identity := audit.identify(
+        organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
+      );
+    end if;
   end if;
 
   v_hint := 'audit.head_' || left(organization_id::text, 2);
@@ -3003,9 +3052,15 @@ as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := clock_timestamp();
-  v_context audit.statement_context := audit.context();
-  v_chain int := coalesce(v_context.chain, audit.transaction_chain());
+  v_context audit.statement_context;
+  v_chain int;
 begin
+  begin
+    v_context := audit.context();
+  exception when others then
+    v_context := audit.read_context(); -- somebody wrote nonsense into the setting
+  end;
+  v_chain := coalesce(v_context.chain, audit.transaction_chain());
   insert into audit.heads as h (organization_id, chain, seq, last_at, prev_hash, hash)
   select o.organization_id, v_chain, 0, '-infinity', ''::bytea, audit.first_prev_hash(o.organization_id, v_chain)
   from (
@@ -11498,6 +11553,7 @@ grant select, insert on audit.identities to audit_writer;
 grant select, insert, update on audit.heads to audit_writer;
 grant select on audit.restores to audit_writer;
 grant execute on function
+  audit.as_place(text),
   audit.as_uuid(text),
   audit.bounded(text, int),
   audit.caller(),
@@ -11506,6 +11562,7 @@ grant execute on function
   audit.connection_chain(),
   audit.connection_slot(),
   audit.context(),
+  audit.context_sources(),
   audit.details_limit(),
   audit.digest_of(bytea),
   audit.digest_of(text),
@@ -11527,6 +11584,7 @@ grant execute on function
   audit.parsed_entries(text[]),
   audit.permitted_ip(uuid, text),
   audit.random_salt(),
+  audit.read_context(),
   audit.require_restoring(),
   audit.secret_pattern(),
   audit.system_organization(),
