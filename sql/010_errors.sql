@@ -32,14 +32,17 @@ create or replace view audit.error_codes as
     ('AUOPT', 422, 'invalid_option', 'An option is unknown, of the wrong type or names no column.'),
     ('AUARG', 422, 'invalid_argument', 'An argument is missing or out of range.'),
     ('AUQRY', 400, 'invalid_query', 'A query could not be read; the detail says where.'),
+    ('AURUL', 422, 'invalid_rule', 'A rule has an unknown field, or a value that it cannot have.'),
     ('AUCUR', 400, 'invalid_cursor', 'A cursor was edited, or belongs to another search.'),
     ('AUNOT', 404, 'not_found', 'There is no such thing that the caller may read.'),
     ('AUPND', 409, 'not_sealed', 'The entry is not in a signed log yet.'),
     ('AUDEN', 403, 'access_denied', 'The caller may not do this.'),
+    ('AUVLT', 409, 'vault_missing', 'The project has no Vault to keep a secret in.'),
     ('AUSTL', 409, 'capture_stale', 'The table was altered after it was tracked; track it again.'),
     ('AUFRK', 409, 'log_forked', 'A log would get two roots for one size.'),
     ('AULSE', 409, 'lease_lost', 'Another run took over the work.'),
     ('AURST', 409, 'not_restorable', 'A log is restored into an empty database, by one transaction.'),
+    ('AURAT', 429, 'too_many_requests', 'The caller does this more often than is allowed.'),
     ('AUROW', 409, 'rows_unpaired', 'An update''s old and new rows could not be paired.')
   ) as registry (code, http_status, name, meaning);
 

@@ -31,6 +31,11 @@ create index if not exists identities_lookup_idx on audit.identities (lookup);
 create index if not exists identities_identity_hash_idx on audit.identities (identity_hash);
 create index if not exists identities_user_id_idx on audit.identities (user_id);
 
+-- What is erased must not live on in the planner's statistics, which keep the most common values of a column.
+alter table audit.identities
+  alter column email set statistics 0, alter column ip_address set statistics 0, alter column user_agent set statistics 0,
+  alter column salt set statistics 0, alter column lookup set statistics 0;
+
 revoke all on audit.identities from public, anon, authenticated, service_role;
 grant select on audit.identities to authenticated, service_role;
 grant select, insert on audit.identities to audit_writer;
@@ -239,6 +244,8 @@ comment on column audit.personal_values.created_at is 'When it was recorded.';
 
 create index if not exists personal_values_value_hash_idx on audit.personal_values (value_hash);
 create index if not exists personal_values_subject_id_idx on audit.personal_values (subject_id);
+
+alter table audit.personal_values alter column value set statistics 0, alter column salt set statistics 0;
 
 revoke all on audit.personal_values from public, anon, authenticated, service_role;
 grant select on audit.personal_values to authenticated, service_role;

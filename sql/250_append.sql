@@ -177,7 +177,8 @@ create or replace aggregate audit.chained(first_prev bytea, unlinked_text bytea)
 comment on aggregate audit.chained(bytea, bytea) is
   'As a window function over entry texts whose prev_hash is null, in order of seq: each entry''s prev_hash and hash, joined.';
 
-create or replace function audit.append_all(drafts audit.draft[])
+-- Events that others tell of (logins, requests in a platform's log) were each somebody's own: they bring their contexts.
+create or replace function audit.append_all(drafts audit.draft[], contexts audit.statement_context[] default null)
   returns void
   language plpgsql
   security definer -- callers may write the audited table, never the log
@@ -210,6 +211,7 @@ begin
   with head as materialized (
     select h.organization_id, h.seq, h.last_at, h.hash,
       case
+        when append_all.contexts is not null then null
         when v_context.email is not null or v_context.ip_address is not null or v_context.user_agent is not null
           then audit.identify(
             h.organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
@@ -223,28 +225,39 @@ begin
     for no key update
   ),
   draft as (
-    select h.organization_id, h.seq as head_seq, h.hash as head_hash, h.identity_hash,
+    select h.organization_id, h.seq as head_seq, h.hash as head_hash,
+      case
+        when append_all.contexts is null then h.identity_hash
+        else audit.identify(h.organization_id, d.context_user, d.email, d.ip_address, d.user_agent)
+      end as identity_hash,
       greatest(h.last_at, v_now) as created_at,
       row_number() over (partition by h.organization_id order by d.n) as n,
       count(*) over (partition by h.organization_id) as total,
-      d.action, d.outcome, d.resource_type, coalesce(v_context.created_by, d.created_by) as created_by,
+      d.action, d.outcome, d.resource_type, coalesce(d.context_user, d.created_by) as created_by, d.actor_type, d.request_id,
       case when d.suspect then audit.masked_text(audit.bounded(d.resource_id, 500)) else d.resource_id end as resource_id,
       case when d.suspect then audit.masked_text(audit.bounded(d.provider, 200)) else d.provider end as provider,
       case when d.suspect and length(d.cost::text) > 100 then null else d.cost end as cost,
       case
         when d.suspect then audit.fitted(
-          audit.masked(d.details || coalesce(v_context.extra, '{}') || case
+          audit.masked(d.details || coalesce(d.extra, '{}') || case
             when length(d.cost::text) > 100 then jsonb_build_object('cost', audit.digest_of(d.cost::text)) else '{}'
           end), audit.details_limit()
         )
-        when v_context.extra is null then d.details
-        else d.details || v_context.extra
+        when d.extra is null then d.details
+        else d.details || d.extra
       end as details
     from (
       select u.organization_id, u.action, u.outcome, u.resource_type, u.resource_id, u.created_by, u.provider, u.cost,
-        u.details, u.n, u.suspect or pg_column_size(u.details) > 800 as suspect
-      from unnest(append_all.drafts) with ordinality
-        as u (organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, n)
+        u.details, u.n, u.suspect or pg_column_size(u.details) > 800 as suspect,
+        case when append_all.contexts is null then v_context.created_by else u.context_user end as context_user,
+        case when append_all.contexts is null then v_context.actor_type else u.actor_type end as actor_type,
+        case when append_all.contexts is null then v_context.request_id else u.request_id end as request_id,
+        case when append_all.contexts is null then v_context.extra else u.extra end as extra,
+        u.email, u.ip_address, u.user_agent
+      from unnest(append_all.drafts, append_all.contexts) with ordinality as u (
+        organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect,
+        context_user, actor_type, email, ip_address, user_agent, request_id, chain, extra, n
+      )
     ) d
     join head h on h.organization_id = coalesce(d.organization_id, audit.system_organization())
   ),
@@ -254,7 +267,7 @@ begin
         d.head_hash,
         convert_to(audit.entry_text(
           d.organization_id, v_chain, d.head_seq + d.n, d.created_at, d.action, d.outcome, d.resource_type,
-          d.resource_id, d.created_by, v_context.actor_type, d.identity_hash, d.provider, d.cost, v_context.request_id,
+          d.resource_id, d.created_by, d.actor_type, d.identity_hash, d.provider, d.cost, d.request_id,
           d.details, null
         ), 'UTF8')
       ) over (partition by d.organization_id order by d.n rows unbounded preceding) as hashes
@@ -272,14 +285,15 @@ begin
     identity_hash, provider, cost, request_id, details, prev_hash, hash
   )
   select c.organization_id, v_chain, c.head_seq + c.n, c.created_at, c.action, c.outcome, c.resource_type, c.resource_id,
-    c.created_by, v_context.actor_type, c.identity_hash, c.provider, c.cost, v_context.request_id, c.details,
+    c.created_by, c.actor_type, c.identity_hash, c.provider, c.cost, c.request_id, c.details,
     substring(c.hashes from 1 for 32), substring(c.hashes from 33)
   from chained c;
 end
 $$;
 
-comment on function audit.append_all(audit.draft[]) is
-  'Appends many entries in one pass, in the order given; a window aggregate carries the hash.';
+comment on function audit.append_all(audit.draft[], audit.statement_context[]) is
+  'Appends many entries in one pass, in the order given; a window aggregate carries the hash. Without contexts all are
+of the current statement''s; else each has its own, at the same position.';
 
 create or replace function audit.record(
   organization_id uuid,
@@ -324,6 +338,6 @@ Returns the entry''s chain, seq and hash as acknowledgement. organization_id nul
 do $$
 begin
   alter function audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean) owner to audit_writer;
-  alter function audit.append_all(audit.draft[]) owner to audit_writer;
+  alter function audit.append_all(audit.draft[], audit.statement_context[]) owner to audit_writer;
 end
 $$;

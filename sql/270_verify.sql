@@ -207,15 +207,31 @@ create or replace function audit.verify_identities(organization uuid default nul
   set search_path = ''
 as $$
   with used as (
-    select a.organization_id, a.identity_hash, count(*) as entries
+    select a.organization_id, a.identity_hash, count(*) as entries, max(a.created_at) as last_at, max(a.created_by::text)::uuid as created_by
     from public.audit_logs a
     where a.identity_hash is not null
       and (verify_identities.organization is null or a.organization_id = verify_identities.organization)
     group by a.organization_id, a.identity_hash
+  ),
+  -- Read only where something is missing.
+  erasures as materialized (
+    select a.organization_id, a.created_at, a.details
+    from public.audit_logs a
+    where a.action = 'subject.erased'
+      and (verify_identities.organization is null or a.organization_id = verify_identities.organization)
   )
   select u.organization_id, u.identity_hash,
     case
-      when count(i.identity_hash) = 0 then 'missing'
+      when count(i.identity_hash) = 0 then case
+        when exists (
+          select from erasures e
+          where e.organization_id = u.organization_id and (
+            e.details ->> 'subject' = u.created_by::text and u.last_at <= e.created_at
+            or e.details -> 'identities' ? encode(u.identity_hash, 'hex')
+          )
+        ) then 'erased'
+        else 'missing'
+      end
       when bool_and(i.organization_id = u.organization_id and u.identity_hash = sha256(
         '\x02'::bytea || i.salt || convert_to(
           audit.identity_text(i.organization_id, i.user_id, i.email, i.ip_address, i.user_agent), 'UTF8'
@@ -226,8 +242,9 @@ as $$
     u.entries
   from used u
   left join audit.identities i on i.identity_hash = u.identity_hash
-  group by u.organization_id, u.identity_hash, u.entries
+  group by u.organization_id, u.identity_hash, u.entries, u.last_at, u.created_by
 $$;
 
 comment on function audit.verify_identities(uuid) is
-  'Opens every commitment to an identity: verified, missing (erased, or removed by somebody), mismatched (tampered).';
+  'Opens every commitment to an identity: verified, erased (a subject.erased entry says so), missing (removed by somebody),
+mismatched (tampered).';

@@ -82,6 +82,14 @@ create or replace view audit.coverage as
     select 'public.audit_logs'::regclass, 'entries wait in the default partition', 'select audit.ensure_partitions()'
     where exists (select from public.audit_logs_default)
     union all
+    -- Auth's tables; see audit.auth_coverage for what comes by other paths.
+    select to_regclass('auth.' || m.table_name), format('trigger %s on auth.%s is %s', m.trigger_name, m.table_name, m.state), 'select audit.track_auth()'
+    from audit.missing_auth_triggers() m
+    where m.state <> 'no such table'
+    union all
+    select to_regclass('auth.audit_log_entries'), 'events of Auth wait to be settled', 'select audit.settle_waiting_auth()'
+    where exists (select from audit.waiting_auth_events w where w.received_at < clock_timestamp() - interval '1 minute')
+    union all
     -- A role or database for which triggers are off by default.
     select 'public.audit_logs'::regclass,
       format('session_replication_role is set for %s', coalesce(r.rolname, d.datname, 'all')),
@@ -92,12 +100,16 @@ create or replace view audit.coverage as
     where exists (select from unnest(s.setconfig) x where x ~ '^session_replication_role=(replica|local)')
   )
   select audit.qualified_name(c.table_name) as table_name,
-    t.table_name is not null as tracked,
+    t.table_name is not null or c.is_auth as tracked,
     not exists (select from finding f where f.table_name = c.table_name) as healthy,
     f.finding,
     f.way_out,
     t.tracked_at
-  from (select table_name from candidate union select 'public.audit_logs'::regclass) c
+  from (
+    select table_name, false as is_auth from candidate union select 'public.audit_logs'::regclass, false
+    union
+    select to_regclass('auth.' || e.table_name), true from audit.auth_triggers() e where to_regclass('auth.' || e.table_name) is not null
+  ) c
   left join audit.tracked_tables t on t.table_name = c.table_name
   left join finding f on f.table_name = c.table_name;
 

@@ -118,3 +118,33 @@ $$;
 
 comment on function audit.record_published(int, bigint, uuid) is
   'Notes that readers get the checkpoint of a size, and ends the lease; answers whether the log has more to seal.';
+
+create or replace function audit.is_sealed(organization_id uuid, until timestamptz)
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select not exists (select from audit.waiting_chains(is_sealed.organization_id) w where w.since <= is_sealed.until)
+    and not exists (
+      select from audit.logs l where l.organization_id = is_sealed.organization_id and l.sequenced > l.published
+    )
+$$;
+
+comment on function audit.is_sealed(uuid, timestamptz) is 'Whether the newest checkpoint of an organisation is over every entry up to a time.';
+
+create or replace function audit.newest_checkpoint(organization_id uuid)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select c.note
+  from audit.logs l
+  join audit.checkpoints c on c.log = l.id and c.size = l.published
+  where l.organization_id = newest_checkpoint.organization_id and l.month is not null and l.published > 0
+  order by l.month desc
+  limit 1
+$$;
+
+comment on function audit.newest_checkpoint(uuid) is 'The newest checkpoint that readers have of an organisation''s log; null before the first.';

@@ -242,10 +242,14 @@ begin
   case
     when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
       perform audit.restore_kept_rows(section, rows);
-    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values') then
+    when section in (
+      'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'rules', 'rule_choices', 'rule_tests', 'alerts',
+      'budgets_known', 'spending', 'budget_crossings'
+    ) then
       perform audit.load_rows(section, rows);
-    when section = 'settings' then
-      delete from audit.settings where true;
+    -- Installing has made some of its own.
+    when section in ('settings', 'report_schedules') then
+      execute format('delete from audit.%I', section);
       perform audit.load_rows(section, rows);
     when section = 'receiver_logs' then
       insert into audit.receiver_logs (receiver, log, size, copied, delivered_at, next_try_at, last_error)
@@ -336,7 +340,8 @@ $$;
 comment on function audit.restore_anchor_entries(bigint, text[]) is 'Puts entries of the anchor log back, from an index on.';
 
 -- Whom a subject.erased entry names stays erased, though a backup is older. Its details say it in any of these ways:
--- {"identities": [hash, …]} and {"personal_values": [hash, …]} in hex, {"subject": user id}: all of that person from before.
+-- {"identities": [hash, …]} and {"personal_values": [hash, …]} in hex, {"subject": user id}: all of that person up to "until",
+-- or, where it does not say until when, up to the entry.
 create or replace function audit.erase_again(organization_id uuid, erased_at timestamptz, details jsonb)
   returns void
   language plpgsql
@@ -345,17 +350,19 @@ as $$
 #variable_conflict use_column
 declare
   v_subject uuid := audit.as_uuid(erase_again.details ->> 'subject');
+  v_until timestamptz := coalesce((erase_again.details ->> 'until')::timestamptz, erase_again.erased_at);
 begin
   delete from audit.identities i
   where i.organization_id = erase_again.organization_id and (
     encode(i.identity_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.identities[*]')))
-    or i.user_id = v_subject and i.created_at <= erase_again.erased_at
+    or i.user_id = v_subject and i.created_at <= v_until
   );
   delete from audit.personal_values v
   where v.organization_id = erase_again.organization_id and (
     encode(v.value_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.personal_values[*]')))
-    or v.subject_id = v_subject and v.created_at <= erase_again.erased_at
+    or v.subject_id = v_subject and v.created_at <= v_until
   );
+  perform audit.withdraw_reports(erase_again.organization_id, v_subject);
 end
 $$;
 
@@ -448,6 +455,9 @@ begin
   perform audit.compile_ip_setting();
   -- Searches find entries by reading them until the index is made again.
   perform audit.rebuild_search_index();
+  -- What was there before the loss has raised its alerts.
+  perform audit.compile_rules();
+  perform audit.skip_to_now();
   v_installed := audit.close_restore(end_restore.incarnation, end_restore.details);
   perform audit.record(o.organization_id, 'log.restored', 'log', null, o.details)
   from jsonb_to_recordset(end_restore.organizations) o (organization_id uuid, details jsonb);

@@ -4,6 +4,66 @@
 -- Pages are cut by position: a cursor names the last entry shown, and entries never change or move, so a page is exact
 -- however many entries arrive meanwhile, and page 1,000 costs what page 1 does.
 
+-- A query names people: it is recorded without their addresses, which are committed to like all personal data. Else whom
+-- somebody looked for would stand in the log for ever, though erased everywhere else.
+create or replace function audit.query_apart(organization_id uuid, inout node jsonb, inout personal_values jsonb default '[]')
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_key text;
+  v_part jsonb;
+  v_parts jsonb := '[]';
+  v_is_identity boolean := node ->> 'field' in ('email', 'ip', 'user_agent') and node ->> 'op' <> 'exists';
+begin
+  foreach v_key in array array['and', 'or'] loop
+    continue when not node ? v_key;
+    for v_part in select e from jsonb_array_elements(node -> v_key) e loop
+      select q.node, q.personal_values into v_part, personal_values
+      from audit.query_apart(query_apart.organization_id, v_part, personal_values) q;
+      v_parts := v_parts || v_part;
+    end loop;
+    node := jsonb_build_object(v_key, v_parts);
+    return;
+  end loop;
+  if node ? 'not' then
+    select q.node, q.personal_values into v_part, personal_values
+    from audit.query_apart(query_apart.organization_id, node -> 'not', personal_values) q;
+    node := jsonb_build_object('not', v_part);
+    return;
+  end if;
+  foreach v_key in array array['value', 'text'] loop
+    continue when not node ? v_key;
+    for v_part in select e from jsonb_array_elements(case when jsonb_typeof(node -> v_key) = 'array' then node -> v_key else jsonb_build_array(node -> v_key) end) e loop
+      if jsonb_typeof(v_part) = 'string' and (v_is_identity or audit.names_person(v_part #>> '{}')) then
+        personal_values := personal_values || jsonb_build_array(
+          audit.commit_personal(query_apart.organization_id, null, 'audit_log', null, 'query', v_part #>> '{}')
+        );
+        v_part := '"***"';
+      end if;
+      v_parts := v_parts || v_part;
+    end loop;
+    node := node || jsonb_build_object(v_key, case when jsonb_typeof(node -> v_key) = 'array' then v_parts else v_parts -> 0 end)
+      || case when node ->> 'op' = 'like' and v_parts = '["***"]' then '{"op": "eq"}'::jsonb else '{}' end; -- else it reads: any
+    return;
+  end loop;
+end
+$$;
+
+comment on function audit.query_apart(uuid, jsonb, jsonb) is
+  'A query tree with *** for what names a person (e-mail, IP address, user agent), and the commitments to that, in order.';
+
+create or replace function audit.names_person(value text)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  -- An e-mail address, or an IP address of either kind, anywhere in it.
+  return value ~ '[^[:space:]@]@[^[:space:]@]' or value ~ '(^|[^0-9.])[0-9]{1,3}(\.[0-9]{1,3}){3}([^0-9.]|$)'
+    or value ~* '(^|[^0-9a-f:])([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}' or value ~* '(^|[^0-9a-f:])[0-9a-f]{0,4}(:[0-9a-f]{1,4})*::[0-9a-f]{0,4}';
+
+comment on function audit.names_person(text) is 'Whether a text that somebody looks for holds an e-mail or IP address.';
+
 create or replace function audit.record_reading(
   organization_id uuid,
   action text,
@@ -16,6 +76,9 @@ create or replace function audit.record_reading(
   security definer -- readers leave an entry that they read, and can write nothing else
   set search_path = ''
 as $$
+declare
+  v_details jsonb := record_reading.details;
+  v_query record;
 begin
   if record_reading.action not in ('log.searched', 'log.viewed', 'log.exported')
     or audit.reach(record_reading.organization_id) is null
@@ -26,15 +89,21 @@ begin
     perform audit.fail('AUARG', 'Reading the log leaves an entry, and this transaction is read-only.', null,
       'Use a connection that can write, or select from public.audit_logs.');
   end if;
+  if v_details ? 'filter' then
+    select q.* into v_query from audit.query_apart(record_reading.organization_id, v_details -> 'filter') q;
+    v_details := v_details - 'filter' || jsonb_build_object('query', left(audit.format_node(v_query.node), 4000)) || case
+      when v_query.personal_values <> '[]' then jsonb_build_object('values', v_query.personal_values) else '{}'
+    end;
+  end if;
   perform audit.record(
-    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id,
-    record_reading.details
+    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id, v_details
   );
 end
 $$;
 
 comment on function audit.record_reading(uuid, text, jsonb, text, text) is
-  'Leaves the entry that says the log was searched, viewed or exported.';
+  'Leaves the entry that says the log was searched, viewed or exported. A query tree as "filter" in the details is recorded as
+its string, without the addresses of persons, which are committed to.';
 
 -- Where to look -------------------------------------------------------------------------------------------------------
 
@@ -479,7 +548,7 @@ begin
     order by m.n;
   get diagnostics v_found = row_count;
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(audit.format_node(v_tree), 4000), 'sort', search.sort, 'entries', v_found, 'continued', false
+    'filter', v_tree, 'sort', search.sort, 'entries', v_found, 'continued', false
   ));
   if v_archived >= coalesce((v_compiled).from_time, '-infinity') then
     raise notice 'audit: entries up to % may be in the archive only, where this does not look', v_archived;

@@ -150,7 +150,7 @@ begin
   end if;
 
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(v_query, 4000), 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
+    'filter', v_tree, 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
   ));
   return v_page;
 end

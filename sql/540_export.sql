@@ -39,6 +39,14 @@ comment on column audit.exports.error is 'Why it failed.';
 comment on column audit.exports.manifest is 'The manifest to the byte, from the moment on in which it is signed.';
 comment on column audit.exports.manifest_note is 'The signed note over the manifest''s digest; null until it is signed.';
 
+alter table audit.exports add column if not exists withdrawn_at timestamptz;
+
+comment on column audit.exports.withdrawn_at is 'When it was taken back because a person who may be in it was erased; its files go at once.';
+
+-- A query may name a person, and what is erased must not live on in the planner's statistics.
+alter table audit.exports
+  alter column filter set statistics 0, alter column manifest set statistics 0, alter column error set statistics 0;
+
 create index if not exists exports_requested_by_idx on audit.exports (requested_by, requested_at);
 create index if not exists exports_waiting_idx on audit.exports (requested_at) where state in ('queued', 'running');
 
@@ -322,7 +330,7 @@ begin
     v_export, v_part, v_entries, (v_first).chain || '-' || (v_first).seq, (v_last).chain || '-' || (v_last).seq, v_next
   );
   perform audit.record_reading(v_export.organization_id, 'log.exported', jsonb_build_object(
-    'export', v_export.id, 'part', v_part, 'format', v_export.format, 'query', left(audit.format_node(v_export.filter), 4000),
+    'export', v_export.id, 'part', v_part, 'format', v_export.format, 'filter', v_export.filter,
     'entries', v_entries
   ), 'export', v_export.id::text);
   return jsonb_build_object(
@@ -443,14 +451,7 @@ as $$
     'parts', coalesce(jsonb_agg(jsonb_build_object(
       'part', p.part, 'entries', p.entries, 'bytes', p.bytes, 'sha256', p.sha256, 'first', p.first, 'last', p.last
     ) order by p.part), '[]'),
-    'checkpoint', (
-      select c.note
-      from audit.logs l
-      join audit.checkpoints c on c.log = l.id and c.size = l.published
-      where l.organization_id = (export_manifest.export).organization_id and l.month is not null and l.published > 0
-      order by l.month desc
-      limit 1
-    )
+    'checkpoint', audit.newest_checkpoint((export_manifest.export).organization_id)
   )
   from audit.export_parts p
   where p.export = (export_manifest.export).id
@@ -633,14 +634,43 @@ as $$
       ) then concat(x.organization_id, '/', x.id)
     end
   from audit.exports x
-  where x.requested_at < clock_timestamp() - interval '30 days' and not audit.is_held(x.organization_id)
+  where (
+      x.requested_at < clock_timestamp() - interval '30 days'
+      -- Whoever is making a part of it may still store that.
+      or x.withdrawn_at is not null and coalesce(x.lease_until, '-infinity') < clock_timestamp()
+    ) and not audit.is_held(x.organization_id)
   order by x.requested_at
   limit at_most
 $$;
 
 comment on function audit.expired_exports(int) is
-  'Exports of more than 30 days ago that are not held, and the folder of bucket audit-exports that is to go with each; null
+  'Exports of more than 30 days ago, or taken back, that are not held, and the folder of bucket audit-exports that is to go with each; null
 where Storage never had any of it.';
+
+create or replace function audit.withdraw_exports(organization_id uuid, since timestamptz)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_withdrawn int;
+begin
+  delete from audit.export_parts p
+  using audit.exports x
+  where x.id = p.export and x.organization_id = withdraw_exports.organization_id and x.until >= withdraw_exports.since;
+  update audit.exports x set
+    withdrawn_at = clock_timestamp(), state = 'cancelled', filter = '{"and": []}', next = null, manifest = null,
+    manifest_note = null, error = 'Taken back: a person who may be in it was erased. Ask for it again.'
+  where x.organization_id = withdraw_exports.organization_id and x.until >= withdraw_exports.since and x.withdrawn_at is null;
+  get diagnostics v_withdrawn = row_count;
+  return v_withdrawn;
+end
+$$;
+
+comment on function audit.withdraw_exports(uuid, timestamptz) is
+  'Takes back exports that can hold entries since a time: what they asked for is forgotten at once, their files with the next
+run of the job "expire". Answers how many.';
 
 create or replace function audit.forget_exports(exports uuid[])
   returns void

@@ -14,8 +14,7 @@ begin
   from audit.exports x
   where x.state = 'done' and x.manifest_note is null
     -- The checkpoint in the manifest is over every entry that the export can have.
-    and not exists (select from audit.waiting_chains(x.organization_id) w where w.since <= x.until)
-    and not exists (select from audit.logs l where l.organization_id = x.organization_id and l.sequenced > l.published)
+    and audit.is_sealed(x.organization_id, x.until)
   order by x.requested_at
   limit 1
   for update skip locked;
@@ -25,7 +24,7 @@ begin
   update audit.exports x set manifest = coalesce(x.manifest, audit.export_manifest(x)::text)
   where x.id = v_export.id
   returning x.manifest into v_export.manifest;
-  return jsonb_build_object('export', v_export.id, 'manifest', v_export.manifest);
+  return jsonb_build_object('id', v_export.id, 'manifest', v_export.manifest);
 end
 $$;
 

@@ -30,6 +30,8 @@ create or replace function audit.ocsf_type_uid(action text, details jsonb)
     when 'user.login_failed' then 300201
     when 'user.mfa_failed' then 300201
     when 'user.logout' then 300202
+    when 'user.session_expired' then 300202
+    when 'user.session_revoked' then 300202
     -- Account Change
     when 'user.signed_up' then 300101
     when 'user.created' then 300101
@@ -65,6 +67,11 @@ create or replace function audit.ocsf_type_uid(action text, details jsonb)
     when 'hold.placed' then 300401
     when 'hold.released' then 300404
     when 'rule.changed' then 300403
+    when 'channel.created' then 300401
+    when 'channel.changed' then 300403
+    when 'channel.enabled' then 300403
+    when 'channel.disabled' then 300403
+    when 'channel.deleted' then 300404
     -- API Activity
     when 'access.denied' then 600399
     when 'api.accessed' then 600399

@@ -109,7 +109,7 @@ begin
   ) c;
   foreach v_each in array v_organizations loop
     perform audit.record_reading(v_each, 'log.searched', jsonb_build_object(
-      'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups, 'entries', v_total -> 'entries'
+      'filter', v_tree, 'costs_by', v_groups, 'entries', v_total -> 'entries'
     ));
   end loop;
   return jsonb_build_object('by', v_groups, 'query', audit.format_node(v_tree), 'filter', v_tree, 'rows', v_rows, 'total', v_total);
@@ -136,7 +136,7 @@ declare
 begin
   return query select * from audit.costs_of(v_organization, audit.compile_query(v_organization, v_tree), v_groups);
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups
+    'filter', v_tree, 'costs_by', v_groups
   ));
 end
 $$;

@@ -53,20 +53,58 @@ $$;
 
 comment on function audit.continue_exports() is 'Has exports that wait in the queue made; does nothing where none waits.';
 
+create or replace function audit.continue_erasing()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_steps int := audit.continue_erasures();
+begin
+  -- Files are removed at once, not with the night's.
+  if exists (select from audit.erasures e where e.state = 'files') then
+    perform audit.call_jobs('expire');
+  end if;
+  return v_steps;
+end
+$$;
+
+comment on function audit.continue_erasing() is 'Goes on with erasures, and has files that they take back removed.';
+
 create or replace function audit.continue_manifests()
   returns bigint
   language plpgsql
   set search_path = ''
 as $$
 begin
-  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null) then
+  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null)
+    or exists (select from audit.erasures e where e.state = 'done' and e.certificate_note is null)
+  then
     return audit.call_jobs('manifests');
   end if;
   return null;
 end
 $$;
 
-comment on function audit.continue_manifests() is 'Has manifests of exports that are done signed; does nothing where all are.';
+comment on function audit.continue_manifests() is 'Has manifests of exports, and certificates of erasures, that are done signed; does nothing where all are.';
+
+create or replace function audit.continue_reports()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (
+      select from audit.reports r where r.state = 'queued' or r.state = 'running' and r.lease_until < clock_timestamp()
+    ) or exists (select from audit.report_schedules s where s.next_at is null or s.next_at <= clock_timestamp())
+  then
+    return audit.call_jobs('reports');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_reports() is 'Has reports that wait, or are due by schedule, made; does nothing where none is.';
 
 create or replace function audit.continue_sealing()
   returns bigint
@@ -116,13 +154,30 @@ $$;
 comment on function audit.continue_deliveries() is
   'Has checkpoints handed to whom outside they are owed; answers how many jobs that took, none where everybody has the newest.';
 
+create or replace function audit.continue_alert_deliveries()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (select from audit.due_channels(1)) then
+    return audit.call_jobs('deliver-alerts');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_alert_deliveries() is 'Has what channels are to be told delivered; does nothing where nothing is due.';
+
 create or replace function audit.continue_expiring()
   returns bigint
   language plpgsql
   set search_path = ''
 as $$
 begin
-  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1)) then
+  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1))
+    or exists (select from audit.expired_reports())
+  then
     return audit.call_jobs('expire');
   end if;
   return null;
@@ -130,7 +185,7 @@ end
 $$;
 
 comment on function audit.continue_expiring() is
-  'Has the files of expired archives and exports removed; does nothing where nothing is expired.';
+  'Has the files of expired archives, exports and reports removed; does nothing where nothing is expired.';
 
 create or replace function audit.continue_backups()
   returns bigint
@@ -158,16 +213,56 @@ $$;
 comment on function audit.continue_backups() is
   'Has the day''s backup made; does nothing where it is made. That there was none for two days is a finding.';
 
+create or replace function audit.continue_collecting()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_request bigint;
+begin
+  if not audit.is_collection_due() then
+    return null;
+  end if;
+  v_request := audit.call_jobs('collect-logs');
+  -- Where nobody can be called there is nothing to miss. Lines are taken in for a day.
+  if v_request is not null and (select c.lag_seconds > 3600 from audit.log_collection_status c) then
+    perform audit.note_finding(
+      audit.system_organization(), 'logs_late', 'log_collection',
+      (select to_jsonb(c) - '{every_seconds,failures}'::text[] from audit.log_collection_status c)
+    );
+  end if;
+  return v_request;
+end
+$$;
+
+comment on function audit.continue_collecting() is
+  'Has the project''s logs collected when it is time. That they are more than an hour behind is a finding.';
+
 do $$
 begin
   if to_regprocedure('cron.schedule(text, text, text)') is not null then
     perform cron.schedule('audit-partitions', '17 2 * * *', 'select audit.ensure_partitions()');
     -- Does what the event triggers do, where the server does not let us make them.
     perform cron.schedule('audit-known-tables', '*/10 * * * *', 'select audit.track_known_tables()');
+    perform cron.schedule('audit-auth-tables', '3-59/10 * * * *', 'select audit.track_auth()');
+    -- What Auth could not wait for; the log lacks it for so long.
+    perform cron.schedule('audit-auth-events', '5 seconds', 'select audit.settle_waiting_auth()');
+    perform cron.schedule('audit-auth-sightings', '47 * * * *', 'select audit.forget_auth_sightings()');
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
+    -- A minute late at most, and an hour is judged when it is over: later is late, never twice.
+    perform cron.schedule('audit-anomalies', '* * * * *', 'select audit.detect_anomalies()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
+    -- Missed, reports are late; what was due by schedule is caught up once.
+    perform cron.schedule('audit-reports', '10 seconds', 'select audit.continue_reports()');
+    -- Missed, an erasure takes longer; its state says where it is.
+    perform cron.schedule('audit-erasures', '5 seconds', 'select audit.continue_erasing()');
     perform cron.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
+    -- What is new waits for the next turn; a turn that finds another at work ends.
+    perform cron.schedule('audit-rules', '3 seconds', 'select audit.evaluate_rules()');
+    perform cron.schedule('audit-checks', '* * * * *', 'select audit.run_checks(), audit.run_digests()');
+    perform cron.schedule('audit-rules-prune', '*/10 * * * *', 'select audit.prune_rules()');
     -- Missed or doubled, it does no harm: what is due stays due, and a log belongs to one run at a time.
     perform cron.schedule('audit-seal', '5 seconds', 'select audit.continue_sealing()');
     perform cron.schedule('audit-anchor', '*/5 * * * *', 'select audit.anchor_checkpoints()');
@@ -175,10 +270,16 @@ begin
     perform cron.schedule('audit-read-back', '* * * * *', 'select audit.continue_reading_back()');
     perform cron.schedule('audit-verify', '* * * * *', 'select audit.continue_verification()');
     perform cron.schedule('audit-deliveries', '10 seconds', 'select audit.continue_deliveries()');
+    -- Missed, alerts are late; doubled, each message still belongs to one run.
+    perform cron.schedule('audit-alerts-deliver', '2 seconds', 'select audit.continue_alert_deliveries()');
+    perform cron.schedule('audit-deliveries-prune', '23 * * * *', 'select audit.prune_deliveries()');
     -- Whom the functions' environment names, only they know: they register it when they run, also where nothing is owed.
     perform cron.schedule('audit-receivers', '*/5 * * * *', $cron$
       select audit.call_jobs(job) from unnest(array['deliver-checkpoints', 'mirror', 'witness']) job
     $cron$);
+    -- Only where the setting collect_logs_every says so. Missed, lines of up to a day are caught up with.
+    perform cron.schedule('audit-collect-logs', '30 seconds', 'select audit.continue_collecting()');
+    perform cron.schedule('audit-forget', '23 * * * *', 'select audit.forget_seen_logs(), audit.forget_event_keys(), audit.forget_client_rates()');
     -- A batch at a time; where nothing is past its retention it looks and ends.
     perform cron.schedule('audit-purge', '30 seconds', 'select audit.purge()');
     perform cron.schedule('audit-empty-partitions', '*/10 * * * *', 'select audit.drop_empty_partition()');

@@ -1,6 +1,7 @@
 -- The last step of every load: make what depends on all of the above, then give back what only loading needed.
 
 select audit.track_known_tables();
+select audit.track_auth();
 select audit.refresh_capture();
 
 -- Generated functions belong to the table's capture; nobody calls them.

@@ -4,6 +4,7 @@ type Runtime = {
   env: { get(name: string): string | undefined };
   connect(options: { hostname: string; port: number }): Promise<Connection>;
   startTls(connection: Connection, options: { hostname: string; caCerts?: string[] }): Promise<Connection>;
+  resolveDns(name: string, type: "A" | "AAAA"): Promise<string[]>;
 };
 
 /** A TCP connection of the runtime. */
@@ -39,6 +40,12 @@ export function openConnection(hostname: string, port: number): Promise<Connecti
 /** Turns a connection into one with TLS, whose certificate is for `hostname`; `ca` adds authorities, in PEM. */
 export function secureConnection(connection: Connection, hostname: string, ca?: string): Promise<Connection> {
   return Deno.startTls(connection, { hostname, ...(ca === undefined ? {} : { caCerts: [ca] }) });
+}
+
+/** The addresses of a name, IPv4 before IPv6, which not every runtime can reach. */
+export async function resolveName(name: string): Promise<string[]> {
+  const answers = await Promise.all(["A", "AAAA"].map((type) => Deno.resolveDns(name, type as "A").catch(() => [])));
+  return answers.flat();
 }
 
 /** Tells a hosted runtime that work goes on after the response. */

@@ -3,7 +3,19 @@
 import { secondsOf } from "./retry_after.ts";
 import { concatBytes } from "./tlog/text.ts";
 
-export type OutsideErrorCode = "timeout" | "unreachable" | "redirected" | "too_large" | `http_${number}`;
+export type OutsideErrorCode =
+  | "timeout"
+  | "unreachable"
+  | "redirected"
+  | "too_large"
+  | "unreadable"
+  | `http_${number}`
+  // Of who is reached by guarded_post.ts and mail.ts alone.
+  | "unresolved"
+  | "forbidden_address"
+  | "not_http"
+  | "login_refused"
+  | `smtp_${number}`;
 
 /** What went wrong, in a word that quotes nothing: addresses may hold secrets. */
 export class OutsideError extends Error {
@@ -21,14 +33,15 @@ export class OutsideError extends Error {
 
 export type Answer = { status: number; contentType: string | null; body: Uint8Array; retryAfter: number | undefined };
 
-export type PostOptions = {
+export type GetOptions = {
   headers: Record<string, string>;
-  body: string;
   /** How much of the answer is read; one that has more is an error. 0: none of it, however much there is. */
   mostBytes: number;
   /** Milliseconds for all of it. */
   timeout?: number;
 };
+
+export type PostOptions = GetOptions & { body: string };
 
 const TIMEOUT = 10_000;
 
@@ -43,13 +56,22 @@ export function isSafeAddress(address: string): boolean {
   return (protocol === "https:" || protocol === "http:" && isHere) && username + password + hash === "";
 }
 
-export async function post(
+export function post(address: string, { body, ...options }: PostOptions): Promise<Answer> {
+  return ask(address, { method: "POST", body }, options);
+}
+
+export function get(address: string, options: GetOptions): Promise<Answer> {
+  return ask(address, { method: "GET" }, options);
+}
+
+async function ask(
   address: string,
-  { headers, body, mostBytes, timeout = TIMEOUT }: PostOptions,
+  request: { method: string; body?: string },
+  { headers, mostBytes, timeout = TIMEOUT }: GetOptions,
 ): Promise<Answer> {
   const signal = AbortSignal.timeout(timeout);
   try {
-    const response = await fetch(address, { method: "POST", body, headers, redirect: "manual", signal });
+    const response = await fetch(address, { ...request, headers, redirect: "manual", signal });
     return {
       status: response.status,
       contentType: response.headers.get("content-type"),

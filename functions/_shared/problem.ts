@@ -11,6 +11,7 @@ const PROBLEMS = {
   route_not_found: [404, "There is no such address."],
   method_not_allowed: [405, "The address does not take this method."],
   too_large: [413, "The request is too large."],
+  too_many_requests: [429, "More was sent than is taken in that time."],
   unsupported_media_type: [415, "The body is not JSON."],
   internal_error: [500, "Something failed that should not."],
   not_configured: [503, "The project has not set this up."],
@@ -26,11 +27,14 @@ export const DATABASE_PROBLEMS: Record<
   AUARG: [422, "invalid_argument", "An argument is missing or out of range."],
   AUQRY: [400, "invalid_query", "A query could not be read."],
   AUCUR: [400, "invalid_cursor", "A cursor was edited, or belongs to another search."],
+  AURUL: [422, "invalid_rule", "A rule has an unknown field, or a value that it cannot have."],
   AUNOT: [404, "not_found", "There is no such thing that the caller may read."],
   AUPND: [409, "not_sealed", "The entry is not in a signed log yet."],
   AUDEN: [403, "access_denied", "The caller may not do this."],
   AUIMM: [409, "log_immutable", "Entries of the log are never changed or deleted."],
   AUOPT: [422, "invalid_option", "An option is unknown or of the wrong type."],
+  AURAT: [429, "too_many_requests", "The caller does this more often than is allowed."],
+  AUVLT: [409, "vault_missing", "The project has no Vault to keep a secret in."],
   AUORG: [422, "no_organization", "The organisation could not be determined."],
 };
 

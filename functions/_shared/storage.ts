@@ -1,5 +1,6 @@
-// Supabase Storage, and in it the bucket of exports that are made in the background.
+// Supabase Storage, and in it the bucket of exports that are made in the background, and of reports.
 import type { StorageClient } from "@supabase/storage-js";
+import type { SupabaseClient } from "@supabase/supabase-js";
 
 export const BUCKET = "audit-exports";
 
@@ -20,6 +21,13 @@ export async function openStorage(
   const { StorageClient } = await import("@supabase/storage-js");
   const headers = { apikey: serviceKey, authorization: `Bearer ${serviceKey}` };
   return new StorageClient(`${projectUrl}/storage/v1`, headers, request);
+}
+
+/** The bucket, private; made where it is missing. */
+export async function openBucket(storage: SupabaseClient["storage"]) {
+  const { error } = await storage.getBucket(BUCKET);
+  if (error !== null) await storage.createBucket(BUCKET, { public: false });
+  return storage.from(BUCKET);
 }
 
 /** Makes addresses under which objects of the bucket can be read for an hour. Objects that are gone have none. */

@@ -1,5 +1,5 @@
 // Expiry: files that are past their retention are removed from Storage. PostgreSQL says which (sql/420_expire.sql,
-// sql/540_export.sql); what fails, or is interrupted, is still expired when the next run asks.
+// sql/540_export.sql, sql/750_report_queue.sql); what fails, or is interrupted, is still expired when the next run asks.
 import type { Archive } from "../_shared/archive/archive.ts";
 import type { Database } from "../_shared/database.ts";
 
@@ -9,14 +9,21 @@ export type ExpireDeps = {
   database: Database;
   /** The archive as it is stored. */
   archive: Files;
-  /** The bucket of exports. */
+  /** The bucket of exports and reports. */
   exported: Files;
 };
 
-/** Of archives and exports, how many are gone for good; `more` is whether the run ended before its work. */
-export type ExpireResult = { archives: number; exports: number; files: number; failed: number; more: boolean };
+/** Of archives, exports and reports, how many are gone for good; `more` is whether the run ended before its work. */
+export type ExpireResult = {
+  archives: number;
+  exports: number;
+  reports: number;
+  files: number;
+  failed: number;
+  more: boolean;
+};
 
-/** What audit.expired_logs() and audit.expired_exports() answer. */
+/** What audit.expired_logs(), and audit.expired_exports() and audit.expired_reports() answer. */
 type ExpiredLog = { log: number; origin: string; folder: string };
 type ExpiredExport = { export: string; folder: string | null };
 
@@ -39,24 +46,26 @@ export async function expireArchives(deps: ExpireDeps): Promise<ExpireResult> {
       if (await deleteArchive(deps, expired, result, isOver)) result.archives++;
     });
   }
-  const gone: string[] = [];
-  for (const expired of await ask<ExpiredExport>(deps.database, "expired_exports")) {
-    if (isOver()) break;
-    await attempt(result, "export", expired.export, async () => {
-      if (expired.folder !== null) {
-        const paths = await deps.exported.list(expired.folder);
-        await deps.exported.remove(paths);
-        result.files += paths.length;
-      }
-      gone.push(expired.export);
+  const gone = { exports: [] as string[], reports: [] as string[] };
+  for (const kind of ["exports", "reports"] as const) {
+    for (const expired of await ask<ExpiredExport>(deps.database, `expired_${kind}`)) {
+      if (isOver()) break;
+      await attempt(result, kind, expired.export, async () => {
+        if (expired.folder !== null) {
+          const paths = await deps.exported.list(expired.folder);
+          await deps.exported.remove(paths);
+          result.files += paths.length;
+        }
+        gone[kind].push(expired.export);
+      });
+    }
+    await deps.database.askAsOwner({
+      name: `forget_${kind}`,
+      text: `select audit.forget_${kind}($1)::text`,
+      values: [gone[kind]],
     });
   }
-  await deps.database.askAsOwner({
-    name: "forget_exports",
-    text: "select audit.forget_exports($1)::text",
-    values: [gone],
-  });
-  return { ...result, exports: gone.length, more: isOver() };
+  return { ...result, exports: gone.exports.length, reports: gone.reports.length, more: isOver() };
 }
 
 /** Whether all of it but the checkpoint is gone: not where a hold was placed, or the time is over. */
@@ -90,7 +99,7 @@ async function mayDelete(database: Database, log: number): Promise<boolean> {
   return answer === "true";
 }
 
-async function ask<T>(database: Database, what: "expired_logs" | "expired_exports"): Promise<T[]> {
+async function ask<T>(database: Database, what: "expired_logs" | "expired_exports" | "expired_reports"): Promise<T[]> {
   const answer = await database.askAsOwner({
     name: what,
     text: `select coalesce(json_agg(e), '[]')::text from audit.${what}() e`,

@@ -19,7 +19,7 @@ import {
   type Render,
 } from "../_shared/export_part.ts";
 import { asProblem } from "../_shared/problem.ts";
-import { BUCKET } from "../_shared/storage.ts";
+import { openBucket } from "../_shared/storage.ts";
 
 export type ExportJobDeps = {
   database: Database;
@@ -110,13 +110,6 @@ async function makePart({ database, openStorage, render }: ExportJobDeps, claim:
   }
   await database.askAsOwner(closingStatement({ ...closing, path }));
   return closing.bytes;
-}
-
-/** The bucket, private; made where it is missing. */
-async function openBucket(storage: SupabaseClient["storage"]) {
-  const { error } = await storage.getBucket(BUCKET);
-  if (error !== null) await storage.createBucket(BUCKET, { public: false });
-  return storage.from(BUCKET);
 }
 
 /** What passes is tried again; what the database refused will be refused again. */

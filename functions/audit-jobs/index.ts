@@ -4,21 +4,26 @@ import { encryptedBundles } from "../_shared/archive/encrypted_bundles.ts";
 import { storageArchive } from "../_shared/archive/storage_archive.ts";
 import { copyChunks } from "../_shared/copy_out.ts";
 import { openDatabase } from "../_shared/database.ts";
-import { required, setting } from "../_shared/env.ts";
+import { openConnection, required, resolveName, secureConnection, setting } from "../_shared/env.ts";
 import { type LogKeys, readLogKeys } from "../_shared/log_keys.ts";
 import { Problem } from "../_shared/problem.ts";
 import { renderReport } from "../_shared/report.ts";
+import { renderFiles } from "../_shared/report_files.ts";
 import { BUCKET, openStorage } from "../_shared/storage.ts";
+import { deliverAlerts } from "./alert_deliveries.ts";
 import { createApp } from "./app.ts";
 import { makeBackup } from "./backup.ts";
+import { collectLogs } from "./collect_logs.ts";
 import { readBack } from "./read_back.ts";
 import { readBackupSettings } from "./backup_settings.ts";
 import { expireArchives } from "./expire.ts";
 import { makeExports } from "./exports.ts";
+import type { ManagementApi } from "./management_logs.ts";
 import { mirrorArchive } from "./mirror.ts";
 import { readOutside, RECEIVER_PATIENCE } from "./receiver_settings.ts";
 import { deliverCheckpoints } from "./receivers.ts";
 import { signManifests } from "./manifests.ts";
+import { makeReports } from "./reports.ts";
 import { sealLogs } from "./seal.ts";
 import { cosignCheckpoint } from "./witnesses.ts";
 
@@ -63,6 +68,33 @@ const app = createApp({
       }
       return result;
     },
+    "collect-logs": async () => {
+      const result = await collectLogs({ database, api: managementApi() });
+      if (result.more && result.error === undefined) {
+        await database.askAsOwner({
+          name: "continue_collecting",
+          text: "select audit.continue_collecting()::text",
+          values: [],
+        });
+      }
+      return result;
+    },
+    "deliver-alerts": async () => {
+      const result = await deliverAlerts({
+        database,
+        network: { resolve: resolveName, connect: openConnection, secure: secureConnection },
+        projectUrl,
+        mail: { key: setting("AUDIT_EMAIL_KEY"), from: setting("AUDIT_EMAIL_FROM") },
+      });
+      if (result.more) {
+        await database.askAsOwner({
+          name: "continue_alert_deliveries",
+          text: "select audit.continue_alert_deliveries()::text",
+          values: [],
+        });
+      }
+      return result;
+    },
     "deliver-checkpoints": () => deliverCheckpoints({ database, outside }),
     expire: () =>
       expireArchives({
@@ -82,6 +114,24 @@ const app = createApp({
       }
       return result;
     },
+    reports: async () => {
+      const result = await makeReports({
+        database,
+        openStorage: () => openStorage(projectUrl, serviceKey),
+        archive,
+        keys: logKeys(),
+        render: renderFiles,
+      });
+      // One invocation makes one report: the next is asked for at once, not at the clock's next tick.
+      if (result.more && result.failed === 0) {
+        await database.askAsOwner({
+          name: "continue_reports",
+          text: "select audit.continue_reports()::text",
+          values: [],
+        });
+      }
+      return result;
+    },
     witness: () => cosignCheckpoint({ database, stored, outside }),
   },
 });
@@ -95,6 +145,20 @@ function logKeys(): LogKeys {
     });
   }
   return readLogKeys(key, setting("AUDIT_LOG_VKEYS"));
+}
+
+function managementApi(): ManagementApi {
+  const token = setting("AUDIT_MANAGEMENT_TOKEN");
+  if (token === undefined) {
+    throw new Problem("not_configured", "AUDIT_MANAGEMENT_TOKEN is missing: the project's logs cannot be read.", {
+      hint: "Set an access token that may read the project's logs, or send them by a log drain.",
+    });
+  }
+  return {
+    url: setting("AUDIT_MANAGEMENT_URL") ?? "https://api.supabase.com",
+    project: setting("AUDIT_PROJECT_REF") ?? new URL(projectUrl).hostname.split(".")[0]!,
+    token,
+  };
 }
 
 Deno.serve(app.fetch);

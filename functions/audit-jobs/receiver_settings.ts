@@ -76,7 +76,7 @@ function parseReceivers(text: string | undefined, openBucket: OutsideOptions["op
   return data.map((receiver) => {
     const { kind, name, logs } = receiver;
     const allLogs = logs === "all";
-    if (kind === "webhook") return webhookReceiver(name, allLogs, receiver);
+    if (kind === "webhook") return webhookReceiver(name, allLogs, { url: receiver.url, secrets: [receiver.secret] });
     if (kind === "bucket") {
       return archiveReceiver(kind, name, allLogs, openBucket(receiver.bucket));
     }

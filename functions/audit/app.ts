@@ -1,5 +1,6 @@
 // Everything that function `audit` does with a request, as a function of its dependencies.
 import { type Hook, OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
 import { HTTPException } from "hono/http-exception";
@@ -7,9 +8,12 @@ import { asProblem, Problem } from "../_shared/problem.ts";
 import { requestIdOf } from "../_shared/request_id.ts";
 import type { Deps, Env } from "./deps.ts";
 import { addAccess } from "./routes/access.ts";
+import { addAlerts } from "./routes/alerts.ts";
 import { addArchive } from "./routes/archive.ts";
+import { addChannels } from "./routes/channels.ts";
 import { addCosts } from "./routes/costs.ts";
 import { addEntries } from "./routes/entries.ts";
+import { addErasures } from "./routes/erasures.ts";
 import { addExport } from "./routes/export.ts";
 import { addExports } from "./routes/exports.ts";
 import { addHealth } from "./routes/health.ts";
@@ -17,6 +21,9 @@ import { addHistory } from "./routes/history.ts";
 import { addProof } from "./routes/proof.ts";
 import { addQuery } from "./routes/query.ts";
 import { addReference } from "./routes/reference.ts";
+import { addReports } from "./routes/reports.ts";
+import { addSchedules } from "./routes/schedules.ts";
+import { addRules } from "./routes/rules.ts";
 import { addSearch } from "./routes/search.ts";
 import { invalid } from "./validation.ts";
 
@@ -50,7 +57,7 @@ export function createApp(deps: Deps): App {
   });
   app.use(cors({
     origin: "*",
-    allowMethods: ["GET", "POST", "DELETE"],
+    allowMethods: ["GET", "POST", "PATCH", "DELETE"],
     allowHeaders: TAKEN,
     exposeHeaders: SHOWN,
     maxAge: 86_400,
@@ -97,8 +104,14 @@ export function createApp(deps: Deps): App {
   addCosts(app, deps);
   addExport(app, deps);
   addExports(app, deps);
+  addErasures(app, deps);
+  addReports(app, deps);
+  addSchedules(app, deps);
   addAccess(app, deps);
   addArchive(app, deps);
+  addChannels(app, deps);
+  addRules(app, deps);
+  addAlerts(app, deps);
 
   app.notFound((c) => {
     const methods = methodsAt(app, c.req.path);
@@ -114,10 +127,11 @@ export function createApp(deps: Deps): App {
     return problem.toResponse(c.get("requestId"));
   });
 
-  app.onError((error, c) => {
+  app.onError(async (error, c) => {
     const problem = error instanceof HTTPException ? ofHono(error) : asProblem(error);
     const requestId = c.get("requestId");
     if (problem.status >= 500) report(problem, requestId, c.req.method, c.req.path);
+    if (problem.code === "access_denied") await recordDenial(deps, c, problem.message);
     return problem.toResponse(requestId);
   });
   return app;
@@ -139,6 +153,15 @@ function patternOf(path: string): RegExp {
     patterns.set(path, pattern);
   }
   return pattern;
+}
+
+/** A refusal is an entry; where it cannot be one, the answer is the same. */
+async function recordDenial({ database }: Deps, c: Context<Env>, reason: string): Promise<void> {
+  const { method, path } = c.req;
+  const organization_id = c.req.query("organization_id") ?? /\/archive\/([^/]+)/.exec(path)?.[1];
+  const values = [JSON.stringify({ method, route: path, reason, organization_id })];
+  await database.ask(c.get("caller"), { name: "record_denial", text: "select audit.record_denial($1)::text", values })
+    .catch((error) => report(asProblem(error), c.get("requestId"), method, path));
 }
 
 /** Hono's own refusals: a body that is no JSON, or is not said to be. */

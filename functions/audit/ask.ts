@@ -15,7 +15,35 @@ export type Asked =
   | "signed_manifest"
   | "list_exports"
   | "request_export"
-  | "cancel_export";
+  | "cancel_export"
+  | "create_channel"
+  | "change_channel"
+  | "delete_channel"
+  | "rotate_channel_secret"
+  | "enable_channel"
+  | "test_channel"
+  | "list_channels"
+  | "list_deliveries"
+  | "replay_delivery"
+  | "request_erasure"
+  | "erasure_status"
+  | "signed_certificate"
+  | "request_report"
+  | "report_status"
+  | "list_reports"
+  | "signed_report"
+  | "schedule_report"
+  | "unschedule_report"
+  | "list_schedules"
+  | "list_rules"
+  | "create_rule"
+  | "change_rule"
+  | "delete_rule"
+  | "choose_rule"
+  | "preview_rule"
+  | "test_rule"
+  | "list_alerts"
+  | "change_alert";
 
 /** Asks as the caller. The request is JSON text, and so is the answer. */
 export function ask(c: Context<Env>, { database }: Deps, name: Asked, request: string): Promise<string> {
@@ -26,7 +54,7 @@ export function ask(c: Context<Env>, { database }: Deps, name: Asked, request: s
 type JsonResponse = Response & TypedResponse<any, any, "json">;
 
 /** A response of JSON text. */
-export function json(text: string, status: 200 | 202 = 200): JsonResponse {
+export function json(text: string, status: 200 | 201 | 202 = 200): JsonResponse {
   // no-transform: Deno would compress it, which takes longer than all else that the function does.
   const headers = { "content-type": "application/json", "cache-control": "no-store, no-transform" };
   return new Response(text, { status, headers }) as JsonResponse;
@@ -38,6 +66,11 @@ export async function askBody(c: Context<Env>, deps: Deps, name: Asked): Promise
     () => c.req.text().then((body) => ask(c, deps, name, body)),
     (place) => place.path === undefined ? { ...place, path: "/query" } : { ...place, path: `/filter${place.path}` },
   );
+}
+
+/** Asks with a body that its schema accepted, and what the address says. */
+export async function askOf(c: Context<Env>, deps: Deps, name: Asked, named: Record<string, string>): Promise<string> {
+  return ask(c, deps, name, JSON.stringify({ ...await c.req.json() as object, ...named }));
 }
 
 type Filters = FilterParameters & { organization_id?: string | undefined; q?: string | undefined };

@@ -139,8 +139,243 @@ export const ResourcePath = z.object({
   type: z.string().min(1).openapi({ example: "api_key" }),
   id: z.string().min(1),
 });
+export const ErasureBody = z.strictObject({
+  organization_id: organizationId.optional(),
+  subject: z.string().min(1).max(400).openapi({ description: "The person: user id or e-mail address." }),
+  ground: z.string().regex(/^(17\(1\)\([a-f]\)|17\(3\)\([a-e]\)|other)$/, "17(1)(a) to (f), 17(3)(a) to (e), or other.")
+    .optional().openapi({
+      description: "Of GDPR: 17(1)(a) to 17(1)(f) erase, 17(3)(a) to 17(3)(e) record why not; other for another law.",
+      example: "17(1)(a)",
+    }),
+  reason: z.string().max(2000).optional().openapi({ description: "In words. It stays in the log: name no address." }),
+  dry_run: z.boolean().optional().openapi({ description: "Default true: only says what would go." }),
+}).openapi("ErasureRequest");
+const day = z.string().regex(
+  /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$/,
+  "A date, or a time.",
+).openapi({ description: "A date, its beginning in UTC, or a time.", example: "2026-03-01" });
+const template = z.enum([
+  "access_review",
+  "annual",
+  "attestation",
+  "costs",
+  "gdpr",
+  "hipaa",
+  "incident",
+  "pci_dss",
+  "policies",
+  "soc2",
+  "subject_access",
+]).openapi({ description: "GET /audit/report-templates tells what each is about." });
+
+export const ReportBody = z.strictObject({
+  organization_id: organizationId.optional(),
+  template,
+  from: day.optional().openapi({
+    description: "The period's beginning; without, the last whole month, quarter or year.",
+  }),
+  to: day.optional().openapi({ description: "The period's end: entries from before then." }),
+  subject: z.string().min(1).max(400).optional().openapi({
+    description: "Of subject_access: the person, by user id or e-mail address.",
+  }),
+  entry: z.string().regex(/^\d{1,9}-\d{1,18}$/).optional().openapi({ description: "Of incident: around this entry." }),
+  actor: z.guid().optional().openapi({ description: "Of incident: only what this user did." }),
+  at: day.optional().openapi({ description: "Of incident: around this time." }),
+  minutes: z.int().min(1).max(10_080).optional().openapi({ description: "So much before and after. Default 60." }),
+}).openapi("ReportRequest");
+export const ReportPath = z.object({ id: z.guid() });
+export const ScheduleBody = z.strictObject({
+  organization_id: organizationId.optional(),
+  template: template.exclude(["incident", "subject_access"]),
+  cron: z.string().min(9).max(100).openapi({
+    description: "When: minute, hour, day of month, month, day of week.",
+    example: "0 6 1 * *",
+  }),
+  time_zone: z.string().max(100).optional().openapi({ description: "Default UTC.", example: "Europe/Berlin" }),
+  channels: z.array(z.guid()).max(20).nullable().optional().openapi({
+    description: "Where it is delivered; without, the organisation's usual channels.",
+  }),
+}).openapi("ReportScheduleRequest");
+export const ErasurePath = z.object({ id: z.guid() });
 export const ExportPath = z.object({ id: z.guid() });
 export const ManifestPath = ExportPath.extend({ file: z.enum(["manifest.json", "manifest.note"]) });
+
+const channelFields = {
+  name: z.string().min(1).max(100),
+  default: z.boolean().optional().openapi({
+    description: "Whether alerts go there whose rule names no channels. Default true.",
+  }),
+  personal: z.boolean().optional().openapi({
+    description: "Whether e-mail and IP addresses may be in its messages. Default false: they are taken out.",
+  }),
+};
+const url = z.string().max(2_000).openapi({ example: "https://hooks.example.com/audit" });
+const mailbox = z.string().max(400);
+const to = z.array(mailbox).min(1).max(20);
+const host = z.string().max(253);
+const port = z.int().openapi({ description: "465 or 2465 (TLS), or 2587 (STARTTLS)." });
+const secretText = z.string().min(1).max(500).openapi({ description: "Kept in the Vault, and never shown." });
+const newChannel = { organization_id: organizationId.optional(), ...channelFields };
+
+export const ChannelBody = z.discriminatedUnion("kind", [
+  z.strictObject({ ...newChannel, kind: z.literal("webhook"), url }),
+  z.strictObject({
+    ...newChannel,
+    kind: z.literal("slack"),
+    url: url.openapi({ description: "Of Slack's incoming webhook. Kept in the Vault, and never shown." }),
+  }),
+  z.strictObject({
+    ...newChannel,
+    kind: z.literal("email"),
+    to,
+    from: mailbox.optional(),
+    api: url.optional().openapi({ description: "An API in Resend's form. Default Resend's own." }),
+    key: secretText.optional().openapi({ description: "Of the API; default the project's. Kept in the Vault." }),
+  }),
+  z.strictObject({
+    ...newChannel,
+    kind: z.literal("smtp"),
+    to,
+    from: mailbox,
+    host,
+    port,
+    username: z.string().min(1).max(500),
+    password: secretText,
+  }),
+]).openapi("NewChannel");
+
+export const ChannelChange = z.strictObject({
+  ...channelFields,
+  url,
+  to,
+  from: mailbox,
+  api: url,
+  key: secretText,
+  host,
+  port,
+  username: z.string().min(1).max(500),
+  password: secretText,
+}).partial().openapi("ChannelChange");
+
+export const ChannelPath = z.object({ id: z.guid() });
+export const DeliveryPath = z.object({ id: z.guid() });
+export const DeliveryParameters = z.strictObject({
+  organization_id: organizationId.optional(),
+  channel: z.guid().optional(),
+  state: z.enum(["waiting", "delivered", "dead"]).optional(),
+});
+
+const severity = z.enum(["info", "low", "medium", "high", "critical"]);
+const kind = z.enum(["event", "count", "distinct", "sum", "sequence", "new_value", "schedule", "anomaly"]);
+const duration = z.string().regex(/^\d{1,8}[smhdwy]$/, "A length of time: 30s, 10m, 1h, 14d.").openapi({
+  example: "1h",
+});
+const query = z.union([queryString, filter]);
+const ruleTests = z.array(z.strictObject({
+  name: z.string().min(1).max(200),
+  entries: z.array(z.looseObject({ action: z.string() })).max(1000).openapi({
+    description: 'Entries in short form: action, actor, ip, email, resource ("type/id"), provider, cost, details; ' +
+      '"after" is the time since the first ("10m"), "times" and "every" repeat one.',
+  }),
+  alerts: z.int().min(0),
+})).max(20);
+
+/** What can be said of a rule; which kinds have which fields is checked in SQL, once. */
+const ruleFields = {
+  name: z.string().min(1).max(200),
+  description: z.string().max(2000),
+  kind,
+  severity,
+  enabled: z.boolean(),
+  quiet_period: duration.nullable().openapi({
+    description: "An alert is over when nothing happened for so long; null: when somebody resolves it. Default 1h.",
+  }),
+  channels: z.array(z.guid()).max(20).nullable().openapi({ description: "null: the organisation's default channels." }),
+  match: query.openapi({ description: "Which entries it is about." }),
+  group_by: z.array(z.string()).max(3).openapi({
+    description:
+      "Told apart by: actor, ip, email, country, action, outcome, provider, resource, …, or paths into details.",
+  }),
+  window: duration.openapi({ description: "It slides over the entries' own time." }),
+  threshold: z.number().openapi({ description: "How much must come together." }),
+  value: z.string().openapi({ description: "What is counted once (distinct), added up (sum), or new (new_value)." }),
+  then: query.openapi({ description: "What follows the matches of a sequence." }),
+  history: duration.openapi({ description: "What was not seen for so long is new. Default 14d." }),
+  warm_up: z.int().openapi({ description: "Days of activity before anything is new. Default 5." }),
+  allowed: z.array(z.string()).max(1000).nullable().openapi({
+    description: "Every other value raises an alert at once.",
+  }),
+  hours: z.union([z.literal("learned"), z.looseObject({})]).openapi({
+    description:
+      '"learned", or {"days": [1, 2, 3, 4, 5], "from": "08:00", "to": "18:00"}: only what is outside counts.',
+  }),
+  against: z.literal("budgets"),
+  percent: z.array(z.number()).max(10),
+  check: z.string(),
+  digest: z.string(),
+  limit: duration,
+  weekday: z.int(),
+  hour: z.int(),
+  parameters: z.looseObject({}),
+};
+const optionalRuleFields = z.strictObject(ruleFields).partial().shape;
+
+export const RuleDraft = z.strictObject({
+  ...optionalRuleFields,
+  organization_id: z.guid(),
+  name: ruleFields.name,
+  kind,
+  tests: ruleTests.optional(),
+}).openapi("RuleDraft");
+export const RuleChanges = z.strictObject({
+  ...optionalRuleFields,
+  version: z.int().optional().openapi({ description: "Changes it only if it is still this version." }),
+  tests: ruleTests.optional(),
+}).openapi("RuleChanges");
+export const RuleChoice = z.strictObject({
+  organization_id: z.guid(),
+  enabled: ruleFields.enabled.optional(),
+  severity: severity.optional(),
+  quiet_period: optionalRuleFields.quiet_period,
+  channels: optionalRuleFields.channels,
+  window: optionalRuleFields.window,
+  threshold: optionalRuleFields.threshold,
+  history: optionalRuleFields.history,
+  warm_up: optionalRuleFields.warm_up,
+  allowed: optionalRuleFields.allowed,
+  hours: optionalRuleFields.hours,
+  percent: optionalRuleFields.percent,
+  limit: optionalRuleFields.limit,
+  weekday: optionalRuleFields.weekday,
+  hour: optionalRuleFields.hour,
+  parameters: optionalRuleFields.parameters,
+}).openapi("RuleChoice");
+const tried = {
+  organization_id: organizationId.optional(),
+  id: z.guid().optional().openapi({ description: "A rule that there is; or rule." }),
+  rule: z.strictObject({ ...optionalRuleFields, name: ruleFields.name, kind }).optional(),
+};
+export const RulePreviewBody = z.strictObject({ ...tried, from: when.optional(), to: when.optional() }).openapi(
+  "RulePreviewRequest",
+);
+export const RuleTestBody = z.strictObject({ ...tried, tests: ruleTests.optional() }).openapi("RuleTestRequest");
+export const RulePath = z.object({ id: z.guid() });
+
+export const AlertParameters = z.strictObject({
+  organization_id: organizationId.optional(),
+  state: z.enum(["open", "acknowledged", "silenced", "resolved", "unresolved"]).optional(),
+  severity: severity.optional(),
+  rule_id: z.guid().optional(),
+  limit: whole(200).optional(),
+  cursor: cursor.optional(),
+});
+export const AlertPath = z.object({ id: z.guid() });
+const note = z.string().max(2000).optional().openapi({ description: "Stands in the entry." });
+export const AlertNote = z.strictObject({ note });
+export const AlertSilence = z.strictObject({
+  until: z.string().min(2).openapi({ description: "A timestamp with offset, or a length of time.", example: "8h" }),
+  note,
+});
 
 // Responses -----------------------------------------------------------------------------------------------------------
 
@@ -266,6 +501,201 @@ export const ExportStatus = z.strictObject({
 }).openapi("Export");
 export const ExportList = z.strictObject({ organization_id: z.guid(), exports: z.array(z.strictObject(exportFields)) })
   .openapi("Exports");
+
+export const Channel = z.strictObject({
+  id: z.guid(),
+  organization_id: z.guid(),
+  name: z.string(),
+  kind: z.enum(["webhook", "slack", "email", "smtp"]),
+  default: z.boolean(),
+  personal: z.boolean(),
+  host: z.string().openapi({ description: "Where its messages go." }),
+  recipients: z.int(),
+  created_at: z.string(),
+  succeeded_at: text.openapi({ description: "When it last took a message, to some seconds." }),
+  failures: z.int().openapi({ description: "How many times in a row it took none." }),
+  last_error: text,
+  disabled_at: text,
+  disabled_reason: text,
+  old_secret_until: text.openapi({ description: "Until when messages are signed with the old secret too." }),
+  config: z.looseObject({}).optional().openapi({ description: "Its settings without secrets; for admins." }),
+  secret: z.string().optional().openapi({
+    description: "The signing secret of a webhook that was just made or rotated. It is shown this once.",
+  }),
+}).openapi("Channel");
+export const ChannelList = z.strictObject({ organization_id: z.guid(), channels: z.array(Channel) }).openapi(
+  "Channels",
+);
+
+export const Delivery = z.strictObject({
+  id: z.guid(),
+  organization_id: z.guid(),
+  channel: z.guid(),
+  alert: z.guid().nullable(),
+  type: z.string().openapi({ example: "alert.opened" }),
+  state: z.enum(["waiting", "delivered", "dead"]),
+  attempts: z.int().openapi({ description: "How many failed." }),
+  last_error: text,
+  created_at: z.string(),
+  settled_at: text,
+  next_try_at: text,
+}).openapi("Delivery");
+export const DeliveryList = z.strictObject({ organization_id: z.guid(), deliveries: z.array(Delivery) })
+  .openapi("Deliveries");
+
+const hold = z.strictObject({ name: z.string(), of: z.enum(["organization", "project"]), placed_at: z.string() });
+
+export const ErasureScope = z.strictObject({
+  dry_run: z.literal(true),
+  organization_id: z.guid(),
+  subject: text.openapi({ description: "The user id; null where only the address is known." }),
+  identities: z.int(),
+  personal_values: z.int(),
+  exports: z.int().openapi({ description: "Exports that can hold the person: their files are removed." }),
+  entries_kept: z.int().openapi({ description: "Entries of the person: they stay, with the user id and commitments." }),
+  entries_with_address: z.strictObject({ count: z.int(), names: z.array(z.string()) }).openapi({
+    description: "Entries that hold an address in plain text. Entries never change: these stay, and are told.",
+  }),
+  holds: z.array(hold).openapi({ description: "Legal holds in the way." }),
+  backups_expire_after_days: z.int(),
+}).openapi("ErasureScope");
+
+export const Erasure = z.strictObject({
+  id: z.guid(),
+  organization_id: z.guid(),
+  subject: text,
+  ground: z.string(),
+  reason: text,
+  requested_by: text,
+  requested_at: z.string(),
+  state: z.enum(["values", "identities", "settling", "files", "verifying", "done", "refused"]),
+  until: z.string().openapi({ description: "What was recorded later is not part of it." }),
+  erased: z.record(z.string(), z.int()),
+  holds: z.array(hold),
+  erased_at: text,
+  entry: text.openapi({ description: "Name of the subject.erased entry." }),
+  remains: z.strictObject({
+    entries: z.int(),
+    entries_with_address: z.array(z.string()),
+    elsewhere: z.record(z.string(), z.int()).openapi({
+      description: "Tables that still name an address, and how many rows.",
+    }),
+  }).nullable().openapi({ description: "What could not go." }),
+  verified_at: text,
+  was_verified: z.boolean().nullable(),
+  certified: z.boolean().openapi({ description: "Whether the certificate is signed." }),
+}).openapi("Erasure");
+export const ErasureList = z.strictObject({ organization_id: z.guid(), erasures: z.array(Erasure) }).openapi(
+  "Erasures",
+);
+
+const storedFile = z.strictObject({
+  name: z.string(),
+  bytes: z.int(),
+  sha256: z.string(),
+  path: z.string().openapi({ description: "Where it lies in Storage, in bucket audit-exports." }),
+  url: z.string().optional().openapi({ description: "Where it can be downloaded for one hour." }),
+});
+
+export const ReportStatus = z.strictObject({
+  id: z.guid(),
+  organization_id: z.guid(),
+  template: z.string(),
+  title: z.string(),
+  parameters: z.record(z.string(), z.string()),
+  from: z.string(),
+  to: z.string(),
+  requested_by: text,
+  requested_at: z.string(),
+  schedule: text,
+  state: z.enum(["queued", "running", "done", "failed", "withdrawn"]),
+  steps_done: z.int(),
+  steps: z.int(),
+  error: text,
+  generated_at: text,
+  content_sha256: text.openapi({ description: "The same for the same period and entries." }),
+  files: z.array(storedFile),
+}).openapi("ReportStatus");
+export const ReportList = z.strictObject({ organization_id: z.guid(), reports: z.array(ReportStatus) }).openapi(
+  "Reports",
+);
+export const Templates = z.strictObject({
+  templates: z.array(z.strictObject({
+    template: z.string(),
+    title: z.string(),
+    framework: z.string(),
+    about: z.string(),
+    period: z.string(),
+  })),
+}).openapi("ReportTemplates");
+export const Schedule = z.strictObject({
+  id: z.guid(),
+  organization_id: z.string().openapi({ description: "The nil UUID for a report about each organisation." }),
+  template: z.string(),
+  cron: z.string(),
+  time_zone: z.string(),
+  channels: z.array(z.string()).nullable(),
+  created_by: text,
+  created_at: z.string(),
+  next_at: text,
+  last_at: text,
+}).openapi("ReportSchedule");
+export const ScheduleList = z.strictObject({ organization_id: z.guid(), schedules: z.array(Schedule) })
+  .openapi("ReportSchedules");
+
+export const Rule = z.strictObject({
+  ...optionalRuleFields,
+  id: z.guid(),
+  organization_id: z.guid().openapi({ description: "The nil UUID for a default." }),
+  default: z.boolean(),
+  tuned: z.boolean().optional().openapi({ description: "Whether the organisation has tuned this default." }),
+  version: z.int(),
+  changed_at: z.string(),
+}).openapi("Rule");
+export const RuleList = z.strictObject({ organization_id: z.guid(), rules: z.array(Rule) }).openapi("Rules");
+
+export const RulePreview = z.strictObject({
+  organization_id: z.guid(),
+  from: z.string(),
+  to: z.string(),
+  read_from: z.string().openapi({
+    description: "From where on entries were read, for windows that begin before from.",
+  }),
+  next: text.openapi({ description: "Where to go on; null where all was looked at." }),
+  alerts: z.int(),
+  would_fire: z.array(z.strictObject({
+    first_seen_at: z.string(),
+    last_seen_at: z.string(),
+    group: z.string(),
+    occurrences: z.int(),
+    seen: z.number().nullable(),
+    entries: z.array(z.string()),
+  })),
+}).openapi("RulePreview");
+export const RuleTests = z.strictObject({
+  tests: z.array(z.strictObject({ name: z.string(), expected: z.int(), alerts: z.int(), passed: z.boolean() })),
+}).openapi("RuleTests");
+
+export const Alert = z.strictObject({
+  id: z.guid(),
+  organization_id: z.guid(),
+  rule_id: z.guid(),
+  group: z.string().openapi({ description: "What it is about, as JSON. Addresses are commitments of identities." }),
+  severity,
+  title: z.string(),
+  reason: z.looseObject({}).openapi({ description: "What was seen, and what the rule expects." }),
+  state: z.enum(["open", "acknowledged", "silenced", "resolved"]),
+  opened_at: z.string(),
+  first_seen_at: z.string(),
+  last_seen_at: z.string(),
+  resolved_at: text,
+  silenced_until: text,
+  occurrences: z.int(),
+  entries: z.array(z.string()).openapi({ description: "The first entries that caused it, by name." }),
+}).openapi("Alert");
+export const AlertList = z.strictObject({ organization_id: z.guid(), alerts: z.array(Alert), next: text }).openapi(
+  "Alerts",
+);
 
 export const Health = z.strictObject({
   status: z.enum(["ok", "failing"]),

@@ -15,6 +15,8 @@ import type { Database } from "./variants.ts";
 export type JobServer = {
   /** Starts a job and answers what it did. */
   run<T>(job: string): Promise<T>;
+  /** Of the function, for who calls it by himself. */
+  url: string;
   /** The function's process. */
   pid: number;
   keys: Keys;
@@ -58,7 +60,7 @@ export async function withJobServer<T>(
   try {
     await run("manifests"); // starts the function
     const { pid } = await findWorker();
-    return await work({ run, pid, keys, vkey: logVkey(keys) });
+    return await work({ run, url: `${api}/functions/v1/audit-jobs`, pid, keys, vkey: logVkey(keys) });
   } finally {
     await gateway.stop();
     await functions.stop();

@@ -1,19 +1,31 @@
 // The command line of the benches; see `npm run bench -- --help`.
 import { access, writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { benchAlerts } from "./alerts.ts";
+import { benchAnomaly } from "./anomaly.ts";
 import { benchCapture, SCENARIOS } from "./capture.ts";
 import type { Commit } from "./cluster.ts";
+import { benchDelivery } from "./delivery.ts";
+import { benchDrain } from "./drain.ts";
 import { benchExport } from "./export.ts";
 import {
+  formatAlerts,
+  formatAnomaly,
   formatCapture,
+  formatDelivery,
+  formatDrain,
   formatExport,
   formatJudged,
+  formatLogin,
   formatMachine,
+  formatReports,
   formatSeal,
   formatSearch,
   formatVerify,
 } from "./report.ts";
+import { benchLogin } from "./login.ts";
 import type { Scenario } from "./scenario.ts";
+import { benchReports } from "./reports.ts";
 import { benchSeal } from "./seal.ts";
 import { benchSearch } from "./search.ts";
 import { benchVerify } from "./verify.ts";
@@ -39,12 +51,22 @@ type SearchArguments = {
   json?: string;
 };
 
+type LoginArguments = { logins: number; json?: string; dir?: string };
+
+type AlertsArguments = { entries?: number[]; rounds: number; keep?: string; dir?: string; json?: string };
+
 type SealArguments = { entries: number; seconds: number; rounds: number; json?: string; dir?: string };
+
+type DrainArguments = { lines: number; rounds: number; json?: string; dir?: string };
+
+type DeliveryArguments = { deliveries: number; seconds: number; json?: string; dir?: string };
 
 type ExportArguments = { entries: number; rounds: number; keep?: string; dir?: string; json?: string };
 
+type AnomalyArguments = { nab?: string; tenants: number; days: number; dir?: string; json?: string };
+
 const program = new Command("npm run bench --").description(
-  "Measures capture, verification, search, export and sealing, on database servers of its own.",
+  "Measures capture, verification, search, export, sealing, alerts and anomalies, on database servers of its own.",
 );
 
 program.command("capture").description(
@@ -100,6 +122,70 @@ program.command("seal").description(
     "also write all figures to a file",
   ).action(seal);
 
+program.command("login").description(
+  "time logins with and without capture, in turn, and how fast events of a log are settled",
+).option("--logins <number>", "logins of each kind", positive, 1_000).option(
+  "--dir <folder>",
+  "where the databases are made (default: the system's temporary folder)",
+).option("--json <file>", "also write all figures to a file").action(login);
+
+program.command("drain").description(
+  "count the lines of log drains that the function takes in a second, and what a batch costs it",
+).option("--lines <number>", "lines of a run", positive, 20_000).option(
+  "--rounds <number>",
+  "runs of each kind",
+  positive,
+  1,
+)
+  .option("--dir <folder>", "where the databases are made (default: the system's temporary folder)").option(
+    "--json <file>",
+    "also write all figures to a file",
+  ).action(drain);
+
+program.command("delivery").description(
+  "time alerts on their way to webhooks: from commit to receipt, and how many a run of the job delivers",
+).option("--deliveries <number>", "size of the backlog", positive, 5_000).option(
+  "--seconds <number>",
+  "how long alerts are raised",
+  positive,
+  60,
+).option("--dir <folder>", "where the databases are made (default: the system's temporary folder)").option(
+  "--json <file>",
+  "also write all figures to a file",
+).action(delivery);
+
+program.command("reports").description(
+  "time reports and erasures in an organisation of so many entries, all of one person",
+).option("--entries <number>", "size of the log", positive, 1_000_000).option(
+  "--dir <folder>",
+  "where the database is made (default: the system's temporary folder)",
+).option("--json <file>", "also write the figures to a file").action(reports);
+
+withLog(program.command("alerts")).description(
+  "time the evaluation of new entries by 50 rules, and count what the defaults raise where nothing is wrong",
+).option("--entries <numbers>", "sizes of the log, with commas between (default: 100000,1000000)", sizes).option(
+  "--rounds <number>",
+  "evaluations of each kind; medians are shown",
+  positive,
+  5,
+).action(alerts);
+
+program.command("anomaly").description(
+  "score the detection of anomalies on series of NAB, and count false alerts of quiet tenants",
+).option(
+  "--nab <folder>",
+  "NAB's data: its checkout, or a folder like it (default: NAB_DATA, else beside this checkout)",
+)
+  .option("--tenants <number>", "made-up tenants of each kind", positive, 20).option(
+    "--days <number>",
+    "how long they are watched",
+    positive,
+    56,
+  ).option("--dir <folder>", "where the database is made (default: the system's temporary folder)").option(
+    "--json <file>",
+    "also write all figures to a file",
+  ).action(anomaly);
+
 try {
   await program.parseAsync();
 } catch (error) {
@@ -153,6 +239,17 @@ async function search({ json, entries = [1_000_000, 10_000_000], ...rest }: Sear
   if (json !== undefined) await writeJson(json, report);
 }
 
+async function login({ json, ...rest }: LoginArguments): Promise<void> {
+  const report = await benchLogin({ ...rest, onProgress: (line) => console.error(line) });
+  console.log([
+    `\n${formatMachine(report.machine)}`,
+    `${rest.logins} logins of each kind, one connection, with and without capture in turn; every chain verified`,
+    formatLogin(report),
+    formatJudged(report.targets),
+  ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
 async function seal({ json, ...rest }: SealArguments): Promise<void> {
   const report = await benchSeal({ ...rest, onProgress: (line) => console.error(line) });
   console.log(
@@ -166,6 +263,43 @@ async function seal({ json, ...rest }: SealArguments): Promise<void> {
   if (json !== undefined) await writeJson(json, report);
 }
 
+async function drain({ json, ...rest }: DrainArguments): Promise<void> {
+  const report = await benchDrain({ ...rest, onProgress: (line) => console.error(line) });
+  console.log(
+    [
+      `\n${formatMachine(report.machine)}`,
+      "Function, database and senders share the machine; after every run each chain verified",
+      formatDrain(report),
+      formatJudged(report.targets),
+    ].join("\n\n"),
+  );
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function delivery({ json, ...rest }: DeliveryArguments): Promise<void> {
+  const report = await benchDelivery({ ...rest, onProgress: (line) => console.error(line) });
+  console.log(
+    [
+      `\n${formatMachine(report.machine)}`,
+      "Function, database, clock and receiver share the machine",
+      formatDelivery(report),
+      formatJudged(report.targets),
+    ].join("\n\n"),
+  );
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function alerts({ json, entries = [100_000, 1_000_000], ...rest }: AlertsArguments): Promise<void> {
+  const report = await benchAlerts({ ...rest, entries, onProgress: (line) => console.error(line) });
+  console.log([
+    `\n${formatMachine(report.machine)}`,
+    `${rest.rounds} rounds, medians of the backend's processor time; a connection each, planning included`,
+    formatAlerts(report),
+    formatJudged(report.targets),
+  ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
 async function exportLog({ json, ...rest }: ExportArguments): Promise<void> {
   const report = await benchExport({ ...rest, onProgress: (line) => console.error(line) });
   console.log([
@@ -174,6 +308,23 @@ async function exportLog({ json, ...rest }: ExportArguments): Promise<void> {
     formatExport(report),
     formatJudged(report.targets),
   ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function reports({ json, ...rest }: VerifyArguments): Promise<void> {
+  const report = await benchReports({ ...rest, onProgress: (line) => console.error(line) });
+  console.log([
+    `\n${formatMachine(report.machine)}`,
+    "Function, database, Storage's stand-in and writer share the machine",
+    formatReports(report),
+    formatJudged(report.targets),
+  ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function anomaly({ json, ...rest }: AnomalyArguments): Promise<void> {
+  const report = await benchAnomaly({ ...rest, onProgress: (line) => console.error(line) });
+  console.log(`\n${[formatMachine(report.machine), formatAnomaly(report), formatJudged(report.targets)].join("\n\n")}`);
   if (json !== undefined) await writeJson(json, report);
 }
 

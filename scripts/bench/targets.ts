@@ -49,6 +49,42 @@ export const SEAL_GOALS = {
   writers: lessIsBetter("1 writer: throughput lost to sealing and purging", 5, 2, "%"),
 };
 
+export const LOGIN_GOALS = {
+  added: lessIsBetter("added to a login by triggers, p95", 20, 5, "ms"),
+  hook: lessIsBetter("hook of a failed login, p95", 50, 10, "ms"),
+  ingestion: { title: "events of a log settled a second, each an entry", atLeast: 2_000, aim: 10_000 },
+};
+
+export const DRAIN_GOALS = {
+  mixed: { title: "lines of a log drain a second, mixed", atLeast: 2_000, aim: 10_000 },
+  accessed: { title: "the same, where every request is an entry", atLeast: 2_000, aim: 10_000 },
+  failures: { title: "the same, where every line is a failed login", atLeast: 2_000, aim: 10_000 },
+  cpu: lessIsBetter("processor time of the function for a batch, most", 2, 0.2, "s"),
+  place: lessIsBetter("place of an address", 1, 0.1, "ms"),
+};
+
+export const DELIVERY_GOALS = {
+  latency: lessIsBetter("from an alert's commit to the webhook, p95", 15, 5, "s"),
+};
+
+export const REPORT_GOALS = {
+  cpu: lessIsBetter("a report on a million entries: processor time of the dearest invocation", 2, 1, "s"),
+  pages: lessIsBetter("PDF of 50 pages: processor time, gathering and evidence pack included", 1.5, 0.5, "s"),
+  memory: lessIsBetter("most memory of the function for it", 256, 192, "MB"),
+  erasure: lessIsBetter("erasure of a person with a million entries, a writer beside", 60, 5, "s"),
+};
+
+export const ALERT_GOALS = {
+  evaluation: lessIsBetter("processor time to evaluate 10,000 new entries with 50 rules", 2, 0.5, "s"),
+  growth: lessIsBetter("the same in the largest log, of the smallest", 1.2, 1, "×"),
+  quiet: lessIsBetter("defaults where nothing is wrong, alerts an organisation and day", 0.2, 0.05),
+};
+
+export const ANOMALY_GOALS = {
+  nab: { title: "NAB's score on the six series, standard profile", atLeast: 65, aim: 80 },
+  quiet: { title: "false alerts of a quiet tenant a day", atLeast: 0.02, aim: 0.005, lessIsBetter: true },
+};
+
 export const CAPTURE_TARGETS: Target[] = [
   throughput("1 writer, of supa_audit", "one-writer", "disk", "supa_audit", 2.0, 2.6),
   throughput("1 writer, of unaudited", "one-writer", "1ms", "unaudited", 0.80, 0.87),
@@ -74,8 +110,8 @@ export const CAPTURE_TARGETS: Target[] = [
   searchIndex("16 writers, one organisation", "search-index"),
 ];
 
-function lessIsBetter(title: string, atLeast: number, aim: number, unit: NonNullable<Goal["unit"]>): Goal {
-  return { title, atLeast, aim, lessIsBetter: true, unit };
+function lessIsBetter(title: string, atLeast: number, aim: number, unit?: Goal["unit"]): Goal {
+  return { title, atLeast, aim, lessIsBetter: true, ...(unit === undefined ? {} : { unit }) };
 }
 
 function throughput(

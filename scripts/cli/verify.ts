@@ -30,7 +30,8 @@ What can be verified:
   a folder           a downloaded archive: whole, one organisation's, or one log's folder
   a URL              …/functions/v1/audit/archive/<organization_id>/<yyyy-mm>, and from it the months before
   --receipt <file>   that an entry is in a log; alone, or against an archive
-  --export <folder>  a downloaded export: manifest.json, manifest.note and its parts; alone, or against an archive
+  --export <folder>  a downloaded export: manifest.json, manifest.note and its parts; alone, or against an archive;
+                     the same for a report's evidence pack, unpacked, and the certificate of an erasure
 
 Every entry is hashed again and everything above it recomputed: hash tiles are compared, never believed. No other
 program and no network is needed for a folder.

@@ -2,7 +2,9 @@ import { basename, join } from "node:path";
 import type pg from "pg";
 import { Client } from "pg";
 import type { StackInfo } from "../stack/info.ts";
+import { receiveAlerts } from "./alerts.ts";
 import { admitAuditor, makeChanges, tryForbidden } from "./changes.ts";
+import { useAuth } from "./logins.ts";
 import { startProgress } from "./progress.ts";
 import { findDone, replay } from "./replay.ts";
 import { rewriteHistory } from "./rewrite.ts";
@@ -21,11 +23,18 @@ export async function runDemo(stack: StackInfo, dir: string): Promise<void> {
   const client = new Client({ connectionString: stack.db_url, application_name: "demo" });
   await client.connect();
   try {
+    const receiver = await receiveAlerts(client, stack);
     await replayTrace(client, stack);
     console.log("\nKeys, budgets and members, changed in SQL as each kind of user:");
     for (const line of await makeChanges(client, stack)) console.log(`  ${line}`);
     for (const line of await tryForbidden(client, stack)) console.log(`  ${line}`);
     console.log(`  ${await admitAuditor(client, stack)}`);
+    console.log("\nA wrong password, a login, a second factor and a logout, as Auth's tables and hooks show them:");
+    console.log(await useAuth(client, stack));
+    console.log("\nAlerts, told to a webhook on this machine; each was verified by the receiver:");
+    const alerts = await receiver.report(3);
+    for (const line of alerts.length === 0 ? ["none since this start"] : alerts) console.log(`  ${line}`);
+    await receiver.stop();
     console.log("\nVerification:");
     await reportVerification(client);
     console.log("\nCosts, from the log:");
@@ -68,6 +77,7 @@ async function replayTrace(client: Client, stack: StackInfo): Promise<void> {
 async function proveLog(client: Client, stack: StackInfo, folder: string): Promise<void> {
   const admin = stack.users.find(({ role }) => role === "admin")!;
   const organizationId = admin.organization_id!;
+  const token = await signIn(stack, admin); // an entry, too
   const start = performance.now();
   const entries = await sealAll(stack);
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
@@ -78,7 +88,6 @@ async function proveLog(client: Client, stack: StackInfo, folder: string): Promi
   );
   for (const line of (await newestCheckpoint(client, organizationId)).trimEnd().split("\n")) console.log(`    ${line}`);
 
-  const token = await signIn(stack, admin);
   const { rows: [first] } = await client.query<{ name: string }>(
     "select chain || '-' || seq as name from public.audit_logs where organization_id = $1 and action = 'api_key.added' order by created_at limit 1",
     [organizationId],
@@ -139,6 +148,8 @@ What to try next
 
     select created_at, email, action, details
     from audit.search('action:(api_key.added or member.*) created:7d', '${admin?.organization_id}');
+
+    select * from audit.auth_coverage;   -- by which path each event of Auth comes here
 
     delete from audit_logs;          -- refused
     select * from audit.verify();    -- recomputes every hash

@@ -8,6 +8,7 @@ export interface StackInfo {
   service_role_key: string;
   jwt_secret: string;
   jobs_secret: string;
+  drain_secret: string;
   viewer_url: string;
   log_vkey: string;
   organizations: StackOrganization[];

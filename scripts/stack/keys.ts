@@ -12,6 +12,8 @@ export type Keys = {
   service_role_key: string;
   /** What the clock shows to the jobs function. */
   jobs_secret: string;
+  /** What a log drain shows to the ingest function. */
+  drain_secret: string;
   /** Signs checkpoints: a signer key, `PRIVATE+KEY+…`. */
   log_key: string;
   /** Encrypts backups. */
@@ -40,6 +42,7 @@ export async function makeKeys(): Promise<Keys> {
     anon_key: await apiKey("anon", jwt_secret),
     service_role_key: await apiKey("service_role", jwt_secret),
     jobs_secret: randomBytes(32).toString("base64url"),
+    drain_secret: randomBytes(32).toString("base64url"),
     log_key: formatSignerKey(generateKey(LOG_NAME, "note")),
     backup_key: randomBytes(32).toString("base64"),
   };

@@ -15,6 +15,7 @@ import { startNetWorker } from "./net.ts";
 import { assertPortFree } from "./ports.ts";
 import { ADMIN, clusterFolder, databaseUrl, startPostgres } from "./postgres.ts";
 import { createStorage } from "./storage.ts";
+import { buildViewer } from "./viewer.ts";
 
 export type StackOptions = {
   /** The checkout. */
@@ -80,6 +81,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     await step("migrations", () => applyMigrations(migrate));
     await createEventTriggers(adminUrl);
     if (!options.empty) await step("sample application", () => applySeed(migrate));
+    await step("viewer", () => buildViewer(root));
     const info = await step("services", async () => {
       const api = await startServices(options, keys, urlFor, undo);
       return describeStack(api, keys, urlFor("postgres"), adminUrl);
@@ -117,11 +119,13 @@ async function startServices(
       JWT_SECRET: keys.jwt_secret,
     },
     secrets: {
+      "audit-ingest": { AUDIT_DRAIN_SECRET: keys.drain_secret },
       "audit-jobs": {
         AUDIT_JOBS_SECRET: keys.jobs_secret,
         AUDIT_LOG_KEY: keys.log_key,
         AUDIT_BACKUP_KEY: keys.backup_key,
       },
+      "audit-viewer": { AUDIT_LOG_VKEYS: logVkey(keys) },
     },
   });
   undo.push(functions.stop);
@@ -129,6 +133,11 @@ async function startServices(
     pool: poolOf("supabase_auth_admin"),
     jwtSecret: keys.jwt_secret,
     issuer: `${api}/auth/v1`,
+    // As a project on a plan with hooks sets them.
+    hooks: {
+      password_verification_attempt: "audit.hook_password_verification_attempt",
+      mfa_verification_attempt: "audit.hook_mfa_verification_attempt",
+    },
   });
   const storage = createStorage({
     pool: poolOf("supabase_storage_admin"),
@@ -173,6 +182,7 @@ async function describeStack(api: string, keys: Keys, dbUrl: string, adminUrl: s
       service_role_key: keys.service_role_key,
       jwt_secret: keys.jwt_secret,
       jobs_secret: keys.jobs_secret,
+      drain_secret: keys.drain_secret,
       viewer_url: `${api}/functions/v1/audit-viewer`,
       log_vkey: logVkey(keys),
       ...await demoPeople(client),

@@ -26,7 +26,7 @@ test("a preflight allows what supabase-js sends, without a token", async () => {
   const allowed = response.headers.get("access-control-allow-headers")!
     .toLowerCase().split(",");
   expect(allowed.map((name) => name.trim())).toEqual(expect.arrayContaining(wanted));
-  for (const method of ["GET", "POST", "DELETE"]) {
+  for (const method of ["GET", "POST", "PATCH", "DELETE"]) {
     expect(response.headers.get("access-control-allow-methods")).toContain(method);
   }
 });

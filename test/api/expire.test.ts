@@ -47,7 +47,7 @@ test("is started with the jobs' secret only", async () => {
 test("where nothing is expired it does nothing", async () => {
   expect(await run("/expire")).toEqual({
     status: 200,
-    body: { archives: 0, exports: 0, files: 0, failed: 0, more: false },
+    body: { archives: 0, exports: 0, reports: 0, files: 0, failed: 0, more: false },
   });
 });
 
@@ -74,6 +74,7 @@ test("an archive goes but for its checkpoint, and searches say where entries are
   expect((await run("/expire")).body).toEqual({
     archives: 1,
     exports: 0,
+    reports: 0,
     files: before.length - 1,
     failed: 0,
     more: false,
@@ -90,7 +91,7 @@ test("exports go after 30 days, with their files", async () => {
   const { rows: [{ id }] } = await admin.query(
     "update audit.exports set requested_at = requested_at - interval '31 days' where id = (select id from audit.exports order by requested_at limit 1) returning id",
   );
-  expect((await run("/expire")).body).toMatchObject({ exports: 1, files: 1, failed: 0 });
+  expect((await run("/expire")).body).toMatchObject({ exports: 1, reports: 0, files: 1, failed: 0 });
   expect((await stored("audit-exports")).filter((name) => name.includes(id))).toEqual([]);
   expect(await stored("audit-exports")).toHaveLength(1);
   const response = await api.call(`/exports/${id}`);

@@ -130,6 +130,13 @@ describe("who sees what", () => {
     const response = await api.call(`/logs?organization_id=${ACME}`, { as: OSCAR });
     expect(response.status).toBe(403);
     await response.text();
+    const { entries: denials } = await search({ action: "access.denied", actor: OSCAR, limit: "1" });
+    expect(denials[0]).toMatchObject({
+      organization_id: ACME,
+      outcome: "denied",
+      resource_id: "/audit/logs",
+      details: { method: "GET", reason: "You do not read the log of this organisation." },
+    });
     const { entries } = await search({ limit: "200" }, OSCAR);
     expect(entries.every((entry) => entry.organization_id === OTHER)).toBe(true);
   });

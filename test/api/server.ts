@@ -82,6 +82,7 @@ export async function startApi({ env = {}, secrets = {} }: ApiOptions = {}): Pro
       SUPABASE_SERVICE_ROLE_KEY: keys.service_role_key,
       SUPABASE_DB_URL: db.url(),
       JWT_SECRET: keys.jwt_secret,
+      AUDIT_DRAIN_SECRET: keys.drain_secret,
       ...env,
     },
     secrets: {

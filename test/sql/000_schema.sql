@@ -38,10 +38,17 @@ select results_eq(
     order by 1
   $$,
   array[
-    'admin_organizations', 'append', 'append_all', 'archived_before', 'auditor_organizations', 'begin_restore', 'cancel_export', 'close_export_part', 'close_restore',
-    'entries_before', 'export_status', 'find_export', 'grant_auditor', 'list_exports', 'member_organizations', 'memberships',
-    'on_ddl_command_end', 'on_sql_drop', 'open_part', 'organization_of', 'part_after', 'place_hold', 'place_in_log', 'purge', 'record', 'record_reading',
-    'release_hold', 'request_export', 'restore_entries', 'restore_heads', 'restore_kept_rows', 'retention_status', 'revoke_auditor', 'search_candidates', 'search_tail', 'set_retention'
+    'accept_activity', 'admin_organizations', 'append', 'append_all', 'archived_before', 'auditor_organizations',
+    'begin_restore', 'cancel_export', 'change_channel', 'close_export_part', 'close_restore', 'create_channel',
+    'delete_channel', 'enable_channel', 'entries_before', 'erase_subject', 'erasure_status', 'export_status',
+    'find_erasure', 'find_export', 'find_report', 'grant_auditor', 'hook_mfa_verification_attempt',
+    'hook_password_verification_attempt', 'list_channels', 'list_deliveries', 'list_exports', 'list_reports',
+    'list_schedules', 'member_organizations', 'memberships', 'on_auth_change', 'on_ddl_command_end', 'on_sql_drop',
+    'open_part', 'organization_of', 'part_after', 'place_hold', 'place_in_log', 'purge', 'record', 'record_denial',
+    'record_reading', 'release_hold', 'replay_delivery', 'report_templates_json', 'request_export',
+    'request_report', 'restore_entries', 'restore_heads', 'restore_kept_rows', 'retention_status',
+    'revoke_auditor', 'rotate_channel_secret', 'schedule_report', 'search_candidates', 'search_tail',
+    'sees_identities', 'set_retention', 'shown_report', 'test_channel', 'unschedule_report'
   ],
   'exactly these functions act with their owner''s rights'
 );

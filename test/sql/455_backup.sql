@@ -20,7 +20,14 @@ select set_eq(
   array[
     'anchor_entries', 'log_ranges', 'sequenced', 'cosigned_checkpoints', -- of the archive, and of checkpoints
     'search_index', 'search_positions', 'readings', 'verifications', -- made again
-    'exports', 'export_parts' -- which end by themselves
+    'activity', 'activity_baselines', 'activity_clock', 'activity_positions', 'judgements', -- too
+    'report_templates', 'report_controls', -- of the product
+    'exports', 'export_parts', -- which end by themselves
+    'auth_sightings', 'waiting_auth_events', 'denials', -- of a day, and of seconds
+    'seen_logs', 'event_keys', 'client_rates', 'log_collection', -- of days
+    'event_sources', -- whose secrets lie in the Vault
+    'places', 'place_ranges', 'place_data', -- loaded again
+    'channels', 'deliveries' -- whose secrets lie in the Vault, and what waits for them
   ],
   'what is not in a backup'
 );

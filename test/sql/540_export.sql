@@ -102,7 +102,7 @@ select is(pg_temp.export(name, jsonb_build_object('export', p -> 'id', 'cursor',
 -- Nobody reaches into another's export
 create temporary table forged as select p ->> 'id' as id from part;
 select is(
-  said(name, format($q$ select audit.open_part(row(%L, %L, %L, now(), 'csv', false, '{}', now(), 'streaming', null, null, 0, null, null, null)::audit.exports, 1, 0, null, null, null) $q$, id, organization, person(name))), 'AUDEN',
+  said(name, format($q$ select audit.open_part(row(%L, %L, %L, now(), 'csv', false, '{}', now(), 'streaming', null, null, 0, null, null, null, null)::audit.exports, 1, 0, null, null, null) $q$, id, organization, person(name))), 'AUDEN',
   format('%s does not overwrite a part of the admin''s', name)
 ) from forged, (values ('member', acme()), ('auditor', acme()), ('stranger', globex())) n (name, organization);
 select is((select entries from audit.export_parts x where x.export = id::uuid and x.part = 1), 2::bigint, 'it is as it was') from forged;

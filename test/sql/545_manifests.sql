@@ -21,7 +21,7 @@ select matches(said('admin', format('select audit.close_export_part(%L)', jsonb_
 select is(audit.manifest_to_sign(), null, 'and waits until its entries are sealed');
 select pg_temp.seal();
 create temporary table signing as select audit.manifest_to_sign() as s;
-select is(s ->> 'export', p ->> 'id', 'then it is the next'), is((s ->> 'manifest')::jsonb -> 'checkpoint', '"note"', 'with the checkpoint that covers it'), is((s ->> 'manifest')::jsonb #>> '{parts,0,sha256}', repeat('a', 64), 'and the digest of each part') from signing, part;
+select is(s ->> 'id', p ->> 'id', 'then it is the next'), is((s ->> 'manifest')::jsonb -> 'checkpoint', '"note"', 'with the checkpoint that covers it'), is((s ->> 'manifest')::jsonb #>> '{parts,0,sha256}', repeat('a', 64), 'and the digest of each part') from signing, part;
 select pg_temp.seal();
 insert into public.budgets (organization_id, name) values (acme(), 'later');
 select pg_temp.seal();

@@ -3,8 +3,11 @@
 select set_eq(
   $$ select jobname::text from cron.job where jobname like 'audit-%' and username = 'postgres' and active $$,
   array[
-    'audit-anchor', 'audit-backup', 'audit-deliveries', 'audit-empty-partitions', 'audit-expire', 'audit-exports', 'audit-known-tables', 'audit-manifests',
-    'audit-partitions', 'audit-purge', 'audit-read-back', 'audit-receivers', 'audit-seal', 'audit-search-index', 'audit-verify'
+    'audit-alerts-deliver', 'audit-anchor', 'audit-anomalies', 'audit-auth-events', 'audit-auth-sightings',
+    'audit-auth-tables', 'audit-backup', 'audit-collect-logs', 'audit-deliveries', 'audit-deliveries-prune',
+    'audit-empty-partitions', 'audit-erasures', 'audit-expire', 'audit-exports', 'audit-forget',
+    'audit-known-tables', 'audit-manifests', 'audit-partitions', 'audit-purge', 'audit-read-back',
+    'audit-receivers', 'audit-reports', 'audit-seal', 'audit-search-index', 'audit-verify'
   ],
   'this is looked after by schedule, as the owner'
 );
@@ -39,3 +42,27 @@ select bag_eq(
   $$ select substring(url from '[^/]*$') from net.http_request_queue $$,
   array['deliver-checkpoints', 'mirror', 'witness', 'witness'], 'by their names'
 );
+
+-- Logs where no drain sends them
+delete from net.http_request_queue;
+select is(audit.continue_collecting(), null, 'nothing is collected unless somebody asked for it');
+select audit.configure('collect_logs_every', '60');
+select isnt(audit.continue_collecting(), null, 'then the jobs are called');
+select is(array_agg(substring(url from '[^/]*$')), array['collect-logs'], 'by the name') from net.http_request_queue;
+select is(count(*), 0::bigint, 'and all is well') from audit.findings where kind = 'logs_late';
+update audit.log_collection set collected_until = clock_timestamp() - interval '61 minutes';
+select audit.continue_collecting();
+select is(count(*), 1::bigint, 'an hour behind is a finding') from audit.findings where kind = 'logs_late' and resolved_at is null;
+
+-- Alerts for channels
+delete from net.http_request_queue;
+select is(audit.continue_alert_deliveries(), null, 'where no channel is to be told anything nothing is called');
+select audit.create_channel(jsonb_build_object('organization_id', acme(), 'kind', 'webhook', 'name', 'hook', 'url', 'https://hooks.example.com/'));
+select audit.queue_message(c, acme(), 'alert.opened', '{"title": "x"}') from audit.channels c;
+select isnt(audit.continue_alert_deliveries(), null, 'what is due calls the jobs');
+select alike(url, '%/deliver-alerts', 'by its name') from net.http_request_queue;
+update audit.channels set next_try_at = 'infinity';
+select is(audit.continue_alert_deliveries(), null, 'a channel that is left alone is not called for');
+update audit.channels set next_try_at = '-infinity';
+select audit.take_deliveries();
+select is(audit.continue_alert_deliveries(), null, 'nor one that is being told');

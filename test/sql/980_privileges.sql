@@ -143,9 +143,12 @@ select set_eq(
   $$,
   array[
     'admin_organizations', 'member_organizations', 'auditor_organizations', 'grant_auditor', 'revoke_auditor',
-    'search_candidates', 'search_tail', 'record_reading', 'find_export', 'part_after', 'entries_before', 'open_part', 'close_export_part',
+    'search_candidates', 'search_tail', 'record_denial', 'record_reading', 'find_export', 'part_after', 'entries_before', 'open_part', 'close_export_part',
     'export_status', 'request_export', 'cancel_export', 'list_exports', 'set_retention', 'place_hold', 'release_hold', 'retention_status',
-    'archived_before', 'place_in_log'
+    'accept_activity', 'archived_before', 'change_channel', 'create_channel', 'delete_channel', 'enable_channel',
+    'erase_subject', 'erasure_status', 'find_erasure', 'find_report', 'list_channels', 'list_deliveries',
+    'list_reports', 'list_schedules', 'place_in_log', 'replay_delivery', 'report_templates_json', 'request_report',
+    'rotate_channel_secret', 'schedule_report', 'shown_report', 'test_channel', 'unschedule_report'
   ],
   'what signed-in users execute with more than their own rights is exactly this'
 );
@@ -164,7 +167,9 @@ select is_empty(
       'append', 'append_all', 'identify', 'commit_personal', 'use_membership', 'configure', 'track', 'untrack', 'refresh_capture',
       'track_known_tables', 'ensure_partitions', 'secure_partition', 'on_ddl_command_end', 'on_sql_drop',
       'record_cosignatures', 'lease_checkpoint', 'register_receivers', 'claim_delivery', 'claim_cosigning', 'record_delivery', 'record_copied',
-      'fail_delivery', 'enable_receiver', 'continue_deliveries'
+      'fail_delivery', 'enable_receiver', 'continue_deliveries',
+      'keep_secret', 'kept_secret', 'queue_message', 'queue_alert', 'take_deliveries', 'settle_delivery', 'disable_channel', 'prune_deliveries',
+      'continue_alert_deliveries'
     )
   $$,
   'service_role neither writes the log directly nor changes capture'
@@ -198,6 +203,13 @@ insert into call values
   ('select audit.claim_export()', '{}'),
   ('select count(*) from audit.search_index', '{}'),
   ('select count(*) from audit.exports', '{}'),
+  ('select count(*) from audit.channels', array['service_role']),
+  ('select count(*) from audit.deliveries', array['service_role']),
+  ('select count(*) from audit.dead_letters', array['service_role']),
+  ('select count(*) from audit.delivery_health', array['service_role']),
+  ('select audit.take_deliveries()', '{}'),
+  ('select audit.kept_secret(gen_random_uuid())', '{}'),
+  ('select audit.settle_delivery(gen_random_uuid(), gen_random_uuid())', '{}'),
   ('select audit.secure_partition(''public.audit_logs_default'')', '{}'),
   ('select audit.refresh_capture()', '{}'),
   ('select audit.grant_auditor(tap.acme(), tap.person(''viewer''), now() + interval ''1 day'')', array['admin', 'service_role']),

@@ -88,29 +88,40 @@ export function addExports(app: App, deps: Deps): void {
   app.openapi(manifest, async (c) => {
     const { id, file } = c.req.valid("param");
     const answer = await ask(c, deps, "signed_manifest", JSON.stringify({ export: id }));
-    const { manifest, note } = JSON.parse(answer) as { manifest: string; note: string };
-    return c.text(file === "manifest.json" ? manifest : note, 200, {
-      "content-disposition": `attachment; filename="${file}"`,
-      "cache-control": "no-store, no-transform",
-    });
+    return signedFile(c, file, answer);
   });
   app.openapi(cancel, async (c) => {
     return json(await ask(c, deps, "cancel_export", JSON.stringify({ export: c.req.param("id") })));
   });
 }
 
+/** A manifest to the byte, or its signature. */
+export function signedFile(c: Context<Env>, file: "manifest.json" | "manifest.note", answer: string) {
+  const { manifest, note } = JSON.parse(answer) as { manifest: string; note: string };
+  return c.text(file === "manifest.json" ? manifest : note, 200, {
+    "content-disposition": `attachment; filename="${file}"`,
+    "cache-control": "no-store, no-transform",
+  });
+}
+
 /** The status, with addresses for the parts that can be downloaded. */
 async function withAddresses(c: Context<Env>, deps: Deps): Promise<string> {
   const answer = await ask(c, deps, "export_status", JSON.stringify({ export: c.req.param("id") }));
-  const shown = JSON.parse(answer) as {
-    parts: { path: string | null; complete: boolean; url?: string }[];
-  };
-  const stored = shown.parts.filter((part) => part.complete && part.path !== null);
-  if (stored.length === 0) return answer;
-  const addresses = await deps.signUrls(stored.map((part) => part.path!));
-  for (const part of stored) {
-    const url = addresses.get(part.path!);
-    if (url !== undefined) part.url = url;
+  const shown = JSON.parse(answer) as { parts: Stored[] };
+  return await addAddresses(deps, shown.parts) ? JSON.stringify(shown) : answer;
+}
+
+/** What lies in Storage; where it is whole, and not only then, is what the database says. */
+export type Stored = { path: string | null; complete?: boolean; url?: string };
+
+/** Adds the addresses of what can be downloaded; answers whether there is any. */
+export async function addAddresses({ signUrls }: Deps, things: Stored[]): Promise<boolean> {
+  const stored = things.filter(({ path, complete = true }) => complete && path !== null);
+  if (stored.length === 0) return false;
+  const addresses = await signUrls(stored.map(({ path }) => path!));
+  for (const thing of stored) {
+    const url = addresses.get(thing.path!);
+    if (url !== undefined) thing.url = url;
   }
-  return JSON.stringify(shown);
+  return true;
 }

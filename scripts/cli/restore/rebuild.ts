@@ -105,7 +105,7 @@ class Rebuild {
     this.#checkBackup();
     await this.#call("ensure_partitions_since", monthOf(this.#facts.oldest ?? BigInt(Date.now()) * 1000n));
     await this.#restoreSections(["restores", "settings", "auditors", "retention_periods", "holds", "purges"]);
-    await this.#restoreSections(["receivers", "findings", "backups"]);
+    await this.#restoreSections(["receivers", "findings", "backups", "erasures", "report_schedules", "reports"]);
     await this.#restoreBounds();
 
     let logs = 0;

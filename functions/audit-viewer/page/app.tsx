@@ -1,0 +1,130 @@
+// The frame around every view: who looks, at which organisation, and where to go.
+import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
+import { Activity } from "./activity.tsx";
+import { type Access, type Api, isProblem, type Membership, type Problem } from "./api.ts";
+import type { Config } from "./config.ts";
+import { EntryPage } from "./entry.tsx";
+import { ProblemNote } from "./problem_note.tsx";
+import { formatRoute, go, useRoute } from "./route.ts";
+import type { Auth, Session } from "./session.ts";
+import { SignIn } from "./sign_in.tsx";
+import { text } from "./text.ts";
+
+export type ViewProps = { api: Api; config: Config; membership: Membership; parameters: URLSearchParams; name: string };
+
+type View = (props: ViewProps) => preact.JSX.Element;
+
+/** In the navigation, and besides. */
+const VIEWS: Record<string, View> = { activity: Activity };
+const OTHERS: Record<string, View> = { entry: EntryPage };
+
+export function App({ config, auth, api }: { config: Config; auth: Auth; api: Api }) {
+  // Undefined until supabase-js has looked.
+  const [session, setSession] = useState<Session | null>();
+  const [wasSignedIn, setWasSignedIn] = useState(false);
+  useEffect(() => {
+    const { data } = auth.onAuthStateChange((_event, next) => {
+      setSession(next);
+      if (next !== null) setWasSignedIn(true);
+    });
+    return () => data.subscription.unsubscribe();
+  }, [auth]);
+
+  if (session === undefined) return null;
+  if (session === null) return <SignIn auth={auth} expired={wasSignedIn} />;
+  return <SignedIn key={session.user.id} {...{ config, auth, api }} email={session.user.email ?? session.user.id} />;
+}
+
+function SignedIn({ config, auth, api, email }: { config: Config; auth: Auth; api: Api; email: string }) {
+  const route = useRoute();
+  const [access, setAccess] = useState<Access | Problem>();
+  const load = useCallback(async () => setAccess(await api.get<Access>("/access")), [api]);
+  useEffect(() => void load(), [load]);
+
+  const wanted = route.parameters.get("organization");
+  const membership = useMemo(() => {
+    if (access === undefined || isProblem(access)) return undefined;
+    return access.organizations.find(({ organization_id }) => organization_id === wanted) ?? access.organizations[0];
+  }, [access, wanted]);
+
+  const View = VIEWS[route.view] ?? OTHERS[route.view] ?? Activity;
+  return (
+    <>
+      <a class="skip" href="#content" onClick={focusContent}>{text.skip}</a>
+      <header class="bar">
+        <span class="product">{text.product}</span>
+        {membership !== undefined && <Navigation view={route.view} membership={membership} />}
+        <div class="me">
+          {access !== undefined && !isProblem(access) && access.organizations.length > 1 && membership !== undefined &&
+            <OrganizationChoice access={access} membership={membership} view={route.view} />}
+          <span class="email" title={email}>{email}</span>
+          <button type="button" onClick={() => void auth.signOut({ scope: "local" })}>{text.signOut}</button>
+        </div>
+      </header>
+      {membership !== undefined && <Banner membership={membership} />}
+      <main id="content" tabIndex={-1}>
+        {access !== undefined && isProblem(access) && <ProblemNote problem={access} retry={load} />}
+        {access !== undefined && !isProblem(access) && membership === undefined && <Nothing />}
+        {membership !== undefined && (
+          <View key={membership.organization_id} {...{ api, config, membership }} {...route} />
+        )}
+      </main>
+    </>
+  );
+}
+
+function Navigation({ view, membership }: { view: string; membership: Membership }) {
+  return (
+    <nav aria-label={text.product}>
+      {Object.keys(VIEWS).map((name) => (
+        <a
+          key={name}
+          href={formatRoute(name, "", { organization: membership.organization_id })}
+          aria-current={view === name ? "page" : undefined}
+        >
+          {text.views[name]}
+        </a>
+      ))}
+    </nav>
+  );
+}
+
+function OrganizationChoice({ access, membership, view }: { access: Access; membership: Membership; view: string }) {
+  return (
+    <label>
+      <span class="unseen">{text.organization}</span>
+      <select
+        value={membership.organization_id}
+        onChange={({ currentTarget }) => go(formatRoute(view, "", { organization: currentTarget.value }))}
+      >
+        {access.organizations.map(({ organization_id }) => (
+          <option key={organization_id} value={organization_id}>{organization_id}</option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+/** As whom, and how much, one sees. */
+function Banner({ membership }: { membership: Membership }) {
+  const { as, until } = membership;
+  const says = as === "auditor"
+    ? text.banner.auditor(until === undefined ? "…" : new Date(until).toLocaleString())
+    : text.banner[as];
+  return <p class={`banner ${as}`} role="status">{says}</p>;
+}
+
+function Nothing() {
+  return (
+    <section class="lone">
+      <h1>{text.nothing.title}</h1>
+      <p>{text.nothing.body}</p>
+    </section>
+  );
+}
+
+/** The address is the view's: following the link must not change it. */
+function focusContent(event: Event): void {
+  event.preventDefault();
+  document.getElementById("content")?.focus();
+}

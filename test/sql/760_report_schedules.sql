@@ -1,0 +1,26 @@
+-- Schedules: who makes them, and that each due time asks once.
+create function pg_temp.asked(person text, request jsonb) returns text language sql as $$
+  select said(person, format('select audit.schedule_report(%L)', jsonb_build_object('organization_id', tap.acme(), 'template', 'costs', 'cron', '0 6 1 * *') || request))
+$$;
+select is(pg_temp.asked(n, '{}'), 'AUDEN', n || ' makes no schedule') from unnest(array['member', 'viewer', 'auditor', 'stranger']) n;
+select is(pg_temp.asked('admin', r), 'AUARG', r::text) from unnest(array[
+  '{"template": "incident"}', '{"template": "subject_access"}', '{"template": "x"}', '{"time_zone": "Mars"}', '{"cron": "often"}', '{"cron": "0 6 1 *"}', '{"cron": "0 6 1 * *; drop"}', '{"channels": "x"}', '{"channels": ["x"]}', '{"more": 1}'
+]::jsonb[]) r;
+create temporary table s as select pg_temp.asked('admin', '{"time_zone": "Europe/Berlin", "channels": ["10000000-0000-4000-8000-000000000001"]}')::jsonb as s;
+select is((s ->> 'time_zone'), 'Europe/Berlin', 'an admin does') from s;
+select is((select count(*) from public.audit_logs where action = 'report.scheduled' and created_by = person('admin'))::int, 1, 'it is an entry');
+select is(jsonb_array_length(said('auditor', format('select audit.list_schedules(%L)', jsonb_build_object('organization_id', acme())))::jsonb -> 'schedules'), 2, 'auditors see it, and the monthly statement');
+select set_eq($$ select d ->> 'schedule' from jsonb_array_elements(audit.due_schedules()) d $$, $$ select id::text from audit.report_schedules $$, 'what was never reckoned is due');
+select is(audit.run_schedule((s ->> 'id')::uuid, null, '2026-04-01 04:00+00'), 0, 'reckoned, it waits') from s;
+select is(audit.run_schedule((s ->> 'id')::uuid, null, '2026-05-01 04:00+00'), 0, 'who comes second changes nothing') from s;
+select is(next_at, '2026-04-01 04:00+00'::timestamptz, 'of it') from audit.report_schedules, s where id = (s.s ->> 'id')::uuid;
+select is(audit.run_schedule((s ->> 'id')::uuid, '2026-04-01 04:00+00', '2099-05-01 04:00+00'), 1, 'due, it asks') from s;
+select is(audit.run_schedule((s ->> 'id')::uuid, '2026-04-01 04:00+00', '2099-05-01 04:00+00'), 0, 'once') from s;
+select results_eq($$ select template, period_from, period_to, requested_by from audit.reports, s where schedule = (s.s ->> 'id')::uuid $$,
+  $$ values ('costs', '2026-02-28 23:00+00'::timestamptz, '2026-03-31 22:00+00'::timestamptz, null::uuid) $$, 'for the month before, where the clocks changed');
+select is(audit.run_schedule('00000000-0000-4000-8000-000000000760', null, '2026-04-01 05:17+00') + audit.run_schedule('00000000-0000-4000-8000-000000000760', '2026-04-01 05:17+00', '2099-01-01'),
+  (select count(distinct organization_id)::int from audit.heads where seq > 0), 'the monthly statement is about every organisation');
+select is(said(n, format('select audit.unschedule_report(%L)', jsonb_build_object('schedule', s -> 'id'))), case n when 'stranger' then 'AUNOT' else 'AUDEN' end, n || ' does not end it') from s, unnest(array['member', 'auditor', 'stranger']) n;
+select matches(said('admin', format('select audit.unschedule_report(%L)', jsonb_build_object('schedule', s -> 'id'))), '"cron"', 'an admin does') from s;
+select is(said('admin', format('select audit.unschedule_report(%L)', jsonb_build_object('schedule', '00000000-0000-4000-8000-000000000760'))), 'AUNOT', 'but not that of the whole project');
+select is(said(n, 'select audit.run_schedule(gen_random_uuid(), null, null)'), '42501', n || ' runs none') from unnest(array['admin', 'anon', 'service_role']) n;
