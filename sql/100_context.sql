@@ -165,9 +165,9 @@ comment on function audit.read_context() is
   'Reads the context from claims, headers and settings, and keeps it in the setting audit.context for this connection.';
 
 -- Parsing claims and headers is the dearest part of a write, and most connections write more than once from the same
--- sources. Who can forge these settings can forge the sources just as well; what is no context at all is an error, and
--- who must not fail reads the sources then. A single expression, so that it becomes part of the statement that asks.
-create or replace function audit.context()
+-- sources. Who can forge these settings can forge the sources just as well. One expression, which becomes part of the
+-- statement that asks; where somebody wrote nonsense into the settings, it is an error.
+create or replace function audit.kept_context()
   returns audit.statement_context
   language sql
   return case
@@ -175,6 +175,21 @@ create or replace function audit.context()
       then current_setting('audit.context', true)::audit.statement_context
     else audit.read_context()
   end;
+
+comment on function audit.kept_context() is
+  'audit.context() for those who write: an error instead of a second reading where the settings hold nonsense.';
+
+create or replace function audit.context()
+  returns audit.statement_context
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  return audit.kept_context();
+exception when others then
+  return audit.read_context();
+end
+$$;
 
 comment on function audit.context() is
   'The actor and request of the current statement: user id, kind of actor, e-mail, IP address,

@@ -67,7 +67,7 @@ begin
   -- Each expression costs a new transaction 1 to 3 µs and each statement 10 and more, so the usual way through is
   -- short, and what is rare stands behind a condition.
   begin
-    v_context := audit.context();
+    v_context := audit.kept_context();
   exception when others then
     v_context := audit.read_context(); -- somebody wrote nonsense into the setting
   end;
@@ -190,15 +190,9 @@ as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := clock_timestamp();
-  v_context audit.statement_context;
-  v_chain int;
+  v_context audit.statement_context := audit.context();
+  v_chain int := coalesce(v_context.chain, audit.transaction_chain());
 begin
-  begin
-    v_context := audit.context();
-  exception when others then
-    v_context := audit.read_context(); -- somebody wrote nonsense into the setting
-  end;
-  v_chain := coalesce(v_context.chain, audit.transaction_chain());
   insert into audit.heads as h (organization_id, chain, seq, last_at, prev_hash, hash)
   select o.organization_id, v_chain, 0, '-infinity', ''::bytea, audit.first_prev_hash(o.organization_id, v_chain)
   from (

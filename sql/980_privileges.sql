@@ -445,6 +445,7 @@ grant execute on function
   audit.hash_of(text),
   audit.identify(uuid, uuid, text, text, text),
   audit.identity_text(uuid, uuid, text, text, text),
+  audit.kept_context(),
   audit.linked_hash(bytea, bytea),
   audit.masked(jsonb),
   audit.masked_text(text),

@@ -86,14 +86,17 @@ create or replace view audit.error_codes as
     ('AUOPT', 422, 'invalid_option', 'An option is unknown, of the wrong type or names no column.'),
     ('AUARG', 422, 'invalid_argument', 'An argument is missing or out of range.'),
     ('AUQRY', 400, 'invalid_query', 'A query could not be read; the detail says where.'),
+    ('AURUL', 422, 'invalid_rule', 'A rule has an unknown field, or a value that it cannot have.'),
     ('AUCUR', 400, 'invalid_cursor', 'A cursor was edited, or belongs to another search.'),
     ('AUNOT', 404, 'not_found', 'There is no such thing that the caller may read.'),
     ('AUPND', 409, 'not_sealed', 'The entry is not in a signed log yet.'),
     ('AUDEN', 403, 'access_denied', 'The caller may not do this.'),
+    ('AUVLT', 409, 'vault_missing', 'The project has no Vault to keep a secret in.'),
     ('AUSTL', 409, 'capture_stale', 'The table was altered after it was tracked; track it again.'),
     ('AUFRK', 409, 'log_forked', 'A log would get two roots for one size.'),
     ('AULSE', 409, 'lease_lost', 'Another run took over the work.'),
     ('AURST', 409, 'not_restorable', 'A log is restored into an empty database, by one transaction.'),
+    ('AURAT', 429, 'too_many_requests', 'The caller does this more often than is allowed.'),
     ('AUROW', 409, 'rows_unpaired', 'An update''s old and new rows could not be paired.')
   ) as registry (code, http_status, name, meaning);
 
@@ -126,6 +129,16 @@ create table if not exists audit.settings (
       when 'seal_after' then jsonb_typeof(value) = 'number' and value::numeric between 1 and 3600
       when 'shorten_retention_after' then value::text ~ '^\d+$' and value::numeric between 1 and 90
       when 'backup_days' then value::text ~ '^\d+$' and value::numeric between 0 and 90
+      when 'login_lockout' then value = 'false' or coalesce(
+        jsonb_typeof(value) = 'object' and value - '{failures,seconds}'::text[] = '{}' and value ->> 'failures' ~ '^[1-9]\d{0,2}$'
+          and value ->> 'seconds' ~ '^[1-9]\d{0,4}$', false
+      )
+      when 'api_access' then value in ('"off"', '"all"') or jsonb_typeof(value) = 'number' and value::numeric > 0 and value::numeric < 1
+      when 'client_actions' then jsonb_typeof(value) = 'array'
+      when 'collect_logs_every' then value::text ~ '^\d+$' and (value::numeric = 0 or value::numeric between 30 and 3600)
+      when 'local_channels' then jsonb_typeof(value) = 'boolean'
+      when 'alerts_per_hour' then value::text ~ '^\d+$' and value::numeric between 1 and 1000
+      when 'time_zone' then jsonb_typeof(value) = 'string' and timestamp '2000-01-01' at time zone (value #>> '{}') is not null
       else false
     end
   )
@@ -133,7 +146,7 @@ create table if not exists audit.settings (
 
 comment on table audit.settings is 'What a project or an organisation has chosen; written by audit.configure().';
 comment on column audit.settings.organization_id is 'Whose choice; the nil UUID is the project''s default.';
-comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days) or backup_days (days).';
+comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions), collect_logs_every (seconds; 0: never), local_channels (true or false; of the project alone), alerts_per_hour or time_zone.';
 comment on column audit.settings.value is 'The chosen value.';
 comment on column audit.settings.changed_at is 'When it was last chosen; the log has every change.';
 
@@ -143,7 +156,13 @@ values
   (audit.system_organization(), 'query_text', 'false'),
   (audit.system_organization(), 'seal_after', '60'),
   (audit.system_organization(), 'shorten_retention_after', '7'),
-  (audit.system_organization(), 'backup_days', '35')
+  (audit.system_organization(), 'backup_days', '35'),
+  (audit.system_organization(), 'login_lockout', 'false'),
+  (audit.system_organization(), 'api_access', '"off"'),
+  (audit.system_organization(), 'client_actions', '["settings.viewed", "record.viewed", "report.generated", "data.exported"]'),
+  (audit.system_organization(), 'collect_logs_every', '0'),
+  (audit.system_organization(), 'local_channels', 'false'),
+  (audit.system_organization(), 'alerts_per_hour', '20')
 on conflict do nothing;
 
 create or replace function audit.setting(name text, organization_id uuid default audit.system_organization())
@@ -179,9 +198,9 @@ begin
     insert into audit.settings as s (organization_id, name, value)
     values (configure.organization_id, configure.name, configure.value)
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
-  exception when check_violation or not_null_violation then
+  exception when check_violation or not_null_violation or invalid_parameter_value then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days) and backup_days (0 to 90 days; 0: no backups).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions), collect_logs_every (30 to 3600 seconds; 0: never), local_channels (true, false), alerts_per_hour (1 to 1000) and time_zone ("Europe/Berlin").');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.
@@ -2105,6 +2124,2455 @@ exception when insufficient_privilege then
 end
 $$;
 
+-- sql/170_auth_events.sql
+
+-- Events of Auth and of the platform's logs: from many tellers, one entry each.
+--
+-- The same login shows in auth.sessions (a trigger), in auth.audit_log_entries (another), in a hook and in the log that a
+-- drain or the collector brings, at once or ten minutes later, in any order. Each teller calls audit.record_auth().
+--
+-- What is one real event? Each teller tells of it once. So a sighting is a duplicate when its own teller has told of it
+-- before (its mark), or when another teller has, for the same person and kind of action, within ten seconds, and nobody
+-- of this kind has told of that one yet. Two failed logins a second apart, each told by hook and log, are two entries.
+--
+-- That decision is only right when nobody decides beside it. So it is made under an advisory lock, and never waited for
+-- by Auth: whoever does not get it at once, or sees the past only (REPEATABLE READ, SERIALIZABLE), leaves the event in
+-- audit.waiting_auth_events, from where a schedule takes it within seconds. No constraint can fail, no isolation level
+-- hides a sighting, and what is rolled back was never told.
+
+do $$
+begin
+  if to_regtype('audit.auth_event') is null then
+    create type audit.auth_event as (
+      source text,
+      action text,
+      outcome text,
+      happened_at timestamptz,
+      user_id uuid,
+      email text,
+      ip_address text,
+      user_agent text,
+      session_id uuid,
+      request_id text,
+      details jsonb
+    );
+  end if;
+  if to_regtype('audit.auth_case') is null then
+    create type audit.auth_case as (
+      n int,
+      event audit.auth_event,
+      valid boolean,
+      mark uuid,
+      subject uuid,
+      place uuid,
+      bit smallint
+    );
+  end if;
+end
+$$;
+
+comment on type audit.auth_event is
+  'An event as one teller saw it. source: trigger, hook, audit_table or log. user_id and email: whom it concerns, and who
+did it unless details say {"actor": {"type": "service", "id": null}}. details.resource: {"type", "id"} of what it was done to, else
+the user. details.personal: {"email": {"old", "new"}}, which enters as commitments only.';
+comment on type audit.auth_case is 'An event on its way through audit.settle_auth(): what it is recognised by, and by which teller.';
+
+create table if not exists audit.auth_sightings (
+  mark uuid not null,
+  subject uuid,
+  place uuid,
+  session_id uuid,
+  happened_at timestamptz not null,
+  seen smallint
+);
+
+comment on table audit.auth_sightings is 'Which events were told, for a day: by these a second telling is recognised. Written by audit.settle_auth().';
+comment on column audit.auth_sightings.mark is 'Digest of what one teller calls the event; told again, it has the same.';
+comment on column audit.auth_sightings.subject is 'Digest of kind of action and person; null where no person is known.';
+comment on column audit.auth_sightings.place is 'Digest of kind of action and IP address, by which an event without a person is recognised.';
+comment on column audit.auth_sightings.session_id is 'The session, where it is known; two of them are never the same event.';
+comment on column audit.auth_sightings.happened_at is 'When it happened, in the words of its first teller.';
+comment on column audit.auth_sightings.seen is 'Which tellers have told of it, a bit each; null for all tellings but the first.';
+
+-- Not unique: a constraint would raise serialization failures, or make Auth wait.
+create index if not exists auth_sightings_mark_idx on audit.auth_sightings (mark);
+create index if not exists auth_sightings_subject_idx on audit.auth_sightings (subject, seen, happened_at);
+create index if not exists auth_sightings_place_idx on audit.auth_sightings (place, seen, happened_at);
+
+create table if not exists audit.waiting_auth_events (
+  id bigint generated always as identity primary key,
+  received_at timestamptz not null default clock_timestamp(),
+  event audit.auth_event
+);
+
+comment on table audit.waiting_auth_events is
+  'Events that could not be settled at once; audit.settle_waiting_auth() makes entries of them within seconds.';
+comment on column audit.waiting_auth_events.id is 'Order of arrival.';
+comment on column audit.waiting_auth_events.received_at is 'When it was told.';
+comment on column audit.waiting_auth_events.event is 'The event.';
+
+revoke all on audit.auth_sightings, audit.waiting_auth_events from public, anon, authenticated, service_role;
+
+-- Tellers are told apart by a bit each.
+create or replace function audit.auth_bit(source text)
+  returns smallint
+  language sql
+  immutable
+  parallel safe
+  return case source when 'trigger' then 1 when 'hook' then 2 when 'audit_table' then 4 when 'log' then 8 end::smallint;
+
+comment on function audit.auth_bit(text) is 'The bit of a teller in audit.auth_sightings.seen; null for a word that names none.';
+
+create or replace function audit.auth_kind(action text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  -- Tellers know one event by different names.
+  return case
+    when action in ('user.logout', 'user.session_revoked', 'user.session_expired') then 'session ended'
+    when action in ('user.mfa_disabled', 'user.mfa_enrollment_removed') then 'factor removed'
+    else action
+  end;
+
+comment on function audit.auth_kind(text) is 'The kind of an action: the same for names that different tellers have for one event.';
+
+create or replace function audit.is_account_change(action text)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  return action in (
+    'user.updated', 'user.password_changed', 'user.email_changed', 'user.phone_changed', 'user.banned', 'user.unbanned',
+    'permission.granted', 'permission.revoked'
+  );
+
+comment on function audit.is_account_change(text) is
+  'Whether Auth''s own record may call the action no more than "user_modified", which says that something changed.';
+
+create or replace function audit.digest_id(value text)
+  returns uuid
+  language sql
+  stable
+  parallel safe
+  return encode(substring(sha256(convert_to(value, 'UTF8')) from 1 for 16), 'hex')::uuid;
+
+comment on function audit.digest_id(text) is 'The first 16 bytes of the text''s SHA-256 as a UUID: a name that fits an index.';
+
+create or replace function audit.auth_accounts(
+  inout user_ids uuid[],
+  inout emails text[],
+  out created_at timestamptz[]
+)
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  -- Dynamic: Auth's table belongs to Auth, and older versions have no SSO.
+  execute format(
+    $q$
+      select array_agg(coalesce(e.user_id, b.id) order by e.n),
+        array_agg(coalesce(nullif(a.email, ''), nullif(b.email, ''), e.email)::text order by e.n),
+        array_agg(coalesce(a.created_at, b.created_at) order by e.n)
+      from unnest($1, $2) with ordinality e (user_id, email, n)
+      left join auth.users a on a.id = e.user_id
+      left join lateral (
+        select u.id, u.email, u.created_at from auth.users u where u.email = e.email %s limit 1
+      ) b on e.user_id is null
+    $q$,
+    case when exists (
+      select from pg_catalog.pg_attribute c
+      where c.attrelid = to_regclass('auth.users') and c.attname = 'is_sso_user' and not c.attisdropped
+    ) then 'and u.is_sso_user = false' end
+  )
+  into user_ids, emails, created_at
+  using user_ids, emails;
+exception when others then
+  null; -- without Auth's table an event is still whoever it says
+end
+$$;
+
+comment on function audit.auth_accounts(uuid[], text[]) is
+  'Whose each event is: the account that has the id or, where only an e-mail address is known, that address.';
+
+create or replace function audit.auth_cases(events audit.auth_event[])
+  returns audit.auth_case[]
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_accounts record;
+begin
+  v_accounts := audit.auth_accounts(
+    array(select e.user_id from unnest(auth_cases.events) e),
+    array(select left(nullif(lower(btrim(e.email)), ''), 320) from unnest(auth_cases.events) e)
+  );
+  return (
+    with told as (
+      select e.n::int as n, e.source, coalesce(e.outcome, 'success') as outcome, coalesce(e.happened_at, clock_timestamp()) as happened_at,
+        e.action, e.account as user_id, e.account_email as email, e.account_created_at,
+        audit.normalized_ip(e.ip_address) as ip_address, audit.masked_text(left(nullif(e.user_agent, ''), 500)) as user_agent,
+        e.session_id, audit.masked_text(left(nullif(e.request_id, ''), 200)) as request_id, coalesce(e.details, '{}') as details
+      -- Side by side, not joined: a join of arrays whose length nobody estimates is quadratic.
+      from unnest(auth_cases.events, v_accounts.user_ids, v_accounts.emails, v_accounts.created_at) with ordinality e (
+        source, action, outcome, happened_at, user_id, email, ip_address, user_agent, session_id, request_id, details,
+        account, account_email, account_created_at, n
+      )
+    ),
+    known as (
+      select t.n, t.source, t.outcome, t.happened_at, t.user_id, t.email, t.ip_address, t.user_agent, t.session_id, t.request_id,
+        t.details,
+        -- Where addresses are confirmed, Auth calls it a sign-up when the account, which is older, is confirmed.
+        case
+          when t.action = 'user.signed_up' and t.source <> 'trigger' and t.account_created_at < t.happened_at - interval '10 seconds'
+            then 'user.confirmed'
+          else t.action
+        end as action
+      from told t
+    ),
+    named as (
+      select k.*,
+        case
+          when k.action = 'user.updated' then null
+          when k.user_id is not null then audit.auth_kind(k.action) || ' user ' || k.user_id
+          when k.email is not null then audit.auth_kind(k.action) || ' email ' || k.email
+        end as subject,
+        case
+          when audit.is_account_change(k.action) then 'account ' || k.user_id
+          when k.ip_address is not null then audit.auth_kind(k.action) || ' ip ' || k.ip_address
+        end as place,
+        case
+          when k.source = 'log' and k.request_id is not null then concat_ws(' ', k.request_id, floor(extract(epoch from k.happened_at)))
+          else concat_ws(' ', k.user_id, k.email, k.ip_address, k.session_id, k.outcome, extract(epoch from k.happened_at), k.details)
+        end as name
+      from known k
+    )
+    select array_agg(
+      row(
+        c.n,
+        row(
+          c.source, c.action, c.outcome, c.happened_at, c.user_id, c.email, c.ip_address, c.user_agent, c.session_id,
+          c.request_id, c.details
+        )::audit.auth_event,
+        coalesce(
+          audit.auth_bit(c.source) is not null
+            and c.action ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' and length(c.action) <= 100
+            and c.outcome in ('success', 'failure', 'denied')
+            and jsonb_typeof(c.details) = 'object'
+            -- Beyond a day nobody remembers whether it was told before.
+            and c.happened_at between clock_timestamp() - interval '1 day' and clock_timestamp() + interval '10 minutes',
+          false
+        ),
+        audit.digest_id(concat_ws(' ', c.source, c.action, c.name)),
+        audit.digest_id(c.subject),
+        audit.digest_id(c.place),
+        audit.auth_bit(c.source)
+      )::audit.auth_case
+      order by c.n
+    )
+    from named c
+  );
+end
+$$;
+
+comment on function audit.auth_cases(audit.auth_event[]) is
+  'The events in their usual form, with whose they are, whether they can be taken, and what they are recognised by.';
+
+create or replace function audit.auth_details(organization_id uuid, event audit.auth_event)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_details jsonb := event.details - '{actor,resource,personal}'::text[] || jsonb_strip_nulls(jsonb_build_object(
+    'source', event.source,
+    'session_id', event.session_id,
+    'happened_at', case
+      when abs(extract(epoch from clock_timestamp() - event.happened_at)) > 5
+        then to_char(event.happened_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    end
+  ));
+begin
+  if jsonb_typeof(event.details -> 'personal') = 'object' then
+    v_details := v_details || coalesce((
+      select jsonb_build_object('changes', jsonb_object_agg(p.column_name, (
+        select jsonb_object_agg(s.side, audit.commit_personal(
+          auth_details.organization_id, event.user_id, 'user', event.user_id::text, p.column_name, s.value
+        ))
+        from jsonb_each_text(p.sides) s (side, value)
+      )))
+      from jsonb_each(event.details -> 'personal') p (column_name, sides)
+      where jsonb_typeof(p.sides) = 'object' and p.sides <> '{}'
+      having count(*) > 0
+    ), '{}');
+  end if;
+  return v_details;
+end
+$$;
+
+comment on function audit.auth_details(uuid, audit.auth_event) is
+  'The details of an event''s entry: who told, which session, when it happened where that is more than five seconds ago.';
+
+create or replace function audit.append_auth(events audit.auth_event[])
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_done bigint; -- a query with CTEs cannot be performed
+begin
+  with membership as materialized (
+    select distinct u.user_id, m.organization_id
+    from (select distinct e.user_id from unnest(append_auth.events) e where e.user_id is not null) u
+    cross join lateral audit.memberships(u.user_id) m
+    where m.organization_id is not null
+  ),
+  placed as (
+    select coalesce(m.organization_id, audit.system_organization()) as organization_id, e.n,
+      row(
+        e.source, e.action, e.outcome, e.happened_at, e.user_id, e.email, e.ip_address, e.user_agent, e.session_id, e.request_id,
+        e.details
+      )::audit.auth_event as event,
+      coalesce(e.details #>> '{actor,type}', 'user') as actor_type,
+      case
+        when e.details #>> '{actor,type}' is null then e.user_id
+        else audit.as_uuid(e.details #>> '{actor,id}')
+      end as actor
+    from unnest(append_auth.events) with ordinality
+      e (source, action, outcome, happened_at, user_id, email, ip_address, user_agent, session_id, request_id, details, n)
+    left join membership m on m.user_id = e.user_id
+  ),
+  drafted as (
+    select
+      array_agg(row(
+        p.organization_id, (p.event).action, (p.event).outcome,
+        coalesce(left((p.event).details #>> '{resource,type}', 200), case when (p.event).user_id is not null then 'user' end),
+        coalesce((p.event).details #>> '{resource,id}', (p.event).user_id::text),
+        null, null, null, audit.auth_details(p.organization_id, p.event), audit.may_hold_secret((p.event).details::text)
+      )::audit.draft order by p.n, p.organization_id) as drafts,
+      array_agg(row(
+        p.actor,
+        case when p.actor_type in ('user', 'api_key', 'service', 'database', 'system') then p.actor_type else 'user' end,
+        case when p.actor is not distinct from (p.event).user_id then (p.event).email end,
+        (p.event).ip_address, (p.event).user_agent, (p.event).request_id, null, null
+      )::audit.statement_context order by p.n, p.organization_id) as contexts
+    from placed p
+  )
+  select count(audit.append_all(d.drafts, d.contexts)) into v_done from drafted d where d.drafts is not null;
+end
+$$;
+
+comment on function audit.append_auth(audit.auth_event[]) is
+  'Writes an entry for each event in each organisation of its user, in the system organisation where there is none.';
+
+-- Only under the locks of audit.may_settle_auth(): whoever decides must be alone with these people.
+create or replace function audit.settle_auth(events audit.auth_event[])
+  returns table (n int, verdict text)
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_cases audit.auth_case[] := audit.auth_cases(settle_auth.events);
+  v_states int[]; -- of each: 0 not taken, 1 told first by its teller, 2 known from another, 3 an entry
+  v_matched int[];
+  v_n int;
+  v_bit smallint;
+  v_free smallint[]; -- what another has told of and this one has not
+  v_others smallint[]; -- what another has told of
+begin
+  select array_agg(case
+      when c.valid and c.time = 1 and not exists (select from audit.auth_sightings s where s.mark = c.mark) then 1 else 0
+    end order by c.n)
+  into v_states
+  from (select c.n, c.valid, c.mark, row_number() over (partition by c.mark, c.valid order by c.n) as time from unnest(v_cases) c) c;
+
+  foreach v_bit in array array[1, 2, 4, 8]::smallint[] loop
+    continue when not exists (
+      select from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state) where c.bit = v_bit and c.state = 1
+    );
+    v_free := array(select f from generate_series(1, 15) f where f & v_bit = 0);
+    v_others := array(select f from generate_series(1, 15) f where f & ~v_bit <> 0);
+    -- Each takes the nearest that is free; where two want the same, the nearer has it and the other looks again.
+    loop
+      with wish as (
+        select c.n, r.row_id, r.distance, v_bit <> 1 and (c.event).action = 'user.updated' as is_vague
+        from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
+        cross join lateral (
+          select f.row_id, abs(extract(epoch from f.happened_at - (c.event).happened_at)) as distance
+          from (
+            select s.ctid as row_id, s.happened_at, s.session_id
+            from audit.auth_sightings s
+            where s.subject = c.subject and s.seen = any (v_free)
+              and s.happened_at between (c.event).happened_at - interval '10 seconds' and (c.event).happened_at + interval '10 seconds'
+            union all
+            select s.ctid, s.happened_at, s.session_id
+            from audit.auth_sightings s
+            where s.place = c.place and (s.subject is null or c.subject is null)
+              -- That an account was modified is said beside what was.
+              and s.seen = any (case when v_bit <> 1 and (c.event).action = 'user.updated' then v_others else v_free end)
+              and s.happened_at between (c.event).happened_at - interval '10 seconds' and (c.event).happened_at + interval '10 seconds'
+          ) f
+          where f.session_id is null or (c.event).session_id is null or f.session_id = (c.event).session_id
+          order by 2
+          limit 1
+        ) r
+        where c.bit = v_bit and c.state = 1
+      ),
+      granted as (
+        select distinct on (w.row_id) w.row_id, w.n, w.is_vague from wish w order by w.row_id, w.distance, w.n
+      ),
+      taken as (
+        update audit.auth_sightings s set seen = s.seen | v_bit
+        from granted g
+        where s.ctid = g.row_id and (s.seen & v_bit = 0 or g.is_vague)
+        returning g.n
+      )
+      select array_agg(t.n) into v_matched from taken t;
+      exit when v_matched is null;
+      foreach v_n in array v_matched loop
+        v_states[v_n] := 2;
+      end loop;
+    end loop;
+
+    with told as (
+      select c.mark, c.state, c.subject, c.place, c.event
+      from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
+      where c.bit = v_bit and c.state > 0
+    )
+    insert into audit.auth_sightings (mark, subject, place, session_id, happened_at, seen)
+    select t.mark, t.subject, t.place, (t.event).session_id, (t.event).happened_at, v_bit from told t where t.state = 1
+    union all
+    select t.mark, null, null, null, (t.event).happened_at, null from told t where t.state = 2;
+
+    v_states := array(
+      select case when c.bit = v_bit and c.state = 1 then 3 else c.state end
+      from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
+      order by c.n
+    );
+  end loop;
+
+  perform audit.append_auth(array(
+    select c.event from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state) where c.state = 3 order by c.n
+  ));
+
+  return query
+    select c.n, case when not c.valid then 'refused' when c.state = 3 then 'recorded' else 'duplicate' end
+    from unnest(v_cases, v_states) c (n, event, valid, mark, subject, place, bit, state)
+    order by c.n;
+end
+$$;
+
+comment on function audit.settle_auth(audit.auth_event[]) is
+  'Decides which events are new and writes them; the caller holds the locks of audit.may_settle_auth().';
+
+create or replace function audit.may_settle_auth(events audit.auth_event[])
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_user uuid;
+begin
+  -- A snapshot from before would not show what others have told since.
+  if current_setting('transaction_isolation') <> 'read committed' then
+    return false;
+  end if;
+  -- Who brings a log decides alone and can wait for it: until the Auth transactions that are deciding have ended.
+  if not exists (select from unnest(may_settle_auth.events) e where e.source in ('trigger', 'hook', 'audit_table'))
+    or exists (select from unnest(may_settle_auth.events) e where e.source = 'log')
+  then
+    perform pg_advisory_xact_lock(1096110405, 0);
+    return true;
+  end if;
+  -- Auth decides beside others, alone with the people it is about, and never waits. (A lock is shared memory, so not
+  -- for thousands.)
+  if (select count(distinct e.user_id) > 16 or bool_or(e.user_id is null) from unnest(may_settle_auth.events) e)
+    or not pg_try_advisory_xact_lock_shared(1096110405, 0)
+  then
+    return false;
+  end if;
+  for v_user in select distinct e.user_id from unnest(may_settle_auth.events) e loop
+    if not pg_try_advisory_xact_lock(1096110406, hashtext(v_user::text)) then
+      return false;
+    end if;
+  end loop;
+  return true;
+end
+$$;
+
+comment on function audit.may_settle_auth(audit.auth_event[]) is
+  'Takes the locks under which these events can be decided on; false where that cannot be now.';
+
+create or replace function audit.record_auth(events audit.auth_event[])
+  returns table (n int, verdict text)
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if coalesce(cardinality(record_auth.events), 0) = 0 then
+    return;
+  end if;
+  if audit.may_settle_auth(record_auth.events) then
+    return query select s.n, s.verdict from audit.settle_auth(record_auth.events) s;
+  else
+    return query
+      with waiting as (
+        insert into audit.waiting_auth_events (event) select e::audit.auth_event from unnest(record_auth.events) e returning 1
+      )
+      select g, 'waiting' from generate_series(1, (select count(*)::int from waiting)) g;
+  end if;
+end
+$$;
+
+comment on function audit.record_auth(audit.auth_event[]) is
+  'Takes events as one or several tellers saw them and answers each by its position: recorded, duplicate, refused (no such
+source, action or outcome; older than a day), or waiting (decided within seconds; never for events of a log at READ COMMITTED).';
+
+create or replace function audit.settle_waiting_auth(most int default 5000)
+  returns int
+  language plpgsql
+  set search_path = ''
+  set lock_timeout = '5s'
+as $$
+declare
+  v_ids bigint[];
+  v_id bigint;
+  v_settled int := 0;
+  v_failed int := 0;
+begin
+  if not exists (select from audit.waiting_auth_events) then
+    return 0;
+  end if;
+  begin
+    perform pg_advisory_xact_lock(1096110405, 0);
+  exception when lock_not_available then
+    return 0; -- a transaction of Auth stands still; the next run tries again
+  end;
+  v_ids := array(select w.id from audit.waiting_auth_events w order by w.id limit settle_waiting_auth.most);
+  begin
+    perform audit.settle_waiting_auth_events(v_ids);
+    return cardinality(v_ids);
+  exception when others then
+    null; -- one of them, or what they all need
+  end;
+  foreach v_id in array v_ids loop
+    begin
+      perform audit.settle_waiting_auth_events(array[v_id]);
+      v_settled := v_settled + 1;
+    exception when others then
+      v_failed := v_failed + 1;
+      perform audit.note_finding(audit.system_organization(), 'auth_event_waiting', v_id::text, jsonb_build_object('sqlstate', sqlstate));
+      exit when v_failed = 10 and v_settled = 0;
+    end;
+  end loop;
+  return v_settled;
+end
+$$;
+
+comment on function audit.settle_waiting_auth(int) is
+  'Makes entries of the events that wait, the oldest first; for the schedule. What fails stays, and is a finding as long.';
+
+create or replace function audit.settle_waiting_auth_events(ids bigint[])
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_events audit.auth_event[];
+  v_refused int;
+begin
+  with taken as (
+    delete from audit.waiting_auth_events w where w.id = any (settle_waiting_auth_events.ids) returning w.id, w.event
+  )
+  select array_agg(t.event order by t.id) into v_events from taken t;
+  select count(*) into v_refused from audit.settle_auth(v_events) s where s.verdict = 'refused';
+  perform audit.resolve_finding(f.organization_id, f.kind, f.subject)
+  from audit.findings f
+  where f.kind = 'auth_event_waiting' and f.resolved_at is null and f.subject = any (ids::text[]);
+  if v_refused > 0 then
+    perform audit.note_finding(audit.system_organization(), 'auth_events_lost', 'waiting_auth_events', jsonb_build_object('events', v_refused));
+  end if;
+end
+$$;
+
+comment on function audit.settle_waiting_auth_events(bigint[]) is
+  'Settles the events that wait under these ids; those that waited beyond a day are lost, which is a finding.';
+
+create or replace function audit.forget_auth_sightings()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_forgotten bigint;
+begin
+  delete from audit.auth_sightings s where s.happened_at < clock_timestamp() - interval '25 hours';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+comment on function audit.forget_auth_sightings() is
+  'Lets go of what is older than any event that audit.record_auth() takes; for the schedule. Answers how many.';
+
+-- sql/172_auth_capture.sql
+
+-- What Auth does, from its own tables: sign-ups, logins and logouts, passwords, factors, bans, roles.
+--
+-- Capture here must never keep anybody from signing in. So the trigger function declares nothing and calls nothing
+-- outside its one block; whatever fails in there, down to a cancelled statement, becomes a finding, and the event waits to
+-- be settled later if it got that far. Locks are waited for a tenth of a second. (Every other table is the other way
+-- round: no change without its entry.)
+--
+-- `postgres` may make triggers on Auth's tables, nothing more: they cannot be "enable always", and are never dropped.
+-- Rows are read as jsonb through a list of columns, because Auth's versions differ in them, and no column that a later
+-- version adds can bring a secret in.
+
+create or replace function audit.auth_columns()
+  returns text[]
+  language sql
+  immutable
+  parallel safe
+  return '{id,user_id,email,phone,role,is_super_admin,raw_app_meta_data,created_at,invited_at,email_confirmed_at,phone_confirmed_at,recovery_sent_at,
+reauthentication_sent_at,email_change_sent_at,banned_until,deleted_at,is_sso_user,is_anonymous,refreshed_at,not_after,aal,ip,user_agent,tag,oauth_client_id,
+factor_id,factor_type,status,ip_address,verified_at,provider,payload}'::text[];
+
+comment on function audit.auth_columns() is
+  'The columns of Auth''s tables whose values are read. Of all others it is only seen whether they changed.';
+
+create or replace function audit.auth_change(old_row jsonb, new_row jsonb)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'old', (select jsonb_object_agg(c.key, c.value) from jsonb_each(old_row) c where c.key = any (audit.auth_columns())),
+    'new', (select jsonb_object_agg(c.key, c.value) from jsonb_each(new_row) c where c.key = any (audit.auth_columns())),
+    'changed', (
+      select jsonb_agg(n.key order by n.key)
+      from jsonb_each(new_row) n
+      where n.value is distinct from old_row -> n.key
+        and old_row is not null and n.key not in ('updated_at', 'last_sign_in_at')
+    )
+  ))
+$$;
+
+comment on function audit.auth_change(jsonb, jsonb) is
+  'What may be known of a changed row of Auth: {"old", "new"} without secrets, and "changed", the names of columns.';
+
+create or replace function audit.auth_permissions(account jsonb)
+  returns text[]
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  select coalesce(array_agg(p.permission order by p.permission), '{}')
+  from (
+    select m.key || case jsonb_typeof(m.value) when 'boolean' then '' else ':' || left(v.value, 200) end as permission
+    from jsonb_each(case when jsonb_typeof(account -> 'raw_app_meta_data') = 'object' then account -> 'raw_app_meta_data' else '{}' end) m
+    cross join lateral jsonb_array_elements_text(case when jsonb_typeof(m.value) = 'array' then m.value else jsonb_build_array(m.value) end) v
+    where m.key ~* '(^|_)(roles?|permissions?|scopes?|groups?|admin)$' and v.value is not null and m.value <> 'false'
+    union
+    select 'database_role:' || (account ->> 'role') where account ->> 'role' not in ('authenticated', '')
+    union
+    select 'super_admin' where account ->> 'is_super_admin' = 'true'
+  ) p
+$$;
+
+comment on function audit.auth_permissions(jsonb) is
+  'What an account may do by itself: the roles, permissions, scopes and groups in its app metadata, its database role.';
+
+-- Asked while Auth's transaction runs: what cannot be read there is not known.
+create or replace function audit.auth_lookup(query text, id uuid)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_found jsonb;
+begin
+  execute auth_lookup.query into v_found using auth_lookup.id;
+  return v_found;
+exception when others then
+  return null;
+end
+$$;
+
+comment on function audit.auth_lookup(text, uuid) is
+  'The answer to a query on Auth''s tables about an id ($1); null where the table is another than expected.';
+
+create or replace function audit.has_account(user_id uuid)
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select coalesce(audit.auth_lookup('select to_jsonb(count(*)) from auth.users where id = $1', has_account.user_id) <> '0', true)
+$$;
+
+comment on function audit.has_account(uuid) is
+  'Whether the account is still there; what goes with it in one cascade is no event of its own.';
+
+create or replace function audit.auth_told(
+  action text,
+  account jsonb,
+  details jsonb default '{}',
+  by_admin boolean default false,
+  session jsonb default null,
+  outcome text default 'success'
+)
+  returns audit.auth_event
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_context audit.statement_context;
+  v_actor jsonb;
+begin
+  -- Auth does not tell its tables who asked: the account's owner, or its admin API where nobody else can do such a thing.
+  if session_user <> 'supabase_auth_admin' then
+    v_context := audit.context();
+    v_actor := jsonb_build_object('actor', jsonb_build_object('type', v_context.actor_type, 'id', v_context.created_by), 'database_role', audit.caller());
+  elsif by_admin then
+    v_actor := '{"actor": {"type": "service", "id": null}}';
+  end if;
+  return row(
+    'trigger', auth_told.action, auth_told.outcome, clock_timestamp(), audit.as_uuid(account ->> 'id'), account ->> 'email', session ->> 'ip',
+    session ->> 'user_agent', audit.as_uuid(session ->> 'id'), null, jsonb_strip_nulls(details) || coalesce(v_actor, '{}')
+  )::audit.auth_event;
+end
+$$;
+
+comment on function audit.auth_told(text, jsonb, jsonb, boolean, jsonb, text) is
+  'An event that a trigger saw: of whose account, in which session; by whoever it was as far as it shows.';
+
+create or replace function audit.auth_user_events(operation text, change jsonb)
+  returns setof audit.auth_event
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_old jsonb := change -> 'old';
+  v_new jsonb := change -> 'new';
+  v_changed jsonb := coalesce(change -> 'changed', '[]');
+  v_had text[] := audit.auth_permissions(v_old);
+  v_has text[] := audit.auth_permissions(v_new);
+  v_now timestamptz := clock_timestamp();
+  v_is_new boolean := (v_new ->> 'created_at')::timestamptz > v_now - interval '10 seconds';
+  v_event_count int := 0;
+begin
+  if operation = 'INSERT' then
+    return next audit.auth_told('user.signed_up', v_new, jsonb_build_object(
+      'provider', v_new #> '{raw_app_meta_data,provider}',
+      'anonymous', nullif(v_new -> 'is_anonymous', 'false'),
+      'sso', nullif(v_new -> 'is_sso_user', 'false')
+    ));
+  elsif operation = 'DELETE' then
+    return next audit.auth_told('user.deleted', v_old, jsonb_build_object(
+      'personal', jsonb_strip_nulls(jsonb_build_object('email', jsonb_build_object('old', v_old ->> 'email')))
+    ), true);
+    return;
+  end if;
+
+  if v_changed = '[]' and operation = 'UPDATE' then
+    return; -- a login's own mark
+  end if;
+  if operation = 'UPDATE' and v_new ->> 'deleted_at' is not null and v_old ->> 'deleted_at' is null then
+    -- Its addresses are made unreadable in the same statement: no changes of their own.
+    return next audit.auth_told('user.deleted', v_old, jsonb_build_object(
+      'soft', true, 'personal', jsonb_strip_nulls(jsonb_build_object('email', jsonb_build_object('old', v_old ->> 'email')))
+    ), true);
+    return;
+  end if;
+
+  if v_changed ? 'encrypted_password' then
+    perform set_config('audit.auth_reason', concat_ws(' ', v_new ->> 'id', 'password_changed'), true);
+    return next audit.auth_told('user.password_changed', v_new, '{"by": "user or admin"}');
+  end if;
+  if v_changed ? 'email' then
+    return next audit.auth_told('user.email_changed', v_new, jsonb_build_object(
+      'by', 'user or admin',
+      'personal', jsonb_build_object('email', jsonb_build_object('old', v_old ->> 'email', 'new', v_new ->> 'email'))
+    ));
+  end if;
+  if v_changed ? 'phone' then
+    return next audit.auth_told('user.phone_changed', v_new, jsonb_build_object(
+      'by', 'user or admin',
+      'personal', jsonb_build_object('phone', jsonb_build_object('old', v_old ->> 'phone', 'new', v_new ->> 'phone'))
+    ));
+  end if;
+  if v_changed ? 'banned_until' then
+    if (v_new ->> 'banned_until')::timestamptz > v_now then
+      return next audit.auth_told('user.banned', v_new, jsonb_build_object('until', v_new -> 'banned_until'), true);
+    elsif (v_old ->> 'banned_until')::timestamptz > v_now then
+      return next audit.auth_told('user.unbanned', v_new, '{}', true);
+    end if;
+  end if;
+  if v_changed ? 'invited_at' and v_new ->> 'invited_at' is not null then
+    return next audit.auth_told('user.invited', v_new, '{}', true);
+  end if;
+  if not v_is_new and (v_changed ? 'email_confirmed_at' and v_old ->> 'email_confirmed_at' is null
+    or v_changed ? 'phone_confirmed_at' and v_old ->> 'phone_confirmed_at' is null)
+  then
+    return next audit.auth_told('user.confirmed', v_new);
+  end if;
+  if v_changed ? 'recovery_sent_at' and v_new ->> 'recovery_sent_at' is not null then
+    return next audit.auth_told('user.password_reset_requested', v_new);
+  end if;
+  if v_changed ? 'reauthentication_sent_at' and v_new ->> 'reauthentication_sent_at' is not null then
+    return next audit.auth_told('user.reauthentication_requested', v_new);
+  end if;
+  if v_changed ? 'email_change_sent_at' and v_new ->> 'email_change_sent_at' is not null then
+    return next audit.auth_told('user.email_change_requested', v_new);
+  end if;
+
+  if not v_has <@ v_had then
+    return next audit.auth_told('permission.granted', v_new, jsonb_build_object(
+      'permissions', array(select unnest(v_has) except select unnest(v_had) order by 1),
+      'changes', jsonb_build_object('permissions', jsonb_build_object('old', v_had, 'new', v_has))
+    ), true);
+  end if;
+  if not v_had <@ v_has then
+    return next audit.auth_told('permission.revoked', v_new, jsonb_build_object(
+      'permissions', array(select unnest(v_had) except select unnest(v_has) order by 1),
+      'changes', jsonb_build_object('permissions', jsonb_build_object('old', v_had, 'new', v_has))
+    ), true);
+  end if;
+  if operation = 'UPDATE' and not v_is_new and v_had = v_has and v_changed ?| '{raw_user_meta_data,raw_app_meta_data}'
+    and not v_changed ?| '{encrypted_password,email,phone,banned_until,email_confirmed_at,phone_confirmed_at}'
+  then
+    return next audit.auth_told('user.updated', v_new, jsonb_build_object('columns', v_changed));
+  end if;
+end
+$$;
+
+comment on function audit.auth_user_events(text, jsonb) is 'The events that a changed row of auth.users shows.';
+
+create or replace function audit.auth_session_events(operation text, changes jsonb[])
+  returns setof audit.auth_event
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_change jsonb;
+  v_ended record;
+  v_users int;
+  v_remaining jsonb;
+  v_reason text;
+  v_expired boolean;
+begin
+  if operation in ('INSERT', 'UPDATE') then
+    foreach v_change in array changes loop
+      if operation = 'INSERT' then
+        return next audit.auth_told(
+          'user.login', jsonb_build_object('id', v_change #>> '{new,user_id}'),
+          jsonb_build_object('aal', v_change #> '{new,aal}', 'tag', v_change #> '{new,tag}', 'oauth_client_id', v_change #> '{new,oauth_client_id}'),
+          session => v_change -> 'new'
+        );
+      elsif coalesce(v_change #>> '{new,aal}', '') > coalesce(v_change #>> '{old,aal}', '') and v_change -> 'changed' ? 'aal' then
+        perform set_config('audit.auth_reason', concat_ws(' ', v_change #>> '{new,user_id}', 'mfa_verified'), true);
+        return next audit.auth_told(
+          'user.mfa_verified', jsonb_build_object('id', v_change #>> '{new,user_id}'),
+          jsonb_build_object('aal', v_change #> '{new,aal}', 'factor_id', v_change #> '{new,factor_id}'),
+          session => v_change -> 'new'
+        );
+      end if;
+    end loop;
+    return;
+  end if;
+
+  select count(distinct c #>> '{old,user_id}') into v_users from unnest(changes) c;
+  for v_ended in
+    select c #>> '{old,user_id}' as user_id, count(*) as sessions, (array_agg(c -> 'old'))[1] as first,
+      (array_agg(c #>> '{old,id}'))[1:50] as ids,
+      bool_and(coalesce((c #>> '{old,not_after}')::timestamptz < clock_timestamp(), false)) as is_over,
+      -- Auth lets go of what timed out a day later; without a token of the last day nobody signs out by himself.
+      bool_and(greatest((c #>> '{old,refreshed_at}')::timestamp at time zone 'utc', (c #>> '{old,created_at}')::timestamptz) < clock_timestamp() - interval '1 day') as is_idle
+    from unnest(changes) c
+    group by 1
+  loop
+    continue when not audit.has_account(audit.as_uuid(v_ended.user_id));
+    v_remaining := audit.auth_lookup('select to_jsonb(count(*)) from auth.sessions where user_id = $1', audit.as_uuid(v_ended.user_id));
+    v_expired := v_ended.is_over or v_ended.is_idle and (v_users > 1 or v_remaining = '0');
+    v_reason := case
+      when session_user <> 'supabase_auth_admin' then 'database'
+      when split_part(current_setting('audit.auth_reason', true), ' ', 1) = v_ended.user_id
+        then split_part(current_setting('audit.auth_reason', true), ' ', 2)
+    end;
+    return next audit.auth_told(
+      case when v_expired then 'user.session_expired' when v_reason is not null then 'user.session_revoked' else 'user.logout' end,
+      jsonb_build_object('id', v_ended.user_id),
+      jsonb_build_object(
+        'sessions', v_ended.sessions,
+        'remaining', v_remaining,
+        'session_ids', case when v_ended.sessions > 1 then to_jsonb(v_ended.ids) end,
+        'reason', case when not v_expired then v_reason end,
+        -- One session that ends beside others may have signed out itself, or the other.
+        'scope', case
+          when v_expired or v_reason is not null or v_ended.sessions = 1 then null
+          when v_remaining = '0' then 'global'
+          else 'others'
+        end
+      ),
+      session => case when v_ended.sessions = 1 then v_ended.first end
+    );
+  end loop;
+end
+$$;
+
+comment on function audit.auth_session_events(text, jsonb[]) is
+  'The events that changed rows of auth.sessions show; those that one statement ended for one user are one event.';
+
+create or replace function audit.auth_factor_events(operation text, change jsonb)
+  returns setof audit.auth_event
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_old jsonb := change -> 'old';
+  v_new jsonb := change -> 'new';
+  v_account jsonb := jsonb_build_object('id', coalesce(v_new, v_old) ->> 'user_id');
+  v_details jsonb := jsonb_build_object('factor_id', coalesce(v_new, v_old) -> 'id', 'factor_type', coalesce(v_new, v_old) -> 'factor_type');
+begin
+  if operation = 'INSERT' then
+    return next audit.auth_told('user.mfa_enrolled', v_account, v_details);
+  end if;
+  if operation in ('INSERT', 'UPDATE') and v_new ->> 'status' = 'verified' and v_old ->> 'status' is distinct from 'verified' then
+    return next audit.auth_told('user.mfa_enabled', v_account, v_details);
+  elsif operation = 'DELETE' and audit.has_account(audit.as_uuid(v_account ->> 'id')) or operation = 'UPDATE' and v_old ->> 'status' = 'verified' and v_new ->> 'status' <> 'verified' then
+    return next audit.auth_told(
+      case v_old ->> 'status' when 'verified' then 'user.mfa_disabled' else 'user.mfa_enrollment_removed' end, v_account, v_details
+    );
+  end if;
+end
+$$;
+
+comment on function audit.auth_factor_events(text, jsonb) is 'The events that a changed row of auth.mfa_factors shows.';
+
+create or replace function audit.auth_challenge_events(operation text, change jsonb)
+  returns setof audit.auth_event
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_row jsonb := coalesce(change -> 'new', change -> 'old');
+  v_factor jsonb := audit.auth_lookup(
+    'select jsonb_build_object(''user_id'', f.user_id, ''factor_type'', f.factor_type) from auth.mfa_factors f where f.id = $1',
+    audit.as_uuid(v_row ->> 'factor_id')
+  );
+  v_account jsonb := jsonb_build_object('id', v_factor ->> 'user_id');
+  v_session jsonb := jsonb_build_object('ip', v_row ->> 'ip_address');
+  v_details jsonb := jsonb_build_object('factor_id', v_row -> 'factor_id', 'factor_type', v_factor -> 'factor_type');
+begin
+  if v_factor is null then
+    return; -- it went with its factor
+  elsif operation = 'INSERT' then
+    return next audit.auth_told('user.mfa_challenged', v_account, v_details, session => v_session);
+  elsif operation = 'DELETE' and v_row ->> 'verified_at' is null and v_factor ->> 'factor_type' <> 'webauthn'
+    and (v_row ->> 'created_at')::timestamptz > clock_timestamp() - interval '1 day'
+  then
+    -- Auth deletes a challenge when somebody answers it too late, and after a day.
+    return next audit.auth_told('user.mfa_failed', v_account, v_details || '{"reason": "challenge expired"}', session => v_session, outcome => 'failure');
+  end if;
+end
+$$;
+
+comment on function audit.auth_challenge_events(text, jsonb) is 'The events that a changed row of auth.mfa_challenges shows.';
+
+create or replace function audit.auth_identity_events(operation text, change jsonb)
+  returns setof audit.auth_event
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_user uuid := audit.as_uuid(coalesce(change -> 'new', change -> 'old') ->> 'user_id');
+  v_account jsonb := audit.auth_lookup('select jsonb_build_object(''id'', u.id, ''created_at'', u.created_at) from auth.users u where u.id = $1', v_user);
+begin
+  -- The first comes with the account, and all go with it.
+  if v_account is null or operation = 'INSERT' and (v_account ->> 'created_at')::timestamptz > clock_timestamp() - interval '10 seconds' then
+    return;
+  end if;
+  return next audit.auth_told(
+    case operation when 'INSERT' then 'user.identity_linked' else 'user.identity_unlinked' end, jsonb_build_object('id', v_user),
+    jsonb_build_object('provider', coalesce(change -> 'new', change -> 'old') -> 'provider')
+  );
+end
+$$;
+
+comment on function audit.auth_identity_events(text, jsonb) is 'The events that a changed row of auth.identities shows.';
+
+create or replace function audit.auth_audit_action(payload jsonb)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case payload ->> 'action'
+    when 'login' then 'user.login'
+    when 'logout' then 'user.logout'
+    when 'invite_accepted' then 'user.invite_accepted'
+    when 'user_signedup' then 'user.signed_up'
+    when 'user_invited' then 'user.invited'
+    when 'user_deleted' then 'user.deleted'
+    when 'user_modified' then 'user.updated'
+    when 'user_recovery_requested' then 'user.password_reset_requested'
+    when 'user_reauthenticate_requested' then 'user.reauthentication_requested'
+    when 'user_confirmation_requested' then 'user.confirmation_requested'
+    when 'user_repeated_signup' then 'user.signup_repeated'
+    when 'user_updated_password' then 'user.password_changed'
+    when 'token_refreshed' then 'user.token_refreshed'
+    when 'token_revoked' then null -- the old half of every refresh
+    when 'generate_recovery_codes' then 'user.recovery_codes_generated'
+    when 'recovery_codes_deleted' then 'user.recovery_codes_deleted'
+    when 'factor_in_progress' then 'user.mfa_enrolled'
+    when 'factor_unenrolled' then case payload #>> '{traits,factor_status}' when 'unverified' then 'user.mfa_enrollment_removed' else 'user.mfa_disabled' end
+    when 'factor_deleted' then 'user.mfa_disabled'
+    when 'factor_updated' then 'user.mfa_changed'
+    when 'challenge_created' then 'user.mfa_challenged'
+    when 'verification_attempted' then 'user.mfa_verified'
+    when 'mfa_code_login' then 'user.mfa_verified'
+    when 'identity_linked' then 'user.identity_linked'
+    when 'identity_unlinked' then 'user.identity_unlinked'
+    when 'passkey_created' then 'user.passkey_added'
+    when 'passkey_updated' then 'user.passkey_changed'
+    when 'passkey_deleted' then 'user.passkey_removed'
+    -- What a later version calls otherwise keeps its name.
+    else 'auth.' || nullif(left(trim('_' from regexp_replace(lower(payload ->> 'action'), '[^a-z0-9]+', '_', 'g')), 80), '')
+  end;
+
+comment on function audit.auth_audit_action(jsonb) is
+  'Our name for the action in a payload of auth.audit_log_entries (or of auth_event in Auth''s log); null for what is no event of its own.';
+
+create or replace function audit.auth_audit_event(
+  payload jsonb,
+  happened_at timestamptz,
+  ip_address text default null,
+  user_agent text default null,
+  request_id text default null,
+  source text default 'audit_table'
+)
+  returns audit.auth_event
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  v_action text := audit.auth_audit_action(payload);
+  v_traits jsonb := payload -> 'traits';
+  -- The admin API acts as the nil UUID, on whom the traits name.
+  v_by_admin boolean := coalesce(payload ->> 'actor_id' = '00000000-0000-0000-0000-000000000000', false);
+  v_named text := case when v_by_admin then v_traits ->> 'user_email' else payload ->> 'actor_username' end;
+begin
+  if v_action is null then
+    return null;
+  end if;
+  return row(
+    auth_audit_event.source, v_action, case v_action when 'user.signup_repeated' then 'failure' else 'success' end, auth_audit_event.happened_at,
+    audit.as_uuid(case when v_by_admin then v_traits ->> 'user_id' else payload ->> 'actor_id' end),
+    case when v_named like '%@%' then v_named end, auth_audit_event.ip_address, auth_audit_event.user_agent, null, auth_audit_event.request_id,
+    jsonb_strip_nulls(jsonb_build_object(
+      'actor', case when v_by_admin then '{"type": "service", "id": null}'::jsonb end,
+      'provider', v_traits -> 'provider', 'provider_type', v_traits -> 'provider_type', 'channel', v_traits -> 'channel',
+      'factor_id', v_traits -> 'factor_id', 'factor_type', v_traits -> 'factor_type', 'passkey_id', v_traits -> 'passkey_id',
+      'identity_id', v_traits -> 'identity_id'
+    ))
+  )::audit.auth_event;
+end
+$$;
+
+comment on function audit.auth_audit_event(jsonb, timestamptz, text, text, text, text) is
+  'The event in a payload of auth.audit_log_entries, or in the same of Auth''s log; null for what is no event of its own.';
+
+create or replace function audit.capture_auth(table_name text, operation text, changes jsonb[])
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_change jsonb;
+  v_events audit.auth_event[] := '{}';
+begin
+  if operation = 'TRUNCATE' then
+    v_events := array[row(
+      'trigger', 'auth.truncated', 'success', clock_timestamp(), null, null, null, null, null, null,
+      jsonb_build_object('resource', jsonb_build_object('type', 'table', 'id', 'auth.' || table_name), 'actor', '{"type": "database"}'::jsonb, 'database_role', session_user)
+    )::audit.auth_event];
+  elsif table_name = 'sessions' then
+    v_events := array(select e from audit.auth_session_events(operation, changes) e);
+  elsif table_name = 'audit_log_entries' then
+    -- Auth writes these before what they tell of, and knows less than its tables show: they are settled afterwards.
+    insert into audit.waiting_auth_events (event)
+    select e.event
+    from unnest(changes) c
+    cross join lateral (
+      select audit.auth_audit_event(
+        c #> '{new,payload}', coalesce((c #>> '{new,created_at}')::timestamptz, clock_timestamp()), nullif(c #>> '{new,ip_address}', '')
+      ) as event
+    ) e
+    where (e.event).action is not null;
+    return;
+  else
+    foreach v_change in array changes loop
+      v_events := v_events || case table_name
+        when 'users' then array(select e from audit.auth_user_events(operation, v_change) e)
+        when 'mfa_factors' then array(select e from audit.auth_factor_events(operation, v_change) e)
+        when 'mfa_challenges' then array(select e from audit.auth_challenge_events(operation, v_change) e)
+        when 'identities' then array(select e from audit.auth_identity_events(operation, v_change) e)
+      end;
+    end loop;
+  end if;
+  perform audit.tell_auth(v_events, table_name);
+end
+$$;
+
+comment on function audit.capture_auth(text, text, jsonb[]) is 'Records what changed rows of one of Auth''s tables show.';
+
+create or replace function audit.tell_auth(events audit.auth_event[], teller text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  perform audit.record_auth(tell_auth.events);
+exception when others or query_canceled or assert_failure then
+  -- The log cannot be written now. What happened is kept, and written when it can be.
+  insert into audit.waiting_auth_events (event) select e::audit.auth_event from unnest(tell_auth.events) e;
+  perform audit.note_auth_failure(teller, sqlstate, sqlerrm);
+end
+$$;
+
+comment on function audit.tell_auth(audit.auth_event[], text) is
+  'Records events inside a transaction of Auth; what cannot be written now waits, and that is a finding.';
+
+create or replace function audit.note_auth_failure(subject text, state text, message text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  -- One at a time: a finding is a row, and no login may wait for another's.
+  if pg_try_advisory_xact_lock(1096110407, hashtext(note_auth_failure.subject)) then
+    perform audit.note_finding(audit.system_organization(), 'auth_capture_failed', note_auth_failure.subject, jsonb_build_object(
+      'sqlstate', note_auth_failure.state, 'message', audit.masked_text(left(note_auth_failure.message, 200))
+    ));
+  end if;
+exception when others or query_canceled or assert_failure then
+  raise warning 'audit: capture of auth failed (%: %), and so did noting it (%)', note_auth_failure.state, note_auth_failure.subject, sqlstate;
+end
+$$;
+
+comment on function audit.note_auth_failure(text, text, text) is
+  'Notes that capture of Auth failed: a finding, or only a warning where not even that can be written. Never an error.';
+
+create or replace function audit.on_auth_change()
+  returns trigger
+  language plpgsql
+  security definer -- Auth may write its own tables, never the log
+  set search_path = ''
+  set lock_timeout = '100ms'
+as $$
+declare
+  v_changes jsonb[];
+begin
+  begin
+    if tg_level = 'ROW' then
+      v_changes := array[audit.auth_change(to_jsonb(old), null)];
+    elsif tg_op = 'INSERT' then
+      v_changes := array(select audit.auth_change(null, to_jsonb(n)) from new_rows n);
+    elsif tg_op = 'UPDATE' then
+      v_changes := array(select audit.auth_change(to_jsonb(o), to_jsonb(n)) from old_rows o join new_rows n on n.id = o.id);
+    elsif tg_op = 'DELETE' then
+      v_changes := array(select audit.auth_change(to_jsonb(o), null) from old_rows o);
+    end if;
+    if v_changes <> '{}' or tg_op = 'TRUNCATE' then
+      perform audit.capture_auth(tg_table_name, tg_op, v_changes);
+    end if;
+  exception when others or query_canceled or assert_failure then
+    begin
+      perform audit.note_auth_failure(tg_table_name, sqlstate, sqlerrm);
+    exception when others or query_canceled or assert_failure then
+      raise warning 'audit: capture of auth.% failed: %', tg_table_name, sqlstate;
+    end;
+  end;
+  return null;
+end
+$$;
+
+comment on function audit.on_auth_change() is
+  'Trigger function on Auth''s tables: records what their rows show. Whatever fails in it, Auth''s own statement does not.';
+
+-- The account's row trigger runs before the cascade takes its memberships away: triggers of one event fire in the order
+-- of their names, and those of foreign keys begin with "RI_".
+create or replace function audit.auth_triggers()
+  returns table (table_name text, trigger_name text, definition text)
+  language sql
+  immutable
+  rows 20
+  set search_path = ''
+as $$
+  select t.name, e.trigger_name, e.definition
+  from (values ('users'), ('sessions'), ('mfa_factors'), ('mfa_challenges'), ('identities'), ('audit_log_entries')) t (name)
+  cross join (values
+    ('audit_insert', 'after insert on auth.%I referencing new table as new_rows for each statement'),
+    ('audit_update', 'after update on auth.%I referencing old table as old_rows new table as new_rows for each statement'),
+    ('audit_delete', 'after delete on auth.%I referencing old table as old_rows for each statement'),
+    ('Audit_delete', 'after delete on auth.%I for each row'),
+    ('audit_truncate', 'before truncate on auth.%I for each statement')
+  ) e (trigger_name, definition)
+  where case e.trigger_name
+    when 'audit_insert' then true
+    when 'audit_truncate' then true
+    when 'audit_update' then t.name in ('users', 'sessions', 'mfa_factors')
+    when 'Audit_delete' then t.name = 'users'
+    else t.name not in ('users', 'audit_log_entries')
+  end
+$$;
+
+comment on function audit.auth_triggers() is 'The triggers that Auth''s tables carry.';
+
+create or replace function audit.missing_auth_triggers()
+  returns table (table_name text, trigger_name text, definition text, state text)
+  language sql
+  stable
+  rows 20
+  set search_path = ''
+as $$
+  select e.table_name, e.trigger_name, e.definition,
+    case
+      when c.oid is null then 'no such table'
+      when t.oid is null then 'missing'
+      when t.tgenabled = 'D' then 'disabled'
+      else 'calling another function'
+    end
+  from audit.auth_triggers() e
+  left join pg_catalog.pg_class c on c.relname = e.table_name and c.relnamespace = to_regnamespace('auth') and c.relkind in ('r', 'p')
+  left join pg_catalog.pg_trigger t on t.tgrelid = c.oid and t.tgname = e.trigger_name
+  where t.oid is null or t.tgenabled = 'D' or t.tgfoid <> to_regprocedure('audit.on_auth_change()')
+$$;
+
+comment on function audit.missing_auth_triggers() is 'Triggers on Auth''s tables that are not as they should be.';
+
+create or replace function audit.track_auth()
+  returns int
+  language plpgsql
+  set search_path = ''
+  set lock_timeout = '3s'
+as $$
+declare
+  v_table text;
+  v_trigger record;
+  v_tracked int := 0;
+begin
+  for v_table in select distinct m.table_name from audit.missing_auth_triggers() m where m.state <> 'no such table' order by 1 loop
+    -- One that is already right is left alone: making a trigger locks out writers for a moment.
+    begin
+      for v_trigger in select * from audit.missing_auth_triggers() m where m.table_name = v_table loop
+        execute format('create or replace trigger %I ' || v_trigger.definition || ' execute function audit.on_auth_change()', v_trigger.trigger_name, v_table);
+      end loop;
+      perform audit.record(null, 'capture.tracked', 'table', 'auth.' || v_table);
+      v_tracked := v_tracked + 1;
+    exception when others then
+      raise notice 'audit: auth.% is not captured: %', v_table, sqlerrm;
+    end;
+  end loop;
+  return v_tracked;
+end
+$$;
+
+comment on function audit.track_auth() is
+  'Attaches capture to those of Auth''s tables that are there and lack it, an entry each; answers how many. Harmless to repeat.';
+
+-- sql/174_auth_hooks.sql
+
+-- Failed passwords and codes, from Auth's hooks, for plans that have them. No table shows these failures.
+--
+--   [auth.hook.password_verification_attempt]
+--   enabled = true
+--   uri = "pg-functions://postgres/audit/hook_password_verification_attempt"
+--
+-- Auth asks in a transaction of its own, so the entry stays although the login fails; it asks only where the account
+-- exists, has a password and is not banned. Whatever happens in here, the answer is that Auth decides, unless the
+-- setting login_lockout says otherwise.
+
+create or replace function audit.is_locked_out(kind text, user_id uuid)
+  returns boolean
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_policy jsonb := audit.setting('login_lockout');
+  v_since timestamptz := clock_timestamp() - make_interval(secs => (v_policy ->> 'seconds')::int);
+begin
+  if v_policy = 'false' then
+    return false;
+  end if;
+  return (v_policy ->> 'failures')::int <= (
+    select count(*)
+    from audit.auth_sightings s
+    where s.subject = audit.digest_id(kind || ' user ' || is_locked_out.user_id) and s.seen is not null and s.happened_at > v_since
+  ) + (
+    select count(*)
+    from audit.waiting_auth_events w
+    where (w.event).user_id = is_locked_out.user_id and (w.event).action = kind and (w.event).happened_at > v_since
+  );
+end
+$$;
+
+comment on function audit.is_locked_out(text, uuid) is
+  'Whether a user failed as often as the setting login_lockout allows; never where it is off.';
+
+create or replace function audit.answer_attempt(action text, event jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_user uuid := audit.as_uuid(event ->> 'user_id');
+  v_at timestamptz;
+  v_is_locked_out boolean;
+begin
+  if v_user is null or jsonb_typeof(event -> 'valid') is distinct from 'boolean' then
+    perform audit.note_auth_failure('hook ' || action, '22023', 'the payload names no user_id, or not whether it was valid');
+    return '{"decision": "continue"}';
+  end if;
+  v_is_locked_out := audit.is_locked_out(action, v_user);
+  -- A right password or code shows as a login, or as a session's new assurance level.
+  if event -> 'valid' = 'false' or v_is_locked_out then
+    begin
+      v_at := event #>> '{metadata,time}';
+    exception when others then
+      null;
+    end;
+    if v_at is null or abs(extract(epoch from clock_timestamp() - v_at)) > 600 then
+      v_at := clock_timestamp();
+    end if;
+    perform audit.tell_auth(
+      array[row(
+        'hook', answer_attempt.action, case when v_is_locked_out then 'denied' else 'failure' end, v_at, v_user, null,
+        event #>> '{metadata,ip_address}', null, null, null,
+        jsonb_strip_nulls(jsonb_build_object(
+          'reason', case when v_is_locked_out then 'locked out' when answer_attempt.action = 'user.login_failed' then 'wrong password' else 'wrong code' end,
+          'factor_id', audit.as_uuid(event ->> 'factor_id'), 'factor_type', left(event ->> 'factor_type', 50),
+          'attempt', left(event #>> '{metadata,uuid}', 50)
+        ))
+      )::audit.auth_event],
+      'hook ' || answer_attempt.action
+    );
+  end if;
+  if v_is_locked_out then
+    return '{"decision": "reject", "message": "Too many failed attempts. Try again later.", "should_logout_user": false}';
+  end if;
+  return '{"decision": "continue"}';
+end
+$$;
+
+comment on function audit.answer_attempt(text, jsonb) is
+  'Records a failed attempt that Auth tells a hook of, and answers: continue, or reject where the user is locked out.';
+
+create or replace function audit.hook_password_verification_attempt(event jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- Auth may ask, never write the log
+  set search_path = ''
+  set lock_timeout = '100ms'
+as $$
+begin
+  return audit.answer_attempt('user.login_failed', event);
+exception when others or query_canceled or assert_failure then
+  begin
+    perform audit.note_auth_failure('hook password_verification_attempt', sqlstate, sqlerrm);
+  exception when others or query_canceled or assert_failure then
+    raise warning 'audit: the hook password_verification_attempt failed: %', sqlstate;
+  end;
+  return '{"decision": "continue"}';
+end
+$$;
+
+comment on function audit.hook_password_verification_attempt(jsonb) is
+  'Hook password_verification_attempt of Supabase Auth: records wrong passwords; the answer is "continue" unless the setting login_lockout says "reject".';
+
+create or replace function audit.hook_mfa_verification_attempt(event jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- Auth may ask, never write the log
+  set search_path = ''
+  set lock_timeout = '100ms'
+as $$
+begin
+  return audit.answer_attempt('user.mfa_failed', event) - 'should_logout_user';
+exception when others or query_canceled or assert_failure then
+  begin
+    perform audit.note_auth_failure('hook mfa_verification_attempt', sqlstate, sqlerrm);
+  exception when others or query_canceled or assert_failure then
+    raise warning 'audit: the hook mfa_verification_attempt failed: %', sqlstate;
+  end;
+  return '{"decision": "continue"}';
+end
+$$;
+
+comment on function audit.hook_mfa_verification_attempt(jsonb) is
+  'Hook mfa_verification_attempt of Supabase Auth: records wrong codes; the answer is "continue" unless the setting login_lockout says "reject".';
+
+-- sql/176_auth_coverage.sql
+
+-- Which event of Auth comes by which path in this project, and what is missing.
+
+create or replace function audit.auth_paths()
+  returns table (path text, captures text, state text, way_out text)
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_logins jsonb := audit.auth_lookup('select to_jsonb(max(s.created_at)) from auth.sessions s where $1 is null', null);
+  v_written jsonb := audit.auth_lookup('select to_jsonb(max(a.created_at)) from auth.audit_log_entries a where $1 is null', null);
+  v_heard smallint := (select coalesce(bit_or(s.seen), 0) from audit.auth_sightings s where s.seen is not null);
+  v_oldest timestamptz := (select min(w.received_at) from audit.waiting_auth_events w);
+begin
+  return query
+    select 'trigger', t.captures,
+      case
+        when to_regclass('auth.' || t.name) is null then 'no table auth.' || t.name
+        else coalesce((
+          select string_agg(m.trigger_name || ' is ' || m.state, ', ' order by m.trigger_name)
+          from audit.missing_auth_triggers() m
+          where m.table_name = t.name
+        ), 'captured')
+      end,
+      case
+        when to_regclass('auth.' || t.name) is null then 'this version of Auth has none: nothing to capture'
+        when exists (select from audit.missing_auth_triggers() m where m.table_name = t.name) then 'select audit.track_auth()'
+      end
+    from (values
+      ('users', 'sign-ups, passwords, addresses, bans, deletions, roles in app metadata, requests to reset a password'),
+      ('sessions', 'logins with address and user agent, logouts, sessions that expired or were revoked, second factors used'),
+      ('mfa_factors', 'second factors enrolled, enabled and removed'),
+      ('mfa_challenges', 'second factors asked for, or answered too late'),
+      ('identities', 'other ways to sign in, linked and unlinked'),
+      ('audit_log_entries', 'invites accepted, refreshed tokens, passkeys, sign-ups repeated')
+    ) t (name, captures)
+    union all
+    select 'audit_table', 'what Auth itself records in auth.audit_log_entries',
+      case
+        when v_written is null then 'not written'
+        when v_logins > v_written and (v_logins #>> '{}')::timestamptz - (v_written #>> '{}')::timestamptz > interval '10 minutes' then 'not written lately'
+        else 'written'
+      end,
+      'optional: have Auth write its audit log to the database (Authentication, Audit Logs)'
+    union all
+    select 'hook', h.captures, case when v_heard & 2 > 0 then 'heard from today' else 'not heard from today' end, h.way_out
+    from (values
+      ('wrong passwords', 'Team and Enterprise: set the hook password_verification_attempt to audit.hook_password_verification_attempt; else the log'),
+      ('wrong codes of a second factor', 'Team and Enterprise: set the hook mfa_verification_attempt to audit.hook_mfa_verification_attempt; else the log')
+    ) h (captures, way_out)
+    union all
+    select 'log', 'failed logins of unknown addresses, requests to the API, denied requests',
+      case when v_heard & 8 > 0 then 'heard from today' else 'not heard from today' end,
+      'send a log drain to audit-ingest, or let audit-jobs collect the project''s logs'
+    union all
+    select 'waiting', 'events that could not be written at once',
+      case when v_oldest < clock_timestamp() - interval '1 minute' then 'waiting since ' || v_oldest else 'none' end,
+      'select audit.settle_waiting_auth(); then see audit.findings';
+end
+$$;
+
+comment on function audit.auth_paths() is 'Behind audit.auth_coverage.';
+
+create or replace view audit.auth_coverage as
+  select p.path, p.captures, p.state, case when p.state not in ('captured', 'written', 'heard from today', 'none') then p.way_out end as way_out
+  from audit.auth_paths() p;
+
+comment on view audit.auth_coverage is
+  'Each path by which events of Auth reach the log in this project: what it captures, how it stands, and the way out where it is not whole.';
+comment on column audit.auth_coverage.path is 'trigger, audit_table, hook or log, as in an entry''s details.source; waiting: what is not settled.';
+comment on column audit.auth_coverage.captures is 'Which events come by it.';
+comment on column audit.auth_coverage.state is 'How it stands: captured, written or heard from today is whole.';
+comment on column audit.auth_coverage.way_out is 'What to do where it is not.';
+
+-- sql/178_denials.sql
+
+-- Who was refused by function `audit`: somebody looks for what is not theirs. Refusals cost an attacker nothing, so an
+-- hour has room for twenty of a person's and a thousand of everybody's; those beyond are counted here and not recorded.
+
+create table if not exists audit.denials (
+  user_id uuid not null,
+  hour timestamptz not null,
+  denials int not null,
+  constraint denials_pkey primary key (user_id, hour)
+);
+
+comment on table audit.denials is 'How often each person was refused in each hour of the last day; written by audit.record_denial().';
+comment on column audit.denials.user_id is 'Who was refused.';
+comment on column audit.denials.hour is 'In which hour.';
+comment on column audit.denials.denials is 'How often.';
+
+revoke all on audit.denials from public, anon, authenticated, service_role;
+
+create or replace function audit.record_denial(request jsonb)
+  returns boolean
+  language plpgsql
+  security definer -- whoever is refused leaves an entry of it, and can write nothing else
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_hour timestamptz := date_trunc('hour', clock_timestamp());
+  v_wanted uuid := audit.as_uuid(request ->> 'organization_id');
+  v_denials int;
+begin
+  if auth.uid() is null then
+    return false;
+  end if;
+  insert into audit.denials as d (user_id, hour, denials)
+  values (auth.uid(), v_hour, 1)
+  on conflict on constraint denials_pkey do update set denials = d.denials + 1
+  returning d.denials into v_denials;
+  if v_denials > 20 or (select sum(least(d.denials, 20)) from audit.denials d where d.hour = v_hour) > 1000 then
+    return false;
+  end if;
+  delete from audit.denials d where d.hour < v_hour - interval '1 day';
+  -- For the organisation that was asked for, where there is one; else for those of who asked.
+  perform audit.record(
+    o.organization_id, 'access.denied', 'route', left(request ->> 'route', 200),
+    jsonb_strip_nulls(jsonb_build_object(
+      'method', left(request ->> 'method', 10), 'reason', left(request ->> 'reason', 300), 'last_this_hour', nullif(v_denials = 20, false)
+    )),
+    'denied'
+  )
+  from (
+    select v_wanted as organization_id where exists (select from audit.heads h where h.organization_id = v_wanted)
+    union
+    select m.organization_id from audit.memberships(auth.uid()) m
+    where not exists (select from audit.heads h where h.organization_id = v_wanted)
+    union all
+    select audit.system_organization()
+    where not exists (select from audit.heads h where h.organization_id = v_wanted) and not exists (select from audit.memberships(auth.uid()))
+  ) o;
+  return true;
+end
+$$;
+
+comment on function audit.record_denial(jsonb) is
+  'Records that function audit refused the caller something, {"method", "route", "reason", "organization_id"}; false where this hour has no room for more.';
+
+-- sql/180_ingest_logs.sql
+
+-- What a project's logs tell: failed logins, requests that were denied, requests at all. The functions read the lines
+-- (functions/_shared/logs) and pass on events; here each is recorded once, however often and by whichever way it comes.
+
+create table if not exists audit.seen_logs (
+  key uuid constraint seen_logs_pkey primary key,
+  seen_at timestamptz not null default clock_timestamp()
+);
+
+comment on table audit.seen_logs is
+  'Events of logs that were taken in, so that none is twice; forgotten when lines of their age are no longer taken.';
+comment on column audit.seen_logs.key is 'The first half of the SHA-256 of what names the event.';
+comment on column audit.seen_logs.seen_at is 'When it was taken in.';
+
+create or replace function audit.oldest_log_line()
+  returns interval
+  language sql
+  immutable
+  parallel safe
+  return interval '1 day';
+
+comment on function audit.oldest_log_line() is 'How old a line of a log may be to be taken in: what audit.record_auth() remembers.';
+
+create or replace function audit.newest_log_line()
+  returns interval
+  language sql
+  immutable
+  parallel safe
+  return interval '10 minutes';
+
+comment on function audit.newest_log_line() is 'How far ahead of this server''s clock a line of a log may be.';
+
+create or replace function audit.forget_seen_logs()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_forgotten bigint;
+begin
+  -- A line from the future is taken for that much longer.
+  delete from audit.seen_logs s
+  where s.seen_at < clock_timestamp() - audit.oldest_log_line() - audit.newest_log_line() - interval '1 hour';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+comment on function audit.forget_seen_logs() is 'Forgets events whose lines would be too old to be taken again; answers how many.';
+
+-- A share of a kind of event is taken by what names it: whichever way a line comes, and however often, it is in or out.
+create or replace function audit.is_sampled(key uuid, api_access jsonb)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  return case
+    when api_access = '"all"' then true
+    when api_access = '"off"' then false
+    else ('x' || substring(key::text from 1 for 7))::bit(28)::int < (api_access #>> '{}')::double precision * 268435456
+  end;
+
+comment on function audit.is_sampled(uuid, jsonb) is 'Whether an event named so belongs to the share that the setting api_access asks for.';
+
+create or replace function audit.reported_context(
+  user_id uuid,
+  actor_type text,
+  email text,
+  ip_address text,
+  user_agent text,
+  request_id text
+)
+  returns audit.statement_context
+  language sql
+  stable
+  parallel safe
+  return row(
+    user_id, coalesce(actor_type, 'user'), left(email, 320), audit.normalized_ip(ip_address),
+    audit.masked_text(left(user_agent, 500)), audit.masked_text(left(request_id, 200)), null, null
+  )::audit.statement_context;
+
+comment on function audit.reported_context(uuid, text, text, text, text, text) is
+  'Who acted in an event that somebody reports and in which request, within the bounds that entries have.';
+
+create or replace function audit.late_time(happened_at timestamptz)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return case
+    when abs(extract(epoch from clock_timestamp() - happened_at)) > 5
+      then to_char(happened_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+  end;
+
+comment on function audit.late_time(timestamptz) is
+  'When it happened, for the details of an entry that is written more than five seconds later; else null.';
+
+create or replace function audit.ingest_logs(events jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_write record;
+  v_result jsonb;
+  v_by_auth jsonb;
+begin
+  with event as materialized (
+    select e.ordinality::int - 1 as n, substring(sha256(convert_to(e.key, 'UTF8')) from 1 for 16) as digest, e.kind,
+      e.happened_at, e.action, e.outcome, e.actor_type, e.user_id, e.email, e.ip_address, e.user_agent, e.session_id,
+      e.request_id, e.resource_type, e.resource_id, e.details, e.payload
+    from rows from (jsonb_to_recordset(ingest_logs.events) as (
+      key text, kind text, happened_at timestamptz, action text, outcome text, actor_type text, user_id uuid, email text,
+      ip_address text, user_agent text, session_id uuid, request_id text, resource_type text, resource_id text, details jsonb,
+      payload jsonb
+    )) with ordinality e
+  ),
+  belonging as materialized (
+    -- The nil UUID for nobody, so that rows can be joined by their hashes.
+    select distinct u.user_id, coalesce(m.organization_id, audit.system_organization()) as organization_id
+    from (select distinct coalesce(e.user_id, audit.system_organization()) as user_id from event e where e.kind <> 'auth') u
+    left join lateral audit.memberships(u.user_id) m on true
+  ),
+  access as materialized (
+    select b.organization_id, audit.setting('api_access', b.organization_id) as share
+    from (select distinct b.organization_id from belonging b) b
+  ),
+  -- An event belongs to each organisation of its user; Auth's are told to audit.record_auth(), which knows theirs.
+  place as materialized (
+    select e.n, b.organization_id
+    from event e
+    join belonging b on b.user_id = coalesce(e.user_id, audit.system_organization())
+    join access a on a.organization_id = b.organization_id
+    where e.kind = 'denied' or e.kind = 'accessed' and audit.is_sampled(encode(e.digest, 'hex')::uuid, a.share)
+  ),
+  judged as materialized (
+    select e.*, case
+      when e.happened_at < v_now - audit.oldest_log_line() then 'too_old'
+      when e.happened_at > v_now + audit.newest_log_line() then 'in_the_future'
+      when e.kind = 'accessed' and not exists (select from place p where p.n = e.n) then 'left_out'
+    end as verdict
+    from event e
+  ),
+  seen as (
+    insert into audit.seen_logs (key)
+    select distinct encode(j.digest, 'hex')::uuid as key
+    from judged j
+    where j.verdict is null
+    order by key -- two that take in the same lines wait for each other, never in a circle
+    on conflict on constraint seen_logs_pkey do nothing
+    returning key
+  ),
+  fresh as materialized (
+    select distinct on (j.digest) j.*
+    from judged j
+    join seen s on s.key = encode(j.digest, 'hex')::uuid
+    order by j.digest, j.n
+  )
+  select
+    (
+      select array_agg(
+        case
+          when f.payload is null then row('log', f.action, f.outcome, f.happened_at, f.user_id, f.email, f.ip_address,
+            f.user_agent, f.session_id, f.request_id, f.details)::audit.auth_event
+          else audit.auth_audit_event(f.payload, f.happened_at, f.ip_address, f.user_agent, f.request_id, 'log')
+        end
+        order by f.happened_at, f.n
+      )
+      from fresh f where f.kind = 'auth'
+    ) as auth,
+    (
+      select array_agg(
+        row(p.organization_id, f.action, f.outcome, audit.bounded(f.resource_type, 200), f.resource_id, f.user_id, null, null,
+          f.details || jsonb_strip_nulls(jsonb_build_object(
+            'source', 'log', 'session_id', f.session_id,
+            'happened_at', audit.late_time(f.happened_at)
+          )),
+          audit.may_hold_secret(f.details::text || coalesce(f.resource_id, '')) or length(f.resource_id) > 500
+        )::audit.draft
+        order by f.happened_at, f.n, p.organization_id
+      )
+      from fresh f join place p on p.n = f.n
+    ) as drafts,
+    (
+      select array_agg(
+        audit.reported_context(f.user_id, f.actor_type, f.email, f.ip_address, f.user_agent, f.request_id)
+        order by f.happened_at, f.n, p.organization_id
+      )
+      from fresh f join place p on p.n = f.n
+    ) as contexts,
+    jsonb_build_object(
+      'recorded', (select count(*) from fresh f where f.kind <> 'auth'),
+      'duplicate', (select count(*) from judged j where j.verdict is null) - (select count(*) from fresh),
+      'left_out', (select count(*) from judged j where j.verdict = 'left_out'),
+      'refused', (
+        select coalesce(jsonb_agg(jsonb_build_object('event', j.n, 'reason', j.verdict) order by j.n), '[]')
+        from judged j where j.verdict in ('too_old', 'in_the_future')
+      )
+    ) as result
+  into v_write;
+
+  v_result := v_write.result;
+  if v_write.drafts is not null then
+    perform audit.append_all(v_write.drafts, v_write.contexts);
+  end if;
+  -- Last: it decides under a lock that holds until the transaction ends.
+  if v_write.auth is not null then
+    select jsonb_object_agg(v.verdict, v.times) into v_by_auth
+    from (select r.verdict, count(*) as times from audit.record_auth(v_write.auth) r group by r.verdict) v;
+    v_result := v_result || jsonb_build_object(
+      'recorded', (v_result ->> 'recorded')::int + coalesce((v_by_auth ->> 'recorded')::int, 0),
+      'duplicate', (v_result ->> 'duplicate')::int + coalesce((v_by_auth ->> 'duplicate')::int, 0),
+      'waiting', coalesce((v_by_auth ->> 'waiting')::int, 0)
+    );
+  end if;
+  return v_result;
+end
+$$;
+
+comment on function audit.ingest_logs(jsonb) is
+  'Records what lines of logs stand for, once each: failed logins and what else Auth did, denied requests, and as many others as the setting api_access asks for.';
+
+-- sql/182_event_sources.sql
+
+-- Who reports events of its own: applications and services, each with a secret. The secret is shown once; here lies its
+-- digest, which is enough for those that send it, and in the Vault itself, where there is one, for those that sign with it.
+
+create table if not exists audit.event_sources (
+  id uuid constraint event_sources_pkey primary key default gen_random_uuid(),
+  name text not null constraint event_sources_name_key unique,
+  organization_id uuid,
+  secret_hash bytea,
+  previous_hash bytea,
+  previous_until timestamptz,
+  events_per_minute int not null,
+  allowance double precision not null,
+  allowance_at timestamptz not null default clock_timestamp(),
+  created_at timestamptz not null default clock_timestamp(),
+  disabled_at timestamptz,
+  constraint source_has_name check (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
+  constraint source_has_rate check (events_per_minute between 1 and 10000000)
+);
+
+comment on table audit.event_sources is 'Who may report events to audit-ingest, and how many a minute.';
+comment on column audit.event_sources.id is 'Names the source; the nil UUID is the project''s own service key.';
+comment on column audit.event_sources.name is 'What entries call it, in details.reported_by.';
+comment on column audit.event_sources.organization_id is 'The only organisation it reports for; null: any.';
+comment on column audit.event_sources.secret_hash is 'SHA-256 of its secret; null for the service key, which the function knows.';
+comment on column audit.event_sources.previous_hash is 'The same of the secret before, while that is still taken.';
+comment on column audit.event_sources.previous_until is 'Until when the secret before is taken.';
+comment on column audit.event_sources.events_per_minute is 'How many events it may report a minute, and at once.';
+comment on column audit.event_sources.allowance is 'How many it could report at allowance_at; it fills up with time.';
+comment on column audit.event_sources.allowance_at is 'When the allowance was last counted.';
+comment on column audit.event_sources.created_at is 'When it was created.';
+comment on column audit.event_sources.disabled_at is 'Since when nothing is taken from it any more.';
+
+create unique index if not exists event_sources_secret_hash_idx on audit.event_sources (secret_hash);
+
+insert into audit.event_sources (id, name, events_per_minute, allowance)
+values (audit.system_organization(), 'service', 600000, 600000)
+on conflict do nothing;
+
+create or replace function audit.keep_source_secret(source uuid, secret text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_name text := 'audit_source_' || source;
+begin
+  if to_regclass('vault.secrets') is null then
+    return;
+  end if;
+  -- Dynamic: the Vault need not exist when this function is made. The secret before keeps a name of its own.
+  execute 'delete from vault.secrets where name = $1' using v_name || '_previous';
+  if secret is null then
+    execute 'delete from vault.secrets where name = $1' using v_name;
+    return;
+  end if;
+  execute 'select vault.create_secret(d.decrypted_secret, $2) from vault.decrypted_secrets d where d.name = $1'
+    using v_name, v_name || '_previous';
+  execute 'delete from vault.secrets where name = $1' using v_name;
+  execute 'select vault.create_secret($1, $2)' using secret, v_name;
+end
+$$;
+
+comment on function audit.keep_source_secret(uuid, text) is
+  'Keeps a source''s secret in the Vault beside the one before, or removes both; does nothing where there is no Vault.';
+
+create or replace function audit.new_source_secret()
+  returns text
+  language sql
+  volatile
+  -- Two UUIDs hold 244 random bits; 32 bytes are what Standard Webhooks asks for.
+  return 'whsec_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64');
+
+comment on function audit.new_source_secret() is 'A new secret: whsec_ and the base64 of 32 random bytes.';
+
+create or replace function audit.create_event_source(
+  name text,
+  organization_id uuid default null,
+  events_per_minute int default 6000
+)
+  returns text
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_secret text := audit.new_source_secret();
+  v_id uuid;
+begin
+  begin
+    insert into audit.event_sources as s (name, organization_id, secret_hash, events_per_minute, allowance)
+    values (
+      create_event_source.name, create_event_source.organization_id, sha256(convert_to(v_secret, 'UTF8')),
+      create_event_source.events_per_minute, create_event_source.events_per_minute
+    )
+    returning s.id into v_id;
+  exception when check_violation or not_null_violation or unique_violation then
+    perform audit.fail('AUARG', format('No source can be called %L and report %s events a minute.', name, events_per_minute), null,
+      'A name is new, of lower-case letters, digits, - and _, at most 63; a rate is 1 to 10,000,000.');
+  end;
+  perform audit.keep_source_secret(v_id, v_secret);
+  perform audit.record(
+    create_event_source.organization_id, 'capture.changed', 'event_source', create_event_source.name,
+    jsonb_build_object('created', true, 'events_per_minute', create_event_source.events_per_minute)
+  );
+  return v_secret;
+end
+$$;
+
+comment on function audit.create_event_source(text, uuid, int) is
+  'Makes a source of events, for one organisation or (null) any, and returns its secret, which nobody can read again: select audit.create_event_source(''billing'').';
+
+create or replace function audit.rotate_event_source(name text, old_secret_until timestamptz default clock_timestamp() + interval '1 day')
+  returns text
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_secret text := audit.new_source_secret();
+  v_source audit.event_sources;
+begin
+  update audit.event_sources s
+  set previous_hash = s.secret_hash, previous_until = rotate_event_source.old_secret_until,
+    secret_hash = sha256(convert_to(v_secret, 'UTF8'))
+  where s.name = rotate_event_source.name and s.secret_hash is not null
+  returning s.* into v_source;
+  if v_source.id is null then
+    perform audit.fail('AUNOT', format('There is no source %L with a secret.', name), null, 'audit.event_sources lists them.');
+  end if;
+  perform audit.keep_source_secret(v_source.id, v_secret);
+  perform audit.record(
+    v_source.organization_id, 'capture.changed', 'event_source', v_source.name,
+    jsonb_build_object('rotated', true, 'old_secret_until', to_jsonb(old_secret_until at time zone 'utc'))
+  );
+  return v_secret;
+end
+$$;
+
+comment on function audit.rotate_event_source(text, timestamptz) is
+  'Gives a source a new secret and returns it; the one before is taken until the time given, by default for a day.';
+
+create or replace function audit.disable_event_source(name text)
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_source audit.event_sources;
+begin
+  update audit.event_sources s set disabled_at = clock_timestamp()
+  where s.name = disable_event_source.name and s.disabled_at is null
+  returning s.* into v_source;
+  if v_source.id is null then
+    return false;
+  end if;
+  perform audit.keep_source_secret(v_source.id, null);
+  perform audit.record(
+    v_source.organization_id, 'capture.changed', 'event_source', v_source.name, jsonb_build_object('disabled', true)
+  );
+  return true;
+end
+$$;
+
+comment on function audit.disable_event_source(text) is
+  'Takes nothing from a source any more and leaves an entry; false where that was so already.';
+
+create or replace function audit.find_event_source(secret text)
+  returns uuid
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select s.id
+  from audit.event_sources s
+  where s.disabled_at is null
+    and (
+      s.secret_hash = sha256(convert_to(find_event_source.secret, 'UTF8'))
+      or s.previous_hash = sha256(convert_to(find_event_source.secret, 'UTF8')) and s.previous_until > clock_timestamp()
+    )
+$$;
+
+comment on function audit.find_event_source(text) is 'The source whose secret that is now; null where it is nobody''s.';
+
+create or replace function audit.signing_secrets(source_name text)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_source audit.event_sources;
+  v_secrets jsonb;
+begin
+  select s.* into v_source from audit.event_sources s where s.name = source_name and s.disabled_at is null;
+  if v_source.id is null or to_regclass('vault.decrypted_secrets') is null then
+    return null;
+  end if;
+  execute $q$
+    select jsonb_agg(d.decrypted_secret)
+    from vault.decrypted_secrets d
+    where d.name = $1 or d.name = $1 || '_previous' and $2 > clock_timestamp()
+  $q$ into v_secrets using 'audit_source_' || v_source.id, v_source.previous_until;
+  return jsonb_build_object('id', v_source.id, 'secrets', coalesce(v_secrets, '[]'));
+end
+$$;
+
+comment on function audit.signing_secrets(text) is
+  'With what a source may sign now, from the Vault; for the function audit-ingest alone. Null where there is no such source.';
+
+-- sql/184_record_events.sql
+
+-- Events that applications report through audit-ingest: each with its own actor and time, once for each idempotency key.
+
+create table if not exists audit.event_keys (
+  source_id uuid not null references audit.event_sources on delete cascade,
+  key uuid not null,
+  fingerprint bytea not null,
+  organization_id uuid not null,
+  chain int not null,
+  seq bigint not null,
+  seen_at timestamptz not null default clock_timestamp(),
+  constraint event_keys_pkey primary key (source_id, key)
+);
+
+comment on table audit.event_keys is 'Idempotency keys of the last seven days, and the entries that their events became.';
+comment on column audit.event_keys.source_id is 'Whose key it is.';
+comment on column audit.event_keys.key is 'The first half of the key''s SHA-256.';
+comment on column audit.event_keys.fingerprint is 'The beginning of the event''s SHA-256: the same key must not come with another event.';
+comment on column audit.event_keys.organization_id is 'The entry''s.';
+comment on column audit.event_keys.chain is 'The entry''s.';
+comment on column audit.event_keys.seq is 'The entry''s.';
+comment on column audit.event_keys.seen_at is 'When it was recorded.';
+
+create or replace function audit.forget_event_keys()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_forgotten bigint;
+begin
+  delete from audit.event_keys k where k.seen_at < clock_timestamp() - interval '7 days';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+comment on function audit.forget_event_keys() is 'Forgets idempotency keys of more than seven days ago; answers how many.';
+
+create or replace function audit.is_reserved(action text)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  return split_part(action, '.', 1) in (
+    'log', 'capture', 'retention', 'hold', 'subject', 'auditor', 'alert', 'rule', 'verification'
+  );
+
+comment on function audit.is_reserved(text) is 'Whether only the product itself writes entries of that action.';
+
+create or replace function audit.record_events(source uuid, events jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_count int := jsonb_array_length(record_events.events);
+  v_source audit.event_sources;
+  v_chain int := coalesce(audit.connection_chain(), audit.transaction_chain());
+  v_write record;
+  v_recorded jsonb;
+begin
+  -- The source's row is locked from here: its batches follow each other, so that a key is looked for after it was kept.
+  update audit.event_sources s set
+    allowance = least(
+      s.events_per_minute, s.allowance + s.events_per_minute * extract(epoch from greatest(v_now - s.allowance_at, interval '0')) / 60
+    ),
+    allowance_at = greatest(v_now, s.allowance_at)
+  where s.id = record_events.source and s.disabled_at is null
+  returning s.* into v_source;
+  if v_source.id is null then
+    perform audit.fail('AUDEN', 'Nothing is taken from this source.', null, 'It was disabled, or there is none such.');
+  end if;
+  -- A batch that is more than a minute's passes when the allowance is full, and is paid off afterwards.
+  if v_source.allowance < least(v_count, v_source.events_per_minute) then
+    return jsonb_build_object('events_per_minute', v_source.events_per_minute, 'retry_after', ceil(
+      (least(v_count, v_source.events_per_minute) - v_source.allowance) * 60 / v_source.events_per_minute
+    ));
+  end if;
+  update audit.event_sources s set allowance = s.allowance - v_count where s.id = v_source.id;
+
+  with event as materialized (
+    select r.ordinality::int - 1 as n,
+      coalesce(e.organization_id, v_source.organization_id, audit.system_organization()) as organization_id,
+      e.action, e.outcome, e.resource_type, e.resource_id, e.occurred_at, e.user_id, e.actor_type, e.email, e.ip_address,
+      e.user_agent, e.request_id, e.provider, e.cost,
+      e.details || jsonb_strip_nulls(jsonb_build_object(
+        'reported_by', v_source.name, 'happened_at', audit.late_time(e.occurred_at)
+      )) as details,
+      encode(substring(sha256(convert_to(e.key, 'UTF8')) from 1 for 16), 'hex')::uuid as key,
+      substring(sha256(convert_to((r.raw - 'key')::text, 'UTF8')) from 1 for 8) as fingerprint
+    from jsonb_array_elements(record_events.events) with ordinality r (raw)
+    cross join lateral jsonb_to_record(r.raw) as e (
+      key text, organization_id uuid, action text, outcome text, resource_type text, resource_id text,
+      occurred_at timestamptz, user_id uuid, actor_type text, email text, ip_address text, user_agent text,
+      request_id text, provider text, cost numeric, details jsonb
+    )
+  ),
+  judged as materialized (
+    select e.*, k.chain, k.seq, case
+      when audit.is_reserved(e.action) then 'reserved_action'
+      when e.organization_id <> v_source.organization_id then 'other_organization'
+      when e.occurred_at > v_now + interval '1 day' then 'in_the_future'
+      when k.fingerprint = e.fingerprint then 'duplicate'
+      when k.key is not null then 'key_reused'
+      when e.key is not null and e.n > min(e.n) over (partition by e.key) then
+        case when e.fingerprint = first_value(e.fingerprint) over (partition by e.key order by e.n) then 'duplicate' else 'key_reused' end
+    end as verdict
+    from event e
+    left join audit.event_keys k on k.source_id = v_source.id and k.key = e.key
+  )
+  select
+    array_agg(
+      row(j.organization_id, j.action, j.outcome, j.resource_type, j.resource_id, j.user_id, j.provider, j.cost, j.details, true)::audit.draft
+      order by j.n
+    ) filter (where j.verdict is null) as drafts,
+    array_agg(
+      audit.reported_context(
+        j.user_id, coalesce(j.actor_type, case when j.user_id is null then 'service' end), j.email, j.ip_address,
+        j.user_agent, j.request_id
+      ) order by j.n
+    ) filter (where j.verdict is null) as contexts,
+    array_agg(j.n order by j.n) filter (where j.verdict is null) as numbers,
+    array_agg(j.key order by j.n) filter (where j.verdict is null) as keys,
+    array_agg(j.fingerprint order by j.n) filter (where j.verdict is null) as fingerprints,
+    jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+      'event', j.n, 'verdict', j.verdict, 'entry', j.chain || '-' || j.seq
+    ))) filter (where j.verdict is not null) as others
+  into v_write
+  from judged j;
+
+  if v_write.drafts is not null then
+    perform audit.append_all(v_write.drafts, v_write.contexts);
+    -- Nobody else writes this chain now, so the new entries are its last.
+    with place as materialized (
+      select v_write.numbers[d.ordinality] as n, d.organization_id, v_write.keys[d.ordinality] as key, v_write.fingerprints[d.ordinality] as fingerprint,
+        h.seq - count(*) over (partition by d.organization_id)
+          + row_number() over (partition by d.organization_id order by d.ordinality) as seq
+      from unnest(v_write.drafts) with ordinality as d (
+        organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, ordinality
+      )
+      join audit.heads h on h.organization_id = d.organization_id and h.chain = v_chain
+    ),
+    kept as (
+      insert into audit.event_keys (source_id, key, fingerprint, organization_id, chain, seq)
+      select v_source.id, p.key, p.fingerprint, p.organization_id, v_chain, p.seq from place p where p.key is not null
+    )
+    select jsonb_agg(jsonb_build_object(
+      'event', p.n, 'verdict', 'recorded', 'entry', v_chain || '-' || p.seq, 'hash', encode(l.hash, 'hex')
+    ))
+    into v_recorded
+    from place p
+    join public.audit_logs l on l.organization_id = p.organization_id and l.chain = v_chain and l.seq = p.seq
+      and l.created_at >= v_now; -- none of the months before
+  end if;
+  return jsonb_build_object('results', coalesce(v_recorded, '[]') || coalesce(v_write.others, '[]'));
+end
+$$;
+
+comment on function audit.record_events(uuid, jsonb) is
+  'Records what a source reports and answers a verdict an event, with the entry''s name and hash; or, where it reports too much, when to come again.';
+
+-- sql/186_record_own.sql
+
+-- What signed-in people do that no table shows and no backend reports: their own client says so. PostgREST runs GET in a
+-- read-only transaction, so reads leave nothing by themselves; the client calls this beside them, with POST.
+--
+-- Whoever is signed in can say what they like about themselves and nothing about others. So the entry says that a client
+-- reported it, only harmless actions are taken, and only so many a minute.
+
+create table if not exists audit.client_rates (
+  user_id uuid constraint client_rates_pkey primary key,
+  minute timestamptz not null,
+  events int not null
+);
+
+comment on table audit.client_rates is 'How many events each user''s client reported in the last minute in which it did.';
+comment on column audit.client_rates.user_id is 'The user.';
+comment on column audit.client_rates.minute is 'When that minute began.';
+comment on column audit.client_rates.events is 'How many events it reported since.';
+
+create or replace function audit.forget_client_rates()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_forgotten bigint;
+begin
+  delete from audit.client_rates r where r.minute < clock_timestamp() - interval '1 hour';
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+comment on function audit.forget_client_rates() is 'Forgets who reported nothing for an hour; answers how many.';
+
+create or replace function public.record_audit_event(
+  action text,
+  resource_type text default null,
+  resource_id text default null,
+  details jsonb default '{}',
+  organization_id uuid default null
+)
+  returns text
+  language plpgsql
+  security definer -- people report through this function only, about themselves, and never call the writer
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_most constant int := 60;
+  v_user uuid := auth.uid();
+  v_organization uuid := record_audit_event.organization_id;
+  v_organizations uuid[];
+  v_events int;
+begin
+  if v_user is null then
+    perform audit.fail('AUDEN', 'Only a signed-in user reports events of their own.', null,
+      'Sign in; a backend reports to the function audit-ingest, or by audit.record().');
+  end if;
+  v_organizations := array(select m.organization_id from audit.memberships(v_user) m order by 1);
+  if v_organization is null and cardinality(v_organizations) = 1 then
+    v_organization := v_organizations[1];
+  elsif v_organization is null and cardinality(v_organizations) > 1 then
+    perform audit.fail('AUARG', 'Name the organisation: you belong to several.', null,
+      'Pass organization_id, one of: ' || array_to_string(v_organizations, ', ') || '.');
+  elsif v_organization is null or v_organization <> all (v_organizations) then
+    perform audit.fail('AUDEN', 'You do not belong to this organisation.', null, 'Events are reported to one''s own organisation.');
+  end if;
+  if action is null or not audit.setting('client_actions', v_organization) @> to_jsonb(action) or audit.is_reserved(action) then
+    perform audit.fail('AUDEN', format('Clients do not report %L.', left(action, 100)), null,
+      'The setting client_actions lists what they may: '
+        || array_to_string(array(select jsonb_array_elements_text(audit.setting('client_actions', v_organization))), ', ') || '.');
+  end if;
+  if jsonb_typeof(details) is distinct from 'object' or octet_length(details::text) > 4096
+    or length(resource_type) > 200 or length(resource_id) > 500
+  then
+    perform audit.fail('AUARG', 'A client''s event is too large, or its details are no JSON object.', null,
+      'Details have at most 4,096 bytes, resource_type 200 and resource_id 500 characters.');
+  end if;
+
+  insert into audit.client_rates as r (user_id, minute, events)
+  values (v_user, clock_timestamp(), 1)
+  on conflict on constraint client_rates_pkey do update set
+    minute = case when r.minute > clock_timestamp() - interval '1 minute' then r.minute else clock_timestamp() end,
+    events = case when r.minute > clock_timestamp() - interval '1 minute' then r.events + 1 else 1 end
+  returning r.events into v_events;
+  if v_events > v_most then
+    perform audit.fail('AURAT', format('A client reports at most %s events a minute.', v_most), null, 'Try again in a minute.');
+  end if;
+
+  return (
+    select r.chain || '-' || r.seq
+    from audit.record(
+      v_organization, action, resource_type, resource_id, details || '{"reported_by": "client"}'
+    ) r
+  );
+end
+$$;
+
+comment on function public.record_audit_event(text, text, text, jsonb, uuid) is
+  'Records that the signed-in user did something their client knows of, such as settings.viewed; returns the entry''s name.
+supabase.rpc(''record_audit_event'', { action: ''settings.viewed'', resource_type: ''settings'', resource_id: ''billing'' })';
+
+revoke all on function public.record_audit_event(text, text, text, jsonb, uuid) from public, anon, authenticated, service_role;
+grant execute on function public.record_audit_event(text, text, text, jsonb, uuid) to authenticated;
+
+-- sql/188_collect_logs.sql
+
+-- Reading a project's logs from the Management API, where no drain sends them: how far the function audit-jobs is.
+-- Windows overlap, because lines come late; what was taken in before is taken in once (audit.seen_logs).
+
+create table if not exists audit.log_collection (
+  only_row boolean constraint log_collection_pkey primary key default true constraint there_is_one check (only_row),
+  collected_until timestamptz,
+  resume_after text,
+  last_run_at timestamptz,
+  next_at timestamptz not null default '-infinity',
+  lease uuid,
+  lease_until timestamptz not null default '-infinity',
+  failures int not null default 0,
+  last_error text
+);
+
+comment on table audit.log_collection is 'How far the project''s logs were read from the Management API.';
+comment on column audit.log_collection.only_row is 'There is one row.';
+comment on column audit.log_collection.collected_until is 'Up to when all lines were read; null before the first run.';
+comment on column audit.log_collection.resume_after is 'The last line of that moment that was read, where a run had to stop there; null where it had read all.';
+comment on column audit.log_collection.last_run_at is 'When lines were last read.';
+comment on column audit.log_collection.next_at is 'Not before then: the API asked to wait, or the last run failed.';
+comment on column audit.log_collection.lease is 'Whose turn it is.';
+comment on column audit.log_collection.lease_until is 'Until when that run may go on.';
+comment on column audit.log_collection.failures is 'How many runs failed since the last that did not.';
+comment on column audit.log_collection.last_error is 'Why the last run failed, in a word; null where it did not.';
+
+insert into audit.log_collection default values on conflict do nothing;
+
+create or replace function audit.is_collection_due()
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select (audit.setting('collect_logs_every'))::int > 0
+    and c.lease_until < clock_timestamp() and c.next_at < clock_timestamp()
+    and (
+      c.resume_after is not null or c.last_run_at is null
+      or c.last_run_at <= clock_timestamp() - make_interval(secs => (audit.setting('collect_logs_every'))::int)
+    )
+  from audit.log_collection c
+$$;
+
+comment on function audit.is_collection_due() is 'Whether logs are to be collected by the setting collect_logs_every and it is time.';
+
+create or replace function audit.claim_collection(lease interval default interval '90 seconds')
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_claim jsonb;
+begin
+  update audit.log_collection c set lease = gen_random_uuid(), lease_until = clock_timestamp() + claim_collection.lease
+  where c.lease_until < clock_timestamp() and c.next_at < clock_timestamp()
+  returning jsonb_build_object(
+    'lease', c.lease,
+    -- What is older is no longer taken in. What comes late is found by looking back.
+    'from', to_char(greatest(
+      case
+        when c.collected_until is null then clock_timestamp() - interval '1 hour'
+        when c.resume_after is null then c.collected_until - interval '10 minutes'
+        else c.collected_until
+      end,
+      clock_timestamp() - audit.oldest_log_line()
+    ) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
+    'after', coalesce(c.resume_after, ''),
+    'accessed', exists (select from audit.settings s where s.name = 'api_access' and s.value <> '"off"')
+  ) into v_claim;
+  return v_claim;
+end
+$$;
+
+comment on function audit.claim_collection(interval) is
+  'Takes the turn to collect logs: after which line, and whether requests that were not denied are wanted; null while it is another''s, or too early.';
+
+create or replace function audit.record_collected(lease uuid, collected_until timestamptz, resume_after text, ends boolean)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  update audit.log_collection c set
+    collected_until = record_collected.collected_until, resume_after = record_collected.resume_after,
+    last_run_at = clock_timestamp(), failures = 0, last_error = null, next_at = '-infinity',
+    lease_until = case when record_collected.ends then '-infinity' else c.lease_until end
+  where c.lease = record_collected.lease and c.lease_until > clock_timestamp();
+  if not found then
+    perform audit.fail('AULSE', 'Another run collects the logs now.');
+  end if;
+end
+$$;
+
+comment on function audit.record_collected(uuid, timestamptz, text, boolean) is
+  'Notes up to which line all were read, and gives the turn back where the run ends.';
+
+create or replace function audit.fail_collection(lease uuid, error text, retry_after double precision default null)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  update audit.log_collection c set
+    failures = c.failures + 1, last_error = fail_collection.error, lease_until = '-infinity',
+    next_at = clock_timestamp() + make_interval(secs => least(
+      3600, greatest(fail_collection.retry_after, 30 * 2 ^ least(c.failures, 7))
+    ))
+  where c.lease = fail_collection.lease;
+end
+$$;
+
+comment on function audit.fail_collection(uuid, text, double precision) is
+  'Notes why a run failed and when the next may be: after what the API asked for, and longer each time, an hour at most.';
+
+create or replace view audit.log_collection_status as
+  select audit.setting('collect_logs_every')::int as every_seconds, c.collected_until,
+    extract(epoch from clock_timestamp() - c.collected_until)::int as lag_seconds, c.last_run_at, c.failures, c.last_error
+  from audit.log_collection c;
+
+comment on view audit.log_collection_status is 'How far behind the collection of logs is, in seconds, and what keeps it; every_seconds 0: it is off.';
+
+-- sql/190_places.sql
+
+-- Where an address is, by a public data set that `npm run places` loads: kept apart from the log and from the writers,
+-- and looked up when somebody asks. A place is what the registries say of a network, not where a person is.
+
+create table if not exists audit.places (
+  id int constraint places_pkey primary key,
+  country text not null,
+  region text,
+  city text
+);
+
+comment on table audit.places is 'Countries, and cities where the data set has them; whose data it is and under which licence, says audit.place_data.';
+comment on column audit.places.id is 'Numbers the place within this load.';
+comment on column audit.places.country is 'ISO 3166-1 alpha-2.';
+comment on column audit.places.region is 'State or region, where the data set has it.';
+comment on column audit.places.city is 'City, where the data set has it.';
+
+create table if not exists audit.place_ranges (
+  first_address inet constraint place_ranges_pkey primary key,
+  place int
+);
+
+comment on table audit.place_ranges is 'Where ranges of addresses are: each goes up to the next, and one begins at ::; whose data it is and under which licence, says audit.place_data.';
+comment on column audit.place_ranges.first_address is 'Where the range begins.';
+comment on column audit.place_ranges.place is 'In audit.places; null where the data set says nothing.';
+
+create table if not exists audit.place_data (
+  only_row boolean constraint place_data_pkey primary key default true constraint there_is_one check (only_row),
+  attribution text not null,
+  loaded_at timestamptz not null default clock_timestamp()
+);
+
+comment on table audit.place_data is 'Which data set is loaded; nothing where none is.';
+comment on column audit.place_data.only_row is 'There is one row.';
+comment on column audit.place_data.attribution is 'Whose data it is and under which licence; to be shown where places are.';
+comment on column audit.place_data.loaded_at is 'When it was loaded.';
+
+-- Public data: whoever may ask may read it all.
+do $$
+declare
+  v_table text;
+begin
+  foreach v_table in array array['places', 'place_ranges', 'place_data'] loop
+    execute format('alter table audit.%I enable row level security', v_table);
+    execute format('drop policy if exists "signed-in people read places" on audit.%I', v_table);
+    execute format('create policy "signed-in people read places" on audit.%I for select to authenticated using (true)', v_table);
+  end loop;
+end
+$$;
+
+create or replace function audit.place_of(ip_address text, out country text, out region text, out city text)
+  language plpgsql
+  stable
+  parallel safe
+  set search_path = ''
+as $$
+declare
+  v_address inet;
+  v_place int;
+begin
+  begin
+    v_address := audit.normalized_ip(place_of.ip_address)::inet;
+  exception when invalid_text_representation then
+    return; -- a host name, a forged header
+  end;
+  select r.place into v_place
+  from audit.place_ranges r
+  where r.first_address <= v_address
+  order by r.first_address desc
+  limit 1;
+  select p.country, p.region, p.city into place_of.country, place_of.region, place_of.city
+  from audit.places p
+  where p.id = v_place;
+end
+$$;
+
+comment on function audit.place_of(text) is
+  'Country (ISO 3166-1 alpha-2), region and city of an address, as far as the loaded data set says:
+select e.action, p.country from audit_events e, lateral audit.place_of(e.ip_address) p
+Whoever shows it shows audit.place_data.attribution.';
+
 -- sql/200_audit_logs.sql
 
 -- The log. One row is one entry; sql/FORMAT.md says to the byte what is hashed.
@@ -2404,6 +4872,11 @@ create index if not exists identities_lookup_idx on audit.identities (lookup);
 create index if not exists identities_identity_hash_idx on audit.identities (identity_hash);
 create index if not exists identities_user_id_idx on audit.identities (user_id);
 
+-- What is erased must not live on in the planner's statistics, which keep the most common values of a column.
+alter table audit.identities
+  alter column email set statistics 0, alter column ip_address set statistics 0, alter column user_agent set statistics 0,
+  alter column salt set statistics 0, alter column lookup set statistics 0;
+
 revoke all on audit.identities from public, anon, authenticated, service_role;
 grant select on audit.identities to authenticated, service_role;
 grant select, insert on audit.identities to audit_writer;
@@ -2612,6 +5085,8 @@ comment on column audit.personal_values.created_at is 'When it was recorded.';
 
 create index if not exists personal_values_value_hash_idx on audit.personal_values (value_hash);
 create index if not exists personal_values_subject_id_idx on audit.personal_values (subject_id);
+
+alter table audit.personal_values alter column value set statistics 0, alter column salt set statistics 0;
 
 revoke all on audit.personal_values from public, anon, authenticated, service_role;
 grant select on audit.personal_values to authenticated, service_role;
@@ -3040,7 +5515,8 @@ create or replace aggregate audit.chained(first_prev bytea, unlinked_text bytea)
 comment on aggregate audit.chained(bytea, bytea) is
   'As a window function over entry texts whose prev_hash is null, in order of seq: each entry''s prev_hash and hash, joined.';
 
-create or replace function audit.append_all(drafts audit.draft[])
+-- Events that others tell of (logins, requests in a platform's log) were each somebody's own: they bring their contexts.
+create or replace function audit.append_all(drafts audit.draft[], contexts audit.statement_context[] default null)
   returns void
   language plpgsql
   security definer -- callers may write the audited table, never the log
@@ -3073,6 +5549,7 @@ begin
   with head as materialized (
     select h.organization_id, h.seq, h.last_at, h.hash,
       case
+        when append_all.contexts is not null then null
         when v_context.email is not null or v_context.ip_address is not null or v_context.user_agent is not null
           then audit.identify(
             h.organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
@@ -3086,28 +5563,39 @@ begin
     for no key update
   ),
   draft as (
-    select h.organization_id, h.seq as head_seq, h.hash as head_hash, h.identity_hash,
+    select h.organization_id, h.seq as head_seq, h.hash as head_hash,
+      case
+        when append_all.contexts is null then h.identity_hash
+        else audit.identify(h.organization_id, d.context_user, d.email, d.ip_address, d.user_agent)
+      end as identity_hash,
       greatest(h.last_at, v_now) as created_at,
       row_number() over (partition by h.organization_id order by d.n) as n,
       count(*) over (partition by h.organization_id) as total,
-      d.action, d.outcome, d.resource_type, coalesce(v_context.created_by, d.created_by) as created_by,
+      d.action, d.outcome, d.resource_type, coalesce(d.context_user, d.created_by) as created_by, d.actor_type, d.request_id,
       case when d.suspect then audit.masked_text(audit.bounded(d.resource_id, 500)) else d.resource_id end as resource_id,
       case when d.suspect then audit.masked_text(audit.bounded(d.provider, 200)) else d.provider end as provider,
       case when d.suspect and length(d.cost::text) > 100 then null else d.cost end as cost,
       case
         when d.suspect then audit.fitted(
-          audit.masked(d.details || coalesce(v_context.extra, '{}') || case
+          audit.masked(d.details || coalesce(d.extra, '{}') || case
             when length(d.cost::text) > 100 then jsonb_build_object('cost', audit.digest_of(d.cost::text)) else '{}'
           end), audit.details_limit()
         )
-        when v_context.extra is null then d.details
-        else d.details || v_context.extra
+        when d.extra is null then d.details
+        else d.details || d.extra
       end as details
     from (
       select u.organization_id, u.action, u.outcome, u.resource_type, u.resource_id, u.created_by, u.provider, u.cost,
-        u.details, u.n, u.suspect or pg_column_size(u.details) > 800 as suspect
-      from unnest(append_all.drafts) with ordinality
-        as u (organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect, n)
+        u.details, u.n, u.suspect or pg_column_size(u.details) > 800 as suspect,
+        case when append_all.contexts is null then v_context.created_by else u.context_user end as context_user,
+        case when append_all.contexts is null then v_context.actor_type else u.actor_type end as actor_type,
+        case when append_all.contexts is null then v_context.request_id else u.request_id end as request_id,
+        case when append_all.contexts is null then v_context.extra else u.extra end as extra,
+        u.email, u.ip_address, u.user_agent
+      from unnest(append_all.drafts, append_all.contexts) with ordinality as u (
+        organization_id, action, outcome, resource_type, resource_id, created_by, provider, cost, details, suspect,
+        context_user, actor_type, email, ip_address, user_agent, request_id, chain, extra, n
+      )
     ) d
     join head h on h.organization_id = coalesce(d.organization_id, audit.system_organization())
   ),
@@ -3117,7 +5605,7 @@ begin
         d.head_hash,
         convert_to(audit.entry_text(
           d.organization_id, v_chain, d.head_seq + d.n, d.created_at, d.action, d.outcome, d.resource_type,
-          d.resource_id, d.created_by, v_context.actor_type, d.identity_hash, d.provider, d.cost, v_context.request_id,
+          d.resource_id, d.created_by, d.actor_type, d.identity_hash, d.provider, d.cost, d.request_id,
           d.details, null
         ), 'UTF8')
       ) over (partition by d.organization_id order by d.n rows unbounded preceding) as hashes
@@ -3135,14 +5623,15 @@ begin
     identity_hash, provider, cost, request_id, details, prev_hash, hash
   )
   select c.organization_id, v_chain, c.head_seq + c.n, c.created_at, c.action, c.outcome, c.resource_type, c.resource_id,
-    c.created_by, v_context.actor_type, c.identity_hash, c.provider, c.cost, v_context.request_id, c.details,
+    c.created_by, c.actor_type, c.identity_hash, c.provider, c.cost, c.request_id, c.details,
     substring(c.hashes from 1 for 32), substring(c.hashes from 33)
   from chained c;
 end
 $$;
 
-comment on function audit.append_all(audit.draft[]) is
-  'Appends many entries in one pass, in the order given; a window aggregate carries the hash.';
+comment on function audit.append_all(audit.draft[], audit.statement_context[]) is
+  'Appends many entries in one pass, in the order given; a window aggregate carries the hash. Without contexts all are
+of the current statement''s; else each has its own, at the same position.';
 
 create or replace function audit.record(
   organization_id uuid,
@@ -3187,7 +5676,7 @@ Returns the entry''s chain, seq and hash as acknowledgement. organization_id nul
 do $$
 begin
   alter function audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean) owner to audit_writer;
-  alter function audit.append_all(audit.draft[]) owner to audit_writer;
+  alter function audit.append_all(audit.draft[], audit.statement_context[]) owner to audit_writer;
 end
 $$;
 
@@ -3402,15 +5891,31 @@ create or replace function audit.verify_identities(organization uuid default nul
   set search_path = ''
 as $$
   with used as (
-    select a.organization_id, a.identity_hash, count(*) as entries
+    select a.organization_id, a.identity_hash, count(*) as entries, max(a.created_at) as last_at, max(a.created_by::text)::uuid as created_by
     from public.audit_logs a
     where a.identity_hash is not null
       and (verify_identities.organization is null or a.organization_id = verify_identities.organization)
     group by a.organization_id, a.identity_hash
+  ),
+  -- Read only where something is missing.
+  erasures as materialized (
+    select a.organization_id, a.created_at, a.details
+    from public.audit_logs a
+    where a.action = 'subject.erased'
+      and (verify_identities.organization is null or a.organization_id = verify_identities.organization)
   )
   select u.organization_id, u.identity_hash,
     case
-      when count(i.identity_hash) = 0 then 'missing'
+      when count(i.identity_hash) = 0 then case
+        when exists (
+          select from erasures e
+          where e.organization_id = u.organization_id and (
+            e.details ->> 'subject' = u.created_by::text and u.last_at <= e.created_at
+            or e.details -> 'identities' ? encode(u.identity_hash, 'hex')
+          )
+        ) then 'erased'
+        else 'missing'
+      end
       when bool_and(i.organization_id = u.organization_id and u.identity_hash = sha256(
         '\x02'::bytea || i.salt || convert_to(
           audit.identity_text(i.organization_id, i.user_id, i.email, i.ip_address, i.user_agent), 'UTF8'
@@ -3421,11 +5926,12 @@ as $$
     u.entries
   from used u
   left join audit.identities i on i.identity_hash = u.identity_hash
-  group by u.organization_id, u.identity_hash, u.entries
+  group by u.organization_id, u.identity_hash, u.entries, u.last_at, u.created_by
 $$;
 
 comment on function audit.verify_identities(uuid) is
-  'Opens every commitment to an identity: verified, missing (erased, or removed by somebody), mismatched (tampered).';
+  'Opens every commitment to an identity: verified, erased (a subject.erased entry says so), missing (removed by somebody),
+mismatched (tampered).';
 
 -- sql/280_events.sql
 
@@ -3537,6 +6043,14 @@ create or replace view audit.coverage as
     select 'public.audit_logs'::regclass, 'entries wait in the default partition', 'select audit.ensure_partitions()'
     where exists (select from public.audit_logs_default)
     union all
+    -- Auth's tables; see audit.auth_coverage for what comes by other paths.
+    select to_regclass('auth.' || m.table_name), format('trigger %s on auth.%s is %s', m.trigger_name, m.table_name, m.state), 'select audit.track_auth()'
+    from audit.missing_auth_triggers() m
+    where m.state <> 'no such table'
+    union all
+    select to_regclass('auth.audit_log_entries'), 'events of Auth wait to be settled', 'select audit.settle_waiting_auth()'
+    where exists (select from audit.waiting_auth_events w where w.received_at < clock_timestamp() - interval '1 minute')
+    union all
     -- A role or database for which triggers are off by default.
     select 'public.audit_logs'::regclass,
       format('session_replication_role is set for %s', coalesce(r.rolname, d.datname, 'all')),
@@ -3547,12 +6061,16 @@ create or replace view audit.coverage as
     where exists (select from unnest(s.setconfig) x where x ~ '^session_replication_role=(replica|local)')
   )
   select audit.qualified_name(c.table_name) as table_name,
-    t.table_name is not null as tracked,
+    t.table_name is not null or c.is_auth as tracked,
     not exists (select from finding f where f.table_name = c.table_name) as healthy,
     f.finding,
     f.way_out,
     t.tracked_at
-  from (select table_name from candidate union select 'public.audit_logs'::regclass) c
+  from (
+    select table_name, false as is_auth from candidate union select 'public.audit_logs'::regclass, false
+    union
+    select to_regclass('auth.' || e.table_name), true from audit.auth_triggers() e where to_regclass('auth.' || e.table_name) is not null
+  ) c
   left join audit.tracked_tables t on t.table_name = c.table_name
   left join finding f on f.table_name = c.table_name;
 
@@ -4269,6 +6787,36 @@ $$;
 
 comment on function audit.record_published(int, bigint, uuid) is
   'Notes that readers get the checkpoint of a size, and ends the lease; answers whether the log has more to seal.';
+
+create or replace function audit.is_sealed(organization_id uuid, until timestamptz)
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select not exists (select from audit.waiting_chains(is_sealed.organization_id) w where w.since <= is_sealed.until)
+    and not exists (
+      select from audit.logs l where l.organization_id = is_sealed.organization_id and l.sequenced > l.published
+    )
+$$;
+
+comment on function audit.is_sealed(uuid, timestamptz) is 'Whether the newest checkpoint of an organisation is over every entry up to a time.';
+
+create or replace function audit.newest_checkpoint(organization_id uuid)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select c.note
+  from audit.logs l
+  join audit.checkpoints c on c.log = l.id and c.size = l.published
+  where l.organization_id = newest_checkpoint.organization_id and l.month is not null and l.published > 0
+  order by l.month desc
+  limit 1
+$$;
+
+comment on function audit.newest_checkpoint(uuid) is 'The newest checkpoint that readers have of an organisation''s log; null before the first.';
 
 -- sql/330_verify_logs.sql
 
@@ -6705,10 +9253,14 @@ begin
   case
     when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
       perform audit.restore_kept_rows(section, rows);
-    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values') then
+    when section in (
+      'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'rules', 'rule_choices', 'rule_tests', 'alerts',
+      'budgets_known', 'spending', 'budget_crossings'
+    ) then
       perform audit.load_rows(section, rows);
-    when section = 'settings' then
-      delete from audit.settings where true;
+    -- Installing has made some of its own.
+    when section in ('settings', 'report_schedules') then
+      execute format('delete from audit.%I', section);
       perform audit.load_rows(section, rows);
     when section = 'receiver_logs' then
       insert into audit.receiver_logs (receiver, log, size, copied, delivered_at, next_try_at, last_error)
@@ -6799,7 +9351,8 @@ $$;
 comment on function audit.restore_anchor_entries(bigint, text[]) is 'Puts entries of the anchor log back, from an index on.';
 
 -- Whom a subject.erased entry names stays erased, though a backup is older. Its details say it in any of these ways:
--- {"identities": [hash, …]} and {"personal_values": [hash, …]} in hex, {"subject": user id}: all of that person from before.
+-- {"identities": [hash, …]} and {"personal_values": [hash, …]} in hex, {"subject": user id}: all of that person up to "until",
+-- or, where it does not say until when, up to the entry.
 create or replace function audit.erase_again(organization_id uuid, erased_at timestamptz, details jsonb)
   returns void
   language plpgsql
@@ -6808,17 +9361,19 @@ as $$
 #variable_conflict use_column
 declare
   v_subject uuid := audit.as_uuid(erase_again.details ->> 'subject');
+  v_until timestamptz := coalesce((erase_again.details ->> 'until')::timestamptz, erase_again.erased_at);
 begin
   delete from audit.identities i
   where i.organization_id = erase_again.organization_id and (
     encode(i.identity_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.identities[*]')))
-    or i.user_id = v_subject and i.created_at <= erase_again.erased_at
+    or i.user_id = v_subject and i.created_at <= v_until
   );
   delete from audit.personal_values v
   where v.organization_id = erase_again.organization_id and (
     encode(v.value_hash, 'hex') in (select jsonb_array_elements_text(jsonb_path_query_array(erase_again.details, '$.personal_values[*]')))
-    or v.subject_id = v_subject and v.created_at <= erase_again.erased_at
+    or v.subject_id = v_subject and v.created_at <= v_until
   );
+  perform audit.withdraw_reports(erase_again.organization_id, v_subject);
 end
 $$;
 
@@ -6911,6 +9466,9 @@ begin
   perform audit.compile_ip_setting();
   -- Searches find entries by reading them until the index is made again.
   perform audit.rebuild_search_index();
+  -- What was there before the loss has raised its alerts.
+  perform audit.compile_rules();
+  perform audit.skip_to_now();
   v_installed := audit.close_restore(end_restore.incarnation, end_restore.details);
   perform audit.record(o.organization_id, 'log.restored', 'log', null, o.details)
   from jsonb_to_recordset(end_restore.organizations) o (organization_id uuid, details jsonb);
@@ -7063,6 +9621,18 @@ as $$
     $q$),
     ('findings', 'select to_jsonb(f) - ''id'' from audit.findings f'),
     ('backups', 'select to_jsonb(b) from audit.backups b'),
+    -- One that was under way goes on; its transactions are over with the database that they were in.
+    ('erasures', 'select to_jsonb(e) - array[''deleted_in'', ''awaited''] from audit.erasures e'),
+    ('report_schedules', 'select to_jsonb(s) from audit.report_schedules s'),
+    ('reports', 'select to_jsonb(r) - ''lease_until'' from audit.reports r'),
+    -- Not their SQL: it is made anew, so that no backup can bring any.
+    ('rules', 'select to_jsonb(r) - ''compiled'' from audit.rules r where not audit.is_built_in(r.id)'),
+    ('rule_choices', 'select to_jsonb(c) from audit.rule_choices c'),
+    ('rule_tests', 'select to_jsonb(t) from audit.rule_tests t where not audit.is_built_in(t.rule_id)'),
+    ('alerts', 'select to_jsonb(a) from audit.alerts a'),
+    ('budgets_known', 'select to_jsonb(b) from audit.budgets_known b'),
+    ('spending', 'select to_jsonb(s) from audit.spending s'),
+    ('budget_crossings', 'select to_jsonb(c) from audit.budget_crossings c'),
     ('identities', 'select to_jsonb(i) from audit.identities i'),
     ('personal_values', 'select to_jsonb(v) from audit.personal_values v'),
     ('entries', 'select jsonb_build_object(''text'', e) from audit.unpublished_entries() e')
@@ -8675,6 +11245,66 @@ comment on function audit.compile_query(uuid, jsonb) is
 -- Pages are cut by position: a cursor names the last entry shown, and entries never change or move, so a page is exact
 -- however many entries arrive meanwhile, and page 1,000 costs what page 1 does.
 
+-- A query names people: it is recorded without their addresses, which are committed to like all personal data. Else whom
+-- somebody looked for would stand in the log for ever, though erased everywhere else.
+create or replace function audit.query_apart(organization_id uuid, inout node jsonb, inout personal_values jsonb default '[]')
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_key text;
+  v_part jsonb;
+  v_parts jsonb := '[]';
+  v_is_identity boolean := node ->> 'field' in ('email', 'ip', 'user_agent') and node ->> 'op' <> 'exists';
+begin
+  foreach v_key in array array['and', 'or'] loop
+    continue when not node ? v_key;
+    for v_part in select e from jsonb_array_elements(node -> v_key) e loop
+      select q.node, q.personal_values into v_part, personal_values
+      from audit.query_apart(query_apart.organization_id, v_part, personal_values) q;
+      v_parts := v_parts || v_part;
+    end loop;
+    node := jsonb_build_object(v_key, v_parts);
+    return;
+  end loop;
+  if node ? 'not' then
+    select q.node, q.personal_values into v_part, personal_values
+    from audit.query_apart(query_apart.organization_id, node -> 'not', personal_values) q;
+    node := jsonb_build_object('not', v_part);
+    return;
+  end if;
+  foreach v_key in array array['value', 'text'] loop
+    continue when not node ? v_key;
+    for v_part in select e from jsonb_array_elements(case when jsonb_typeof(node -> v_key) = 'array' then node -> v_key else jsonb_build_array(node -> v_key) end) e loop
+      if jsonb_typeof(v_part) = 'string' and (v_is_identity or audit.names_person(v_part #>> '{}')) then
+        personal_values := personal_values || jsonb_build_array(
+          audit.commit_personal(query_apart.organization_id, null, 'audit_log', null, 'query', v_part #>> '{}')
+        );
+        v_part := '"***"';
+      end if;
+      v_parts := v_parts || v_part;
+    end loop;
+    node := node || jsonb_build_object(v_key, case when jsonb_typeof(node -> v_key) = 'array' then v_parts else v_parts -> 0 end)
+      || case when node ->> 'op' = 'like' and v_parts = '["***"]' then '{"op": "eq"}'::jsonb else '{}' end; -- else it reads: any
+    return;
+  end loop;
+end
+$$;
+
+comment on function audit.query_apart(uuid, jsonb, jsonb) is
+  'A query tree with *** for what names a person (e-mail, IP address, user agent), and the commitments to that, in order.';
+
+create or replace function audit.names_person(value text)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  -- An e-mail address, or an IP address of either kind, anywhere in it.
+  return value ~ '[^[:space:]@]@[^[:space:]@]' or value ~ '(^|[^0-9.])[0-9]{1,3}(\.[0-9]{1,3}){3}([^0-9.]|$)'
+    or value ~* '(^|[^0-9a-f:])([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}' or value ~* '(^|[^0-9a-f:])[0-9a-f]{0,4}(:[0-9a-f]{1,4})*::[0-9a-f]{0,4}';
+
+comment on function audit.names_person(text) is 'Whether a text that somebody looks for holds an e-mail or IP address.';
+
 create or replace function audit.record_reading(
   organization_id uuid,
   action text,
@@ -8687,6 +11317,9 @@ create or replace function audit.record_reading(
   security definer -- readers leave an entry that they read, and can write nothing else
   set search_path = ''
 as $$
+declare
+  v_details jsonb := record_reading.details;
+  v_query record;
 begin
   if record_reading.action not in ('log.searched', 'log.viewed', 'log.exported')
     or audit.reach(record_reading.organization_id) is null
@@ -8697,15 +11330,21 @@ begin
     perform audit.fail('AUARG', 'Reading the log leaves an entry, and this transaction is read-only.', null,
       'Use a connection that can write, or select from public.audit_logs.');
   end if;
+  if v_details ? 'filter' then
+    select q.* into v_query from audit.query_apart(record_reading.organization_id, v_details -> 'filter') q;
+    v_details := v_details - 'filter' || jsonb_build_object('query', left(audit.format_node(v_query.node), 4000)) || case
+      when v_query.personal_values <> '[]' then jsonb_build_object('values', v_query.personal_values) else '{}'
+    end;
+  end if;
   perform audit.record(
-    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id,
-    record_reading.details
+    record_reading.organization_id, record_reading.action, record_reading.resource_type, record_reading.resource_id, v_details
   );
 end
 $$;
 
 comment on function audit.record_reading(uuid, text, jsonb, text, text) is
-  'Leaves the entry that says the log was searched, viewed or exported.';
+  'Leaves the entry that says the log was searched, viewed or exported. A query tree as "filter" in the details is recorded as
+its string, without the addresses of persons, which are committed to.';
 
 -- Where to look -------------------------------------------------------------------------------------------------------
 
@@ -9150,7 +11789,7 @@ begin
     order by m.n;
   get diagnostics v_found = row_count;
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(audit.format_node(v_tree), 4000), 'sort', search.sort, 'entries', v_found, 'continued', false
+    'filter', v_tree, 'sort', search.sort, 'entries', v_found, 'continued', false
   ));
   if v_archived >= coalesce((v_compiled).from_time, '-infinity') then
     raise notice 'audit: entries up to % may be in the archive only, where this does not look', v_archived;
@@ -9489,7 +12128,7 @@ begin
   end if;
 
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(v_query, 4000), 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
+    'filter', v_tree, 'sort', v_sort, 'entries', cardinality(v_entries), 'continued', request ->> 'cursor' is not null
   ));
   return v_page;
 end
@@ -9750,6 +12389,14 @@ comment on column audit.exports.attempts is 'How often a worker has taken it up 
 comment on column audit.exports.error is 'Why it failed.';
 comment on column audit.exports.manifest is 'The manifest to the byte, from the moment on in which it is signed.';
 comment on column audit.exports.manifest_note is 'The signed note over the manifest''s digest; null until it is signed.';
+
+alter table audit.exports add column if not exists withdrawn_at timestamptz;
+
+comment on column audit.exports.withdrawn_at is 'When it was taken back because a person who may be in it was erased; its files go at once.';
+
+-- A query may name a person, and what is erased must not live on in the planner's statistics.
+alter table audit.exports
+  alter column filter set statistics 0, alter column manifest set statistics 0, alter column error set statistics 0;
 
 create index if not exists exports_requested_by_idx on audit.exports (requested_by, requested_at);
 create index if not exists exports_waiting_idx on audit.exports (requested_at) where state in ('queued', 'running');
@@ -10034,7 +12681,7 @@ begin
     v_export, v_part, v_entries, (v_first).chain || '-' || (v_first).seq, (v_last).chain || '-' || (v_last).seq, v_next
   );
   perform audit.record_reading(v_export.organization_id, 'log.exported', jsonb_build_object(
-    'export', v_export.id, 'part', v_part, 'format', v_export.format, 'query', left(audit.format_node(v_export.filter), 4000),
+    'export', v_export.id, 'part', v_part, 'format', v_export.format, 'filter', v_export.filter,
     'entries', v_entries
   ), 'export', v_export.id::text);
   return jsonb_build_object(
@@ -10155,14 +12802,7 @@ as $$
     'parts', coalesce(jsonb_agg(jsonb_build_object(
       'part', p.part, 'entries', p.entries, 'bytes', p.bytes, 'sha256', p.sha256, 'first', p.first, 'last', p.last
     ) order by p.part), '[]'),
-    'checkpoint', (
-      select c.note
-      from audit.logs l
-      join audit.checkpoints c on c.log = l.id and c.size = l.published
-      where l.organization_id = (export_manifest.export).organization_id and l.month is not null and l.published > 0
-      order by l.month desc
-      limit 1
-    )
+    'checkpoint', audit.newest_checkpoint((export_manifest.export).organization_id)
   )
   from audit.export_parts p
   where p.export = (export_manifest.export).id
@@ -10345,14 +12985,43 @@ as $$
       ) then concat(x.organization_id, '/', x.id)
     end
   from audit.exports x
-  where x.requested_at < clock_timestamp() - interval '30 days' and not audit.is_held(x.organization_id)
+  where (
+      x.requested_at < clock_timestamp() - interval '30 days'
+      -- Whoever is making a part of it may still store that.
+      or x.withdrawn_at is not null and coalesce(x.lease_until, '-infinity') < clock_timestamp()
+    ) and not audit.is_held(x.organization_id)
   order by x.requested_at
   limit at_most
 $$;
 
 comment on function audit.expired_exports(int) is
-  'Exports of more than 30 days ago that are not held, and the folder of bucket audit-exports that is to go with each; null
+  'Exports of more than 30 days ago, or taken back, that are not held, and the folder of bucket audit-exports that is to go with each; null
 where Storage never had any of it.';
+
+create or replace function audit.withdraw_exports(organization_id uuid, since timestamptz)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_withdrawn int;
+begin
+  delete from audit.export_parts p
+  using audit.exports x
+  where x.id = p.export and x.organization_id = withdraw_exports.organization_id and x.until >= withdraw_exports.since;
+  update audit.exports x set
+    withdrawn_at = clock_timestamp(), state = 'cancelled', filter = '{"and": []}', next = null, manifest = null,
+    manifest_note = null, error = 'Taken back: a person who may be in it was erased. Ask for it again.'
+  where x.organization_id = withdraw_exports.organization_id and x.until >= withdraw_exports.since and x.withdrawn_at is null;
+  get diagnostics v_withdrawn = row_count;
+  return v_withdrawn;
+end
+$$;
+
+comment on function audit.withdraw_exports(uuid, timestamptz) is
+  'Takes back exports that can hold entries since a time: what they asked for is forgotten at once, their files with the next
+run of the job "expire". Answers how many.';
 
 create or replace function audit.forget_exports(exports uuid[])
   returns void
@@ -10384,8 +13053,7 @@ begin
   from audit.exports x
   where x.state = 'done' and x.manifest_note is null
     -- The checkpoint in the manifest is over every entry that the export can have.
-    and not exists (select from audit.waiting_chains(x.organization_id) w where w.since <= x.until)
-    and not exists (select from audit.logs l where l.organization_id = x.organization_id and l.sequenced > l.published)
+    and audit.is_sealed(x.organization_id, x.until)
   order by x.requested_at
   limit 1
   for update skip locked;
@@ -10395,7 +13063,7 @@ begin
   update audit.exports x set manifest = coalesce(x.manifest, audit.export_manifest(x)::text)
   where x.id = v_export.id
   returning x.manifest into v_export.manifest;
-  return jsonb_build_object('export', v_export.id, 'manifest', v_export.manifest);
+  return jsonb_build_object('id', v_export.id, 'manifest', v_export.manifest);
 end
 $$;
 
@@ -10469,6 +13137,8 @@ create or replace function audit.ocsf_type_uid(action text, details jsonb)
     when 'user.login_failed' then 300201
     when 'user.mfa_failed' then 300201
     when 'user.logout' then 300202
+    when 'user.session_expired' then 300202
+    when 'user.session_revoked' then 300202
     -- Account Change
     when 'user.signed_up' then 300101
     when 'user.created' then 300101
@@ -10504,6 +13174,11 @@ create or replace function audit.ocsf_type_uid(action text, details jsonb)
     when 'hold.placed' then 300401
     when 'hold.released' then 300404
     when 'rule.changed' then 300403
+    when 'channel.created' then 300401
+    when 'channel.changed' then 300403
+    when 'channel.enabled' then 300403
+    when 'channel.disabled' then 300403
+    when 'channel.deleted' then 300404
     -- API Activity
     when 'access.denied' then 600399
     when 'api.accessed' then 600399
@@ -11055,7 +13730,7 @@ begin
   ) c;
   foreach v_each in array v_organizations loop
     perform audit.record_reading(v_each, 'log.searched', jsonb_build_object(
-      'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups, 'entries', v_total -> 'entries'
+      'filter', v_tree, 'costs_by', v_groups, 'entries', v_total -> 'entries'
     ));
   end loop;
   return jsonb_build_object('by', v_groups, 'query', audit.format_node(v_tree), 'filter', v_tree, 'rows', v_rows, 'total', v_total);
@@ -11082,7 +13757,7 @@ declare
 begin
   return query select * from audit.costs_of(v_organization, audit.compile_query(v_organization, v_tree), v_groups);
   perform audit.record_reading(v_organization, 'log.searched', jsonb_build_object(
-    'query', left(audit.format_node(v_tree), 4000), 'costs_by', v_groups
+    'filter', v_tree, 'costs_by', v_groups
   ));
 end
 $$;
@@ -11090,6 +13765,8027 @@ $$;
 comment on function audit.costs(text, text, uuid) is
   'What was spent: select * from audit.costs(''user,day'', ''created:30d provider:openai'', organization_id).
 By one to three of user, provider, model, organization and day. Leaves a log.searched entry.';
+
+-- sql/600_rules.sql
+
+-- What is watched for. A rule is a row: which entries it is about (a query), what must come together for an alert (its
+-- kind and settings), and how loud. Rules of the nil UUID are the defaults: they hold for every organisation, which can
+-- switch each off or tune it (audit.rule_choices) without a copy of it.
+
+create table if not exists audit.rules (
+  id uuid primary key default gen_random_uuid(),
+  organization_id uuid not null,
+  name text not null,
+  description text not null default '',
+  version int not null default 1,
+  kind text not null,
+  severity text not null,
+  enabled boolean not null default true,
+  match jsonb not null,
+  settings jsonb not null,
+  quiet_period interval,
+  channels uuid[],
+  compiled text,
+  changed_at timestamptz not null default clock_timestamp(),
+  constraint rules_name_key unique (organization_id, name)
+);
+
+comment on table audit.rules is 'What is watched for; written by audit.create_rule(), audit.change_rule() and audit.delete_rule() only.';
+comment on column audit.rules.id is 'Names the rule.';
+comment on column audit.rules.organization_id is 'Whose rule it is; the nil UUID for the defaults, which hold for everybody.';
+comment on column audit.rules.name is 'What it is called, and the title of its alerts.';
+comment on column audit.rules.description is 'What it means and what to do then.';
+comment on column audit.rules.version is 'How many times it was written; the log has every change.';
+comment on column audit.rules.kind is 'event, count, distinct, sum, sequence, new_value, schedule or anomaly.';
+comment on column audit.rules.severity is 'info, low, medium, high or critical.';
+comment on column audit.rules.enabled is 'Whether it is in force.';
+comment on column audit.rules.match is 'Which entries it is about: a canonical query tree.';
+comment on column audit.rules.settings is 'What its kind needs: window, threshold, group_by, …; sql/README.md lists them.';
+comment on column audit.rules.quiet_period is 'An alert is over when nothing happened for so long; null: when somebody resolves it.';
+comment on column audit.rules.channels is 'Where its alerts go; null for the organisation''s default channels.';
+comment on column audit.rules.compiled is 'SQL of what an entry e adds to it, made when it was written; null for kinds that look at no single entry.';
+comment on column audit.rules.changed_at is 'When it was last written.';
+
+create table if not exists audit.rule_choices (
+  rule_id uuid not null references audit.rules (id) on delete cascade,
+  organization_id uuid not null,
+  choice jsonb not null,
+  changed_at timestamptz not null default clock_timestamp(),
+  constraint rule_choices_pkey primary key (rule_id, organization_id)
+);
+
+comment on table audit.rule_choices is 'How organisations have tuned the defaults; written by audit.choose_rule() only.';
+comment on column audit.rule_choices.rule_id is 'The default.';
+comment on column audit.rule_choices.organization_id is 'Who has chosen.';
+comment on column audit.rule_choices.choice is 'The fields that differ: enabled, severity, quiet_period, channels, and settings such as threshold.';
+comment on column audit.rule_choices.changed_at is 'When it was chosen; the log has every change.';
+
+create table if not exists audit.rule_tests (
+  rule_id uuid not null references audit.rules (id) on delete cascade,
+  name text not null,
+  entries jsonb not null,
+  alerts int not null,
+  constraint rule_tests_pkey primary key (rule_id, name)
+);
+
+comment on table audit.rule_tests is 'Sample entries for rules, and how many alerts they must raise; audit.test_rules() runs them.';
+comment on column audit.rule_tests.rule_id is 'The rule.';
+comment on column audit.rule_tests.name is 'What the sample shows.';
+comment on column audit.rule_tests.entries is 'A list of entries; "after" is their time from the first on, such as "10m".';
+comment on column audit.rule_tests.alerts is 'How many alerts they raise.';
+
+alter table audit.rules enable row level security;
+alter table audit.rule_choices enable row level security;
+alter table audit.rule_tests enable row level security;
+
+-- Fields --------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.duration(value text)
+  returns interval
+  language sql
+  immutable
+  parallel safe
+  -- All of a fixed length: a window does not depend on where in the year it lies.
+  return case
+    when value ~ '^\d{1,8}[smhdwy]$' then left(value, -1)::int * case right(value, 1)
+      when 's' then interval '1 second' when 'm' then interval '1 minute' when 'h' then interval '1 hour'
+      when 'd' then interval '24 hours' when 'w' then interval '168 hours' else interval '8760 hours'
+    end
+  end;
+
+comment on function audit.duration(text) is 'A length of time as rules write it: 30s, 10m, 1h, 14d, 2w, 1y; null for what is none.';
+
+create or replace function audit.duration_text(length interval)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case
+    when extract(epoch from length)::bigint % 86400 = 0 then extract(epoch from length)::bigint / 86400 || 'd'
+    when extract(epoch from length)::bigint % 3600 = 0 then extract(epoch from length)::bigint / 3600 || 'h'
+    when extract(epoch from length)::bigint % 60 = 0 then extract(epoch from length)::bigint / 60 || 'm'
+    else extract(epoch from length)::bigint || 's'
+  end;
+
+comment on function audit.duration_text(interval) is 'A length of time as rules write it.';
+
+create or replace function audit.rule_fields()
+  returns table (field text, kinds text[], required_of text[])
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  values
+    ('match', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value'], array['event', 'count', 'distinct', 'sequence', 'new_value']),
+    ('group_by', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value'], '{}'),
+    ('window', array['count', 'distinct', 'sum', 'sequence'], array['count', 'distinct', 'sequence']),
+    ('threshold', array['count', 'distinct', 'sum', 'sequence'], array['count', 'distinct']),
+    ('hours', array['event', 'count'], '{}'),
+    ('value', array['distinct', 'sum', 'new_value'], array['distinct', 'new_value']),
+    ('against', array['sum'], '{}'),
+    ('percent', array['sum'], '{}'),
+    ('then', array['sequence'], array['sequence']),
+    ('history', array['new_value'], '{}'),
+    ('warm_up', array['new_value'], '{}'),
+    ('allowed', array['new_value'], '{}'),
+    ('check', array['schedule'], '{}'),
+    ('digest', array['schedule'], '{}'),
+    ('limit', array['schedule'], '{}'),
+    ('weekday', array['schedule'], '{}'),
+    ('hour', array['schedule'], '{}'),
+    ('parameters', array['anomaly'], '{}')
+$$;
+
+comment on function audit.rule_fields() is 'The fields of rules, which kinds have each, and which need it.';
+
+create or replace function audit.fail_rule(message text, hint text default null)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  perform audit.fail('AURUL', fail_rule.message, null, fail_rule.hint);
+end
+$$;
+
+comment on function audit.fail_rule(text, text) is 'Raises AURUL.';
+
+-- What a rule is grouped by, or looks for new values of: a field of the entry, of its identity, or a path into details.
+-- Of e-mail and IP addresses the rule keeps the commitment of the first identity that had it: it tells them apart, and
+-- who may see identities finds the address by it, until the person is erased.
+create or replace function audit.rule_field_sql(field text)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when field in ('action', 'outcome', 'resource_type', 'resource_id', 'provider', 'actor_type', 'request_id')
+      then format('e.%I', field)
+    when field = 'actor' then 'coalesce(e.created_by::text, audit.same_email(e.identity_hash))'
+    when field = 'resource' then 'concat_ws(''/'', e.resource_type, e.resource_id)'
+    when field = 'email' then 'audit.same_email(e.identity_hash)'
+    when field = 'ip' then 'audit.same_ip(e.identity_hash)'
+    when field = 'country' then 'audit.country_of(e.identity_hash)'
+    when audit.query_path(field) is not null and length(field) <= 500
+      then format('audit.bounded(e.details #>> %L, 300)', audit.query_path(field))
+  end
+$$;
+
+comment on function audit.rule_field_sql(text) is 'The SQL of a field that rules group by; null for what is none.';
+
+create or replace function audit.rule_tree(value jsonb, field text)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_tree jsonb;
+  v_text text;
+begin
+  if jsonb_typeof(value) = 'string' then
+    v_tree := audit.parse_query(value #>> '{}');
+  elsif jsonb_typeof(value) = 'object' then
+    v_tree := audit.canonical_query(value);
+  else
+    perform audit.fail_rule(format('"%s" is a query: a string or a tree.', field), 'For example "action:api_key.*".');
+  end if;
+  v_text := v_tree::text;
+  if exists (
+    select from jsonb_path_query(v_tree, 'strict $.**.field') f where f #>> '{}' in ('created', 'chain', 'seq')
+  ) then
+    perform audit.fail_rule(format('"%s" looks at entries as they come: created, chain and seq have no place in it.', field),
+      'How long back is looked is said by "window" and "history".');
+  elsif (length(v_text) - length(replace(v_text, '"field"', ''))) / 7 > 50 or (length(v_text) - length(replace(v_text, '"text"', ''))) / 6 > 3 then
+    perform audit.fail_rule(format('"%s" has at most 50 comparisons and 3 texts.', field));
+  end if;
+  return v_tree;
+end
+$$;
+
+comment on function audit.rule_tree(jsonb, text) is 'The canonical tree of a rule''s query; raises AUQRY or AURUL.';
+
+create or replace function audit.check_hours(hours jsonb)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if hours = '"learned"' then
+    return;
+  end if;
+  if jsonb_typeof(hours) is distinct from 'object' or not (hours - array['days', 'from', 'to'] = '{}' and hours ?& array['days', 'from', 'to'])
+    or jsonb_typeof(hours -> 'days') <> 'array' or not hours -> 'days' <@ '[1, 2, 3, 4, 5, 6, 7]' or hours -> 'days' = '[]'
+    or not (coalesce(hours ->> 'from', '') ~ '^([01]\d|2[0-3]):(00|15|30|45)$' and coalesce(hours ->> 'to', '') ~ '^(([01]\d|2[0-3]):(00|15|30|45)|24:00)$')
+    or hours ->> 'from' = hours ->> 'to'
+  then
+    perform audit.fail_rule('"hours" is "learned", or the hours of work, outside of which entries count.',
+      'For example {"days": [1, 2, 3, 4, 5], "from": "08:00", "to": "18:30"}: days from 1, Monday; quarters of an hour; from 22:00 to 06:00 is across midnight.');
+  end if;
+end
+$$;
+
+comment on function audit.check_hours(jsonb) is 'Raises AURUL for what are no hours of work.';
+
+create or replace function audit.check_setting(kind text, field text, value jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_each text;
+  v_number numeric := case when jsonb_typeof(value) = 'number' then (value #>> '{}')::numeric end;
+begin
+  case
+    when field in ('match', 'then') then
+      return audit.rule_tree(value, field);
+    when field in ('window', 'history', 'limit') then
+      if jsonb_typeof(value) <> 'string' or coalesce(audit.duration(value #>> '{}') not between interval '1 second' and interval '8784 hours', true) then
+        perform audit.fail_rule(format('"%s" is a length of time from 1s to 1y.', field), 'For example 30s, 10m, 1h, 14d.');
+      end if;
+    when field = 'threshold' then
+      if coalesce(v_number <= 0, true) or v_number > 1e12 or kind <> 'sum' and v_number % 1 <> 0 then
+        perform audit.fail_rule('"threshold" is a number above 0, and a whole one except in sums.');
+      end if;
+    when field in ('group_by', 'value') then
+      if field = 'value' and jsonb_typeof(value) <> 'string' or field = 'group_by' and (
+        jsonb_typeof(value) <> 'array' or jsonb_array_length(value) > 3
+          or exists (select from jsonb_array_elements(value) e where jsonb_typeof(e) <> 'string')
+          or (select count(distinct e) < count(*) from jsonb_array_elements(value) e)
+      ) then
+        perform audit.fail_rule(case field when 'value' then '"value" names one field.' else '"group_by" is a list of up to three fields.' end);
+      end if;
+      foreach v_each in array case jsonb_typeof(value) when 'string' then array[value #>> '{}'] else array(select jsonb_array_elements_text(value)) end loop
+        if kind = 'sum' and field = 'value' then
+          if v_each <> 'cost' and audit.query_path(v_each) is null then
+            perform audit.fail_rule(format('There is no number in "%s" to add up.', left(v_each, 100)), 'It is cost, or a path into details: details.entries.');
+          end if;
+        elsif audit.rule_field_sql(v_each) is null then
+          perform audit.fail_rule(format('A rule cannot look at the field "%s".', left(v_each, 100)),
+            'Fields are actor, email, ip, country, action, outcome, actor_type, resource, resource_type, resource_id, provider, request_id, and paths: new.…, old.…, changes.…, details.….');
+        end if;
+      end loop;
+    when field = 'hours' then
+      perform audit.check_hours(value);
+    when field = 'against' then
+      if value <> '"budgets"' then
+        perform audit.fail_rule('A sum is held against "budgets", or a threshold.');
+      end if;
+    when field = 'percent' then
+      if jsonb_typeof(value) <> 'array' or jsonb_array_length(value) not between 1 and 10
+        or exists (select from jsonb_array_elements(value) e where jsonb_typeof(e) <> 'number' or (e #>> '{}')::numeric not between 1 and 1000)
+      then
+        perform audit.fail_rule('"percent" is a list of numbers from 1 to 1000: shares of a budget.');
+      end if;
+    when field = 'allowed' then
+      if value <> 'null' and (jsonb_typeof(value) <> 'array' or jsonb_array_length(value) > 1000
+        or exists (select from jsonb_array_elements(value) e where jsonb_typeof(e) <> 'string'))
+      then
+        perform audit.fail_rule('"allowed" is a list of texts, or null.');
+      end if;
+    when field = 'warm_up' then
+      if coalesce(v_number % 1 <> 0 or v_number not between 0 and 365, true) then
+        perform audit.fail_rule('"warm_up" is a number of days from 0 to 365.');
+      end if;
+    when field = 'check' then
+      if not audit.health_checks() ? coalesce(value #>> '{}', '') then
+        perform audit.fail_rule('There is no such check.', 'Checks are ' || (select string_agg(k, ', ') from jsonb_object_keys(audit.health_checks()) k) || '.');
+      end if;
+    when field = 'digest' then
+      if value not in ('"activity"', '"costs"', '"overflow"') then
+        perform audit.fail_rule('A digest is of "activity", "costs" or "overflow".');
+      end if;
+    when field in ('weekday', 'hour') then
+      if coalesce(v_number % 1 <> 0, true) or field = 'weekday' and v_number not between 1 and 7 or field = 'hour' and v_number not between 0 and 23 then
+        perform audit.fail_rule('"weekday" is 1 (Monday) to 7 and "hour" 0 to 23, in the organisation''s time zone.');
+      end if;
+    else
+      if jsonb_typeof(value) <> 'object' or length(value::text) > 10000 then
+        perform audit.fail_rule('"parameters" is an object.');
+      end if;
+  end case;
+  return value;
+end
+$$;
+
+comment on function audit.check_setting(text, text, jsonb) is 'The value of a rule''s field as it is kept; raises AURUL or AUQRY where the kind cannot have it.';
+
+create or replace function audit.checked_rule(rule jsonb)
+  returns audit.rules
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  v_rule audit.rules;
+  v_common constant text[] := array['id', 'organization_id', 'name', 'description', 'kind', 'severity', 'enabled', 'quiet_period', 'channels', 'version', 'changed_at', 'default', 'tests'];
+  v_field record;
+  v_unknown text;
+begin
+  if jsonb_typeof(rule) is distinct from 'object' then
+    perform audit.fail_rule('A rule is a JSON object.');
+  end if;
+  v_rule.kind := rule ->> 'kind';
+  if v_rule.kind is null or v_rule.kind not in ('event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'schedule', 'anomaly') then
+    perform audit.fail_rule('A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, schedule or anomaly.');
+  end if;
+  select string_agg(format('"%s"', left(k, 50)), ', ') into v_unknown
+  from jsonb_object_keys(rule) k
+  where k <> all (v_common) and not exists (select from audit.rule_fields() f where f.field = k and v_rule.kind = any (f.kinds));
+  if v_unknown is not null then
+    perform audit.fail_rule(format('A rule of kind %s has no %s.', v_rule.kind, v_unknown), 'It has name, description, severity, enabled, quiet_period, channels'
+      || coalesce((select string_agg(', ' || f.field, '') from audit.rule_fields() f where v_rule.kind = any (f.kinds)), '') || '.');
+  end if;
+  if jsonb_typeof(rule -> 'name') is distinct from 'string' or length(trim(rule ->> 'name')) not between 1 and 200 then
+    perform audit.fail_rule('A rule has a name of up to 200 characters.');
+  elsif jsonb_typeof(coalesce(rule -> 'description', '""')) <> 'string' or length(rule ->> 'description') > 2000 then
+    perform audit.fail_rule('"description" has up to 2,000 characters.');
+  elsif coalesce(rule ->> 'severity', 'medium') not in ('info', 'low', 'medium', 'high', 'critical') then
+    perform audit.fail_rule('"severity" is info, low, medium, high or critical.');
+  elsif jsonb_typeof(coalesce(rule -> 'enabled', 'true')) <> 'boolean' then
+    perform audit.fail_rule('"enabled" is true or false.');
+  elsif rule -> 'quiet_period' <> 'null' and coalesce(audit.duration(rule ->> 'quiet_period') not between interval '1 second' and interval '8784 hours', true) then
+    perform audit.fail_rule('"quiet_period" is a length of time from 1s to 1y, or null: until somebody resolves the alert.');
+  elsif rule -> 'channels' <> 'null' and (
+    jsonb_typeof(rule -> 'channels') <> 'array' or jsonb_array_length(rule -> 'channels') > 20
+      or exists (select from jsonb_array_elements(rule -> 'channels') e where audit.as_uuid(e #>> '{}') is null)
+  ) then
+    perform audit.fail_rule('"channels" is a list of ids of channels, or null for the default ones.');
+  end if;
+  v_rule.name := trim(rule ->> 'name');
+  v_rule.description := coalesce(rule ->> 'description', '');
+  v_rule.severity := coalesce(rule ->> 'severity', 'medium');
+  v_rule.enabled := coalesce((rule ->> 'enabled')::boolean, true);
+  v_rule.quiet_period := case when rule ? 'quiet_period' then audit.duration(rule ->> 'quiet_period') else interval '1 hour' end;
+  v_rule.channels := case when jsonb_typeof(rule -> 'channels') = 'array' then array(select e::uuid from jsonb_array_elements_text(rule -> 'channels') e) end;
+  v_rule.match := '{"and": []}';
+  v_rule.settings := '{}';
+  for v_field in select f.field, rule -> f.field as value, v_rule.kind = any (f.required_of) as required from audit.rule_fields() f where v_rule.kind = any (f.kinds) loop
+    if v_field.value is null then
+      if v_field.required then
+        perform audit.fail_rule(format('A rule of kind %s needs "%s".', v_rule.kind, v_field.field));
+      end if;
+    elsif v_field.field = 'match' then
+      v_rule.match := audit.check_setting(v_rule.kind, 'match', v_field.value);
+    else
+      v_rule.settings := v_rule.settings || jsonb_build_object(v_field.field, audit.check_setting(v_rule.kind, v_field.field, v_field.value));
+    end if;
+  end loop;
+  if v_rule.kind = 'sum' and v_rule.settings ? 'against' = (v_rule.settings ?| array['window', 'threshold', 'value', 'group_by'])
+    or v_rule.kind = 'sum' and not v_rule.settings ? 'against' and not v_rule.settings ?& array['window', 'threshold']
+  then
+    perform audit.fail_rule('A sum has a window and a threshold, or stands "against" budgets.');
+  elsif v_rule.kind = 'schedule' and v_rule.settings ? 'check' = v_rule.settings ? 'digest' then
+    perform audit.fail_rule('A schedule has either a "check" or a "digest".');
+  elsif v_rule.kind = 'event' and v_rule.match = '{"and": []}' then
+    perform audit.fail_rule('An event rule that matches everything is the log itself.', 'Say in "match" which entries are meant.');
+  end if;
+  -- Times that are closer are not told apart (audit.rules_in_force).
+  if v_rule.quiet_period < greatest(audit.duration(v_rule.settings ->> 'window') / 1000, case when v_rule.settings ? 'hours' then interval '15 minutes' end) then
+    perform audit.fail_rule('"quiet_period" is at least a thousandth of the window, and 15m where hours count.');
+  end if;
+  v_rule.compiled := audit.compile_rule(v_rule);
+  return v_rule;
+end
+$$;
+
+comment on function audit.checked_rule(jsonb) is 'A rule as it is kept, from its JSON; raises AURUL or AUQRY where something is wrong.';
+
+create or replace function audit.rule_json(rule audit.rules)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+      'id', (rule).id, 'organization_id', (rule).organization_id, 'default', (rule).organization_id = audit.system_organization(),
+      'name', (rule).name, 'description', (rule).description, 'version', (rule).version, 'kind', (rule).kind,
+      'severity', (rule).severity, 'enabled', (rule).enabled, 'quiet_period', audit.duration_text((rule).quiet_period),
+      'channels', (rule).channels, 'changed_at', audit.instant_text((rule).changed_at)
+    )
+    || case when (rule).kind in ('schedule', 'anomaly') then '{}' else jsonb_build_object('match', audit.format_query((rule).match)) end
+    || (rule).settings
+    || case when (rule).settings ? 'then' then jsonb_build_object('then', audit.format_query((rule).settings -> 'then')) else '{}' end
+$$;
+
+comment on function audit.rule_json(audit.rules) is 'A rule as the API shows it; audit.checked_rule() takes it back.';
+
+-- In force ------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.tuned_rule(rule audit.rules, choice jsonb)
+  returns audit.rules
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_rule audit.rules := rule;
+begin
+  if choice is not null then
+    v_rule.enabled := coalesce((choice ->> 'enabled')::boolean, v_rule.enabled);
+    v_rule.severity := coalesce(choice ->> 'severity', v_rule.severity);
+    v_rule.quiet_period := case when choice ? 'quiet_period' then audit.duration(choice ->> 'quiet_period') else v_rule.quiet_period end;
+    v_rule.channels := case
+      when not choice ? 'channels' then v_rule.channels
+      when choice -> 'channels' <> 'null' then array(select e::uuid from jsonb_array_elements_text(choice -> 'channels') e)
+    end;
+    v_rule.settings := v_rule.settings || (choice - array['enabled', 'severity', 'quiet_period', 'channels']);
+  end if;
+  return v_rule;
+end
+$$;
+
+comment on function audit.tuned_rule(audit.rules, jsonb) is 'A default as an organisation has tuned it.';
+
+create or replace function audit.rule_for(rule_id uuid, organization_id uuid)
+  returns audit.rules
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select t.*
+  from audit.rules r
+  left join audit.rule_choices c on c.rule_id = r.id and c.organization_id = rule_for.organization_id
+  cross join lateral audit.tuned_rule(r, c.choice) t
+  where r.id = rule_for.rule_id
+$$;
+
+comment on function audit.rule_for(uuid, uuid) is 'A rule as it holds for an organisation.';
+
+do $$
+begin
+  if to_regtype('audit.rule_in_force') is null then
+    create type audit.rule_in_force as (
+      rule_id uuid,
+      organization_id uuid,
+      own boolean,
+      kind text,
+      settings jsonb,
+      quiet_period interval,
+      slot bigint,
+      span bigint,
+      threshold numeric
+    );
+  end if;
+end
+$$;
+
+comment on type audit.rule_in_force is
+  'A rule as it holds for an organisation; slot: how finely it tells times apart, in microseconds; span: slots of its window.';
+
+-- Times are kept in slots: a thousandth of the window (a millionth of it where order counts), so that what is remembered
+-- of a group is bounded, however much happens in it. Hours and budgets are judged by quarters of an hour, which every
+-- time zone's hours begin at.
+create or replace function audit.rules_in_force(organizations uuid[])
+  returns setof audit.rule_in_force
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select t.id, o.id, t.organization_id <> audit.system_organization(), t.kind, t.settings, t.quiet_period, s.slot,
+    case
+      when t.kind in ('count', 'distinct', 'sum', 'sequence') and not t.settings ? 'against' then ceil(w.reach / s.slot)::bigint
+      else 0
+    end,
+    coalesce((t.settings ->> 'threshold')::numeric, 1)
+  from unnest(organizations) o (id)
+  join audit.rules r on r.organization_id in (o.id, audit.system_organization()) and r.compiled is not null
+  left join audit.rule_choices c on c.rule_id = r.id and c.organization_id = o.id
+  cross join lateral audit.tuned_rule(r, c.choice) t
+  cross join lateral (
+    select extract(epoch from coalesce(audit.duration(t.settings ->> 'window'), t.quiet_period, interval '1 day')) * 1000000 as reach
+  ) w
+  cross join lateral (
+    select case
+      when t.settings ?| array['hours', 'against'] then 900000000
+      when t.kind = 'sequence' then greatest(1, ceil(w.reach / 1000000))
+      else greatest(1, ceil(w.reach / 1000))
+    end::bigint as slot
+  ) s
+  where t.enabled
+$$;
+
+comment on function audit.rules_in_force(uuid[]) is 'The rules that hold for organisations, as each has tuned them.';
+
+-- sql/602_rule_sql.sql
+
+-- From a rule to SQL, once a version: an expression over an entry e that says what the entry adds to the rule, or null.
+-- The expressions of all rules are evaluated together, in one pass over the new entries (610).
+
+do $$
+begin
+  if to_regtype('audit.rule_hit') is null then
+    create type audit.rule_hit as (
+      rule_id uuid,
+      group_key text,
+      value text,
+      weight numeric,
+      note jsonb
+    );
+  end if;
+end
+$$;
+
+comment on type audit.rule_hit is 'What one entry adds to a rule: to which of its groups, with which value, how much.';
+
+-- Personal data -------------------------------------------------------------------------------------------------------
+
+-- Which identity of the organisation had an address first? Asked for entries that a rule is about, so an index it is.
+create index if not exists identities_ip_address_idx on audit.identities (organization_id, ip_address, created_at, identity_hash);
+create index if not exists identities_email_idx on audit.identities (organization_id, lower(email), created_at, identity_hash);
+
+create or replace function audit.same_ip(identity_hash bytea)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select encode(f.identity_hash, 'hex')
+  from (select i.organization_id, i.ip_address from audit.identities i where i.identity_hash = same_ip.identity_hash limit 1) i
+  cross join lateral (
+    select f.identity_hash from audit.identities f
+    where f.organization_id = i.organization_id and f.ip_address = i.ip_address
+    order by f.created_at, f.identity_hash
+    limit 1
+  ) f
+$$;
+
+comment on function audit.same_ip(bytea) is
+  'The same for all identities of an organisation with one IP address: the commitment of the first of them.';
+
+create or replace function audit.same_email(identity_hash bytea)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select encode(f.identity_hash, 'hex')
+  from (select i.organization_id, i.email from audit.identities i where i.identity_hash = same_email.identity_hash limit 1) i
+  cross join lateral (
+    select f.identity_hash from audit.identities f
+    where f.organization_id = i.organization_id and lower(f.email) = lower(i.email)
+    order by f.created_at, f.identity_hash
+    limit 1
+  ) f
+$$;
+
+comment on function audit.same_email(bytea) is
+  'The same for all identities of an organisation with one e-mail address: the commitment of the first of them.';
+
+create or replace function audit.country_of(identity_hash bytea)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_ip text := (select i.ip_address from audit.identities i where i.identity_hash = country_of.identity_hash limit 1);
+  v_country text;
+begin
+  -- Where no table of addresses is loaded there are no countries.
+  if v_ip is null or to_regproc('audit.place_of') is null then
+    return null;
+  end if;
+  execute 'select p.country from audit.place_of($1) p' into v_country using v_ip;
+  return v_country;
+end
+$$;
+
+comment on function audit.country_of(bytea) is 'The country of an identity''s IP address, where the project has a table of them.';
+
+-- Conditions ----------------------------------------------------------------------------------------------------------
+
+-- As audit.compile_query(), but addresses are looked up when an entry comes: a rule outlives the people it is about.
+create or replace function audit.rule_condition(tree jsonb)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_field text := tree ->> 'field';
+  v_values text[] := case jsonb_typeof(tree -> 'value')
+    when 'array' then array(select lower(v.value) from jsonb_array_elements_text(tree -> 'value') v (value))
+    when 'string' then array[lower(tree ->> 'value')]
+  end;
+  v_users uuid[];
+  v_test text;
+begin
+  if tree ?| array['and', 'or'] then
+    return coalesce((
+      select '(' || string_agg(audit.rule_condition(e.value), case when tree ? 'and' then ' and ' else ' or ' end
+        -- The action first: it tells most entries from most rules.
+        order by e.value ->> 'field' is distinct from 'action', e.value ? 'text', e.n) || ')'
+      from jsonb_array_elements(coalesce(tree -> 'and', tree -> 'or')) with ordinality e (value, n)
+    ), 'true');
+  elsif tree ? 'not' then
+    return format('(%s) is not true', audit.rule_condition(tree -> 'not'));
+  elsif v_field in ('email', 'ip', 'user_agent', 'actor') and not (v_field = 'actor' and tree ->> 'op' = 'exists') then
+    select array_agg(audit.as_uuid(v)) filter (where audit.as_uuid(v) is not null) into v_users from unnest(v_values) v;
+    v_test := format('i.%I', case v_field when 'ip' then 'ip_address' when 'user_agent' then 'user_agent' else 'email' end);
+    v_test := case tree ->> 'op'
+      when 'exists' then v_test || ' is not null'
+      when 'like' then format('lower(%s) like %L', v_test, audit.pattern_like(v_values[1]))
+      else format('lower(%s) = any (%L::text[])', v_test, v_values)
+    end;
+    return format('exists (select from audit.identities i where i.identity_hash = e.identity_hash and %s)', v_test)
+      || case when v_field = 'actor' and v_users is not null then format(' or e.created_by = any (%L::uuid[])', v_users) else '' end;
+  elsif tree ? 'text' then
+    -- Taking an entry apart into words is dear, so its longest word must be in it at all.
+    select w into v_test from unnest(audit.search_words(tree ->> 'text')) w order by length(w) desc limit 1;
+    return format('(strpos(lower(audit.search_text(e) collate "und-x-icu"), %L) > 0 and %s)', v_test,
+      (audit.compile_leaf(audit.system_organization(), tree)).condition);
+  end if;
+  return '(' || (audit.compile_leaf(audit.system_organization(), tree)).condition || ')';
+end
+$$;
+
+comment on function audit.rule_condition(jsonb) is 'The SQL of a rule''s canonical query tree, for an entry e of any organisation.';
+
+-- Alerts are entries, so a rule could raise alerts about alerts for ever. Only a rule that names an alert's action sees
+-- them at all, and what it then raises says so and is seen by no rule.
+create or replace function audit.rule_guard(tree jsonb)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when exists (
+      select from jsonb_path_query(tree, 'strict $.** ? (@.field == "action")') l
+      cross join lateral jsonb_path_query(l, 'lax $.value[*]') v
+      where l ->> 'op' in ('eq', 'in', 'like') and v #>> '{}' like 'alert.%'
+    ) then 'e.details ->> ''about'' is distinct from ''alerts'''
+    else 'e.action not like ''alert.%'''
+  end
+$$;
+
+comment on function audit.rule_guard(jsonb) is 'The condition that keeps a rule from alerts about alerts.';
+
+create or replace function audit.group_sql(fields text[])
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when coalesce(cardinality(fields), 0) = 0 then ''''''
+    -- JSON as text. Where an address is missing there is no group, so all who have none are not taken for one.
+    else '''{' || string_agg(
+      replace(to_json(f.field)::text, '''', '''''') || ': '' || ' || case
+        when f.field in ('ip', 'email', 'country') then format('to_json(%s)::text', audit.rule_field_sql(f.field))
+        else format('coalesce(to_json(%s)::text, ''null'')', audit.rule_field_sql(f.field))
+      end, ' || '', ' order by f.n
+    ) || ' || ''}'''
+  end
+  from unnest(fields) with ordinality f (field, n)
+$$;
+
+comment on function audit.group_sql(text[]) is 'The SQL of the key of the group that an entry belongs to.';
+
+create or replace function audit.compile_rule(rule audit.rules)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_settings jsonb := (rule).settings;
+  v_group text := audit.group_sql(array(select jsonb_array_elements_text(coalesce(v_settings -> 'group_by', '[]'))));
+  v_hit constant text := 'case when %s and %s then row($rule$, %s, %s, %s, %s)::audit.rule_hit end';
+  v_condition text := audit.rule_condition((rule).match);
+  v_guard text := audit.rule_guard((rule).match);
+begin
+  case
+    when (rule).kind in ('schedule', 'anomaly') then
+      return null;
+    when v_settings ? 'against' then
+      -- What was spent, and what may be.
+      return format(v_hit, v_guard || ' and e.cost > 0 and e.cost < ''Infinity''', v_condition, 'coalesce(e.provider, '''')', '''spent''', 'e.cost', 'null')
+        || ', ' || format(v_hit, 'e.action like ''budget.%''', 'e.resource_type = ''budget''', 'coalesce(e.resource_id, '''')',
+          'concat_ws(''-'', e.chain, e.seq)', '1', 'jsonb_build_object(''action'', e.action, ''details'', e.details)');
+    when (rule).kind = 'sum' then
+      return format(v_hit, v_guard, v_condition, v_group, '''''', case
+        when coalesce(v_settings ->> 'value', 'cost') = 'cost' then 'case when e.cost < ''Infinity'' then e.cost end'
+        else format('audit.number_value(e.details #>> %L)', audit.query_path(v_settings ->> 'value'))
+      end, 'null');
+    when (rule).kind in ('distinct', 'new_value') then
+      return format(v_hit, v_guard, v_condition, v_group, format('left(%s, 300)', audit.rule_field_sql(v_settings ->> 'value')), '1', 'null');
+    when (rule).kind = 'sequence' then
+      return format(v_hit, v_guard, v_condition, v_group, '''first''', '1', 'null')
+        || ', ' || format(v_hit, v_guard, audit.rule_condition(v_settings -> 'then'), v_group, '''then''', '1', 'null');
+    else
+      return format(v_hit, v_guard, v_condition, v_group, '''''', '1', 'null');
+  end case;
+end
+$$;
+
+comment on function audit.compile_rule(audit.rules) is
+  'The SQL of what an entry e adds to a rule, $rule$ standing for its id; null for kinds that look at no single entry.';
+
+-- sql/603_health_checks.sql
+
+-- What schedule rules look at: checks of the product itself. Each answers what is wrong now; nothing when all is well.
+
+create or replace function audit.health_checks()
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  return '{
+    "capture": "a table is not captured whole, or the log''s own guards are off",
+    "sealing": "entries wait longer than the limit to be sealed",
+    "archive": "what was archived was not read back for longer than the limit",
+    "rules": "entries wait longer than the limit for the rules",
+    "search": "entries wait longer than the limit for the search index",
+    "cron": "a schedule of the product fails, or has not run for longer than the limit",
+    "outside": "a receiver of checkpoints has not got one for longer than the limit",
+    "deliveries": "an alert could not be delivered"
+  }'::jsonb;
+
+comment on function audit.health_checks() is 'The checks that schedule rules run, and what each finds.';
+
+create or replace function audit.health_check(name text, most interval)
+  returns table (organization_id uuid, group_key text, reason jsonb)
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  case name
+    when 'capture' then
+      return query
+        select audit.system_organization(), jsonb_build_object('table', c.table_name)::text,
+          jsonb_build_object('findings', jsonb_agg(c.finding order by c.finding), 'way_out', min(c.way_out))
+        from audit.coverage c
+        where not c.healthy
+        group by c.table_name;
+    when 'sealing' then
+      -- Where nothing was ever sealed, sealing is not set up, which its owner knows.
+      return query
+        select audit.system_organization(), '', jsonb_build_object('organizations', count(distinct w.organization_id), 'oldest', min(w.since))
+        from audit.waiting_chains() w
+        where w.since < clock_timestamp() - most and exists (select from audit.logs l where l.published > 0)
+        having count(*) > 0;
+    when 'archive' then
+      return query
+        select l.organization_id, '', jsonb_build_object('logs', count(*), 'entries', sum(l.published - l.read_back))
+        from audit.logs l
+        where l.read_back < l.published and l.archive_deletion_began_at is null and l.sealed_at < clock_timestamp() - most
+          and coalesce((select max(r.ended_at) from audit.readings r where r.log = l.id), '-infinity') < clock_timestamp() - most
+          and exists (select from audit.readings)
+        group by l.organization_id;
+    when 'rules' then
+      return query
+        select audit.system_organization(), '', jsonb_build_object('chains', count(*), 'oldest', min(h.last_at))
+        from audit.heads h
+        left join audit.rule_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+        where h.seq > coalesce(p.seq, 0) and h.last_at < clock_timestamp() - most
+        having count(*) > 0;
+    when 'search' then
+      return query
+        select audit.system_organization(), '', jsonb_build_object('chains', count(*), 'oldest', min(h.last_at))
+        from audit.heads h
+        left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+        where h.seq > coalesce(p.seq, 0) and h.last_at < clock_timestamp() - most
+        having count(*) > 0;
+    when 'cron' then
+      if to_regclass('cron.job_run_details') is not null then
+        -- Dynamic: the schema need not exist when this function is made. A job that never ran has had no turn yet.
+        return query execute $q$
+          select $1, jsonb_build_object('job', j.jobname)::text,
+            jsonb_build_object('last_run', l.start_time, 'status', l.status, 'message', left(l.return_message, 200))
+          from cron.job j
+          cross join lateral (
+            select d.start_time, d.status, d.return_message from cron.job_run_details d
+            where d.jobid = j.jobid and d.status in ('succeeded', 'failed')
+            order by d.runid desc limit 1
+          ) l
+          where j.jobname like 'audit-%' and (l.status = 'failed' or j.schedule like '% seconds' and l.start_time < clock_timestamp() - $2)
+        $q$ using audit.system_organization(), most;
+      end if;
+    when 'outside' then
+      return query
+        select audit.system_organization(), jsonb_build_object('receiver', o.name)::text,
+          jsonb_build_object('kind', o.kind, 'logs', count(*), 'error', max(r.last_error), 'disabled', bool_or(r.disabled_at is not null))
+        from audit.owed_checkpoints o
+        join audit.receivers r on r.id = o.receiver
+        where greatest(r.succeeded_at, r.registered_at) < clock_timestamp() - most
+        group by o.name, o.kind;
+    when 'deliveries' then
+      if to_regclass('audit.dead_letters') is not null then
+        return query execute $q$
+          select d.organization_id, '', jsonb_build_object('deliveries', count(*)) from audit.dead_letters d group by d.organization_id
+        $q$;
+      end if;
+    else
+      perform audit.fail_rule('There is no such check.');
+  end case;
+end
+$$;
+
+comment on function audit.health_check(text, interval) is
+  'What a check finds wrong now: whom it concerns, what it is, and why. audit.health_checks() names the checks.';
+
+-- sql/604_change_rules.sql
+
+-- Rules are written here, by admins, one JSON object at a time; each change is an entry with what was and what is.
+
+create or replace function audit.rule_summary(rule audit.rules)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.rule_json(rule) - array['id', 'organization_id', 'default', 'changed_at']
+$$;
+
+comment on function audit.rule_summary(audit.rules) is 'A rule as entries about it tell it.';
+
+create or replace function audit.record_rule_change(organization_id uuid, rule_id uuid, old jsonb, new jsonb)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  select audit.record(
+    record_rule_change.organization_id, 'rule.changed', 'rule', rule_id::text,
+    case
+      when old is null then jsonb_build_object('new', new)
+      when new is null then jsonb_build_object('old', old)
+      else jsonb_build_object('changes', (
+        select coalesce(jsonb_object_agg(k, jsonb_build_object('old', old -> k, 'new', new -> k)), '{}')
+        from (select jsonb_object_keys(old) union select jsonb_object_keys(new)) f (k)
+        where old -> k is distinct from new -> k
+      ))
+    end
+  )
+$$;
+
+comment on function audit.record_rule_change(uuid, uuid, jsonb, jsonb) is 'Leaves the entry that says how a rule was changed.';
+
+-- What a rule remembers was collected by what it was; as what it is now, it begins anew.
+create or replace function audit.forget_rule(rule_id uuid, organization_id uuid default null)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  delete from audit.rule_windows w
+  where w.rule_id = forget_rule.rule_id and w.organization_id = coalesce(forget_rule.organization_id, w.organization_id);
+  delete from audit.rule_values v
+  where v.rule_id = forget_rule.rule_id and v.organization_id = coalesce(forget_rule.organization_id, v.organization_id);
+end
+$$;
+
+comment on function audit.forget_rule(uuid, uuid) is 'Forgets what a rule remembers of entries, of one organisation or of all.';
+
+create or replace function audit.rule_to_change(rule_id text)
+  returns audit.rules
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules;
+begin
+  select r.* into v_rule from audit.rules r where r.id = audit.as_uuid(rule_to_change.rule_id) for update;
+  if not found then
+    perform audit.fail('AUNOT', 'There is no such rule.', null, 'audit.list_rules() lists them.');
+  end if;
+  perform audit.require_admin(v_rule.organization_id);
+  return v_rule;
+end
+$$;
+
+comment on function audit.rule_to_change(text) is 'The rule of an id, locked; raises AUNOT or AUDEN.';
+
+create or replace function audit.check_rule_tests(tests jsonb)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if jsonb_typeof(tests) is distinct from 'array' or jsonb_array_length(tests) > 20
+    or exists (
+      select from jsonb_array_elements(tests) t
+      where jsonb_typeof(t) <> 'object' or t - array['name', 'entries', 'alerts'] <> '{}'
+        or coalesce(length(t ->> 'name') not between 1 and 200, true) or coalesce(t ->> 'alerts', '') !~ '^\d{1,6}$' or not t ? 'entries'
+    )
+    or (select count(distinct t ->> 'name') < count(*) from jsonb_array_elements(tests) t)
+  then
+    perform audit.fail_rule('"tests" is a list of up to 20 tests.', 'Each has a name, entries and how many alerts they raise.');
+  end if;
+end
+$$;
+
+comment on function audit.check_rule_tests(jsonb) is 'Raises AURUL for what are no tests of a rule.';
+
+create or replace function audit.keep_rule_tests(rule_id uuid, tests jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  if tests is null then
+    return;
+  end if;
+  perform audit.check_rule_tests(tests);
+  delete from audit.rule_tests t where t.rule_id = keep_rule_tests.rule_id;
+  insert into audit.rule_tests (rule_id, name, entries, alerts)
+  select keep_rule_tests.rule_id, t.name, t.entries, t.alerts from jsonb_to_recordset(tests) t (name text, entries jsonb, alerts int);
+end
+$$;
+
+comment on function audit.keep_rule_tests(uuid, jsonb) is 'Keeps the tests of a rule, in place of those it had; null leaves them.';
+
+create or replace function audit.is_built_in(rule_id uuid)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  return rule_id::text like '00000000-0000-4000-a000-%';
+
+comment on function audit.is_built_in(uuid) is 'Whether a rule comes with the product (605): loading that again would undo a change of it.';
+
+create or replace function audit.create_rule(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write rules through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules;
+  v_organization uuid := audit.as_uuid(request ->> 'organization_id');
+begin
+  if request ? 'id' or request ? 'version' then
+    perform audit.fail_rule('A new rule gets its id and version.');
+  elsif v_organization is null then
+    perform audit.fail_rule('A rule is an organisation''s.', 'Pass organization_id.');
+  end if;
+  perform audit.require_admin(v_organization);
+  v_rule := audit.checked_rule(request);
+  if (select count(*) from audit.rules r where r.organization_id = v_organization) >= 100 then
+    perform audit.fail_rule('An organisation has at most 100 rules of its own.');
+  end if;
+  begin
+    insert into audit.rules (organization_id, name, description, kind, severity, enabled, match, settings, quiet_period, channels, compiled)
+    values (
+      v_organization, v_rule.name, v_rule.description, v_rule.kind, v_rule.severity, v_rule.enabled, v_rule.match, v_rule.settings,
+      v_rule.quiet_period, v_rule.channels, v_rule.compiled
+    )
+    returning * into v_rule;
+  exception when unique_violation then
+    perform audit.fail_rule('There is a rule of this name.', 'Choose another, or change that rule.');
+  end;
+  perform audit.keep_rule_tests(v_rule.id, request -> 'tests');
+  perform audit.record_rule_change(v_organization, v_rule.id, null, audit.rule_summary(v_rule));
+  return audit.rule_json(v_rule);
+end
+$$;
+
+comment on function audit.create_rule(jsonb) is
+  'Makes a rule of an organisation: select audit.create_rule(''{"organization_id": "…", "name": "Keys deleted", "kind": "count",
+"match": "action:api_key.deleted", "window": "1h", "threshold": 3, "group_by": ["actor"]}''). For its admins; leaves an entry.';
+
+create or replace function audit.change_rule(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write rules through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_old audit.rules := audit.rule_to_change(request ->> 'id');
+  v_new audit.rules;
+begin
+  if request ? 'version' and request -> 'version' <> to_jsonb(v_old.version) then
+    perform audit.fail_rule('The rule was changed meanwhile.', format('It is version %s now.', v_old.version));
+  elsif request ? 'organization_id' and audit.as_uuid(request ->> 'organization_id') is distinct from v_old.organization_id then
+    perform audit.fail_rule('A rule stays with its organisation.');
+  elsif audit.is_built_in(v_old.id) then
+    perform audit.fail_rule('A default is not changed but tuned.', 'audit.choose_rule() tunes it for an organisation.');
+  end if;
+  -- What is null is as if it had never been said, where null is no value.
+  v_new := audit.checked_rule(
+    case when request ? 'kind' and request ->> 'kind' <> v_old.kind
+      then audit.rule_json(v_old) - array(select f.field from audit.rule_fields() f where f.field <> 'match')
+      else audit.rule_json(v_old)
+    end || request
+  );
+  begin
+    update audit.rules r set
+      name = v_new.name, description = v_new.description, version = r.version + 1, kind = v_new.kind, severity = v_new.severity,
+      enabled = v_new.enabled, match = v_new.match, settings = v_new.settings, quiet_period = v_new.quiet_period,
+      channels = v_new.channels, compiled = v_new.compiled, changed_at = clock_timestamp()
+    where r.id = v_old.id
+    returning r.* into v_new;
+  exception when unique_violation then
+    perform audit.fail_rule('There is a rule of this name.', 'Choose another, or change that rule.');
+  end;
+  if (v_old.kind, v_old.match, v_old.settings) is distinct from (v_new.kind, v_new.match, v_new.settings) then
+    perform audit.forget_rule(v_new.id);
+  end if;
+  perform audit.keep_rule_tests(v_new.id, request -> 'tests');
+  perform audit.record_rule_change(v_new.organization_id, v_new.id, audit.rule_summary(v_old), audit.rule_summary(v_new));
+  return audit.rule_json(v_new);
+end
+$$;
+
+comment on function audit.change_rule(jsonb) is
+  'Changes the fields that are named: select audit.change_rule(''{"id": "…", "threshold": 5}''). With "version" only if it is
+still that. For admins of the rule''s organisation; leaves an entry.';
+
+create or replace function audit.delete_rule(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write rules through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules := audit.rule_to_change(request ->> 'id');
+begin
+  perform audit.check_request(request, array['id']);
+  if audit.is_built_in(v_rule.id) then
+    perform audit.fail_rule('A default is not deleted but switched off.', 'audit.choose_rule() does, for an organisation.');
+  end if;
+  perform audit.forget_rule(v_rule.id);
+  delete from audit.rules r where r.id = v_rule.id;
+  perform audit.record_rule_change(v_rule.organization_id, v_rule.id, audit.rule_summary(v_rule), null);
+  perform audit.resolve_alerts_of(v_rule.id);
+  return audit.rule_json(v_rule);
+end
+$$;
+
+comment on function audit.delete_rule(jsonb) is
+  'Deletes a rule: select audit.delete_rule(''{"id": "…"}''). Its alerts are resolved, and stay. For admins of the rule''s
+organisation; leaves an entry.';
+
+create or replace function audit.choose_rule(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins tune defaults through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid := audit.as_uuid(request ->> 'organization_id');
+  v_rule audit.rules;
+  v_old audit.rules;
+  v_new audit.rules;
+  v_choice jsonb;
+  v_fixed text;
+begin
+  if v_organization is null then
+    perform audit.fail_rule('Who chooses is an organisation.', 'Pass organization_id.');
+  end if;
+  perform audit.require_admin(v_organization);
+  select r.* into v_rule from audit.rules r where r.id = audit.as_uuid(request ->> 'id') and r.organization_id = audit.system_organization();
+  if not found then
+    perform audit.fail('AUNOT', 'There is no such default.', null, 'audit.list_rules() lists them; an organisation''s own rules are changed by audit.change_rule().');
+  end if;
+  v_choice := request - array['id', 'organization_id'];
+  select string_agg(format('"%s"', left(k, 50)), ', ') into v_fixed
+  from jsonb_object_keys(v_choice) k
+  where k in ('name', 'description', 'kind', 'match', 'then', 'group_by', 'value', 'version');
+  if v_fixed is not null then
+    perform audit.fail_rule(format('What a default is about stays as it is: %s.', v_fixed),
+      'Switch it off for the organisation ("enabled": false) and create a rule of your own.');
+  end if;
+  v_old := audit.rule_for(v_rule.id, v_organization);
+  -- An empty choice is the default again; what is not named anew is as it was chosen.
+  v_choice := case when v_choice = '{}' then '{}' else coalesce((
+    select c.choice from audit.rule_choices c where c.rule_id = v_rule.id and c.organization_id = v_organization
+  ), '{}') || v_choice end;
+  perform audit.checked_rule(audit.rule_json(v_rule) || v_choice);
+  if v_choice = '{}' then
+    delete from audit.rule_choices c where c.rule_id = v_rule.id and c.organization_id = v_organization;
+  else
+    insert into audit.rule_choices as c (rule_id, organization_id, choice)
+    values (v_rule.id, v_organization, v_choice)
+    on conflict on constraint rule_choices_pkey do update set choice = excluded.choice, changed_at = clock_timestamp();
+  end if;
+  v_new := audit.rule_for(v_rule.id, v_organization);
+  if v_old.settings <> v_new.settings then
+    perform audit.forget_rule(v_rule.id, v_organization);
+  end if;
+  perform audit.record_rule_change(v_organization, v_rule.id, audit.rule_summary(v_old), audit.rule_summary(v_new));
+  return audit.rule_json(v_new);
+end
+$$;
+
+comment on function audit.choose_rule(jsonb) is
+  'Tunes a default for an organisation, or switches it off: select audit.choose_rule(''{"id": "…", "organization_id": "…",
+"enabled": false}''). Without any field it is the default again. For admins of the organisation; leaves an entry.';
+
+create or replace function audit.list_rules(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- rules are read by whoever reads all of the organisation's log
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  perform audit.require_reach(v_organization);
+  return jsonb_build_object('organization_id', v_organization, 'rules', (
+    select coalesce(jsonb_agg(audit.rule_json(t) || jsonb_build_object('tuned', c.rule_id is not null) order by t.organization_id, t.name), '[]')
+    from audit.rules r
+    left join audit.rule_choices c on c.rule_id = r.id and c.organization_id = v_organization
+    cross join lateral audit.tuned_rule(r, c.choice) t
+    where r.organization_id in (audit.system_organization(), v_organization)
+  ));
+end
+$$;
+
+comment on function audit.list_rules(jsonb) is
+  'The rules of an organisation, the defaults included as it has tuned them: select audit.list_rules(''{"organization_id": "…"}'').
+For its admins and auditors.';
+
+create or replace function audit.require_reach(organization_id uuid)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if audit.reach(require_reach.organization_id) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Rules and alerts are for those who read all of the organisation''s log.', null,
+      'They are its admins and auditors.');
+  end if;
+end
+$$;
+
+comment on function audit.require_reach(uuid) is 'Raises AUDEN unless the caller reads all of the organisation''s log.';
+
+-- sql/605_default_rules.sql
+
+-- The defaults, each with the samples that show what it raises and what it must not. They hold for every organisation,
+-- which can switch each off or tune it (audit.choose_rule). Loading this file again brings them up to date; what
+-- organisations have chosen stays.
+
+create or replace function audit.keep_default(rule jsonb, tests jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules := audit.checked_rule(rule);
+begin
+  v_rule.id := (rule ->> 'id')::uuid;
+  insert into audit.rules as r (id, organization_id, name, description, kind, severity, enabled, match, settings, quiet_period, channels, compiled)
+  values (
+    v_rule.id, audit.system_organization(), v_rule.name, v_rule.description, v_rule.kind, v_rule.severity, v_rule.enabled, v_rule.match,
+    v_rule.settings, v_rule.quiet_period, v_rule.channels, v_rule.compiled
+  )
+  on conflict (id) do update set
+    name = excluded.name, description = excluded.description, version = r.version + 1, kind = excluded.kind, severity = excluded.severity,
+    enabled = excluded.enabled, match = excluded.match, settings = excluded.settings, quiet_period = excluded.quiet_period,
+    channels = excluded.channels, compiled = excluded.compiled, changed_at = clock_timestamp()
+  where (r.name, r.description, r.kind, r.severity, r.enabled, r.match, r.settings, r.quiet_period, r.channels, r.compiled) is distinct from
+    (excluded.name, excluded.description, excluded.kind, excluded.severity, excluded.enabled, excluded.match, excluded.settings,
+      excluded.quiet_period, excluded.channels, excluded.compiled);
+  perform audit.keep_rule_tests(v_rule.id, tests);
+end
+$$;
+
+comment on function audit.keep_default(jsonb, jsonb) is 'Makes a default rule as it is defined here, with its samples.';
+
+select audit.keep_default(d.rule::jsonb, d.tests::jsonb)
+from (values
+  -- Signing in ------------------------------------------------------------------------------------------------------
+  ('{"id": "00000000-0000-4000-a000-000000000601", "name": "Failed logins of one user", "kind": "count", "severity": "medium",
+    "match": "action:user.login_failed", "window": "1h", "threshold": 3, "group_by": ["actor"],
+    "description": "Somebody tries passwords for this user, or the user has forgotten theirs."}',
+   '[{"name": "three within the hour, across a full hour", "alerts": 1, "entries": [{"action": "user.login_failed", "actor": "ada", "times": 3, "every": "25m"}]},
+     {"name": "three in two hours", "alerts": 0, "entries": [{"action": "user.login_failed", "actor": "ada", "times": 3, "every": "40m"}]},
+     {"name": "three of three users", "alerts": 0, "entries": [{"action": "user.login_failed", "actor": "ada"}, {"action": "user.login_failed", "actor": "bob"}, {"action": "user.login_failed", "actor": "eve"}]},
+     {"name": "three of an address that no user has", "alerts": 1, "entries": [{"action": "user.login_failed", "email": "nobody@example.com", "times": 3}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000602", "name": "Failed logins from one address", "kind": "count", "severity": "medium",
+    "match": "action:user.login_failed", "window": "1h", "threshold": 3, "group_by": ["ip"],
+    "description": "Somebody tries passwords from this IP address, perhaps of several users."}',
+   '[{"name": "three users from one address", "alerts": 1, "entries": [{"action": "user.login_failed", "actor": "ada", "ip": "203.0.113.9"}, {"action": "user.login_failed", "actor": "bob", "ip": "203.0.113.9"}, {"action": "user.login_failed", "actor": "eve", "ip": "203.0.113.9"}]},
+     {"name": "from three addresses", "alerts": 0, "entries": [{"action": "user.login_failed", "actor": "ada", "ip": "203.0.113.7"}, {"action": "user.login_failed", "actor": "ada", "ip": "203.0.113.8"}, {"action": "user.login_failed", "actor": "ada", "ip": "203.0.113.9"}]},
+     {"name": "addresses that are not known are not one", "alerts": 0, "entries": [{"action": "user.login_failed", "actor": "ada", "times": 5}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000603", "name": "Failed logins, then success", "kind": "sequence", "severity": "high",
+    "match": "action:user.login_failed", "threshold": 3, "then": "action:user.login outcome:success", "window": "1h", "group_by": ["actor"],
+    "description": "After several failures somebody is in: find out whether it is the user."}',
+   '[{"name": "three failures and a login", "alerts": 1, "entries": [{"action": "user.login_failed", "actor": "ada", "times": 3, "every": "10m"}, {"action": "user.login", "actor": "ada", "after": "30m"}]},
+     {"name": "two failures and a login", "alerts": 0, "entries": [{"action": "user.login_failed", "actor": "ada", "times": 2}, {"action": "user.login", "actor": "ada", "after": "1m"}]},
+     {"name": "a login and then failures", "alerts": 0, "entries": [{"action": "user.login", "actor": "ada"}, {"action": "user.login_failed", "actor": "ada", "after": "1s", "times": 3}]},
+     {"name": "the login of somebody else", "alerts": 0, "entries": [{"action": "user.login_failed", "actor": "ada", "times": 3}, {"action": "user.login", "actor": "bob", "after": "1m"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000604", "name": "Login from a new country", "kind": "new_value", "severity": "low",
+    "match": "action:user.login outcome:success", "value": "country", "history": "14d", "warm_up": 5, "quiet_period": "1d",
+    "description": "Nobody of the organisation signed in from there for two weeks. Alone it says little: people travel and use proxies."}',
+   '[{"name": "without a table of addresses there are no countries", "alerts": 0, "entries": [{"action": "user.login", "actor": "ada", "ip": "203.0.113.9", "times": 20, "every": "1d"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000605", "name": "Activity at unusual hours", "kind": "count", "severity": "low",
+    "match": "actor_type:user actor:*", "threshold": 3, "window": "1h", "group_by": ["actor"], "hours": "learned", "quiet_period": "1d",
+    "description": "Several actions of a user at an hour of the week at which nobody in the organisation is used to work. Set \"hours\" to the hours of work to go by those."}',
+   '[{"name": "who has no history yet has no unusual hours", "alerts": 0, "entries": [{"action": "settings.viewed", "actor": "ada", "actor_type": "user", "times": 10}]}]'),
+  -- Keys, roles and guards ------------------------------------------------------------------------------------------
+  ('{"id": "00000000-0000-4000-a000-000000000611", "name": "API key added", "kind": "event", "severity": "medium",
+    "match": "action:api_key.added", "group_by": ["resource"], "quiet_period": "1d", "description": "A key for a provider was added."}',
+   '[{"name": "a key", "alerts": 1, "entries": [{"action": "api_key.added", "resource": "api_key/1"}]},
+     {"name": "another thing", "alerts": 0, "entries": [{"action": "budget.created", "resource": "budget/1"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000612", "name": "API key changed", "kind": "event", "severity": "low",
+    "match": "action:api_key.updated", "group_by": ["resource"], "description": "A key was renamed, rotated or switched off or on."}',
+   '[{"name": "twice in an hour is one alert", "alerts": 1, "entries": [{"action": "api_key.updated", "resource": "api_key/1", "times": 2, "every": "50m"}]},
+     {"name": "two keys are two", "alerts": 2, "entries": [{"action": "api_key.updated", "resource": "api_key/1"}, {"action": "api_key.updated", "resource": "api_key/2"}]},
+     {"name": "added is not changed", "alerts": 0, "entries": [{"action": "api_key.added", "resource": "api_key/1"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000613", "name": "API key deleted", "kind": "event", "severity": "medium",
+    "match": "action:api_key.deleted", "group_by": ["resource"], "quiet_period": "1d", "description": "A key for a provider was deleted."}',
+   '[{"name": "a key", "alerts": 1, "entries": [{"action": "api_key.deleted", "resource": "api_key/1"}]},
+     {"name": "changed is not deleted", "alerts": 0, "entries": [{"action": "api_key.updated", "resource": "api_key/1"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000614", "name": "Administrator made", "kind": "event", "severity": "high",
+    "match": "action:member.role_changed changes.role.new:(admin or owner) or action:member.added new.role:(admin or owner) or action:permission.granted",
+    "group_by": ["resource"], "quiet_period": "1d", "description": "Somebody got all rights of the organisation."}',
+   '[{"name": "a member becomes admin", "alerts": 1, "entries": [{"action": "member.role_changed", "resource": "member/1", "details": {"changes": {"role": {"old": "member", "new": "admin"}}}}]},
+     {"name": "an admin is added", "alerts": 1, "entries": [{"action": "member.added", "resource": "member/1", "details": {"new": {"role": "admin"}}}]},
+     {"name": "an admin becomes member", "alerts": 0, "entries": [{"action": "member.role_changed", "resource": "member/1", "details": {"changes": {"role": {"old": "admin", "new": "member"}}}}]},
+     {"name": "a member is added", "alerts": 0, "entries": [{"action": "member.added", "resource": "member/1", "details": {"new": {"role": "member"}}}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000615", "name": "Capture weakened", "kind": "event", "severity": "high",
+    "match": "action:capture.untracked or action:capture.changed resource_type:trigger or action:capture.changed resource_type:setting resource_id:(ip_addresses or query_text)",
+    "group_by": ["action", "resource"], "quiet_period": null, "description": "Something is recorded no longer, or less of it."}',
+   '[{"name": "a table is untracked", "alerts": 1, "entries": [{"action": "capture.untracked", "resource": "table/public.api_keys"}]},
+     {"name": "a trigger is dropped", "alerts": 1, "entries": [{"action": "capture.changed", "resource": "trigger/x"}]},
+     {"name": "a table is tracked", "alerts": 0, "entries": [{"action": "capture.tracked", "resource": "table/public.api_keys"}]},
+     {"name": "tracked anew after it was altered", "alerts": 0, "entries": [{"action": "capture.changed", "resource": "table/public.api_keys"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000616", "name": "Retention changed or hold released", "kind": "event", "severity": "high",
+    "match": "action:(retention.changed or hold.released)", "group_by": ["action"], "quiet_period": null,
+    "description": "Entries may be let go earlier. A shorter period takes effect after some days: time to object."}',
+   '[{"name": "a shorter period", "alerts": 1, "entries": [{"action": "retention.changed", "resource": "retention/default"}]},
+     {"name": "a hold is placed", "alerts": 0, "entries": [{"action": "hold.placed", "resource": "hold/Case 1"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000617", "name": "Verification failed", "kind": "event", "severity": "critical",
+    "match": "action:verification.failed", "group_by": ["resource_id"], "quiet_period": null,
+    "description": "A chain, a log or the archive is not what it was, or a check of them could not be made. The entry says what was found."}',
+   '[{"name": "a broken chain", "alerts": 1, "entries": [{"action": "verification.failed", "outcome": "failure", "resource": "finding/3-17"}]},
+     {"name": "a purge is none", "alerts": 0, "entries": [{"action": "log.purged", "resource": "audit_log/1"}]}]'),
+  -- Use and cost ----------------------------------------------------------------------------------------------------
+  ('{"id": "00000000-0000-4000-a000-000000000621", "name": "Budget reached", "kind": "sum", "severity": "medium",
+    "against": "budgets", "percent": [50, 80, 100], "quiet_period": "1d",
+    "description": "Costs of the period have reached a share of a budget, or exceed it. Once for each budget, period and share."}',
+   '[{"name": "half of it", "alerts": 1, "entries": [{"action": "budget.created", "resource": "budget/1", "details": {"new": {"limit_usd": 100, "period": "monthly"}}}, {"action": "query.completed", "cost": 30, "times": 2}]},
+     {"name": "all of it, and more", "alerts": 4, "entries": [{"action": "budget.created", "resource": "budget/1", "details": {"new": {"limit_usd": 100}}}, {"action": "query.completed", "cost": 101}]},
+     {"name": "less than half", "alerts": 0, "entries": [{"action": "budget.created", "resource": "budget/1", "details": {"new": {"limit_usd": 100}}}, {"action": "query.completed", "cost": 49}]},
+     {"name": "of a budget that was deleted", "alerts": 0, "entries": [{"action": "budget.created", "resource": "budget/1", "details": {"new": {"limit_usd": 100}}}, {"action": "budget.deleted", "resource": "budget/1"}, {"action": "query.completed", "cost": 300, "after": "5m"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000622", "name": "Batch of queries", "kind": "count", "severity": "low",
+    "match": "action:query.executed", "window": "10m", "threshold": 100, "group_by": ["actor"], "quiet_period": "1h",
+    "description": "More queries of one actor than a person sends: a program, or a key in other hands."}',
+   '[{"name": "a hundred", "alerts": 1, "entries": [{"action": "query.executed", "actor": "ada", "times": 100, "every": "5s"}]},
+     {"name": "ninety-nine", "alerts": 0, "entries": [{"action": "query.executed", "actor": "ada", "times": 99, "every": "5s"}]},
+     {"name": "a hundred in twenty minutes", "alerts": 0, "entries": [{"action": "query.executed", "actor": "ada", "times": 100, "every": "13s"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000623", "name": "Unexpected provider", "kind": "new_value", "severity": "medium",
+    "match": "action:query.executed provider:*", "value": "provider", "history": "14d", "warm_up": 5, "quiet_period": "1d",
+    "description": "A provider that the organisation did not use for two weeks; with \"allowed\" set, one that is not on that list."}',
+   '[{"name": "a new one after five days", "alerts": 1, "entries": [{"action": "query.executed", "provider": "openai", "times": 6, "every": "1d"}, {"action": "query.executed", "provider": "unknown", "after": "6d"}]},
+     {"name": "a new one in the first days", "alerts": 0, "entries": [{"action": "query.executed", "provider": "openai", "times": 3, "every": "1d"}, {"action": "query.executed", "provider": "unknown", "after": "4d"}]},
+     {"name": "one that is used each week", "alerts": 0, "entries": [{"action": "query.executed", "provider": "openai", "times": 21, "every": "1d"}, {"action": "query.executed", "provider": "google", "times": 3, "every": "1w"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000624", "name": "Unusual volume or cost", "kind": "anomaly", "severity": "medium", "quiet_period": "1d",
+    "description": "Far more or fewer queries, or far higher costs, than at this hour on other days."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000625", "name": "Many exports", "kind": "count", "severity": "medium",
+    "match": "action:(data.exported or log.exported)", "window": "1h", "threshold": 10, "group_by": ["actor"],
+    "description": "One actor takes much out, export by export."}',
+   '[{"name": "ten", "alerts": 1, "entries": [{"action": "data.exported", "actor": "ada", "times": 10, "every": "5m"}]},
+     {"name": "nine", "alerts": 0, "entries": [{"action": "data.exported", "actor": "ada", "times": 9, "every": "5m"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000626", "name": "Large export of the log", "kind": "sum", "severity": "medium",
+    "match": "action:log.exported", "value": "details.entries", "window": "1h", "threshold": 100000, "group_by": ["actor"],
+    "description": "One actor takes much of the log out."}',
+   '[{"name": "in two parts", "alerts": 1, "entries": [{"action": "log.exported", "actor": "ada", "details": {"entries": 60000}, "times": 2}]},
+     {"name": "a day''s worth", "alerts": 0, "entries": [{"action": "log.exported", "actor": "ada", "details": {"entries": 60000}}]}]'),
+  -- The product itself ----------------------------------------------------------------------------------------------
+  ('{"id": "00000000-0000-4000-a000-000000000631", "name": "Capture is not whole", "kind": "schedule", "severity": "high", "check": "capture", "limit": "10m", "quiet_period": null, "description": "audit.coverage says what is wrong, and the way out."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000632", "name": "Sealing is behind", "kind": "schedule", "severity": "high", "check": "sealing", "limit": "15m", "quiet_period": null, "description": "Until an entry is sealed its change can go unseen."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000633", "name": "The archive is not read back", "kind": "schedule", "severity": "medium", "check": "archive", "limit": "2d", "quiet_period": null, "description": "Nothing is purged before it was read back; damage is found later."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000634", "name": "A schedule fails", "kind": "schedule", "severity": "medium", "check": "cron", "limit": "10m", "quiet_period": null, "description": "cron.job_run_details has the message."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000635", "name": "Rules are behind", "kind": "schedule", "severity": "high", "check": "rules", "limit": "10m", "quiet_period": null, "description": "Alerts come late."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000636", "name": "The search index is behind", "kind": "schedule", "severity": "low", "check": "search", "limit": "1h", "quiet_period": null, "description": "Searches are right, and slow."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000637", "name": "Checkpoints do not leave", "kind": "schedule", "severity": "high", "check": "outside", "limit": "1d", "quiet_period": null, "description": "A receiver has had no checkpoint for a day: nobody outside could tell a rewritten log."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000638", "name": "Alerts are not delivered", "kind": "schedule", "severity": "high", "check": "deliveries", "limit": "10m", "quiet_period": null, "description": "audit.dead_letters has what could not be delivered."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000639", "name": "Too many alerts", "kind": "schedule", "severity": "medium", "digest": "overflow", "quiet_period": "1h", "description": "What came in an hour above the setting alerts_per_hour, put together."}', '[]'),
+  -- Digests ---------------------------------------------------------------------------------------------------------
+  ('{"id": "00000000-0000-4000-a000-000000000641", "name": "Weekly activity", "kind": "schedule", "severity": "info", "digest": "activity", "weekday": 1, "hour": 8, "quiet_period": null, "description": "Who did what in the week before."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000642", "name": "Weekly costs", "kind": "schedule", "severity": "info", "digest": "costs", "weekday": 1, "hour": 8, "quiet_period": null, "description": "What the week before cost, and the dearest actions."}', '[]')
+) as d (rule, tests);
+
+-- What rules are made of may be another SQL in this version.
+create or replace function audit.compile_rules()
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  update audit.rules r set compiled = audit.compile_rule(r) where r.compiled is distinct from audit.compile_rule(r)
+$$;
+
+comment on function audit.compile_rules() is 'Makes the SQL of all rules anew: when a version is loaded, and after a restore.';
+
+select audit.compile_rules();
+
+-- sql/610_evaluate.sql
+
+-- Evaluation: every few seconds, of the entries that are new. A chain's entries become visible in order and without
+-- gaps, so "everything after position n of each chain" is exactly what has not been looked at; positions, what the rules
+-- remember and the alerts are written in one transaction. So each entry counts once, whatever crashes or runs twice.
+--
+-- Chains are not in order among each other: an entry may come that is older than others. So time is the entries' own
+-- throughout, and where an entry comes late, what it changes for those after it is judged again (612).
+
+create table if not exists audit.rule_positions (
+  organization_id uuid not null,
+  chain int not null,
+  seq bigint not null,
+  last_at timestamptz not null,
+  upto bigint not null,
+  constraint rule_positions_pkey primary key (organization_id, chain)
+)
+with (fillfactor = 50);
+
+comment on table audit.rule_positions is 'How far the rules have come; written by audit.evaluate_rules() only.';
+comment on column audit.rule_positions.organization_id is 'Whose chain.';
+comment on column audit.rule_positions.chain is 'The chain.';
+comment on column audit.rule_positions.seq is 'The last entry that was looked at.';
+comment on column audit.rule_positions.last_at is 'Its time; no later entry of the chain is earlier.';
+comment on column audit.rule_positions.upto is 'The last entry of the batch that is being looked at; else the same as seq.';
+
+create index if not exists rule_positions_batch_idx on audit.rule_positions (organization_id, chain) where upto > seq;
+
+alter table audit.rule_positions enable row level security;
+
+-- Rules watch from when they are there: what a log holds already is history, which previews look at.
+create or replace function audit.skip_to_now()
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  insert into audit.rule_positions as p (organization_id, chain, seq, last_at, upto)
+  select h.organization_id, h.chain, h.seq, h.last_at, h.seq from audit.heads h
+  on conflict on constraint rule_positions_pkey do update set seq = excluded.seq, last_at = excluded.last_at, upto = excluded.upto
+$$;
+
+comment on function audit.skip_to_now() is 'Has the rules pass over all entries there are: at installation, and after a restore.';
+
+do $$
+begin
+  if not exists (select from audit.rule_positions) then
+    perform audit.skip_to_now();
+  end if;
+end
+$$;
+
+do $$
+begin
+  if to_regtype('audit.rule_total') is null then
+    create type audit.rule_total as (
+      rule_id uuid,
+      organization_id uuid,
+      kind text,
+      threshold numeric,
+      span bigint,
+      slot_length bigint,
+      hours jsonb,
+      group_key text,
+      value text,
+      slot bigint,
+      weight numeric,
+      hits bigint,
+      first_at timestamptz,
+      last_at timestamptz,
+      names text[],
+      about_alerts boolean,
+      note jsonb
+    );
+  end if;
+  if to_regtype('audit.rule_firing') is null then
+    create type audit.rule_firing as (
+      rule_id uuid,
+      organization_id uuid,
+      group_key text,
+      first_at timestamptz,
+      last_at timestamptz,
+      occurrences bigint,
+      seen numeric,
+      names text[],
+      about_alerts boolean,
+      note jsonb
+    );
+  end if;
+end
+$$;
+
+comment on type audit.rule_total is 'What entries of one slot of time add to one group of a rule, and what the rule makes of it.';
+comment on type audit.rule_firing is 'That a rule''s condition held for a group, from one entry to another.';
+
+-- In a function of its own, so that entries are found by position whatever else is asked of them, and however large the
+-- log is: joined to the log, the planner would rather read all of it.
+create or replace function audit.entries_between(organization_id uuid, chain int, after bigint, upto bigint, since timestamptz)
+  returns setof public.audit_logs
+  language plpgsql
+  stable
+  set search_path = ''
+  set enable_seqscan = off
+  set enable_bitmapscan = off
+  rows 1000
+as $$
+begin
+  return query
+    select a.* from public.audit_logs a
+    where a.organization_id = entries_between.organization_id and a.chain = entries_between.chain
+      and a.seq > entries_between.after and a.seq <= entries_between.upto and a.created_at >= entries_between.since
+    order by a.seq;
+end
+$$;
+
+comment on function audit.entries_between(uuid, int, bigint, bigint, timestamptz) is
+  'The entries of a chain after one position and up to another, none of which is earlier than a time.';
+
+-- What entries add ----------------------------------------------------------------------------------------------------
+
+create or replace function audit.collect(
+  source text,
+  sample public.audit_logs[],
+  expressions text,
+  organization uuid,
+  force audit.rule_in_force[]
+)
+  returns audit.rule_total[]
+  language plpgsql
+  stable
+  set search_path = ''
+  set jit = off
+  -- Of arrays the planner knows no numbers: it would read the entries once for each rule.
+  set enable_nestloop = off
+as $$
+declare
+  v_totals audit.rule_total[];
+begin
+  if expressions is null then
+    return '{}';
+  end if;
+  execute format(
+    $q$
+    with hit as materialized (
+      select e.organization_id, e.created_at, (extract(epoch from e.created_at) * 1000000)::bigint as micros,
+        e.chain || '-' || e.seq as name, e.action like 'alert.%%' as about_alerts, h.*
+      from %s
+      cross join lateral unnest(array[%s]::audit.rule_hit[]) h
+      where h.rule_id is not null and h.group_key is not null and h.value is not null and h.weight > 0 and h.weight < 'Infinity' %s
+    )
+    select array_agg(row(
+      t.rule_id, t.organization_id, t.kind, t.threshold, t.span, t.slot_length, t.hours, t.group_key, t.value, t.slot, t.weight, t.hits,
+      t.first_at, t.last_at, t.names, t.about_alerts, t.note
+    )::audit.rule_total)
+    from (
+      select h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot as slot_length, f.settings -> 'hours' as hours,
+        h.group_key, h.value, h.micros / f.slot as slot, sum(h.weight) as weight, count(*) as hits,
+        min(h.created_at) as first_at, max(h.created_at) as last_at, (array_agg(h.name))[:20] as names,
+        bool_or(h.about_alerts) as about_alerts, h.note
+      from hit h
+      join unnest($2) f on f.rule_id = h.rule_id and f.organization_id = h.organization_id
+      group by h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot, f.settings -> 'hours', h.group_key, h.value, h.micros / f.slot, h.note
+    ) t
+    $q$,
+    source, expressions, 'and e.organization_id = ' || quote_literal(organization)
+  ) into v_totals using sample, force;
+  return coalesce(v_totals, '{}');
+end
+$$;
+
+comment on function audit.collect(text, public.audit_logs[], text, uuid, audit.rule_in_force[]) is
+  'What the entries e of a FROM clause, or of a sample ($1), add to rules, by the rules'' expressions, in one pass.';
+
+create or replace function audit.rule_expressions(rules uuid[])
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select string_agg(replace(r.compiled, '$rule$', quote_literal(r.id) || '::uuid'), ', ' order by r.id)
+  from audit.rules r
+  where r.id = any (rules) and r.compiled is not null
+$$;
+
+comment on function audit.rule_expressions(uuid[]) is 'The expressions of rules, to be evaluated together.';
+
+create or replace function audit.collect_all(source text, sample public.audit_logs[], organizations uuid[], force audit.rule_in_force[])
+  returns audit.rule_total[]
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_totals audit.rule_total[] := '{}';
+  v_set record;
+  v_rule uuid;
+begin
+  -- Everybody's rules in one pass over all entries; an organisation's own in one over its entries.
+  for v_set in
+    select case when f.own then f.organization_id end as organization, array_agg(distinct f.rule_id) as rules
+    from unnest(force) f
+    group by 1
+  loop
+    begin
+      v_totals := v_totals || audit.collect(source, sample, audit.rule_expressions(v_set.rules), v_set.organization, force);
+    exception when data_exception or program_limit_exceeded or internal_error then
+      -- One of them fails on an entry. The others must not be silenced by it: each alone, and the one is switched off.
+      foreach v_rule in array v_set.rules loop
+        begin
+          v_totals := v_totals || audit.collect(source, sample, audit.rule_expressions(array[v_rule]), v_set.organization, force);
+        exception when data_exception or program_limit_exceeded or internal_error then
+          perform audit.note_finding(
+            coalesce(v_set.organization, audit.system_organization()), 'rule_failed', v_rule::text, jsonb_build_object('error', sqlerrm)
+          );
+        end;
+      end loop;
+    end;
+  end loop;
+  return v_totals;
+end
+$$;
+
+comment on function audit.collect_all(text, public.audit_logs[], uuid[], audit.rule_in_force[]) is
+  'What entries add to all rules. A rule that fails on an entry is passed over, which is a finding.';
+
+-- What it comes to ----------------------------------------------------------------------------------------------------
+
+create or replace function audit.evaluate_entries(source text, organizations uuid[], sample public.audit_logs[] default null, only_rule uuid default null)
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_force audit.rule_in_force[] := array(
+    select f from audit.rules_in_force(organizations) f where only_rule is null or (f).rule_id = only_rule
+  );
+  v_values audit.rule_total[];
+  v_budgets audit.rule_total[];
+  v_hours audit.rule_total[];
+  v_others audit.rule_total[];
+begin
+  select array_agg(t) filter (where t.kind = 'new_value'), array_agg(t) filter (where t.kind = 'sum' and t.span = 0),
+    array_agg(t) filter (where t.hours is not null),
+    array_agg(t) filter (where t.hours is null and t.kind <> 'new_value' and (t.kind <> 'sum' or t.span > 0))
+  into v_values, v_budgets, v_hours, v_others
+  from unnest(audit.collect_all(source, sample, organizations, v_force)) t;
+  return audit.joined_firings(
+    audit.judge_windows(coalesce(v_others, '{}') || audit.outside_hours(v_hours))
+      || audit.judge_values(v_values, v_force)
+      || audit.judge_budgets(v_budgets, v_force),
+    v_force
+  );
+end
+$$;
+
+comment on function audit.evaluate_entries(text, uuid[], public.audit_logs[], uuid) is
+  'Takes entries into what the rules remember, and answers where conditions hold now that did not before.';
+
+-- One after the other within the quiet period is one.
+create or replace function audit.joined_firings(firings audit.rule_firing[], force audit.rule_in_force[])
+  returns audit.rule_firing[]
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select coalesce(array_agg(row(
+    j.rule_id, j.organization_id, j.group_key, j.first_at, j.last_at, j.occurrences, j.seen,
+    array(select n from unnest(j.parts) p cross join lateral unnest(p.names) n limit 20), j.about_alerts, (j.parts[1]).note
+  )::audit.rule_firing order by j.first_at), '{}')
+  from (
+    select e.rule_id, e.organization_id, e.group_key, min(e.first_at) as first_at, max(e.last_at) as last_at,
+      sum(e.occurrences)::bigint as occurrences, max(e.seen) as seen, bool_or(e.about_alerts) as about_alerts,
+      (array_agg(e.firing order by e.first_at))[:20] as parts
+    from (
+      select b.*, count(*) filter (where b.begins) over (partition by b.rule_id, b.organization_id, b.group_key order by b.first_at, b.last_at) as episode
+      from (
+        select f.*, f as firing, f.first_at > max(f.last_at) over (
+            partition by f.rule_id, f.organization_id, f.group_key order by f.first_at, f.last_at rows between unbounded preceding and 1 preceding
+          ) + coalesce(q.quiet_period, '100 years') as begins
+        from unnest(firings) f
+        join unnest(force) q on q.rule_id = f.rule_id and q.organization_id = f.organization_id
+      ) b
+    ) e
+    group by e.rule_id, e.organization_id, e.group_key, e.episode
+  ) j
+$$;
+
+comment on function audit.joined_firings(audit.rule_firing[], audit.rule_in_force[]) is
+  'Firings of a group that follow each other within its quiet period, as one.';
+
+create or replace function audit.evaluate_rules(at_most int default 10000)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_taken bigint;
+  v_waiting bigint;
+  v_organizations uuid[];
+  v_firing audit.rule_firing;
+begin
+  -- One at a time; who comes second has nothing to do.
+  if not pg_try_advisory_xact_lock(hashtext('audit.evaluate_rules')) then
+    return 0;
+  end if;
+
+  with waiting as (
+    select h.organization_id, h.chain, f.after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - f.after) over (order by h.last_at, h.organization_id, h.chain) as running
+    from audit.heads h
+    left join audit.rule_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+    left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    -- What was purged before it was looked at is not waited for.
+    cross join lateral (select coalesce(greatest(p.seq, b.seq), 0) as after) f
+    where h.seq > f.after
+  ),
+  taken as (
+    insert into audit.rule_positions as p (organization_id, chain, seq, last_at, upto)
+    select w.organization_id, w.chain, w.after, w.last_at, least(w.seq, w.seq - (w.running - evaluate_rules.at_most))
+    from waiting w
+    where w.running - (w.seq - w.after) < evaluate_rules.at_most
+    -- At REPEATABLE READ a batch that somebody else has taken meanwhile ends here, with a serialization failure.
+    on conflict on constraint rule_positions_pkey do update set seq = excluded.seq, upto = excluded.upto
+    returning organization_id, upto - seq as entries
+  )
+  select sum(t.entries), array_agg(distinct t.organization_id), (select max(w.running) from waiting w)
+  into v_taken, v_organizations, v_waiting
+  from taken t;
+
+  if v_taken > 0 then
+    foreach v_firing in array audit.admitted_firings(audit.evaluate_entries(
+      '(select * from audit.rule_positions p where p.upto > p.seq) p'
+        || ' cross join lateral audit.entries_between(p.organization_id, p.chain, p.seq, p.upto, p.last_at) e',
+      v_organizations
+    )) loop
+      perform audit.note_firing(v_firing);
+    end loop;
+    update audit.rule_positions p set seq = p.upto, last_at = coalesce((
+      select e.created_at from public.audit_logs e
+      where e.organization_id = p.organization_id and e.chain = p.chain and e.seq = p.upto and e.created_at >= p.last_at
+    ), p.last_at)
+    where p.upto > p.seq;
+  end if;
+  -- What is over is over once nothing waits that could still belong to it.
+  if v_waiting is null or v_waiting <= evaluate_rules.at_most then
+    perform audit.close_quiet_alerts();
+  end if;
+  return coalesce(v_taken, 0);
+end
+$$;
+
+comment on function audit.evaluate_rules(int) is
+  'Evaluates the rules on at most so many new entries, and raises alerts; returns how many it looked at. pg_cron runs it.';
+
+-- sql/612_rule_windows.sql
+
+-- Windows that slide over the entries' own time: counts, distinct values, sums and sequences.
+--
+-- For each group what happened stands in slots (600). A window ends at each slot in which something happened, and begins
+-- its length before; at the edge it takes the whole slot in. All is added up by one running sum: a slot adds what it
+-- holds and takes it away again when the window has passed it. Only what new entries can change is judged: from the
+-- first of their slots to a window after the last.
+
+create table if not exists audit.rule_windows (
+  rule_id uuid not null,
+  organization_id uuid not null,
+  group_key text not null,
+  slot bigint not null,
+  value text not null,
+  weight numeric not null,
+  hits bigint not null,
+  counted bigint not null default 0,
+  first_at timestamptz not null,
+  last_at timestamptz not null,
+  names text[] not null,
+  forget_at timestamptz not null,
+  constraint rule_windows_pkey primary key (rule_id, organization_id, group_key, slot, value)
+);
+
+comment on table audit.rule_windows is 'What the rules remember of entries within their windows; written by audit.evaluate_rules() only.';
+comment on column audit.rule_windows.rule_id is 'The rule.';
+comment on column audit.rule_windows.organization_id is 'Whose entries.';
+comment on column audit.rule_windows.group_key is 'The group.';
+comment on column audit.rule_windows.slot is 'When, in slots of the rule since 1970.';
+comment on column audit.rule_windows.value is 'Of which value, or which step of a sequence.';
+comment on column audit.rule_windows.weight is 'How much that adds.';
+comment on column audit.rule_windows.hits is 'How many entries it was.';
+comment on column audit.rule_windows.counted is 'How many of them an alert has counted.';
+comment on column audit.rule_windows.first_at is 'The time of the first.';
+comment on column audit.rule_windows.last_at is 'The time of the last.';
+comment on column audit.rule_windows.names is 'Their names, 20 at most.';
+comment on column audit.rule_windows.forget_at is 'When no window reaches it any more, entries that come an hour late included.';
+
+alter table audit.rule_windows enable row level security;
+
+create or replace function audit.judge_windows(totals audit.rule_total[])
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+  -- What a group remembers is found by its key, however many groups there are.
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_firings audit.rule_firing[];
+  v_windowed audit.rule_firing[];
+begin
+  -- Where one entry is enough there is nothing to remember.
+  v_firings := array(
+    select row(t.rule_id, t.organization_id, t.group_key, t.first_at, t.last_at, t.hits, t.hits, t.names, t.about_alerts, null)::audit.rule_firing
+    from unnest(totals) t
+    where t.kind = 'event'
+  );
+
+  insert into audit.rule_windows as w
+    (rule_id, organization_id, group_key, slot, value, weight, hits, first_at, last_at, names, forget_at)
+  select t.rule_id, t.organization_id, t.group_key, t.slot, t.value, t.weight, t.hits, t.first_at, t.last_at, t.names,
+    to_timestamp((t.slot + 2 * t.span + 1) * t.slot_length / 1000000.0) + interval '1 hour'
+  from unnest(totals) t
+  where t.span > 0
+  order by t.rule_id, t.organization_id, t.group_key, t.slot, t.value
+  on conflict on constraint rule_windows_pkey do update set
+    weight = w.weight + excluded.weight, hits = w.hits + excluded.hits,
+    first_at = least(w.first_at, excluded.first_at), last_at = greatest(w.last_at, excluded.last_at),
+    names = (w.names || excluded.names)[:20];
+
+  with touched as materialized (
+    select t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold, min(t.slot) as lo, max(t.slot) as hi, bool_or(t.about_alerts) as about_alerts
+    from unnest(totals) t
+    where t.span > 0
+    group by t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold
+  ),
+  held as (
+    select t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold, t.lo, t.about_alerts,
+      w.slot, w.value, w.hits, w.counted, w.first_at, w.last_at, w.names,
+      case when t.kind in ('sum', 'count') then w.weight when w.value = 'then' and t.kind = 'sequence' then 0
+        when t.kind = 'sequence' then w.weight else 1 end as weight,
+      -- A value that comes again counts on from there; what else there is counts as long as the window is.
+      case when t.kind = 'distinct' then lead(w.slot) over (
+        partition by t.rule_id, t.organization_id, t.group_key, w.value order by w.slot
+      ) end as again
+    from touched t
+    cross join lateral (
+      select w.* from audit.rule_windows w
+      where w.rule_id = t.rule_id and w.organization_id = t.organization_id and w.group_key = t.group_key
+        and w.slot between t.lo - t.span and t.hi + t.span
+      offset 0
+    ) w
+  ),
+  running as (
+    select c.*, sum(c.change) over (partition by c.rule_id, c.organization_id, c.group_key order by c.at) as total
+    from (
+      select h.*, h.slot as at, h.weight as change, true as begins from held h
+      union all
+      select h.*, least(h.slot + h.span + 1, h.again), -h.weight, false from held h
+    ) c
+  ),
+  firing as materialized (
+    select r.*, coalesce(lag(r.slot) over (partition by r.rule_id, r.organization_id, r.group_key order by r.slot, r.value) < r.slot - r.span, true) as is_first
+    from running r
+    where r.begins and r.total >= r.threshold and r.slot >= r.lo and r.hits > r.counted and (r.kind <> 'sequence' or r.value = 'then')
+  ),
+  counted as (
+    update audit.rule_windows w set counted = w.hits
+    from firing f
+    where w.rule_id = f.rule_id and w.organization_id = f.organization_id and w.group_key = f.group_key and w.slot = f.slot and w.value = f.value
+  )
+  select array_agg(row(
+    f.rule_id, f.organization_id, f.group_key, f.first_at, f.last_at, f.hits - f.counted, f.total,
+    -- What the first of them is made of; others only go on.
+    case when f.is_first then array(
+      select n.name
+      from audit.rule_windows w
+      cross join lateral unnest(w.names) n (name)
+      where w.rule_id = f.rule_id and w.organization_id = f.organization_id and w.group_key = f.group_key and w.slot between f.slot - f.span and f.slot
+      order by w.slot, n.name
+      limit 20
+    ) else f.names end,
+    f.about_alerts, null
+  )::audit.rule_firing)
+  into v_windowed
+  from firing f;
+  return v_firings || coalesce(v_windowed, '{}');
+end
+$$;
+
+comment on function audit.judge_windows(audit.rule_total[]) is
+  'Takes what entries add into the windows, and answers where a threshold is reached now that was not, or holds on.';
+
+create or replace function audit.prune_rules()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_pruned int;
+begin
+  -- An evaluation that is behind may still need what is old; and none runs meanwhile.
+  if not pg_try_advisory_xact_lock(hashtext('audit.evaluate_rules')) or exists (select from audit.health_check('rules', interval '1 minute')) then
+    return 0;
+  end if;
+  delete from audit.rule_windows w where w.forget_at < clock_timestamp();
+  get diagnostics v_pruned = row_count;
+  delete from audit.rule_values v where v.forget_at < clock_timestamp();
+  -- The longest period of a budget is a month.
+  delete from audit.spending s where s.day < current_date - 62;
+  delete from audit.budget_crossings c where c.period_start < current_date - 62;
+  return v_pruned;
+end
+$$;
+
+comment on function audit.prune_rules() is 'Forgets what no window reaches any more; returns how many slots. pg_cron runs it.';
+
+-- sql/614_rule_values.sql
+
+-- What is usual: values that were seen before, and hours at which an organisation works. Both are learned from entries
+-- as they come, and both are quiet until they have learned enough.
+
+create table if not exists audit.rule_values (
+  rule_id uuid not null,
+  organization_id uuid not null,
+  group_key text not null,
+  value text not null,
+  first_at timestamptz not null,
+  last_at timestamptz not null,
+  days int not null,
+  forget_at timestamptz not null,
+  constraint rule_values_pkey primary key (rule_id, organization_id, group_key, value)
+);
+
+comment on table audit.rule_values is 'Which values a rule has seen in which group; written by audit.evaluate_rules() only.';
+comment on column audit.rule_values.rule_id is 'The rule.';
+comment on column audit.rule_values.organization_id is 'Whose entries.';
+comment on column audit.rule_values.group_key is 'The group.';
+comment on column audit.rule_values.value is 'The value; empty for the group itself, of any value.';
+comment on column audit.rule_values.first_at is 'When it was seen first.';
+comment on column audit.rule_values.last_at is 'When it was seen last.';
+comment on column audit.rule_values.days is 'On how many days, for the group itself.';
+comment on column audit.rule_values.forget_at is 'When it would be new again.';
+
+create table if not exists audit.active_hours (
+  organization_id uuid not null,
+  hour smallint not null,
+  since date not null,
+  days date[] not null,
+  constraint active_hours_pkey primary key (organization_id, hour)
+);
+
+comment on table audit.active_hours is 'At which hours of the week people of an organisation work; written by audit.evaluate_rules() only.';
+comment on column audit.active_hours.organization_id is 'The organisation.';
+comment on column audit.active_hours.hour is 'The hour of the week in its time zone, from 0: Monday from midnight to one.';
+comment on column audit.active_hours.since is 'The first day on which somebody did something at this hour.';
+comment on column audit.active_hours.days is 'The last 13 days on which somebody did.';
+
+alter table audit.rule_values enable row level security;
+alter table audit.active_hours enable row level security;
+
+create or replace function audit.judge_values(totals audit.rule_total[], force audit.rule_in_force[])
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_firings audit.rule_firing[];
+begin
+  if totals is null then
+    return '{}';
+  end if;
+  with seen as materialized (
+    select t.rule_id, t.organization_id, t.group_key, t.value, t.first_at, t.last_at, t.hits, t.names, t.about_alerts,
+      f.settings -> 'allowed' as allowed, f.settings ->> 'value' as field,
+      coalesce(audit.duration(f.settings ->> 'history'), interval '14 days') as history,
+      coalesce((f.settings ->> 'warm_up')::int, 5) as warm_up
+    from unnest(totals) t
+    join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id
+    where t.value <> '' and f.kind = 'new_value'
+  ),
+  placed as (
+    select s.*, v.first_at as known_since, v.last_at as known_until, g.days as known_days, g.last_at as group_until,
+      lag(s.last_at) over value_before as before,
+      least(g.first_at, min(s.first_at) over group_before) as group_since,
+      -- A day counts once, however many entries it has.
+      (s.first_at at time zone 'utc')::date > greatest(
+        (g.last_at at time zone 'utc')::date, (lag(s.last_at) over group_before at time zone 'utc')::date, '-infinity'::date
+      ) as new_day
+    from seen s
+    left join audit.rule_values v on v.rule_id = s.rule_id and v.organization_id = s.organization_id and v.group_key = s.group_key and v.value = s.value
+    left join audit.rule_values g on g.rule_id = s.rule_id and g.organization_id = s.organization_id and g.group_key = s.group_key and g.value = ''
+    window value_before as (partition by s.rule_id, s.organization_id, s.group_key, s.value order by s.first_at),
+      group_before as (partition by s.rule_id, s.organization_id, s.group_key order by s.first_at, s.value)
+  ),
+  judged as materialized (
+    select p.*,
+      coalesce(p.known_days, 0) + count(*) filter (where p.new_day) over (
+        partition by p.rule_id, p.organization_id, p.group_key order by p.first_at, p.value
+      ) as days
+    from placed p
+  ),
+  kept as (
+    insert into audit.rule_values as v (rule_id, organization_id, group_key, value, first_at, last_at, days, forget_at)
+    select k.rule_id, k.organization_id, k.group_key, k.value, k.first_at, k.last_at, k.days, k.last_at + k.history
+    from (
+      select j.rule_id, j.organization_id, j.group_key, j.value, min(j.first_at) as first_at, max(j.last_at) as last_at, 1 as days, max(j.history) as history
+      from judged j group by j.rule_id, j.organization_id, j.group_key, j.value
+      union all
+      select j.rule_id, j.organization_id, j.group_key, '', min(j.first_at), max(j.last_at), max(j.days)::int, max(j.history)
+      from judged j group by j.rule_id, j.organization_id, j.group_key
+    ) k
+    order by k.rule_id, k.organization_id, k.group_key, k.value
+    on conflict on constraint rule_values_pkey do update set
+      first_at = least(v.first_at, excluded.first_at), last_at = greatest(v.last_at, excluded.last_at),
+      days = greatest(v.days, excluded.days), forget_at = greatest(v.forget_at, excluded.forget_at)
+  )
+  select array_agg(row(
+    j.rule_id, j.organization_id, (coalesce(nullif(j.group_key, ''), '{}')::jsonb || jsonb_build_object(j.field, j.value))::text,
+    j.first_at, j.last_at, j.hits, j.hits, j.names, j.about_alerts,
+    case when jsonb_typeof(j.allowed) = 'array' then '{"not_allowed": true}'::jsonb else jsonb_build_object('days_known', j.days) end
+  )::audit.rule_firing)
+  into v_firings
+  from judged j
+  where case
+    -- Who has said what is allowed has nothing to learn.
+    when jsonb_typeof(j.allowed) = 'array' then not j.allowed ? j.value
+    else coalesce(greatest(j.known_until, j.before) < j.first_at - j.history, true)
+      and j.group_since <= j.first_at - j.warm_up * interval '1 day' and j.days > j.warm_up
+  end;
+  return coalesce(v_firings, '{}');
+end
+$$;
+
+comment on function audit.judge_values(audit.rule_total[], audit.rule_in_force[]) is
+  'Notes which values were seen, and answers which are new, or not allowed.';
+
+-- Hours ---------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.time_zone_of(organization_id uuid)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_zone text := audit.setting('time_zone', time_zone_of.organization_id) #>> '{}';
+begin
+  if v_zone is null and exists (
+    select from pg_catalog.pg_attribute a
+    where a.attrelid = to_regclass('public.organizations') and a.attname = 'time_zone' and not a.attisdropped
+  ) then
+    execute 'select o.time_zone::text from public.organizations o where o.id::text = $1' into v_zone using time_zone_of.organization_id::text;
+    if not exists (select from pg_catalog.pg_timezone_names z where z.name = v_zone) then
+      v_zone := null;
+    end if;
+  end if;
+  return coalesce(v_zone, 'UTC');
+end
+$$;
+
+comment on function audit.time_zone_of(uuid) is
+  'In which time zone an organisation works: its setting time_zone, else what the application''s organizations.time_zone says, else UTC.';
+
+create or replace function audit.is_at_work(hours jsonb, local timestamp)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  -- What begins in the evening and ends in the morning belongs to the day on which it began.
+  return case
+    when hours ->> 'from' < hours ->> 'to' then
+      to_char(local, 'HH24:MI') >= hours ->> 'from' and to_char(local, 'HH24:MI') < hours ->> 'to'
+        and hours -> 'days' @> to_jsonb(extract(isodow from local)::int)
+    when to_char(local, 'HH24:MI') >= hours ->> 'from' then hours -> 'days' @> to_jsonb(extract(isodow from local)::int)
+    when to_char(local, 'HH24:MI') < hours ->> 'to' then hours -> 'days' @> to_jsonb(extract(isodow from local - interval '1 day')::int)
+    else false
+  end;
+
+comment on function audit.is_at_work(jsonb, timestamp) is 'Whether a local time is within hours of work, which may go across midnight.';
+
+-- An hour is usual if there was something at this hour of the week on three days of the last 90, or at this hour of any
+-- day, where it is a day on which people work at all: who now and then works in the evening does so on any. The hours
+-- beside it are as good, because nobody begins by the bell. An hour of the week comes once a week: three times take
+-- three weeks, and a fourth shows what is left out. Before that, nothing is unusual.
+create or replace function audit.is_usual_hour(organization_id uuid, local timestamp)
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with now as (
+    select extract(isodow from is_usual_hour.local)::int - 1 as weekday, extract(hour from is_usual_hour.local)::int as hour
+  ),
+  past as (
+    select a.hour, a.since, d.day
+    from audit.active_hours a
+    cross join lateral unnest(a.days) d (day)
+    where a.organization_id = is_usual_hour.organization_id and d.day between is_usual_hour.local::date - 90 and is_usual_hour.local::date - 1
+  )
+  select coalesce(min(p.since) > is_usual_hour.local::date - 28, true)
+    or count(distinct p.day) filter (where (p.hour - n.weekday * 24 - n.hour + 169) % 168 <= 2) >= 3
+    or count(distinct p.day) filter (where (p.hour - n.hour + 25) % 24 <= 2) >= 3
+      and exists (select from past w where w.hour / 24 = n.weekday group by w.hour having count(*) >= 3)
+  from now n
+  left join past p on true
+  group by n.weekday, n.hour
+$$;
+
+comment on function audit.is_usual_hour(uuid, timestamp) is
+  'Whether people of an organisation are used to work at this hour, or it is not known yet.';
+
+create or replace function audit.outside_hours(totals audit.rule_total[])
+  returns audit.rule_total[]
+  language plpgsql
+  set search_path = ''
+  -- Of arrays the planner knows no numbers: it would compare each with each.
+  set enable_nestloop = off
+as $$
+#variable_conflict use_column
+declare
+  v_left audit.rule_total[];
+begin
+  if totals is null then
+    return '{}';
+  end if;
+  with timed as materialized (
+    select t as total, t.organization_id, t.slot, t.hours from unnest(totals) t
+  ),
+  -- Each quarter of an hour once, whoever did something in it; of what was learned each hour.
+  quarter as materialized (
+    select q.organization_id, q.slot, q.hours, to_timestamp(q.slot * 900) at time zone z.zone as at
+    from (select distinct t.organization_id, t.slot, t.hours from timed t) q
+    join (
+      select o.organization_id, audit.time_zone_of(o.organization_id) as zone from (select distinct t.organization_id from timed t) o
+    ) z on z.organization_id = q.organization_id
+  ),
+  hour as materialized (
+    select h.organization_id, h.at, audit.is_usual_hour(h.organization_id, h.at) as usual
+    from (select distinct q.organization_id, date_trunc('hour', q.at) as at from quarter q where q.hours = '"learned"') h
+  ),
+  learned as (
+    insert into audit.active_hours as a (organization_id, hour, since, days)
+    select d.organization_id, d.hour, min(d.day), (array_agg(d.day order by d.day desc))[:13]
+    from (
+      select h.organization_id, ((extract(isodow from h.at)::int - 1) * 24 + extract(hour from h.at)::int)::smallint as hour, h.at::date as day
+      from hour h
+    ) d
+    group by d.organization_id, d.hour
+    order by d.organization_id, d.hour
+    on conflict on constraint active_hours_pkey do update set
+      since = least(a.since, excluded.since),
+      days = (select (array_agg(distinct d order by d desc))[:13] from unnest(a.days || excluded.days) d)
+    where not a.days @> excluded.days
+  )
+  select array_agg(t.total) into v_left
+  from timed t
+  join quarter q on q.organization_id = t.organization_id and q.slot = t.slot and q.hours = t.hours
+  left join hour h on h.organization_id = q.organization_id and h.at = date_trunc('hour', q.at) and q.hours = '"learned"'
+  where not coalesce(h.usual, audit.is_at_work(q.hours, q.at));
+  return coalesce(v_left, '{}');
+end
+$$;
+
+comment on function audit.outside_hours(audit.rule_total[]) is
+  'Leaves out, of rules that are about hours, what happened within them; and learns the hours from it.';
+
+-- sql/616_budgets.sql
+
+-- Budgets: what the entries of a period cost, against what the organisation means to spend. Both come from the log: costs
+-- from every entry that has one, budgets from the entries that made and changed them. Spending is kept by days of the
+-- organisation's own time zone, so a period begins where its people think it does.
+
+create table if not exists audit.spending (
+  rule_id uuid not null,
+  organization_id uuid not null,
+  day date not null,
+  provider text not null,
+  spent numeric not null,
+  constraint spending_pkey primary key (rule_id, organization_id, day, provider)
+);
+
+comment on table audit.spending is 'What was spent on which day; written by audit.evaluate_rules() only.';
+comment on column audit.spending.rule_id is 'The rule that adds it up.';
+comment on column audit.spending.organization_id is 'Who spent it.';
+comment on column audit.spending.day is 'The day in the organisation''s time zone.';
+comment on column audit.spending.provider is 'With which provider; empty where the entry names none.';
+comment on column audit.spending.spent is 'How much.';
+
+create table if not exists audit.budgets_known (
+  organization_id uuid not null,
+  budget_id text not null,
+  spent_limit numeric not null,
+  period text not null,
+  percent int[],
+  provider text,
+  constraint budgets_known_pkey primary key (organization_id, budget_id)
+);
+
+comment on table audit.budgets_known is 'The budgets that entries tell of; written by audit.evaluate_rules() only.';
+comment on column audit.budgets_known.organization_id is 'Whose budget.';
+comment on column audit.budgets_known.budget_id is 'Its id in the application.';
+comment on column audit.budgets_known.spent_limit is 'At most so much a period.';
+comment on column audit.budgets_known.period is 'day, week or month.';
+comment on column audit.budgets_known.percent is 'At which shares of it the application asks to be told; null where it does not say.';
+comment on column audit.budgets_known.provider is 'Only costs of this provider; null for all.';
+
+create table if not exists audit.budget_crossings (
+  rule_id uuid not null,
+  organization_id uuid not null,
+  budget_id text not null,
+  period_start date not null,
+  share text not null,
+  spent_limit numeric not null,
+  constraint budget_crossings_pkey primary key (rule_id, organization_id, budget_id, period_start, share, spent_limit)
+);
+
+comment on table audit.budget_crossings is 'Which shares of which budgets were reached, so that each is told once; written by audit.evaluate_rules() only.';
+comment on column audit.budget_crossings.rule_id is 'The rule.';
+comment on column audit.budget_crossings.organization_id is 'Whose budget.';
+comment on column audit.budget_crossings.budget_id is 'Its id in the application.';
+comment on column audit.budget_crossings.period_start is 'The first day of the period.';
+comment on column audit.budget_crossings.share is 'Percent of the limit, or exceeded.';
+comment on column audit.budget_crossings.spent_limit is 'The limit: changed, it is another.';
+
+alter table audit.spending enable row level security;
+alter table audit.budgets_known enable row level security;
+alter table audit.budget_crossings enable row level security;
+
+create or replace function audit.note_budget(organization_id uuid, budget_id text, action text, details jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  -- What it is now, whether the entry tells all of it or what changed.
+  v_now jsonb := coalesce(details -> 'new', (select jsonb_object_agg(c.key, c.value -> 'new') from jsonb_each(details -> 'changes') c), '{}');
+  v_limit numeric := audit.number_value(coalesce(v_now ->> 'limit_usd', v_now ->> 'limit', v_now ->> 'limit_amount', v_now ->> 'amount'));
+  v_period text := case v_now ->> 'period' when 'daily' then 'day' when 'weekly' then 'week' when 'monthly' then 'month' end;
+  v_percent int[] := case when jsonb_typeof(v_now -> 'alert_thresholds') = 'array' then array(
+    select p::numeric::int from jsonb_array_elements_text(v_now -> 'alert_thresholds') p where audit.number_value(p) between 1 and 1000
+  ) end;
+begin
+  if action = 'budget.deleted' then
+    delete from audit.budgets_known b where b.organization_id = note_budget.organization_id and b.budget_id = note_budget.budget_id;
+    return;
+  end if;
+  update audit.budgets_known b set
+    spent_limit = coalesce(v_limit, b.spent_limit), period = coalesce(v_period, b.period), percent = coalesce(v_percent, b.percent),
+    provider = coalesce(v_now ->> 'provider', b.provider)
+  where b.organization_id = note_budget.organization_id and b.budget_id = note_budget.budget_id;
+  if not found and v_limit > 0 then
+    insert into audit.budgets_known (organization_id, budget_id, spent_limit, period, percent, provider)
+    values (note_budget.organization_id, note_budget.budget_id, v_limit, coalesce(v_period, 'month'), v_percent, v_now ->> 'provider');
+  end if;
+end
+$$;
+
+comment on function audit.note_budget(uuid, text, text, jsonb) is 'Keeps what an entry tells of a budget.';
+
+create or replace function audit.judge_budgets(totals audit.rule_total[], force audit.rule_in_force[])
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_budget record;
+  v_firings audit.rule_firing[];
+begin
+  if totals is null then
+    return '{}';
+  end if;
+  for v_budget in
+    select distinct on (t.first_at, t.value) t.organization_id, t.group_key as id, t.note from unnest(totals) t
+    where t.note ? 'action' order by t.first_at, t.value
+  loop
+    perform audit.note_budget(v_budget.organization_id, v_budget.id, v_budget.note ->> 'action', v_budget.note -> 'details');
+  end loop;
+
+  with spent as materialized (
+    select t.rule_id, t.organization_id, d.day, t.value, t.group_key as provider, sum(t.weight) as spent, max(t.last_at) as at,
+      max(t.names[1]) as name, f.settings
+    from unnest(totals) t
+    join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id and f.settings ? 'against'
+    join (select o.id, audit.time_zone_of(o.id) as zone from (select distinct f.organization_id as id from unnest(force) f where f.settings ? 'against') o) o
+      on o.id = t.organization_id
+    cross join lateral (select (to_timestamp(t.slot * 900) at time zone o.zone)::date as day) d
+    group by t.rule_id, t.organization_id, d.day, t.value, t.group_key, f.settings
+  ),
+  added as (
+    insert into audit.spending as p (rule_id, organization_id, day, provider, spent)
+    select s.rule_id, s.organization_id, s.day, s.provider, s.spent from spent s
+    where s.value = 'spent'
+    order by s.rule_id, s.organization_id, s.day, s.provider
+    on conflict on constraint spending_pkey do update set spent = p.spent + excluded.spent
+    returning p.rule_id, p.organization_id, p.day, p.provider, p.spent
+  ),
+  period as materialized (
+    select s.rule_id, s.organization_id, b.budget_id, b.spent_limit, b.provider, date_trunc(b.period, s.day)::date as starts,
+      (date_trunc(b.period, s.day) + ('1 ' || b.period)::interval)::date as ends, max(s.at) as at,
+      (array_agg(s.name order by s.at desc))[1] as name,
+      coalesce(b.percent, array(select jsonb_array_elements_text(coalesce(s.settings -> 'percent', '[50, 80, 100]'))::numeric::int)) as percent
+    from spent s
+    join audit.budgets_known b on b.organization_id = s.organization_id
+    group by s.rule_id, s.organization_id, s.settings, b.budget_id, b.spent_limit, b.percent, b.provider, b.period, 6, 7
+  ),
+  -- The statement does not see in the table what it has just added.
+  spending as materialized (
+    select p.*, (
+        select sum(coalesce(a.spent, k.spent))
+        from (select * from audit.spending k where k.rule_id = p.rule_id and k.organization_id = p.organization_id and k.day >= p.starts and k.day < p.ends) k
+        full join (select * from added a where a.rule_id = p.rule_id and a.organization_id = p.organization_id and a.day >= p.starts and a.day < p.ends) a
+          on a.day = k.day and a.provider = k.provider
+        where coalesce(a.provider, k.provider) = coalesce(p.provider, a.provider, k.provider)
+      ) as spent
+    from period p
+  ),
+  crossing as (
+    insert into audit.budget_crossings (rule_id, organization_id, budget_id, period_start, share, spent_limit)
+    select s.rule_id, s.organization_id, s.budget_id, s.starts, c.share, s.spent_limit
+    from spending s
+    cross join lateral (
+      select p::text as share from unnest(s.percent) p where s.spent * 100 >= s.spent_limit * p
+      union
+      select 'exceeded' where s.spent > s.spent_limit
+    ) c
+    on conflict do nothing
+    returning rule_id, organization_id, budget_id, period_start, share
+  )
+  select array_agg(row(
+    c.rule_id, c.organization_id,
+    jsonb_build_object('budget', c.budget_id, 'period', c.period_start, 'share', c.share, 'limit', s.spent_limit)::text,
+    s.at, s.at, 1, s.spent, array[s.name], false,
+    jsonb_build_object('spent', s.spent, 'limit', s.spent_limit, 'share', c.share, 'budget', c.budget_id,
+      'severity', case when c.share = 'exceeded' or c.share::int >= 100 then 'high' end)
+  )::audit.rule_firing)
+  into v_firings
+  from crossing c
+  join spending s on s.rule_id = c.rule_id and s.organization_id = c.organization_id and s.budget_id = c.budget_id and s.starts = c.period_start;
+  return coalesce(v_firings, '{}');
+end
+$$;
+
+comment on function audit.judge_budgets(audit.rule_total[], audit.rule_in_force[]) is
+  'Keeps what entries tell of budgets, and answers which shares of them costs have reached now.';
+
+-- sql/620_alerts.sql
+
+-- Alerts: what the rules found, one open incident for each rule and group. Repetitions are counted, transitions are
+-- entries and are delivered (650). An alert is over when nothing happened for the rule's quiet period, or when an admin
+-- says so.
+
+create table if not exists audit.alerts (
+  id uuid primary key default gen_random_uuid(),
+  organization_id uuid not null,
+  rule_id uuid not null,
+  group_key text not null,
+  severity text not null,
+  title text not null,
+  reason jsonb not null,
+  state text not null default 'open',
+  opened_at timestamptz not null default clock_timestamp(),
+  first_seen_at timestamptz not null,
+  last_seen_at timestamptz not null,
+  resolved_at timestamptz,
+  silenced_until timestamptz,
+  occurrences bigint not null,
+  entries text[] not null,
+  channels uuid[],
+  constraint alert_state_is_known check (state in ('open', 'acknowledged', 'silenced', 'resolved')),
+  constraint alert_severity_is_known check (severity in ('info', 'low', 'medium', 'high', 'critical'))
+);
+
+comment on table audit.alerts is 'Open incidents, and those that are over; written by the functions of 620 only.';
+comment on column audit.alerts.id is 'Names the alert.';
+comment on column audit.alerts.organization_id is 'Whom it concerns.';
+comment on column audit.alerts.rule_id is 'The rule that raised it; it may be deleted meanwhile.';
+comment on column audit.alerts.group_key is 'What it is about, as JSON: {"actor": "…"}. Addresses are commitments of identities, never the addresses themselves.';
+comment on column audit.alerts.severity is 'How loud: info, low, medium, high or critical.';
+comment on column audit.alerts.title is 'The name that the rule had.';
+comment on column audit.alerts.reason is 'What was seen, and what the rule expects.';
+comment on column audit.alerts.state is 'open, acknowledged (somebody looks into it), silenced (until a time) or resolved.';
+comment on column audit.alerts.opened_at is 'When it was opened.';
+comment on column audit.alerts.first_seen_at is 'When it happened first, by the entries'' time.';
+comment on column audit.alerts.last_seen_at is 'When it happened last, by the entries'' time.';
+comment on column audit.alerts.resolved_at is 'When it was over.';
+comment on column audit.alerts.silenced_until is 'Until when nobody wants to hear of it.';
+comment on column audit.alerts.occurrences is 'How many entries it is about.';
+comment on column audit.alerts.entries is 'The first of them by name, 20 at most.';
+comment on column audit.alerts.channels is 'Where its transitions go, as the rule said when it was opened; null for the organisation''s default channels.';
+
+create unique index if not exists alerts_open_idx on audit.alerts (rule_id, organization_id, group_key) where state <> 'resolved';
+create index if not exists alerts_group_idx on audit.alerts (rule_id, organization_id, group_key, first_seen_at);
+create index if not exists alerts_organization_idx on audit.alerts (organization_id, opened_at, id);
+
+alter table audit.alerts enable row level security;
+
+drop policy if exists "admins and auditors read their organisation's alerts" on audit.alerts;
+create policy "admins and auditors read their organisation's alerts" on audit.alerts
+  for select to authenticated
+  using (
+    organization_id = any (array(select audit.admin_organizations()))
+    or organization_id = any (array(select audit.auditor_organizations()))
+  );
+
+create or replace view audit.open_alerts
+  with (security_invoker = true)
+as
+  select a.id, a.organization_id, a.severity, a.title, a.state, a.first_seen_at, a.last_seen_at, a.occurrences, a.group_key, a.reason, a.entries
+  from audit.alerts a
+  where a.state <> 'resolved'
+  order by array_position(array['critical', 'high', 'medium', 'low', 'info'], a.severity), a.last_seen_at desc;
+
+comment on view audit.open_alerts is 'Alerts that are not resolved, the loudest first. For admins and auditors of the organisation.';
+
+create or replace view audit.alert_entries
+  with (security_invoker = true)
+as
+  select a.id as alert, e.*
+  from audit.alerts a
+  cross join lateral unnest(a.entries) n (name)
+  join public.audit_logs e on e.organization_id = a.organization_id
+    and e.chain = split_part(n.name, '-', 1)::int and e.seq = split_part(n.name, '-', 2)::bigint;
+
+comment on view audit.alert_entries is 'The entries that caused each alert: select * from audit.alert_entries where alert = ''…''.';
+
+-- Transitions ---------------------------------------------------------------------------------------------------------
+
+create or replace function audit.move_alert(alert_id uuid, transition text, details jsonb default '{}')
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_alert audit.alerts;
+begin
+  select a.* into v_alert from audit.alerts a where a.id = move_alert.alert_id;
+  perform audit.record(
+    v_alert.organization_id, case transition when 'digest' then 'alert.opened' else 'alert.' || transition end, 'alert', v_alert.id::text,
+    jsonb_build_object('rule', v_alert.rule_id, 'title', v_alert.title, 'severity', v_alert.severity) || move_alert.details
+  );
+  perform audit.queue_alert(v_alert.id, move_alert.transition);
+end
+$$;
+
+comment on function audit.move_alert(uuid, text, jsonb) is
+  'Leaves the entry of an alert''s transition (opened, acknowledged, silenced, resolved, reopened, digest) and has it delivered.';
+
+create or replace function audit.resolve_alert(alert_id uuid, at timestamptz, why text)
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  update audit.alerts a set state = 'resolved', resolved_at = resolve_alert.at, silenced_until = null
+  where a.id = resolve_alert.alert_id and a.state <> 'resolved';
+  if not found then
+    return false;
+  end if;
+  perform audit.move_alert(resolve_alert.alert_id, 'resolved', jsonb_build_object('why', resolve_alert.why));
+  return true;
+end
+$$;
+
+comment on function audit.resolve_alert(uuid, timestamptz, text) is 'Says that an alert is over, and why; false if it was already.';
+
+create or replace function audit.resolve_alerts_of(rule_id uuid)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  select audit.resolve_alert(a.id, clock_timestamp(), 'rule deleted')
+  from audit.alerts a
+  where a.rule_id = resolve_alerts_of.rule_id and a.state <> 'resolved'
+$$;
+
+comment on function audit.resolve_alerts_of(uuid) is 'Says that all alerts of a rule are over.';
+
+-- What is put together where there are too many: one alert for each severity, with what they were.
+create or replace function audit.note_overflow(organization_id uuid, severity text, firings audit.rule_firing[], titles text[])
+  returns uuid
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules := audit.rule_for('00000000-0000-4000-a000-000000000639', note_overflow.organization_id);
+  v_group text := jsonb_build_object('severity', note_overflow.severity)::text;
+  v_alert audit.alerts;
+  v_is_new boolean;
+  v_of jsonb;
+begin
+  select a.* into v_alert from audit.alerts a
+  where a.rule_id = v_rule.id and a.organization_id = note_overflow.organization_id and a.group_key = v_group and a.state <> 'resolved'
+  for no key update;
+  v_is_new := not found;
+  select jsonb_object_agg(t.title, t.n) into v_of
+  from (
+    select t.title, sum(t.n) as n
+    from (
+      select u.title, 1 as n from unnest(note_overflow.titles) u (title)
+      union all
+      select o.key, o.value::int from jsonb_each_text(v_alert.reason -> 'of') o
+    ) t
+    group by t.title
+  ) t;
+  insert into audit.alerts as a
+    (organization_id, rule_id, group_key, severity, title, reason, first_seen_at, last_seen_at, occurrences, entries, channels)
+  select note_overflow.organization_id, v_rule.id, v_group, note_overflow.severity, v_rule.name,
+    jsonb_build_object('alerts', coalesce((v_alert.reason ->> 'alerts')::int, 0) + count(*), 'of', v_of),
+    min(f.first_at), max(f.last_at), sum(f.occurrences), array(select n from unnest(note_overflow.firings) p cross join lateral unnest(p.names) n limit 20),
+    v_rule.channels
+  from unnest(note_overflow.firings) f
+  on conflict (rule_id, organization_id, group_key) where state <> 'resolved' do update set
+    last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at), occurrences = a.occurrences + excluded.occurrences, reason = excluded.reason
+  returning a.* into v_alert;
+  if v_is_new then
+    perform audit.move_alert(v_alert.id, 'digest');
+  end if;
+  return v_alert.id;
+end
+$$;
+
+comment on function audit.note_overflow(uuid, text, audit.rule_firing[], text[]) is
+  'Counts what would be too many alerts in one; titles are those they would have had.';
+
+create or replace function audit.alerts_left(organization_id uuid, severity text)
+  returns int
+  language sql
+  stable
+  set search_path = ''
+as $$
+  -- Of each severity so many, so that noise cannot keep what is loud from being heard.
+  select s.most - (
+    select count(*) from (
+      select from audit.alerts a
+      where a.organization_id = alerts_left.organization_id and a.opened_at > clock_timestamp() - interval '1 hour' and a.severity = alerts_left.severity
+        and a.rule_id <> '00000000-0000-4000-a000-000000000639'
+      limit s.most
+    ) o
+  )::int
+  from (select (audit.setting('alerts_per_hour', alerts_left.organization_id))::int as most) s
+$$;
+
+comment on function audit.alerts_left(uuid, text) is 'How many more alerts of a severity an organisation gets within the hour.';
+
+-- Thousands of groups at once are not gone through one by one.
+create or replace function audit.admitted_firings(firings audit.rule_firing[])
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_admitted audit.rule_firing[];
+  v_over record;
+begin
+  if cardinality(firings) < 2 then
+    return firings;
+  end if;
+  for v_over in
+    with rule as materialized (
+      select d.rule_id, d.organization_id, r.name, r.severity
+      from (select distinct f.rule_id, f.organization_id from unnest(firings) f) d
+      cross join lateral audit.rule_for(d.rule_id, d.organization_id) r
+    ),
+    firing as materialized (
+      select f as firing, f.organization_id, f.first_at, r.name, coalesce(f.note ->> 'severity', r.severity) as severity,
+        exists (
+          select from audit.alerts a
+          where a.rule_id = f.rule_id and a.organization_id = f.organization_id and a.group_key = f.group_key
+            and (a.state <> 'resolved' or a.resolved_at >= f.first_at)
+        ) as known
+      from unnest(firings) f
+      join rule r on r.rule_id = f.rule_id and r.organization_id = f.organization_id
+    ),
+    capacity as materialized (
+      select d.organization_id, d.severity, audit.alerts_left(d.organization_id, d.severity) as left
+      from (select distinct f.organization_id, f.severity from firing f) d
+    ),
+    ranked as (
+      select f.*, c.left, count(*) filter (where not f.known) over (
+        partition by f.organization_id, f.severity order by f.first_at, (f.firing).rule_id, (f.firing).group_key rows unbounded preceding
+      ) as nth
+      from firing f
+      join capacity c on c.organization_id = f.organization_id and c.severity = f.severity
+    )
+    select r.known or r.nth <= r.left as admitted, case when not (r.known or r.nth <= r.left) then r.organization_id end as organization_id,
+      case when not (r.known or r.nth <= r.left) then r.severity end as severity,
+      array_agg(r.firing order by r.first_at) as firings, array_agg(r.name) as titles
+    from ranked r
+    group by 1, 2, 3
+  loop
+    if v_over.admitted then
+      v_admitted := v_over.firings;
+    else
+      perform audit.note_overflow(v_over.organization_id, v_over.severity, v_over.firings, v_over.titles);
+    end if;
+  end loop;
+  return coalesce(v_admitted, '{}');
+end
+$$;
+
+comment on function audit.admitted_firings(audit.rule_firing[]) is
+  'Firings that open an alert, or belong to one; those that would be too many are counted together.';
+
+create or replace function audit.note_firing(firing audit.rule_firing, title text default null, severity text default null)
+  returns uuid
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules := audit.rule_for((firing).rule_id, (firing).organization_id);
+  v_severity text := coalesce(note_firing.severity, (firing).note ->> 'severity', v_rule.severity, 'medium');
+  v_title text := coalesce(note_firing.title, v_rule.name, 'Alert');
+  v_alert audit.alerts;
+begin
+  -- Two who raise alerts at once do it one after the other: the rules, an anomaly, a check.
+  perform pg_advisory_xact_lock(hashtext('audit.alerts'));
+
+  -- What comes late belongs to the alert that was open when it happened, even if that is over.
+  update audit.alerts a set
+    occurrences = a.occurrences + (firing).occurrences, last_seen_at = greatest(a.last_seen_at, (firing).last_at),
+    first_seen_at = least(a.first_seen_at, (firing).first_at),
+    -- What was over by itself is over that much later.
+    resolved_at = case
+      when a.resolved_at = a.last_seen_at + v_rule.quiet_period then greatest(a.last_seen_at, (firing).last_at) + v_rule.quiet_period
+      else a.resolved_at
+    end
+  where a.id = (
+      select l.id from audit.alerts l
+      where l.rule_id = (firing).rule_id and l.organization_id = (firing).organization_id and l.group_key = (firing).group_key
+        and l.state = 'resolved' and (firing).first_at <= l.resolved_at
+        and (firing).last_at >= l.first_seen_at - coalesce(v_rule.quiet_period, '0')
+      order by l.first_seen_at
+      limit 1
+    )
+  returning a.* into v_alert;
+  if found then
+    return v_alert.id;
+  end if;
+
+  select a.* into v_alert from audit.alerts a
+  where a.rule_id = (firing).rule_id and a.organization_id = (firing).organization_id and a.group_key = (firing).group_key and a.state <> 'resolved'
+  for no key update;
+  if found and v_alert.last_seen_at + v_rule.quiet_period < (firing).first_at and coalesce(v_alert.silenced_until < (firing).first_at, true) then
+    -- It was over, only nobody had looked.
+    perform audit.resolve_alert(v_alert.id, v_alert.last_seen_at + v_rule.quiet_period, 'quiet');
+  elsif found then
+    update audit.alerts a set
+      occurrences = a.occurrences + (firing).occurrences, last_seen_at = greatest(a.last_seen_at, (firing).last_at),
+      first_seen_at = least(a.first_seen_at, (firing).first_at),
+      state = case when a.silenced_until <= (firing).last_at then 'open' else a.state end,
+      silenced_until = case when a.silenced_until > (firing).last_at then a.silenced_until end
+    where a.id = v_alert.id;
+    if v_alert.silenced_until <= (firing).last_at then
+      perform audit.move_alert(v_alert.id, 'reopened', '{"why": "silence is over"}');
+    end if;
+    return v_alert.id;
+  end if;
+
+  if audit.alerts_left((firing).organization_id, v_severity) <= 0 then
+    return audit.note_overflow((firing).organization_id, v_severity, array[firing], array[v_title]);
+  end if;
+
+  insert into audit.alerts (organization_id, rule_id, group_key, severity, title, reason, first_seen_at, last_seen_at, occurrences, entries, channels)
+  values (
+    (firing).organization_id, (firing).rule_id, (firing).group_key, v_severity, v_title,
+    jsonb_strip_nulls(jsonb_build_object(
+      'seen', (firing).seen, 'threshold', v_rule.settings -> 'threshold', 'window', v_rule.settings -> 'window'
+    )) || coalesce((firing).note - 'severity', '{}'),
+    (firing).first_at, (firing).last_at, (firing).occurrences, (firing).names, v_rule.channels
+  )
+  returning * into v_alert;
+  perform audit.move_alert(v_alert.id, 'opened', jsonb_build_object('group', v_alert.group_key, 'reason', v_alert.reason, 'entries', to_jsonb(v_alert.entries))
+    || case when (firing).about_alerts then '{"about": "alerts"}' else '{}'::jsonb end);
+  return v_alert.id;
+end
+$$;
+
+comment on function audit.note_firing(audit.rule_firing, text, text) is 'Opens an alert, or counts a repetition of one that is open.';
+
+create or replace function audit.raise_alert(
+  rule_id uuid,
+  organization_id uuid,
+  group_key text,
+  happened_at timestamptz,
+  title text,
+  reason jsonb,
+  entries text[],
+  severity text default null
+)
+  returns uuid
+  language sql
+  set search_path = ''
+as $$
+  select audit.note_firing(
+    row(
+      raise_alert.rule_id, raise_alert.organization_id, raise_alert.group_key, raise_alert.happened_at, raise_alert.happened_at, 1, null,
+      coalesce(raise_alert.entries[:20], '{}'), false, raise_alert.reason
+    )::audit.rule_firing,
+    raise_alert.title, raise_alert.severity
+  )
+$$;
+
+comment on function audit.raise_alert(uuid, uuid, text, timestamptz, text, jsonb, text[], text) is
+  'Opens an alert of a rule, or counts a repetition of one that is open for the group; returns its id.';
+
+create or replace function audit.close_quiet_alerts()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_alert record;
+  v_closed int := 0;
+begin
+  for v_alert in
+    select a.id, a.last_seen_at + r.quiet_period as over_at
+    from audit.alerts a
+    cross join lateral audit.rule_for(a.rule_id, a.organization_id) r
+    where a.state <> 'resolved' and a.last_seen_at + r.quiet_period < clock_timestamp() and coalesce(a.silenced_until < clock_timestamp(), true)
+    order by a.last_seen_at
+    limit 1000
+    for no key update of a skip locked
+  loop
+    perform audit.resolve_alert(v_alert.id, v_alert.over_at, 'quiet');
+    v_closed := v_closed + 1;
+  end loop;
+  return v_closed;
+end
+$$;
+
+comment on function audit.close_quiet_alerts() is 'Resolves alerts of which nothing was seen for their rule''s quiet period; returns how many.';
+
+-- By people -----------------------------------------------------------------------------------------------------------
+
+create or replace function audit.change_alert(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins move alerts through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_alert audit.alerts;
+  v_do text := request ->> 'do';
+  v_until timestamptz;
+begin
+  perform audit.check_request(request, array['id', 'do', 'until', 'note']);
+  select a.* into v_alert from audit.alerts a where a.id = audit.as_uuid(request ->> 'id') for update;
+  if not found or audit.reach(v_alert.organization_id) is distinct from 'all' then
+    perform audit.fail('AUNOT', 'There is no such alert that you may read.');
+  end if;
+  perform audit.require_admin(v_alert.organization_id);
+  if v_do is null or v_do not in ('acknowledge', 'silence', 'resolve', 'reopen') then
+    perform audit.fail('AUARG', 'What to do with an alert is acknowledge, silence, resolve or reopen.');
+  elsif length(request ->> 'note') > 2000 then
+    perform audit.fail('AUARG', 'A note has at most 2,000 characters.');
+  elsif (v_do = 'silence') <> (request ? 'until') then
+    perform audit.fail('AUARG', 'An alert is silenced until a time.', null, 'Pass until: a timestamp, or a length of time such as 8h.');
+  elsif (v_alert.state = 'resolved') <> (v_do = 'reopen') and not (v_do = 'reopen' and v_alert.state = 'silenced') then
+    perform audit.fail('AUARG', format('The alert is %s.', v_alert.state), null, 'What is resolved can be reopened, what is open acknowledged, silenced and resolved.');
+  end if;
+
+  case v_do
+    when 'acknowledge' then
+      update audit.alerts a set state = 'acknowledged', silenced_until = null where a.id = v_alert.id;
+    when 'silence' then
+      v_until := coalesce(clock_timestamp() + audit.duration(request ->> 'until'), case
+        when request ->> 'until' ~ '[Tt ].*([Zz]|[+-]\d\d(:?\d\d)?)$' then lower(audit.query_instants(request ->> 'until'))
+      end);
+      if coalesce(v_until not between clock_timestamp() and clock_timestamp() + interval '366 days', true) then
+        perform audit.fail('AUARG', 'until is a timestamp with offset, or a length of time, within the next year.');
+      end if;
+      update audit.alerts a set state = 'silenced', silenced_until = v_until where a.id = v_alert.id;
+    when 'resolve' then
+      update audit.alerts a set state = 'resolved', resolved_at = clock_timestamp(), silenced_until = null where a.id = v_alert.id;
+    when 'reopen' then
+      begin
+        update audit.alerts a set state = 'open', resolved_at = null, silenced_until = null, last_seen_at = clock_timestamp() where a.id = v_alert.id;
+      exception when unique_violation then
+        perform audit.fail('AUARG', 'There is a newer alert of the same rule and group.', null, 'That one is open.');
+      end;
+  end case;
+  perform audit.move_alert(
+    v_alert.id, case v_do when 'acknowledge' then 'acknowledged' when 'silence' then 'silenced' when 'resolve' then 'resolved' else 'reopened' end,
+    jsonb_strip_nulls(jsonb_build_object('until', audit.instant_text(v_until), 'note', request ->> 'note'))
+  );
+  return (select audit.alert_json(a) from audit.alerts a where a.id = v_alert.id);
+end
+$$;
+
+comment on function audit.change_alert(jsonb) is
+  'Acknowledges, silences, resolves or reopens an alert: select audit.change_alert(''{"id": "…", "do": "silence", "until": "8h"}'').
+For admins of the organisation; leaves an entry.';
+
+create or replace function audit.alert_json(alert audit.alerts)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'id', (alert).id, 'organization_id', (alert).organization_id, 'rule_id', (alert).rule_id, 'group', (alert).group_key,
+    'severity', (alert).severity, 'title', (alert).title, 'reason', (alert).reason, 'state', (alert).state,
+    'opened_at', audit.instant_text((alert).opened_at), 'first_seen_at', audit.instant_text((alert).first_seen_at),
+    'last_seen_at', audit.instant_text((alert).last_seen_at), 'resolved_at', audit.instant_text((alert).resolved_at),
+    'silenced_until', audit.instant_text((alert).silenced_until), 'occurrences', (alert).occurrences, 'entries', to_jsonb((alert).entries)
+  )
+$$;
+
+comment on function audit.alert_json(audit.alerts) is 'An alert as the API shows it.';
+
+create or replace function audit.list_alerts(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- one statement for those who read all of the organisation's log; nobody else gets past its check
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid;
+  v_limit int := 50;
+  v_after audit.position;
+  v_scope text := 'alerts ' || coalesce(request - array['cursor', 'limit', 'organization_id'], '{}')::text;
+  v_alerts audit.alerts[];
+  v_last audit.alerts;
+begin
+  perform audit.check_request(request, array['organization_id', 'state', 'severity', 'rule_id', 'limit', 'cursor']);
+  v_organization := audit.requested_organization(request);
+  perform audit.require_reach(v_organization);
+  if request ? 'limit' then
+    if coalesce(request ->> 'limit', '') !~ '^\d{1,4}$' or (request ->> 'limit')::int not between 1 and 200 then
+      perform audit.fail('AUARG', 'limit is a whole number from 1 to 200.');
+    end if;
+    v_limit := (request ->> 'limit')::int;
+  end if;
+  if request ->> 'state' not in ('open', 'acknowledged', 'silenced', 'resolved', 'unresolved') then
+    perform audit.fail('AUARG', 'state is open, acknowledged, silenced, resolved, or unresolved for all but the last.');
+  elsif request ->> 'severity' not in ('info', 'low', 'medium', 'high', 'critical') then
+    perform audit.fail('AUARG', 'severity is info, low, medium, high or critical.');
+  elsif request ->> 'rule_id' is not null and audit.as_uuid(request ->> 'rule_id') is null then
+    perform audit.fail('AUARG', 'rule_id is a UUID.');
+  end if;
+  -- Two alerts of one microsecond are told apart by a number of their ids, which a cursor has room for.
+  v_after := audit.read_cursor(v_organization, v_scope, request ->> 'cursor');
+  v_alerts := array(
+    select a
+    from audit.alerts a
+    where a.organization_id = v_organization
+      and (request ->> 'state' is null or a.state = request ->> 'state' or request ->> 'state' = 'unresolved' and a.state <> 'resolved')
+      and (request ->> 'severity' is null or a.severity = request ->> 'severity')
+      and (request ->> 'rule_id' is null or a.rule_id = audit.as_uuid(request ->> 'rule_id'))
+      and (v_after is null or (a.opened_at, hashtextextended(a.id::text, 0)) < (v_after.created_at, v_after.seq))
+    order by a.opened_at desc, hashtextextended(a.id::text, 0) desc
+    limit v_limit + 1
+  );
+  if cardinality(v_alerts) > v_limit then
+    v_alerts := v_alerts[:v_limit];
+    v_last := v_alerts[v_limit];
+  end if;
+  return jsonb_build_object(
+    'organization_id', v_organization,
+    'alerts', (select coalesce(jsonb_agg(audit.alert_json(v_alerts[n]) order by n), '[]') from generate_subscripts(v_alerts, 1) n),
+    'next', case when v_last.id is not null then audit.make_cursor(
+      v_organization, v_scope, row(null, v_last.opened_at, 0, hashtextextended(v_last.id::text, 0))::audit.position
+    ) end
+  );
+end
+$$;
+
+comment on function audit.list_alerts(jsonb) is
+  'Alerts, newest first: select audit.list_alerts(''{"organization_id": "…", "state": "unresolved"}''). For admins and auditors.';
+
+-- sql/624_rule_trials.sql
+
+-- What a rule would do: over history, and on samples. Both run what is run on new entries, and take back what it wrote.
+
+create or replace function audit.try_rule(rule audit.rules, source text, organization uuid, sample public.audit_logs[] default null)
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_firings audit.rule_firing[];
+begin
+  begin
+    -- As a rule of the organisation's own, which remembers nothing yet.
+    insert into audit.rules (id, organization_id, name, kind, severity, match, settings, quiet_period, compiled)
+    values (
+      (rule).id, organization, (rule).id::text, (rule).kind, (rule).severity, (rule).match, (rule).settings, (rule).quiet_period, (rule).compiled
+    );
+    v_firings := audit.evaluate_entries(source, array[organization], sample, (rule).id);
+    raise triggered_action_exception; -- takes back all of it
+  exception when triggered_action_exception then
+    return v_firings;
+  end;
+end
+$$;
+
+comment on function audit.try_rule(audit.rules, text, uuid, public.audit_logs[]) is
+  'What a rule says of the entries e of a FROM clause, or of a sample ($1), as if it had not seen any other; leaves nothing behind.';
+
+create or replace function audit.requested_rule(request jsonb, organization_id uuid)
+  returns audit.rules
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules;
+begin
+  if (request ? 'rule') = (request ? 'id') then
+    perform audit.fail('AUARG', 'Pass either the id of a rule or a rule.');
+  elsif request ? 'rule' then
+    v_rule := audit.checked_rule(request -> 'rule');
+  else
+    select t.* into v_rule from audit.rules r cross join lateral audit.rule_for(r.id, requested_rule.organization_id) t
+    where r.id = audit.as_uuid(request ->> 'id') and r.organization_id in (audit.system_organization(), requested_rule.organization_id);
+    if not found then
+      perform audit.fail('AUNOT', 'There is no such rule.', null, 'audit.list_rules() lists them.');
+    end if;
+  end if;
+  if v_rule.compiled is null then
+    perform audit.fail_rule(format('A rule of kind %s looks at no single entry.', v_rule.kind), 'Others can be tried.');
+  end if;
+  v_rule.id := gen_random_uuid();
+  return v_rule;
+end
+$$;
+
+comment on function audit.requested_rule(jsonb, uuid) is 'The rule of a request, by its id or as it is, to be tried.';
+
+create or replace function audit.preview_rule(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- trying a rule writes and takes back; the organisation is checked first
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid;
+  v_rule audit.rules;
+  v_from timestamptz;
+  v_to timestamptz;
+  v_upto timestamptz;
+  v_start timestamptz;
+  v_firings audit.rule_firing[];
+  v_most constant int := 100000;
+begin
+  perform audit.check_request(request, array['organization_id', 'rule', 'id', 'from', 'to']);
+  v_organization := audit.requested_organization(request);
+  perform audit.require_reach(v_organization);
+  v_rule := audit.requested_rule(request, v_organization);
+  v_from := coalesce(lower(audit.query_instants(request ->> 'from')), case when not request ? 'from' then clock_timestamp() - interval '7 days' end);
+  v_to := coalesce(lower(audit.query_instants(request ->> 'to')), case when not request ? 'to' then clock_timestamp() end);
+  if v_from is null or v_to is null or v_from >= v_to then
+    perform audit.fail('AUARG', 'from and to are dates, in this order.', null, 'For example 2026-03-14, 2026-03-14T15:09:26Z, or an age: 24h, 30d.');
+  end if;
+  -- So many entries at once; "next" says where to go on.
+  select e.created_at into v_upto from public.audit_logs e
+  where e.organization_id = v_organization and e.created_at >= v_from and e.created_at < v_to
+  order by e.created_at offset v_most limit 1;
+  -- What a window or history reaches back to is read too, but not more than as many again.
+  select e.created_at into v_start from public.audit_logs e
+  where e.organization_id = v_organization and e.created_at < v_from
+  order by e.created_at desc offset v_most limit 1;
+  v_start := greatest(v_start, v_from - case
+    when v_rule.kind = 'new_value' then coalesce(audit.duration(v_rule.settings ->> 'history'), interval '14 days')
+      + coalesce((v_rule.settings ->> 'warm_up')::int, 5) * interval '1 day'
+    when v_rule.settings ? 'against' or v_rule.settings -> 'hours' = '"learned"' then interval '90 days'
+    else coalesce(audit.duration(v_rule.settings ->> 'window'), interval '0')
+  end);
+  v_firings := audit.try_rule(v_rule, format(
+    '(select 1) one join public.audit_logs e on e.created_at >= %L and e.created_at < %L', v_start, coalesce(v_upto, v_to)
+  ), v_organization);
+  return jsonb_build_object(
+    'organization_id', v_organization, 'from', audit.instant_text(v_from), 'to', audit.instant_text(coalesce(v_upto, v_to)),
+    'read_from', audit.instant_text(v_start), 'next', audit.instant_text(v_upto),
+    'alerts', (select count(*) from unnest(v_firings) f where f.last_at >= v_from),
+    'would_fire', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'first_seen_at', audit.instant_text(f.first_at), 'last_seen_at', audit.instant_text(f.last_at), 'group', f.group_key,
+        'occurrences', f.occurrences, 'seen', f.seen, 'entries', to_jsonb(f.names)
+      ) order by f.first_at), '[]')
+      from (select f.* from unnest(v_firings) f where f.last_at >= v_from order by f.first_at limit 200) f
+    )
+  );
+end
+$$;
+
+comment on function audit.preview_rule(jsonb) is
+  'What a rule would have raised: select audit.preview_rule(''{"organization_id": "…", "rule": {…}, "from": "30d"}''). It looks at
+100,000 entries at most and shows 200 alerts; "next" is where to go on. For admins and auditors of the organisation.';
+
+create or replace function audit.sample_identity(organization_id uuid, entry jsonb)
+  returns bytea
+  language sql
+  immutable
+  parallel safe
+  return sha256(convert_to(row(organization_id, entry ->> 'actor', entry ->> 'email', entry ->> 'ip')::text, 'UTF8'));
+
+comment on function audit.sample_identity(uuid, jsonb) is 'What stands for the identity of an entry of a sample.';
+
+create or replace function audit.sample_entries(entries jsonb, organization_id uuid)
+  returns public.audit_logs[]
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_unknown text;
+begin
+  if jsonb_typeof(entries) is distinct from 'array' or jsonb_array_length(entries) > 1000
+    or exists (select from jsonb_array_elements(entries) e where jsonb_typeof(e) <> 'object')
+  then
+    perform audit.fail_rule('A sample is a list of up to 1,000 entries.');
+  end if;
+  select string_agg(distinct format('"%s"', left(k, 50)), ', ') into v_unknown
+  from jsonb_array_elements(entries) e cross join lateral jsonb_object_keys(e) k
+  where k not in ('action', 'outcome', 'actor', 'actor_type', 'email', 'ip', 'resource', 'provider', 'cost', 'request_id', 'details', 'after', 'times', 'every');
+  if v_unknown is not null then
+    perform audit.fail_rule(format('An entry of a sample has no %s.', v_unknown),
+      'It has action, outcome, actor, actor_type, email, ip, resource (type/id), provider, cost, request_id, details; "after" (10m), and "times" with "every".');
+  elsif exists (
+    select from jsonb_array_elements(entries) e
+    where coalesce(e ->> 'action', '') !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' or coalesce(e ->> 'times', '1') !~ '^\d{1,4}$'
+      or audit.duration(coalesce(e ->> 'after', '0s')) is null or audit.duration(coalesce(e ->> 'every', '1s')) is null
+      or e ->> 'cost' is not null and audit.number_value(e ->> 'cost') is null
+      or jsonb_typeof(coalesce(e -> 'details', '{}')) <> 'object'
+  ) then
+    perform audit.fail_rule('An entry of a sample has an action, and numbers and times where they belong.');
+  end if;
+
+  -- People are named as one likes; an address makes an identity.
+  insert into audit.identities (organization_id, user_id, email, ip_address, salt, identity_hash, lookup)
+  select distinct sample_entries.organization_id, md5(e ->> 'actor')::uuid, e ->> 'email', e ->> 'ip', '\x00000000000000000000000000000000'::bytea,
+    audit.sample_identity(sample_entries.organization_id, e), ''::bytea
+  from jsonb_array_elements(entries) e
+  where e ?| array['email', 'ip'];
+
+  return array(
+    select jsonb_populate_record(null::public.audit_logs, jsonb_build_object(
+      'organization_id', sample_entries.organization_id, 'chain', n, 'seq', t + 1,
+      'created_at', timestamptz '2026-01-05 12:00Z' + audit.duration(coalesce(e ->> 'after', '0s')) + t * audit.duration(coalesce(e ->> 'every', '1s')),
+      'action', e -> 'action', 'outcome', coalesce(e -> 'outcome', '"success"'), 'resource_type', split_part(e ->> 'resource', '/', 1),
+      'resource_id', substr(e ->> 'resource', strpos(e ->> 'resource', '/') + 1), 'created_by', coalesce(audit.as_uuid(e ->> 'actor'), md5(e ->> 'actor')::uuid),
+      'actor_type', coalesce(e ->> 'actor_type', case when e ? 'actor' then 'user' else 'system' end),
+      'identity_hash', case when e ?| array['email', 'ip'] then audit.sample_identity(sample_entries.organization_id, e)::text end,
+      'provider', e -> 'provider', 'cost', e -> 'cost', 'request_id', e -> 'request_id', 'details', coalesce(e -> 'details', '{}')
+    ))
+    from jsonb_array_elements(entries) with ordinality l (e, n)
+    cross join lateral generate_series(0, coalesce((e ->> 'times')::int, 1) - 1) t
+  );
+end
+$$;
+
+comment on function audit.sample_entries(jsonb, uuid) is 'The entries of a rule''s test, with their identities, which the caller takes back.';
+
+create or replace function audit.run_rule_test(rule audit.rules, entries jsonb)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_organization uuid := gen_random_uuid();
+  v_alerts int;
+begin
+  begin
+    v_alerts := coalesce(cardinality(audit.try_rule(rule, 'unnest($1) e', v_organization, audit.sample_entries(entries, v_organization))), 0);
+    raise triggered_action_exception; -- and no identity stays
+  exception when triggered_action_exception then
+    return v_alerts;
+  end;
+end
+$$;
+
+comment on function audit.run_rule_test(audit.rules, jsonb) is 'How many alerts a rule raises on a sample.';
+
+create or replace function audit.test_rules(rule_id uuid default null)
+  returns table (rule text, test text, expected int, alerts int, passed boolean)
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select s.name, s.test, s.expected, s.alerts, s.expected = s.alerts
+    from (
+      select r.name, t.name as test, t.alerts as expected, audit.run_rule_test(audit.as_trial(r), t.entries) as alerts
+      from audit.rule_tests t
+      join audit.rules r on r.id = t.rule_id
+      where test_rules.rule_id is null or r.id = test_rules.rule_id
+      order by r.organization_id, r.name, t.name
+    ) s;
+end
+$$;
+
+comment on function audit.test_rules(uuid) is 'Runs the tests of a rule, or of all: select * from audit.test_rules() where not passed.';
+
+create or replace function audit.as_trial(rule audit.rules)
+  returns audit.rules
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_rule audit.rules := rule;
+begin
+  v_rule.id := gen_random_uuid();
+  return v_rule;
+end
+$$;
+
+comment on function audit.as_trial(audit.rules) is 'A rule under another id, so that what it remembers stays out of a trial.';
+
+create or replace function audit.test_rule(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- trying a rule writes and takes back; the organisation is checked first
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid;
+  v_rule audit.rules;
+  v_tests jsonb;
+begin
+  perform audit.check_request(request, array['organization_id', 'rule', 'id', 'tests']);
+  v_organization := audit.requested_organization(request);
+  perform audit.require_reach(v_organization);
+  v_rule := audit.requested_rule(request, v_organization);
+  v_tests := coalesce(request -> 'tests', (
+    select jsonb_agg(jsonb_build_object('name', t.name, 'entries', t.entries, 'alerts', t.alerts) order by t.name)
+    from audit.rule_tests t where t.rule_id = audit.as_uuid(request ->> 'id')
+  ), '[]');
+  perform audit.check_rule_tests(v_tests);
+  return jsonb_build_object('tests', (
+    select coalesce(jsonb_agg(jsonb_build_object('name', t.name, 'expected', t.alerts, 'alerts', t.raised, 'passed', t.alerts = t.raised) order by t.n), '[]')
+    from (
+      select t ->> 'name' as name, (t ->> 'alerts')::int as alerts, audit.run_rule_test(v_rule, t -> 'entries') as raised, n
+      from jsonb_array_elements(v_tests) with ordinality l (t, n)
+    ) t
+  ));
+end
+$$;
+
+comment on function audit.test_rule(jsonb) is
+  'Runs tests on a rule: those that are kept with it, or {"tests": [{"name", "entries", "alerts"}]}. For admins and auditors.';
+
+-- sql/626_rule_schedules.sql
+
+-- Rules that look at no entry but at the clock: checks of the product's health, and digests of a week.
+
+create table if not exists audit.rule_runs (
+  rule_id uuid not null references audit.rules (id) on delete cascade,
+  organization_id uuid not null,
+  done_until timestamp not null,
+  constraint rule_runs_pkey primary key (rule_id, organization_id)
+);
+
+comment on table audit.rule_runs is 'Up to which week each digest was made; written by audit.run_schedules() only.';
+comment on column audit.rule_runs.rule_id is 'The rule.';
+comment on column audit.rule_runs.organization_id is 'Whose digest.';
+comment on column audit.rule_runs.done_until is 'When the last week ended, in the organisation''s time zone.';
+
+alter table audit.rule_runs enable row level security;
+
+create or replace function audit.run_checks()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules;
+  v_wrong record;
+  v_alert uuid;
+  v_alerts uuid[];
+  v_found int := 0;
+begin
+  for v_rule in
+    select r.* from audit.rules r
+    where r.kind = 'schedule' and r.settings ? 'check' and (audit.rule_for(r.id, audit.system_organization())).enabled
+    order by r.name
+  loop
+    v_alerts := '{}';
+    for v_wrong in
+      select c.organization_id, c.group_key, c.reason
+      from audit.health_check(v_rule.settings ->> 'check', coalesce(audit.duration(v_rule.settings ->> 'limit'), interval '1 hour')) c
+      where v_rule.organization_id in (audit.system_organization(), c.organization_id) and (audit.rule_for(v_rule.id, c.organization_id)).enabled
+      limit 1000
+    loop
+      v_alert := audit.raise_alert(v_rule.id, v_wrong.organization_id, v_wrong.group_key, clock_timestamp(), v_rule.name, v_wrong.reason, '{}');
+      v_alerts := v_alerts || v_alert;
+      v_found := v_found + 1;
+    end loop;
+    -- What is no longer wrong is over.
+    perform audit.resolve_alert(a.id, clock_timestamp(), 'in order again')
+    from audit.alerts a
+    where a.rule_id = v_rule.id and a.state <> 'resolved' and a.id <> all (v_alerts);
+  end loop;
+  return v_found;
+end
+$$;
+
+comment on function audit.run_checks() is
+  'Runs the checks of all schedule rules: raises an alert for what is wrong, and resolves those of what is in order again; returns
+how much is wrong.';
+
+-- Digests -------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.digest_activity(organization_id uuid, from_time timestamptz, to_time timestamptz)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with entry as materialized (
+    select e.action, e.outcome, e.created_by from public.audit_logs e
+    where e.organization_id = digest_activity.organization_id and e.created_at >= from_time and e.created_at < to_time
+  )
+  select jsonb_build_object(
+    'entries', (select count(*) from entry),
+    'not_successful', (select count(*) from entry where outcome <> 'success'),
+    'actions', (
+      select coalesce(jsonb_agg(jsonb_build_object('action', a.action, 'count', a.n) order by a.n desc, a.action), '[]')
+      from (select action, count(*) as n from entry group by action order by n desc, action limit 20) a
+    ),
+    'actors', (
+      select coalesce(jsonb_agg(jsonb_build_object('actor', a.created_by, 'count', a.n) order by a.n desc, a.created_by), '[]')
+      from (select created_by, count(*) as n from entry where created_by is not null group by created_by order by n desc, created_by limit 10) a
+    ),
+    'alerts', (
+      select coalesce(jsonb_object_agg(s.severity, s.n), '{}')
+      from (
+        select a.severity, count(*) as n from audit.alerts a
+        where a.organization_id = digest_activity.organization_id and a.opened_at >= from_time and a.opened_at < to_time
+          and not exists (select from audit.rules r where r.id = a.rule_id and r.settings ? 'digest')
+        group by a.severity
+      ) s
+    )
+  )
+$$;
+
+comment on function audit.digest_activity(uuid, timestamptz, timestamptz) is 'Who did what in an organisation between two times: counts of actions, actors and alerts.';
+
+create or replace function audit.digest_costs(organization_id uuid, from_time timestamptz, to_time timestamptz)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with entry as materialized (
+    select e.chain || '-' || e.seq as name, e.action, e.created_by, e.provider, e.cost from public.audit_logs e
+    where e.organization_id = digest_costs.organization_id and e.created_at >= from_time and e.created_at < to_time
+      and e.cost > 0 and e.cost < 'Infinity'
+  )
+  select jsonb_build_object(
+    'entries', (select count(*) from entry),
+    'cost', (select coalesce(sum(cost), 0)::text from entry),
+    'providers', (
+      select coalesce(jsonb_agg(jsonb_build_object('provider', p.provider, 'cost', p.cost::text, 'count', p.n) order by p.cost desc), '[]')
+      from (select provider, sum(cost) as cost, count(*) as n from entry group by provider order by 2 desc limit 20) p
+    ),
+    'actors', (
+      select coalesce(jsonb_agg(jsonb_build_object('actor', a.created_by, 'cost', a.cost::text, 'count', a.n) order by a.cost desc), '[]')
+      from (select created_by, sum(cost) as cost, count(*) as n from entry where created_by is not null group by created_by order by 2 desc limit 10) a
+    ),
+    'dearest', (
+      select coalesce(jsonb_agg(jsonb_build_object('entry', d.name, 'action', d.action, 'actor', d.created_by, 'provider', d.provider, 'cost', d.cost::text) order by d.cost desc), '[]')
+      from (select * from entry order by cost desc, name limit 10) d
+    )
+  )
+$$;
+
+comment on function audit.digest_costs(uuid, timestamptz, timestamptz) is 'What an organisation spent between two times: by provider and actor, and the dearest actions.';
+
+create or replace function audit.run_digests(at_most interval default '5 seconds', at timestamptz default clock_timestamp())
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_start timestamptz := clock_timestamp();
+  v_due record;
+  v_content jsonb;
+  v_alert uuid;
+  v_from timestamptz;
+  v_to timestamptz;
+  v_made int := 0;
+begin
+  if not pg_try_advisory_xact_lock(hashtext('audit.run_digests')) then
+    return 0;
+  end if;
+  for v_due in
+    select d.*, u.done_until
+    from (
+      select r.id as rule_id, r.name, r.severity, r.channels, r.settings, o.organization_id, o.zone,
+        -- The last time that it was this hour of this day of the week where the organisation is.
+        w.week + case when w.week > o.local then interval '-7 days' else '0' end as until
+      from (
+        select h.organization_id, z.zone, run_digests.at at time zone z.zone as local
+        from (select distinct h.organization_id from audit.heads h) h
+        cross join lateral (select audit.time_zone_of(h.organization_id) as zone) z
+      ) o
+      join audit.rules n on n.kind = 'schedule' and n.settings ->> 'digest' in ('activity', 'costs') and n.organization_id in (audit.system_organization(), o.organization_id)
+      cross join lateral audit.rule_for(n.id, o.organization_id) r
+      cross join lateral (
+        select date_trunc('week', o.local) + make_interval(
+          days => coalesce((r.settings ->> 'weekday')::int, 1) - 1, hours => coalesce((r.settings ->> 'hour')::int, 8)
+        ) as week
+      ) w
+      where r.enabled
+    ) d
+    left join audit.rule_runs u on u.rule_id = d.rule_id and u.organization_id = d.organization_id
+    where u.done_until is distinct from d.until
+  loop
+    insert into audit.rule_runs as u (rule_id, organization_id, done_until) values (v_due.rule_id, v_due.organization_id, v_due.until)
+    on conflict on constraint rule_runs_pkey do update set done_until = excluded.done_until where u.done_until < excluded.done_until;
+    -- Whom the rule has never met has had no whole week; what was missed for weeks is not made up for.
+    continue when v_due.done_until is null or not found;
+    v_from := (v_due.until - interval '7 days') at time zone v_due.zone;
+    v_to := v_due.until at time zone v_due.zone;
+    v_content := case v_due.settings ->> 'digest'
+      when 'costs' then audit.digest_costs(v_due.organization_id, v_from, v_to) else audit.digest_activity(v_due.organization_id, v_from, v_to)
+    end;
+    continue when v_content -> 'entries' = '0';
+    insert into audit.alerts
+      (organization_id, rule_id, group_key, severity, title, reason, state, first_seen_at, last_seen_at, resolved_at, occurrences, entries, channels)
+    values (
+      v_due.organization_id, v_due.rule_id, jsonb_build_object('week', (v_due.until - interval '7 days')::date)::text, v_due.severity,
+      v_due.name, jsonb_build_object('from', audit.instant_text(v_from), 'to', audit.instant_text(v_to), 'time_zone', v_due.zone) || v_content,
+      'resolved', v_from, v_to, clock_timestamp(), (v_content ->> 'entries')::bigint,
+      coalesce(array(select jsonb_array_elements(v_content -> 'dearest') ->> 'entry'), '{}'), v_due.channels
+    )
+    returning id into v_alert;
+    perform audit.move_alert(v_alert, 'digest');
+    v_made := v_made + 1;
+    exit when clock_timestamp() >= v_start + at_most;
+  end loop;
+  return v_made;
+end
+$$;
+
+comment on function audit.run_digests(interval, timestamptz) is
+  'Makes the digests that are due: an alert each, resolved from the start, delivered like others; returns how many.';
+
+-- sql/630_activity.sql
+
+-- Activity: what happened in each hour, in numbers. Kept behind the writers by audit.count_activity(), which follows the
+-- heads as the search index does, so each entry is counted once. It is what anomalies are found in (633, 636), derived
+-- from the log, and holds no personal data: users by id, no content.
+
+create table if not exists audit.activity (
+  hour timestamptz not null,
+  organization_id uuid not null,
+  dimension text not null,
+  value text not null,
+  entries bigint not null,
+  queries bigint not null,
+  costs bigint not null,
+  cost numeric not null,
+  late bigint not null,
+  constraint activity_pkey primary key (hour, organization_id, dimension, value)
+)
+with (fillfactor = 70);
+
+comment on table audit.activity is
+  'Entries, queries and costs of each hour (UTC), of organisations as a whole for 60 days and of their parts for 15; written by audit.count_activity().';
+comment on column audit.activity.hour is 'When the hour began; an entry belongs to the hour of its created_at, however late it is seen.';
+comment on column audit.activity.organization_id is 'Whose activity.';
+comment on column audit.activity.dimension is 'Of what: all, actor, provider, model or action.';
+comment on column audit.activity.value is 'Which one: a user''s id (the type of an actor without one), a provider, a model, an action; empty for all.';
+comment on column audit.activity.entries is 'How many entries.';
+comment on column audit.activity.queries is 'How many of them are query.executed.';
+comment on column audit.activity.costs is 'How many of them have a cost.';
+comment on column audit.activity.cost is 'What these cost together.';
+comment on column audit.activity.late is 'How many of the entries came when the hour had already been judged.';
+
+create table if not exists audit.activity_positions (
+  organization_id uuid not null,
+  chain int not null,
+  seq bigint not null,
+  last_at timestamptz not null,
+  constraint activity_positions_pkey primary key (organization_id, chain)
+)
+with (fillfactor = 50);
+
+comment on table audit.activity_positions is 'How far activity is counted; written by audit.count_activity() only.';
+comment on column audit.activity_positions.organization_id is 'Whose chain.';
+comment on column audit.activity_positions.chain is 'The chain.';
+comment on column audit.activity_positions.seq is 'The last entry that is counted.';
+comment on column audit.activity_positions.last_at is 'Its time; no later entry of the chain is earlier.';
+
+create table if not exists audit.activity_clock (
+  one boolean not null default true,
+  judged_to timestamptz,
+  constraint activity_clock_pkey primary key (one),
+  constraint activity_clock_has_one_row check (one)
+);
+
+comment on table audit.activity_clock is 'Up to when hours are closed and judged; written by audit.detect_anomalies() only.';
+comment on column audit.activity_clock.one is 'There is one row.';
+comment on column audit.activity_clock.judged_to is 'Hours that begin before then are judged; null before the first.';
+
+insert into audit.activity_clock (one) values (true) on conflict do nothing;
+
+create table if not exists audit.judgements (
+  organization_id uuid not null,
+  metric text not null,
+  hour timestamptz not null,
+  seen numeric not null,
+  made_of bigint not null,
+  expected float8,
+  spread float8,
+  score float8,
+  learned float8,
+  unusual boolean not null,
+  alerts smallint not null,
+  alert uuid,
+  late boolean not null default false,
+  constraint judgements_pkey primary key (organization_id, metric, hour)
+)
+with (fillfactor = 70);
+
+comment on table audit.judgements is
+  'What was thought of each closed hour of the last 60 days; written by audit.judge_activity(), and audit.count_activity() for what is late.';
+comment on column audit.judgements.organization_id is 'Whose hour.';
+comment on column audit.judgements.metric is 'Of what: queries or cost.';
+comment on column audit.judgements.hour is 'When the hour began.';
+comment on column audit.judgements.seen is 'How many queries, or what cost.';
+comment on column audit.judgements.made_of is 'Of how many entries.';
+comment on column audit.judgements.expected is 'The median of the same hour of the 14 days before, unusual ones left out; null where there are too few.';
+comment on column audit.judgements.spread is 'How far from what is expected such an hour commonly is (one standard deviation); null before there is experience.';
+comment on column audit.judgements.score is 'How many spreads it is away from what is expected; null before there is experience.';
+comment on column audit.judgements.learned is 'What later hours learn from it: the distance in units of chance; null for unusual hours, which teach nothing.';
+comment on column audit.judgements.unusual is 'Whether it is so far away that nothing is learned from it.';
+comment on column audit.judgements.alerts is '0: it raises none; 1: it is, or belongs to, an alert; 2: to one that is very unusual.';
+comment on column audit.judgements.alert is 'The alert that was raised.';
+comment on column audit.judgements.late is 'Whether entries of this hour came after it was judged, and it is to be judged again.';
+
+create index if not exists judgements_hour_idx on audit.judgements (hour);
+create index if not exists judgements_unusual_idx on audit.judgements (organization_id, metric, hour) where unusual;
+create index if not exists judgements_late_idx on audit.judgements (hour) where late;
+
+alter table audit.activity enable row level security;
+alter table audit.activity_positions enable row level security;
+alter table audit.activity_clock enable row level security;
+alter table audit.judgements enable row level security;
+
+create or replace function audit.count_activity(at_most int default 20000)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_judged_to timestamptz := (select k.judged_to from audit.activity_clock k);
+  v_counted int;
+begin
+  -- One at a time; who comes second has nothing to do.
+  if not pg_try_advisory_xact_lock(hashtext('audit.count_activity')) then
+    return null;
+  end if;
+
+  -- A chain's entries become visible in order and without gaps, so everything up to its head is there.
+  with waiting as (
+    select h.organization_id, h.chain, f.after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - f.after) over (order by h.last_at, h.organization_id, h.chain) as running
+    from audit.heads h
+    left join audit.activity_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+    left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    -- What was purged before it was counted is not waited for.
+    cross join lateral (select coalesce(greatest(p.seq, b.seq), 0) as after) f
+    where h.seq > f.after
+  ),
+  taken as materialized (
+    select w.organization_id, w.chain, w.after, w.last_at,
+      least(w.seq, w.seq - (w.running - count_activity.at_most)) as upto
+    from waiting w
+    where w.running - (w.seq - w.after) < count_activity.at_most
+  ),
+  entry as materialized (
+    select a.organization_id, a.chain, a.created_at, date_trunc('hour', a.created_at, 'UTC') as hour,
+      coalesce(a.created_by::text, a.actor_type) as actor, a.provider, a.action,
+      case when a.cost > '-Infinity' and a.cost < 'Infinity' then a.cost end as cost,
+      -- A response does not name its model; its query, an earlier entry of the same resource, does.
+      left(coalesce(a.details #>> '{new,model}', a.details ->> 'model', case when a.cost is not null then (
+        select q.details #>> '{new,model}' from public.audit_logs q
+        where q.resource_id = a.resource_id and q.organization_id = a.organization_id and q.resource_type = a.resource_type
+          and q.action = 'query.executed' and q.created_at between a.created_at - interval '1 day' and a.created_at
+        limit 1
+      ) end), 200) as model
+    from taken t
+    join public.audit_logs a
+      on a.organization_id = t.organization_id and a.chain = t.chain and a.seq > t.after and a.seq <= t.upto
+        and a.created_at >= t.last_at
+  ),
+  counted as (
+    insert into audit.activity as c (hour, organization_id, dimension, value, entries, queries, costs, cost, late)
+    select e.hour, e.organization_id, d.dimension, d.value, count(*), count(*) filter (where e.action = 'query.executed'),
+      count(e.cost), coalesce(sum(e.cost), 0), count(*) filter (where e.hour < v_judged_to)
+    from entry e
+    cross join lateral (
+      values ('all', '', 60), ('actor', e.actor, 15), ('provider', e.provider, 15), ('model', e.model, 15), ('action', e.action, 15)
+    ) d (dimension, value, days)
+    -- Hours that are forgotten by now stay forgotten.
+    where d.value is not null and e.hour > coalesce(v_judged_to, clock_timestamp()) - d.days * interval '24 hours'
+    group by e.hour, e.organization_id, d.dimension, d.value
+    order by e.hour, e.organization_id, d.dimension, d.value
+    on conflict on constraint activity_pkey do update set
+      entries = c.entries + excluded.entries, queries = c.queries + excluded.queries, costs = c.costs + excluded.costs,
+      cost = c.cost + excluded.cost, late = c.late + excluded.late
+    returning c.hour, c.organization_id, c.dimension
+  ),
+  belated as (
+    update audit.judgements j set late = true
+    from counted c
+    where c.dimension = 'all' and c.hour < v_judged_to and j.organization_id = c.organization_id and j.hour = c.hour
+  ),
+  moved as (
+    insert into audit.activity_positions as p (organization_id, chain, seq, last_at)
+    select t.organization_id, t.chain, t.upto, coalesce(max(e.created_at), t.last_at)
+    from taken t
+    left join entry e on e.organization_id = t.organization_id and e.chain = t.chain
+    group by t.organization_id, t.chain, t.upto, t.last_at
+    on conflict on constraint activity_positions_pkey do update set seq = excluded.seq, last_at = excluded.last_at
+  )
+  select coalesce(sum(t.upto - t.after), 0) into v_counted from taken t;
+  return v_counted;
+end
+$$;
+
+comment on function audit.count_activity(int) is
+  'Counts new entries into their hours, at most so many at once; returns how many, null where another run is counting.';
+
+-- sql/633_judgements.sql
+
+-- Which hours are unusual. Each closed hour is judged once, from hours before it only, for all organisations in one
+-- statement: against the same hour of the 14 days before, in the organisation's time zone, and against how far its hours
+-- commonly are from that. What was unusual teaches nothing: neither what is expected, nor how much hours differ.
+--
+-- Distances are in units of chance, as counts differ (the square root of what is expected), so that a quiet night and a
+-- busy noon are held against each other; costs are counted in units of what one query usually costs. sql/README.md has
+-- the measurements behind the numbers.
+
+create table if not exists audit.activity_baselines (
+  organization_id uuid not null,
+  metric text not null,
+  since timestamptz not null,
+  active_at timestamptz not null,
+  constraint activity_baselines_pkey primary key (organization_id, metric)
+);
+
+comment on table audit.activity_baselines is
+  'Since when hours of an organisation are compared; written by audit.judge_activity() and audit.learn_activity().';
+comment on column audit.activity_baselines.organization_id is 'The organisation.';
+comment on column audit.activity_baselines.metric is 'Of what: queries or cost.';
+comment on column audit.activity_baselines.since is 'The first hour that later ones are compared with.';
+comment on column audit.activity_baselines.active_at is 'The last hour with any activity; after 14 days without, experience begins anew.';
+
+alter table audit.activity_baselines enable row level security;
+
+create or replace function audit.anomaly_rule()
+  returns uuid
+  language sql
+  immutable
+  parallel safe
+  return '00000000-0000-4000-a000-000000000624'::uuid;
+
+comment on function audit.anomaly_rule() is 'The default rule about unusual numbers of queries and costs.';
+
+create or replace function audit.anomaly_parameter(settings jsonb, name text)
+  returns float8
+  language sql
+  immutable
+  parallel safe
+  return coalesce(
+    case when jsonb_typeof(settings #> array['parameters', name]) = 'number'
+      then least(greatest((settings #>> array['parameters', name])::numeric, 0), 1e12)::float8
+    end,
+    case name when 'score' then 4 when 'least_queries' then 50 when 'least_cost' then 10 end
+  );
+
+comment on function audit.anomaly_parameter(jsonb, text) is
+  'A parameter of the rule as an organisation has tuned it, else its default: score 4, least_queries 50, least_cost 10.';
+
+-- The same hour of the days before, where the organisation works: across a change of the clocks the hour of the clock
+-- stays, not the distance.
+create or replace function audit.same_hours(hour timestamptz, zone text)
+  returns table (hour timestamptz)
+  language sql
+  stable
+  set search_path = ''
+  rows 14
+as $$
+  select date_trunc('hour', (same_hours.hour at time zone same_hours.zone - d * interval '1 day') at time zone same_hours.zone, 'UTC')
+  from generate_series(1, 14) d
+$$;
+
+comment on function audit.same_hours(timestamptz, text) is 'Hours that had the same hour of the clock, one and up to 14 days before.';
+
+create or replace function audit.judge_activity(hour timestamptz, organization_id uuid default null, metric text default null)
+  returns int
+  language plpgsql
+  set search_path = ''
+  -- Each tenant's hours lie together in the index; while the table is new the planner does not know how many there are.
+  set enable_seqscan = off
+  set enable_hashjoin = off
+  set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+  v_hour timestamptz := judge_activity.hour;
+  v_judged int;
+begin
+  insert into audit.activity_baselines as b (organization_id, metric, since, active_at)
+  select a.organization_id, m.metric, v_hour, v_hour
+  from audit.activity a
+  cross join lateral (values ('queries', a.queries), ('cost', a.costs)) m (metric, made_of)
+  where a.hour = v_hour and a.dimension = 'all' and m.made_of > 0
+    and a.organization_id = coalesce(judge_activity.organization_id, a.organization_id)
+    and m.metric = coalesce(judge_activity.metric, m.metric)
+  order by 1, 2
+  on conflict on constraint activity_baselines_pkey do update set
+    since = case when b.active_at < v_hour - interval '336 hours' then v_hour else b.since end,
+    active_at = greatest(b.active_at, v_hour);
+
+  with clock as materialized (
+    -- What is only an hour early or late is compared with the hours beside it.
+    select z.zone,
+      array(select s.hour from audit.same_hours(v_hour, z.zone) s) as same,
+      array(select s.hour from audit.same_hours(v_hour - interval '1 hour', z.zone) s) as before,
+      array(select s.hour from audit.same_hours(v_hour + interval '1 hour', z.zone) s) as after
+    from (
+      select 'UTC' union select s.value #>> '{}' from audit.settings s where s.name = 'time_zone'
+    ) z (zone)
+  ),
+  member as materialized (
+    select b.organization_id, b.metric, k.same, k.before, k.after, o.score_from,
+      -- By the clock, 14 days can be a few hours more.
+      greatest(b.since, v_hour - interval '340 hours') as since,
+      case b.metric when 'queries' then o.least_queries else o.least_cost end as least,
+      coalesce(case b.metric when 'queries' then a.queries::numeric else a.cost end, 0) as seen,
+      coalesce(case b.metric when 'queries' then a.queries else a.costs end, 0) as made_of
+    from audit.activity_baselines b
+    join (
+      select i.organization_id, coalesce(audit.setting('time_zone', i.organization_id) #>> '{}', 'UTC') as zone,
+        audit.anomaly_parameter(r.settings, 'score') as score_from,
+        audit.anomaly_parameter(r.settings, 'least_queries') as least_queries,
+        audit.anomaly_parameter(r.settings, 'least_cost') as least_cost
+      from (
+        select distinct b.organization_id from audit.activity_baselines b
+        where b.active_at >= v_hour - interval '336 hours'
+          and b.organization_id = coalesce(judge_activity.organization_id, b.organization_id)
+      ) i
+      cross join lateral audit.rule_for(audit.anomaly_rule(), i.organization_id) r
+      offset 0
+    ) o on o.organization_id = b.organization_id
+    join clock k on k.zone = o.zone
+    left join audit.activity a
+      on a.hour = v_hour and a.organization_id = b.organization_id and a.dimension = 'all' and a.value = ''
+    where b.since <= v_hour and b.active_at >= v_hour - interval '336 hours'
+      and b.metric = coalesce(judge_activity.metric, b.metric)
+  ),
+  judged as (
+    select m.*, h.expected, h.before_expected, h.after_expected, h.experience, h.busiest, u.incidents, u.alerts as going_on,
+      (m.seen::float8 - h.expected) / c.chance as distance,
+      -- Hours differ at least as much as chance makes them.
+      greatest(h.deviation, 1) as deviation, c.chance
+    from member m
+    cross join lateral (
+      select
+        case
+          when count(*) filter (where j.hour = any (m.same)) >= 2
+            then percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.same))
+        end as expected,
+        percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.before)) as before_expected,
+        percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.after)) as after_expected,
+        count(j.learned) >= 48 and count(*) filter (where j.made_of > 0) >= 48
+          and count(distinct date_trunc('day', j.hour, 'UTC')) filter (where j.made_of > 0) >= 3 as experience,
+        coalesce(stddev_samp(j.learned), 0) as deviation,
+        max(j.seen)::float8 as busiest,
+        (case when sum(j.seen) > 0 then sum(j.seen) / sum(j.made_of) end)::float8 as unit
+      from audit.judgements j
+      where j.organization_id = m.organization_id and j.metric = m.metric and j.hour >= m.since and j.hour < v_hour
+        and not j.unusual
+    ) h
+    cross join lateral (select sqrt(greatest(h.expected, h.unit) * h.unit) as chance) c
+    cross join lateral (
+      select count(*) filter (where i.hour >= coalesce(i.before, '-infinity') + interval '24 hours') as incidents,
+        coalesce(max(i.alerts) filter (where i.hour > v_hour - interval '24 hours'), 0) as alerts
+      from (
+        select j.hour, j.alerts, lag(j.hour) over (order by j.hour) as before
+        from audit.judgements j
+        where j.organization_id = m.organization_id and j.metric = m.metric and j.hour >= m.since and j.hour < v_hour
+          and j.unusual
+      ) i
+    ) u
+  ),
+  thought as (
+    select j.*, t.*, coalesce(
+        t.score >= j.score_from and j.seen >= j.least and j.seen >= 0.75 * j.busiest and j.seen >= 1.5 * coalesce(greatest(j.before_expected, j.after_expected), 0)
+          or t.score <= -j.score_from and j.expected >= j.least and 1.5 * j.seen <= coalesce(least(j.before_expected, j.after_expected), 0),
+        false
+      ) as unusual
+    from judged j
+    cross join lateral (select case when j.experience then j.distance / j.deviation end as score) t
+  )
+  insert into audit.judgements as j
+    (organization_id, metric, hour, seen, made_of, expected, spread, score, learned, unusual, alerts)
+  select t.organization_id, t.metric, v_hour, t.seen, t.made_of, t.expected, t.chance * t.deviation, t.score,
+    case when not t.unusual then t.distance end, t.unusual,
+    -- Who had incidents lately is told of the next one only if it is plainer; one that goes on stays one, unless it
+    -- becomes very unusual.
+    case
+      when t.unusual and (t.going_on > 0 or abs(t.score) >= t.score_from + least(t.incidents, 4))
+        then greatest(t.going_on, case when abs(t.score) >= 1.5 * t.score_from then 2 else 1 end)
+      else 0
+    end
+  from thought t
+  order by t.organization_id, t.metric
+  on conflict on constraint judgements_pkey do update set
+    seen = excluded.seen, made_of = excluded.made_of, expected = excluded.expected, spread = excluded.spread,
+    score = excluded.score, learned = excluded.learned, unusual = excluded.unusual, alerts = excluded.alerts, late = false;
+  get diagnostics v_judged = row_count;
+  return v_judged;
+end
+$$;
+
+comment on function audit.judge_activity(timestamptz, uuid, text) is
+  'Judges an hour, of all organisations or of one; returns of how many metrics. Hours are judged in order; one that was judged is judged anew.';
+
+-- sql/636_anomalies.sql
+
+-- Anomalies: what is done about unusual hours. An alert says what was expected and seen, how unusual that is and who or
+-- what contributed, and leads to entries. An incident is alerted once; its further hours are repetitions.
+
+-- Who and what made an hour unusual: each actor, provider, model and action beside its own same hours of the days
+-- before, those that were unusual left out.
+create or replace function audit.anomaly_contributors(judgement audit.judgements, at_most int default 3)
+  returns table (dimension text, value text, seen numeric, expected numeric)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with day as materialized (
+    select j.hour
+    from audit.same_hours((judgement).hour, coalesce(audit.setting('time_zone', (judgement).organization_id) #>> '{}', 'UTC')) s
+    join audit.judgements j
+      on j.organization_id = (judgement).organization_id and j.metric = (judgement).metric and j.hour = s.hour and not j.unusual
+  ),
+  part as materialized (
+    select a.hour, a.dimension, a.value, case (judgement).metric when 'queries' then a.queries::numeric else a.cost end as amount
+    from audit.activity a
+    where a.organization_id = (judgement).organization_id and a.dimension <> 'all'
+      and (a.hour = (judgement).hour or a.hour in (select d.hour from day d))
+  ),
+  compared as (
+    select v.dimension, v.value,
+      coalesce((select p.amount from part p where p.hour = (judgement).hour and p.dimension = v.dimension and p.value = v.value), 0) as seen,
+      -- A day without it is a day with none of it.
+      coalesce((
+        select percentile_disc(0.5) within group (order by coalesce(p.amount, 0))
+        from day d left join part p on p.hour = d.hour and p.dimension = v.dimension and p.value = v.value
+      ), 0) as expected
+    from (select distinct p.dimension, p.value from part p) v
+  ),
+  ranked as (
+    select c.*, row_number() over (partition by c.dimension order by abs(c.seen - c.expected) desc, c.value) as n
+    from compared c
+    -- Only what goes the way that the whole went.
+    where sign(c.seen - c.expected) = sign((judgement).score)
+  )
+  select r.dimension, r.value, r.seen, r.expected
+  from ranked r
+  where r.n <= anomaly_contributors.at_most
+  order by array_position(array['actor', 'provider', 'model', 'action'], r.dimension), r.n
+$$;
+
+comment on function audit.anomaly_contributors(audit.judgements, int) is
+  'The actors, providers, models and actions that made an hour unusual most, each beside what it usually has at this hour.';
+
+create or replace function audit.anomaly_entries(judgement audit.judgements, actor text)
+  returns text[]
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select array(
+    select a.chain || '-' || a.seq
+    from public.audit_logs a
+    where a.organization_id = (judgement).organization_id
+      and a.created_at >= (judgement).hour and a.created_at < (judgement).hour + interval '1 hour'
+      and case (judgement).metric when 'queries' then a.action = 'query.executed' else a.cost is not null end
+    order by coalesce(a.created_by::text, a.actor_type) = anomaly_entries.actor desc, nullif(a.cost, 'NaN') desc nulls last, a.created_at, a.chain, a.seq
+    limit 20
+  )
+$$;
+
+comment on function audit.anomaly_entries(audit.judgements, text) is
+  'Names of entries of an unusual hour: those of one actor first, the dearest before others.';
+
+create or replace function audit.anomaly_degree(alerts smallint)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case when alerts > 1 then 'very unusual' else 'unusual' end;
+
+comment on function audit.anomaly_degree(smallint) is 'How unusual an hour that raises an alert is, in words.';
+
+create or replace function audit.anomaly_reason(judgement audit.judgements, contributors jsonb)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'metric', (judgement).metric,
+    'hour', audit.instant_text((judgement).hour),
+    'seen', (judgement).seen,
+    'expected', round((judgement).expected::numeric, 2),
+    'usual', jsonb_build_array(
+      greatest(round(((judgement).expected - 2 * (judgement).spread)::numeric, 2), 0),
+      round(((judgement).expected + 2 * (judgement).spread)::numeric, 2)
+    ),
+    'score', round((judgement).score::numeric, 1),
+    'meaning', audit.anomaly_degree((judgement).alerts) || format(': %s times as far from what is expected as hours commonly are', round(abs((judgement).score)::numeric, 1)),
+    'late', nullif((
+      select a.late from audit.activity a
+      where a.hour = (judgement).hour and a.organization_id = (judgement).organization_id and a.dimension = 'all'
+    ), 0),
+    'contributors', contributors
+  ))
+$$;
+
+comment on function audit.anomaly_reason(audit.judgements, jsonb) is
+  'Why an hour is unusual, for its alert: seen, expected, the usual range (about 19 of 20 such hours), how unusual, who contributed.';
+
+create or replace function audit.raise_anomaly(judgement audit.judgements)
+  returns uuid
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_rule audit.rules := audit.rule_for(audit.anomaly_rule(), (judgement).organization_id);
+  v_contributors jsonb;
+  v_alert uuid;
+begin
+  -- Who said that it is over does not want to hear of each hour that it goes on.
+  if not v_rule.enabled or exists (
+    select from audit.judgements j
+    join audit.alerts a on a.id = j.alert and a.state = 'resolved'
+    where j.organization_id = (judgement).organization_id and j.metric = (judgement).metric
+      and j.hour < (judgement).hour and j.hour > (judgement).hour - interval '24 hours' and j.alerts >= (judgement).alerts
+  ) then
+    return null;
+  end if;
+  select jsonb_agg(jsonb_build_object(
+      'dimension', c.dimension, 'value', c.value, 'seen', c.seen, 'expected', c.expected
+    )) into v_contributors
+  from audit.anomaly_contributors(judgement) c;
+  v_alert := audit.raise_alert(
+    v_rule.id, (judgement).organization_id,
+    jsonb_build_object('metric', (judgement).metric, 'degree', audit.anomaly_degree((judgement).alerts))::text, (judgement).hour,
+    format(
+      '%s %s in an hour, %s expected',
+      case (judgement).metric when 'queries' then 'Unusual number of queries:' else 'Unusual cost:' end,
+      round((judgement).seen, 2)::float8, round((judgement).expected::numeric, 2)::float8
+    ),
+    audit.anomaly_reason(judgement, v_contributors),
+    audit.anomaly_entries(judgement, jsonb_path_query_first(v_contributors, '$[*] ? (@.dimension == "actor").value') #>> '{}'),
+    -- Less than very unusual is not as loud as the rule says.
+    case when (judgement).alerts = 1 and v_rule.severity not in ('info', 'low') then 'low' end
+  );
+  update audit.judgements j set alert = v_alert
+  where j.organization_id = (judgement).organization_id and j.metric = (judgement).metric and j.hour = (judgement).hour;
+  return v_alert;
+end
+$$;
+
+comment on function audit.raise_anomaly(audit.judgements) is
+  'Raises the alert of an unusual hour, or counts a repetition; null where the rule is off or its alert was resolved within a day.';
+
+create or replace function audit.raise_anomalies(hour timestamptz, now timestamptz)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_judgement audit.judgements;
+  v_raised int := 0;
+begin
+  if raise_anomalies.hour < raise_anomalies.now - interval '1 day' then
+    return 0;
+  end if;
+  for v_judgement in
+    select j.* from audit.judgements j
+    where j.hour = raise_anomalies.hour and j.alerts > 0 and j.alert is null
+    order by j.organization_id, j.metric
+  loop
+    if audit.raise_anomaly(v_judgement) is not null then
+      v_raised := v_raised + 1;
+    end if;
+  end loop;
+  return v_raised;
+end
+$$;
+
+comment on function audit.raise_anomalies(timestamptz, timestamptz) is
+  'Raises the alerts of an hour that are not raised yet, unless they are a day old; returns how many.';
+
+-- A new normal --------------------------------------------------------------------------------------------------------
+
+create or replace function audit.learn_activity(organization_id uuid, metric text, since timestamptz, why text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  update audit.activity_baselines b set since = learn_activity.since
+  where b.organization_id = learn_activity.organization_id and b.metric = learn_activity.metric;
+  -- Judged again in the light of themselves, without an alert: the first ones teach, as those of a new organisation.
+  update audit.judgements j set unusual = false, alerts = 0, expected = null, spread = null, score = null, learned = null
+  where j.organization_id = learn_activity.organization_id and j.metric = learn_activity.metric and j.hour >= learn_activity.since;
+  perform audit.judge_activity(h.hour, learn_activity.organization_id, learn_activity.metric)
+  from (
+    select j.hour from audit.judgements j
+    where j.organization_id = learn_activity.organization_id and j.metric = learn_activity.metric and j.hour >= learn_activity.since
+    order by j.hour
+  ) h;
+  perform audit.record(
+    learn_activity.organization_id, 'anomaly.accepted', 'metric', learn_activity.metric,
+    jsonb_build_object('since', learn_activity.since, 'why', learn_activity.why)
+  );
+end
+$$;
+
+comment on function audit.learn_activity(uuid, text, timestamptz, text) is
+  'Makes what is since some hour the new normal: what was before is not compared with any more. Leaves an entry.';
+
+create or replace function audit.accept_activity(organization_id uuid, metric text, since timestamptz)
+  returns void
+  language plpgsql
+  security definer -- admins say what is normal through this function only
+  set search_path = ''
+as $$
+begin
+  perform audit.require_admin(accept_activity.organization_id);
+  if accept_activity.metric is null or accept_activity.metric not in ('queries', 'cost') then
+    perform audit.fail('AUARG', 'A metric is queries or cost.');
+  elsif accept_activity.since is null or accept_activity.since not between clock_timestamp() - interval '60 days' and clock_timestamp() then
+    perform audit.fail('AUARG', 'A new normal began within the last 60 days.', null, 'Pass the hour from which on it is normal.');
+  end if;
+  perform pg_advisory_xact_lock(hashtext('audit.count_activity'));
+  perform audit.learn_activity(
+    accept_activity.organization_id, accept_activity.metric, date_trunc('hour', accept_activity.since, 'UTC'), 'accepted'
+  );
+end
+$$;
+
+comment on function audit.accept_activity(uuid, text, timestamptz) is
+  'Says that numbers of queries, or costs, are as they should be since some hour: select audit.accept_activity(organization_id, ''cost'', ''2026-03-01 08:00Z'').
+For admins of the organisation. Without it a lasting change is accepted after seven days.';
+
+-- What was unusual on each of seven days, for hours and to the same side, is how it is now.
+create or replace function audit.learn_lasting_changes(hour timestamptz)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_change record;
+  v_learned int := 0;
+begin
+  for v_change in
+    select d.organization_id, d.metric, min(d.since) as since
+    from (
+      select j.organization_id, j.metric, sign(j.score) as side, min(j.hour) as since
+      from audit.judgements j
+      where j.unusual and j.hour > learn_lasting_changes.hour - interval '168 hours' and j.hour <= learn_lasting_changes.hour
+        and (j.organization_id, j.metric) in (
+          select n.organization_id, n.metric from audit.judgements n where n.hour = learn_lasting_changes.hour and n.unusual
+        )
+      group by 1, 2, 3, ceil(extract(epoch from learn_lasting_changes.hour - j.hour + interval '1 second') / 86400)
+      having count(*) >= 6
+    ) d
+    group by d.organization_id, d.metric, d.side
+    having count(*) = 7
+  loop
+    perform audit.learn_activity(v_change.organization_id, v_change.metric, v_change.since, 'lasted seven days');
+    v_learned := v_learned + 1;
+  end loop;
+  return v_learned;
+end
+$$;
+
+comment on function audit.learn_lasting_changes(timestamptz) is
+  'Accepts what was unusual for six hours and more on each of the last seven days as the new normal; returns how often.';
+
+-- The schedule --------------------------------------------------------------------------------------------------------
+
+create or replace function audit.detect_anomalies(grace interval default '5 minutes')
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_closed timestamptz := date_trunc('hour', v_now - detect_anomalies.grace, 'UTC');
+  v_hour timestamptz;
+  v_judgement audit.judgements;
+  v_counted int;
+  v_raised int := 0;
+begin
+  loop
+    v_counted := audit.count_activity();
+    exit when v_counted < 20000;
+    -- Somebody else is at it, or there is more than a run's worth: hours are judged when all of them is counted.
+    if v_counted is null or clock_timestamp() > v_now + interval '10 seconds' then
+      return 0;
+    end if;
+  end loop;
+
+  -- What came after its hour was judged is judged with it; only what is still news raises an alert.
+  for v_judgement in select j.* from audit.judgements j where j.late order by j.hour loop
+    perform audit.judge_activity(v_judgement.hour, v_judgement.organization_id, v_judgement.metric);
+    v_raised := v_raised + audit.raise_anomalies(v_judgement.hour, v_now);
+  end loop;
+
+  select coalesce(k.judged_to, (select min(a.hour) from audit.activity a), v_closed) into v_hour from audit.activity_clock k for update;
+  while v_hour < v_closed and clock_timestamp() < v_now + interval '40 seconds' loop
+    perform audit.judge_activity(v_hour);
+    v_raised := v_raised + audit.raise_anomalies(v_hour, v_now);
+    perform audit.learn_lasting_changes(v_hour);
+    -- Parts of an hour are compared for 14 days, hours and what was thought of them are kept for 60.
+    delete from audit.activity a where a.hour = v_hour - interval '360 hours' and a.dimension <> 'all';
+    delete from audit.activity a where a.hour = v_hour - interval '1440 hours';
+    delete from audit.judgements j where j.hour = v_hour - interval '1440 hours';
+    v_hour := v_hour + interval '1 hour';
+  end loop;
+  update audit.activity_clock k set judged_to = v_hour where k.judged_to is distinct from v_hour;
+  return v_raised;
+end
+$$;
+
+comment on function audit.detect_anomalies(interval) is
+  'Counts what is new, judges the hours that ended a grace ago, and raises alerts; returns how many. Missed runs are made up for,
+without alerts for what is over for a day. pg_cron runs it.';
+
+-- sql/640_channels.sql
+
+-- Channels: where an organisation's alerts go. What opens them (signing secrets, API keys, passwords, the addresses that
+-- Slack gives out) lies in the Vault, and leaves it only for the job that delivers. Addresses are checked here by their
+-- spelling, and by audit-jobs at every attempt, when their names are resolved.
+
+create table if not exists audit.channels (
+  id uuid not null default gen_random_uuid(),
+  organization_id uuid not null,
+  name text not null,
+  kind text not null,
+  config jsonb not null,
+  is_default boolean not null,
+  personal boolean not null,
+  secret_id uuid,
+  old_secret_until timestamptz,
+  created_at timestamptz not null default clock_timestamp(),
+  succeeded_at timestamptz,
+  failures int not null default 0,
+  last_error text,
+  next_try_at timestamptz not null default '-infinity',
+  disabled_at timestamptz,
+  disabled_reason text,
+  constraint channels_pkey primary key (id),
+  constraint one_channel_a_name unique (organization_id, name),
+  constraint channel_kind_is_known check (kind in ('webhook', 'slack', 'email', 'smtp'))
+);
+
+comment on table audit.channels is 'Where alerts go; written by the functions of 640, and by audit.settle_delivery() how it went.';
+comment on column audit.channels.id is 'Names the channel.';
+comment on column audit.channels.organization_id is 'Whose channel; the nil UUID for the project''s own, which also hear of organisations that no channel reaches.';
+comment on column audit.channels.name is 'What people call it.';
+comment on column audit.channels.kind is 'webhook (Standard Webhooks), slack (incoming webhook), email (HTTP API in Resend''s form) or smtp.';
+comment on column audit.channels.config is 'Its settings, without secrets.';
+comment on column audit.channels.is_default is 'Whether alerts go there whose rule names no channels.';
+comment on column audit.channels.personal is 'Whether e-mail and IP addresses may be in its messages; else they are taken out.';
+comment on column audit.channels.secret_id is 'Its secret in the Vault; null where it needs none. Of a webhook two, new and old, while it is rotated.';
+comment on column audit.channels.old_secret_until is 'Until when messages are signed with the old secret too; null while there is none.';
+comment on column audit.channels.created_at is 'Since when it exists; the log has every change.';
+comment on column audit.channels.succeeded_at is 'When it last took a message, to some seconds.';
+comment on column audit.channels.failures is 'How many times in a row it did not.';
+comment on column audit.channels.last_error is 'Why it did not, in a word; null where it did.';
+comment on column audit.channels.next_try_at is 'Before that it is left alone.';
+comment on column audit.channels.disabled_at is 'Since when it gets nothing; null while it does. audit.enable_channel() ends it.';
+comment on column audit.channels.disabled_reason is 'Why it gets nothing: http_410, or failing.';
+
+revoke all on audit.channels from public, anon, authenticated, service_role;
+
+-- Secrets -------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.keep_secret(secret_id uuid, secret text)
+  returns uuid
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if to_regprocedure('vault.create_secret(text, text, text, uuid)') is null then
+    perform audit.fail('AUVLT', 'The secrets of channels are kept in the Vault, which this project does not have.', null,
+      'create extension supabase_vault');
+  end if;
+  if keep_secret.secret_id is null then
+    return vault.create_secret(keep_secret.secret, null, 'A channel of the audit log');
+  end if;
+  perform vault.update_secret(keep_secret.secret_id, keep_secret.secret);
+  return keep_secret.secret_id;
+end
+$$;
+
+comment on function audit.keep_secret(uuid, text) is 'Puts a secret into the Vault, in place of the one named; answers its id.';
+
+create or replace function audit.kept_secret(secret_id uuid)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  -- A channel without a secret asks nothing of the Vault.
+  if kept_secret.secret_id is not null then
+    return (select s.decrypted_secret from vault.decrypted_secrets s where s.id = kept_secret.secret_id);
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.kept_secret(uuid) is 'A secret of the Vault, for who delivers.';
+
+create or replace function audit.new_webhook_secret()
+  returns text
+  language sql
+  volatile
+  return 'whsec_' || encode(audit.random_salt() || audit.random_salt(), 'base64');
+
+comment on function audit.new_webhook_secret() is 'A signing secret as Standard Webhooks has them: 32 random bytes.';
+
+-- What a request may say ----------------------------------------------------------------------------------------------
+
+-- A name with a dot whose last part begins with a letter is no IP address in any spelling: 127.1, 0x7f.1, 2130706433,
+-- [::ffff:127.0.0.1]. Nor may it end with a dot.
+create or replace function audit.check_host(host text)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if lower(check_host.host) in ('localhost', '127.0.0.1', '[::1]') then
+    if audit.setting('local_channels') = 'true' then
+      return;
+    end if;
+    perform audit.fail('AUARG', 'Channels do not lead to this machine.', null,
+      'For a local stack: select audit.configure(''local_channels'', ''true'').');
+  end if;
+  if length(check_host.host) > 253
+    or coalesce(check_host.host, '') !~* '^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$'
+    or check_host.host ~* '\.(localhost|local|internal)$'
+  then
+    perform audit.fail('AUARG', 'The host is not a public name.', null,
+      'Use a DNS name such as hooks.example.com (in punycode where it has other letters), no IP address and no name of a private network.');
+  end if;
+end
+$$;
+
+comment on function audit.check_host(text) is 'Refuses hosts that are no public DNS names by their spelling.';
+
+create or replace function audit.check_address(address text)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_parts text[];
+begin
+  -- Scheme, host, port, rest: printable ASCII without what URL parsers read in different ways.
+  v_parts := regexp_match(check_address.address, '^(https?)://(\[[0-9a-fA-F:.]*\]|[^][/?#@\\:\s]*)(:\d{1,5})?([/?][!-~]*)?$');
+  if length(check_address.address) > 2000 or v_parts is null or check_address.address ~ '[\\#]' then
+    perform audit.fail('AUARG', 'The address cannot be used.', null,
+      'It is https://host/path with at most 2,000 characters, without name, password and fragment.');
+  end if;
+  perform audit.check_host(v_parts[2]);
+  -- That the rest is this machine was just permitted.
+  if v_parts[2] like '%.%' and lower(v_parts[2]) <> '127.0.0.1'
+    and (v_parts[1] <> 'https' or coalesce(v_parts[3], ':443') not in (':443', ':8443'))
+  then
+    perform audit.fail('AUARG', 'The address is not https on port 443 or 8443.');
+  end if;
+  return lower(v_parts[2]);
+end
+$$;
+
+comment on function audit.check_address(text) is 'Refuses addresses that no channel may have by their spelling; answers the host.';
+
+create or replace function audit.check_mailboxes(mailboxes jsonb, most int, field text)
+  returns void
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  c_address constant text := '[A-Za-z0-9.!#$%&''*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}';
+begin
+  if jsonb_typeof(check_mailboxes.mailboxes) is distinct from 'array' or jsonb_array_length(check_mailboxes.mailboxes) not between 1 and check_mailboxes.most
+    or exists (
+      select from jsonb_array_elements(check_mailboxes.mailboxes) m
+      where jsonb_typeof(m) <> 'string'
+        or m #>> '{}' !~ format('^(%s|[^<>"\\,;:@[:cntrl:]]{1,100} <%s>)$', c_address, c_address)
+    )
+  then
+    perform audit.fail('AUARG', format('"%s" is not right.', check_mailboxes.field), null,
+      format('1 to %s addresses: ada@example.com, or Ada <ada@example.com>.', check_mailboxes.most));
+  end if;
+end
+$$;
+
+comment on function audit.check_mailboxes(jsonb, int, text) is 'Refuses what is no list of e-mail addresses.';
+
+create or replace function audit.channel_fields(kind text)
+  returns text[]
+  language sql
+  immutable
+  return case channel_fields.kind
+    when 'webhook' then array['url']
+    when 'slack' then array['url']
+    when 'email' then array['to', 'from', 'api', 'key']
+    when 'smtp' then array['to', 'from', 'host', 'port', 'username', 'password']
+  end;
+
+comment on function audit.channel_fields(text) is 'What a channel of a kind has besides name, default and personal.';
+
+create or replace function audit.channel_config(kind text, config jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_config jsonb := jsonb_strip_nulls(channel_config.config);
+  v_is_local boolean;
+begin
+  if exists (select from jsonb_each(v_config) e where e.key not in ('to', 'port') and jsonb_typeof(e.value) <> 'string') then
+    perform audit.fail('AUARG', 'A setting of the channel is not a text.');
+  end if;
+  if channel_config.kind in ('webhook', 'slack') then
+    v_config := v_config || jsonb_build_object('host', audit.check_address(coalesce(v_config ->> 'url', '')));
+  else
+    perform audit.check_mailboxes(v_config -> 'to', 20, 'to');
+    if v_config ? 'from' or channel_config.kind = 'smtp' then
+      perform audit.check_mailboxes(jsonb_build_array(v_config -> 'from'), 1, 'from');
+    end if;
+  end if;
+  if channel_config.kind = 'email' then
+    v_config := v_config || jsonb_build_object('host', audit.check_address(coalesce(v_config ->> 'api', 'https://api.resend.com/emails')));
+    if coalesce(v_config ->> 'key', '-') !~ '^[!-~]+$' or length(v_config ->> 'key') > 500 then
+      perform audit.fail('AUARG', 'The key is not printable ASCII of at most 500 characters.');
+    end if;
+    if v_config ? 'key' and not v_config ? 'from' then
+      perform audit.fail('AUARG', 'With a key of its own an e-mail channel says from whom.', null, 'Add "from".');
+    end if;
+    if v_config ? 'api' and not v_config ? 'key' then
+      -- Else the project's own key would be sent wherever an admin likes.
+      perform audit.fail('AUARG', 'Another API needs a key of its own.', null, 'Add "key".');
+    end if;
+  elsif channel_config.kind = 'smtp' then
+    perform audit.check_host(coalesce(v_config ->> 'host', ''));
+    v_is_local := lower(v_config ->> 'host') in ('localhost', '127.0.0.1');
+    if v_config -> 'port' in ('25', '587') then
+      perform audit.fail('AUARG', 'Hosted Edge Functions may not connect to ports 25 and 587.', null,
+        'Use 465 or 2465 (TLS), or 2587 (STARTTLS), which most providers have; or a channel of kind email.');
+    end if;
+    if jsonb_typeof(v_config -> 'port') is distinct from 'number'
+      or v_config -> 'port' not in ('465', '2465', '2587') and not v_is_local
+    then
+      perform audit.fail('AUARG', 'The port is 465 or 2465 (TLS), or 2587 (STARTTLS).');
+    end if;
+    if (v_config ? 'username') <> (v_config ? 'password') or not v_config ? 'username' and not v_is_local
+      or greatest(length(v_config ->> 'username'), length(v_config ->> 'password')) > 500
+    then
+      perform audit.fail('AUARG', 'An SMTP channel needs a username and a password.');
+    end if;
+  end if;
+  return v_config;
+end
+$$;
+
+comment on function audit.channel_config(text, jsonb) is
+  'Checks the settings of a channel, secrets included, and answers them with the host that it leads to.';
+
+create or replace function audit.channel_secret_field(kind text)
+  returns text
+  language sql
+  immutable
+  return case channel_secret_field.kind when 'slack' then 'url' when 'email' then 'key' when 'smtp' then 'password' end;
+
+comment on function audit.channel_secret_field(text) is 'Which setting of a channel is its secret; null for webhooks, whose secret is made here.';
+
+create or replace function audit.check_channel(request jsonb, kind text, known text[])
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  perform audit.check_request(request, check_channel.known || array['name', 'default', 'personal'] || audit.channel_fields(check_channel.kind));
+  if request ? 'name' and (jsonb_typeof(request -> 'name') <> 'string' or request ->> 'name' !~ '^[^[:cntrl:]]{1,100}$') then
+    perform audit.fail('AUARG', 'A channel has a name of 1 to 100 characters.');
+  end if;
+  if coalesce(jsonb_typeof(request -> 'default'), 'boolean') <> 'boolean' or coalesce(jsonb_typeof(request -> 'personal'), 'boolean') <> 'boolean' then
+    perform audit.fail('AUARG', '"default" and "personal" are true or false.');
+  end if;
+end
+$$;
+
+comment on function audit.check_channel(jsonb, text, text[]) is 'Refuses what no channel of a kind has.';
+
+-- Answers and entries -------------------------------------------------------------------------------------------------
+
+create or replace function audit.channel_json(channel audit.channels, whole boolean)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'id', (channel).id, 'organization_id', (channel).organization_id, 'name', (channel).name, 'kind', (channel).kind,
+    'default', (channel).is_default, 'personal', (channel).personal, 'host', (channel).config ->> 'host',
+    'recipients', coalesce(jsonb_array_length((channel).config -> 'to'), 0),
+    'created_at', audit.instant_text((channel).created_at), 'succeeded_at', audit.instant_text((channel).succeeded_at),
+    'failures', (channel).failures, 'last_error', (channel).last_error,
+    'disabled_at', audit.instant_text((channel).disabled_at), 'disabled_reason', (channel).disabled_reason,
+    'old_secret_until', audit.instant_text((channel).old_secret_until)
+  ) || case when whole then jsonb_build_object('config', (channel).config - 'host') else '{}' end
+$$;
+
+comment on function audit.channel_json(audit.channels, boolean) is
+  'A channel as the API shows it, never with its secret; its settings, which may name people, only where it is whole.';
+
+-- Addresses of people and paths of URLs stay out of the log, which keeps what it has.
+create or replace function audit.channel_summary(channel audit.channels)
+  returns jsonb
+  language sql
+  immutable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'name', (channel).name, 'kind', (channel).kind, 'default', (channel).is_default, 'personal', (channel).personal,
+    'host', (channel).config ->> 'host', 'recipients', coalesce(jsonb_array_length((channel).config -> 'to'), 0)
+  )
+$$;
+
+comment on function audit.channel_summary(audit.channels) is 'What an entry says of a channel.';
+
+create or replace function audit.own_channel(request jsonb, known text[] default '{}')
+  returns audit.channels
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels;
+begin
+  if cardinality(known) > 0 then
+    perform audit.check_request(request, known);
+  end if;
+  select c.* into v_channel from audit.channels c where c.id = audit.as_uuid(request ->> 'channel') for no key update;
+  if v_channel.id is null or audit.reach(v_channel.organization_id) is distinct from 'all' then
+    perform audit.fail('AUNOT', 'There is no such channel.', null, 'GET /audit/channels lists them.');
+  end if;
+  perform audit.require_admin(v_channel.organization_id);
+  return v_channel;
+end
+$$;
+
+comment on function audit.own_channel(jsonb, text[]) is 'The channel that a request names, locked, if the caller administers its organisation.';
+
+-- What people do ------------------------------------------------------------------------------------------------------
+
+create or replace function audit.create_channel(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write channels, and their secrets, through these functions only
+  set search_path = ''
+as $$
+declare
+  v_organization uuid := audit.requested_organization(request);
+  v_kind text := request ->> 'kind';
+  v_config jsonb;
+  v_secret text;
+  v_channel audit.channels;
+begin
+  perform audit.require_admin(v_organization);
+  if v_kind is null or audit.channel_fields(v_kind) is null then
+    perform audit.fail('AUARG', 'The kind of a channel is webhook, slack, email or smtp.');
+  end if;
+  perform audit.check_channel(request, v_kind, array['organization_id', 'kind']);
+  if request ->> 'name' is null then
+    perform audit.fail('AUARG', 'A channel has a name of 1 to 100 characters.');
+  end if;
+  if (select count(*) from audit.channels c where c.organization_id = v_organization) >= 50 then
+    perform audit.fail('AUARG', 'An organisation has at most 50 channels.');
+  end if;
+  v_config := audit.channel_config(v_kind, (
+    select coalesce(jsonb_object_agg(e.key, e.value), '{}') from jsonb_each(request) e where e.key = any (audit.channel_fields(v_kind))
+  ));
+  v_secret := case v_kind when 'webhook' then audit.new_webhook_secret() else v_config ->> audit.channel_secret_field(v_kind) end;
+  begin
+    insert into audit.channels (organization_id, name, kind, config, is_default, personal, secret_id)
+    values (
+      v_organization, request ->> 'name', v_kind, v_config - coalesce(audit.channel_secret_field(v_kind), ''),
+      coalesce((request ->> 'default')::boolean, true), coalesce((request ->> 'personal')::boolean, false),
+      case when v_secret is not null then audit.keep_secret(null, v_secret) end
+    )
+    returning * into v_channel;
+  exception when unique_violation then
+    perform audit.fail('AUARG', 'The organisation has a channel of that name.');
+  end;
+  perform audit.record(v_organization, 'channel.created', 'channel', v_channel.id::text, jsonb_build_object('new', audit.channel_summary(v_channel)));
+  return audit.channel_json(v_channel, true) || case v_kind when 'webhook' then jsonb_build_object('secret', v_secret) else '{}' end;
+end
+$$;
+
+comment on function audit.create_channel(jsonb) is
+  'Makes a channel: {organization_id, kind, name, default, personal} and of a webhook or slack {url}, email {to, from, key, api},
+smtp {host, port, username, password, from, to}. The answer has the signing secret of a webhook, once. For admins; leaves an entry.';
+
+create or replace function audit.change_channel(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write channels, and their secrets, through these functions only
+  set search_path = ''
+as $$
+declare
+  v_old audit.channels := audit.own_channel(request);
+  v_new audit.channels;
+  v_field text := coalesce(audit.channel_secret_field(v_old.kind), '');
+  v_given jsonb;
+  v_config jsonb;
+  v_changes jsonb;
+begin
+  perform audit.check_channel(request, v_old.kind, array['channel']);
+  select coalesce(jsonb_object_agg(e.key, e.value), '{}') into v_given from jsonb_each(request) e where e.key = any (audit.channel_fields(v_old.kind));
+  -- What is secret goes on as it is, where it is not given; with another address or host it must be, or a password could be
+  -- sent to whom an admin likes without knowing it.
+  v_config := (v_old.config - 'host') || v_given;
+  if v_old.secret_id is not null and v_field <> '' and not v_given ? v_field then
+    if v_given ?| array['host', 'port', 'api', 'username'] then
+      perform audit.fail('AUARG', format('With these settings "%s" is to be given anew.', v_field));
+    end if;
+    v_config := v_config || jsonb_build_object(v_field, audit.kept_secret(v_old.secret_id));
+  end if;
+  v_config := audit.channel_config(v_old.kind, v_config);
+  begin
+    update audit.channels c set
+      name = coalesce(request ->> 'name', c.name),
+      is_default = coalesce((request ->> 'default')::boolean, c.is_default),
+      personal = coalesce((request ->> 'personal')::boolean, c.personal),
+      config = v_config - v_field,
+      secret_id = case when v_given ->> v_field is not null then audit.keep_secret(c.secret_id, v_given ->> v_field) else c.secret_id end
+    where c.id = v_old.id
+    returning c.* into v_new;
+  exception when unique_violation then
+    perform audit.fail('AUARG', 'The organisation has a channel of that name.');
+  end;
+  select jsonb_object_agg(n.key, jsonb_build_object('old', o.value, 'new', n.value)) into v_changes
+  from jsonb_each(audit.channel_summary(v_new)) n
+  join jsonb_each(audit.channel_summary(v_old)) o on o.key = n.key and o.value <> n.value;
+  perform audit.record(v_new.organization_id, 'channel.changed', 'channel', v_new.id::text, jsonb_strip_nulls(jsonb_build_object(
+    'changes', v_changes,
+    -- Which settings, not what they are.
+    'settings', (select jsonb_agg(k order by k) from jsonb_object_keys(v_given) k)
+  )));
+  return audit.channel_json(v_new, true);
+end
+$$;
+
+comment on function audit.change_channel(jsonb) is
+  'Changes what {channel, …} gives of a channel, by the names of audit.create_channel(). For admins; leaves an entry.';
+
+create or replace function audit.delete_channel(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write channels, and their secrets, through these functions only
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+  v_waiting bigint := (select count(*) from audit.deliveries d where d.channel_id = v_channel.id and d.state = 'waiting');
+begin
+  delete from audit.channels c where c.id = v_channel.id;
+  if v_channel.secret_id is not null then
+    delete from vault.secrets s where s.id = v_channel.secret_id;
+  end if;
+  perform audit.resolve_channel_findings(v_channel);
+  perform audit.record(v_channel.organization_id, 'channel.deleted', 'channel', v_channel.id::text,
+    jsonb_build_object('old', audit.channel_summary(v_channel), 'undelivered', v_waiting));
+  return audit.channel_json(v_channel, true);
+end
+$$;
+
+comment on function audit.delete_channel(jsonb) is
+  'Takes {channel} away, with its secret and what waits for it. For admins; leaves an entry, which counts the latter.';
+
+create or replace function audit.rotate_channel_secret(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write channels, and their secrets, through these functions only
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+  v_secret text := audit.new_webhook_secret();
+begin
+  if v_channel.kind <> 'webhook' then
+    perform audit.fail('AUARG', 'Only webhooks have a secret that is made here.', null, 'Change the channel and give its new secret.');
+  end if;
+  perform audit.keep_secret(v_channel.secret_id, v_secret || ' ' || split_part(audit.kept_secret(v_channel.secret_id), ' ', 1));
+  update audit.channels c set old_secret_until = clock_timestamp() + interval '24 hours'
+  where c.id = v_channel.id
+  returning c.* into v_channel;
+  perform audit.record(v_channel.organization_id, 'channel.changed', 'channel', v_channel.id::text, jsonb_build_object(
+    'settings', jsonb_build_array('secret'), 'old_secret_until', audit.instant_text(v_channel.old_secret_until)
+  ));
+  return audit.channel_json(v_channel, true) || jsonb_build_object('secret', v_secret);
+end
+$$;
+
+comment on function audit.rotate_channel_secret(jsonb) is
+  'Gives the webhook {channel} a new signing secret, which the answer has, once. For 24 hours messages are signed with the
+old one too. For admins; leaves an entry.';
+
+create or replace function audit.enable_channel(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write channels, and their secrets, through these functions only
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+begin
+  if v_channel.disabled_at is not null then
+    perform audit.record(v_channel.organization_id, 'channel.enabled', 'channel', v_channel.id::text);
+  end if;
+  update audit.channels c set disabled_at = null, disabled_reason = null, failures = 0, last_error = null, next_try_at = '-infinity'
+  where c.id = v_channel.id
+  returning c.* into v_channel;
+  perform audit.resolve_channel_findings(v_channel);
+  return audit.channel_json(v_channel, true);
+end
+$$;
+
+comment on function audit.enable_channel(jsonb) is
+  'Has {channel} get messages again, at once; what it did not get meanwhile audit.replay_delivery() sends. For admins; leaves an entry.';
+
+create or replace function audit.list_channels(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads channels of the organisation that the caller reads whole
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+  v_is_admin boolean := true;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) <> 'all' then
+    perform audit.fail('AUDEN', 'Only admins and auditors see channels.');
+  end if;
+  begin
+    perform audit.require_admin(v_organization);
+  exception when sqlstate 'AUDEN' then
+    v_is_admin := false;
+  end;
+  return jsonb_build_object('organization_id', v_organization, 'channels', coalesce((
+    select jsonb_agg(audit.channel_json(c, v_is_admin) order by c.name)
+    from audit.channels c
+    where c.organization_id = v_organization
+  ), '[]'));
+end
+$$;
+
+comment on function audit.list_channels(jsonb) is
+  'The channels of {organization_id}: for admins with their settings, for auditors without. Never with secrets.';
+
+-- What happens to them ------------------------------------------------------------------------------------------------
+
+create or replace function audit.resolve_channel_findings(channel audit.channels)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  select audit.resolve_finding((channel).organization_id, kind, (channel).id::text)
+  from unnest(array['delivery_failed', 'channel_disabled']) kind
+$$;
+
+comment on function audit.resolve_channel_findings(audit.channels) is 'Closes what was found wrong with a channel.';
+
+create or replace function audit.disable_channel(channel_id uuid, reason text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels;
+  v_waiting bigint;
+begin
+  update audit.channels c set disabled_at = clock_timestamp(), disabled_reason = disable_channel.reason
+  where c.id = disable_channel.channel_id and c.disabled_at is null
+  returning c.* into v_channel;
+  if not found then
+    return;
+  end if;
+  with dead as (
+    update audit.deliveries d set state = 'dead', settled_at = clock_timestamp(), last_error = coalesce(d.last_error, 'channel_disabled')
+    where d.channel_id = v_channel.id and d.state = 'waiting' and d.type <> 'channel.test'
+    returning d.id
+  )
+  select count(*) into v_waiting from dead;
+  perform audit.record(v_channel.organization_id, 'channel.disabled', 'channel', v_channel.id::text,
+    jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason, 'undelivered', v_waiting), 'failure');
+  perform audit.note_finding(v_channel.organization_id, 'channel_disabled', v_channel.id::text,
+    jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason));
+end
+$$;
+
+comment on function audit.disable_channel(uuid, text) is
+  'Gives a channel nothing any more; what waits for it is dead, and can be replayed. Leaves an entry and a finding.';
+
+-- sql/650_deliveries.sql
+
+-- Deliveries: the outbox. What happens to an alert leaves, in the same transaction, a message for each of its channels; the
+-- job deliver-alerts takes what is due, and says what became of it. A run that ends in between leaves a lease; when that is
+-- over the same message is sent again, under the same id: at least once, and to who knows ids exactly once.
+
+create table if not exists audit.deliveries (
+  id uuid not null default gen_random_uuid(),
+  organization_id uuid not null,
+  channel_id uuid not null,
+  alert_id uuid,
+  n int not null,
+  type text not null,
+  message jsonb not null,
+  created_at timestamptz not null default clock_timestamp(),
+  state text not null default 'waiting',
+  attempts int not null default 0,
+  next_try_at timestamptz not null default clock_timestamp(),
+  lease uuid,
+  lease_until timestamptz not null default '-infinity',
+  first_tried_at timestamptz,
+  settled_at timestamptz,
+  last_error text,
+  constraint deliveries_pkey primary key (id),
+  constraint deliveries_channel_fkey foreign key (channel_id) references audit.channels (id) on delete cascade,
+  constraint one_place_in_line unique (alert_id, channel_id, n),
+  constraint delivery_state_is_known check (state in ('waiting', 'delivered', 'dead'))
+);
+
+comment on table audit.deliveries is 'Messages for channels: what waits, what was delivered, what is dead. Written by audit.queue_alert() and audit.settle_delivery().';
+comment on column audit.deliveries.id is 'Names the message, the same at every attempt: webhook-id, Idempotency-Key, Message-ID.';
+comment on column audit.deliveries.organization_id is 'Whose alert.';
+comment on column audit.deliveries.channel_id is 'Where it goes.';
+comment on column audit.deliveries.alert_id is 'The alert; null for a message about something else.';
+comment on column audit.deliveries.n is 'Its place among the messages of one alert to one channel: none overtakes another.';
+comment on column audit.deliveries.type is 'alert.opened, alert.resolved, …, channel.test.';
+comment on column audit.deliveries.message is 'What is said, as it was when it happened.';
+comment on column audit.deliveries.created_at is 'When it happened.';
+comment on column audit.deliveries.state is 'waiting; delivered; dead: given up, which audit.replay_delivery() takes back.';
+comment on column audit.deliveries.attempts is 'How many times it failed.';
+comment on column audit.deliveries.next_try_at is 'Before that it is not tried.';
+comment on column audit.deliveries.lease is 'Which run has it; another may once lease_until is over.';
+comment on column audit.deliveries.lease_until is 'Until when that run has it for itself.';
+comment on column audit.deliveries.first_tried_at is 'When it was tried first: mail is not tried longer than a day, for that long Resend knows its key.';
+comment on column audit.deliveries.settled_at is 'When it was delivered or given up.';
+comment on column audit.deliveries.last_error is 'Why it was not delivered, in a word.';
+
+create index if not exists deliveries_waiting_idx on audit.deliveries (channel_id, next_try_at) where state = 'waiting';
+create index if not exists deliveries_leased_idx on audit.deliveries (channel_id) where state = 'waiting' and lease_until > '-infinity';
+create index if not exists deliveries_settled_idx on audit.deliveries (settled_at) where state <> 'waiting';
+create index if not exists deliveries_organization_idx on audit.deliveries (organization_id, created_at);
+
+revoke all on audit.deliveries from public, anon, authenticated, service_role;
+
+-- What is said --------------------------------------------------------------------------------------------------------
+
+create or replace function audit.without_personal(message jsonb)
+  returns jsonb
+  language sql
+  immutable
+  set search_path = ''
+as $$
+  select regexp_replace(
+    regexp_replace(
+      without_personal.message::text,
+      -- Names of people, as far as they can be known by their form. A time of day has colons too, but neither two side by
+      -- side nor eight groups.
+      '[^\s"<>@\\(),;:]+@[^\s"<>@\\(),;:]+\.[^\s"<>@\\(),;:]+', '[e-mail address]', 'g'
+    ),
+    '(\m[0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){7}\M|[0-9a-fA-F:]*::[0-9a-fA-F:.]*|\m\d{1,3}(\.\d{1,3}){3}\M)', '[IP address]', 'g'
+  )::jsonb
+$$;
+
+comment on function audit.without_personal(jsonb) is 'A message without e-mail and IP addresses.';
+
+create or replace function audit.alert_message(alert audit.alerts, transition text)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'alert_id', (alert).id, 'transition', transition, 'organization_id', (alert).organization_id,
+    'rule_id', (alert).rule_id,
+    'severity', (alert).severity, 'state', (alert).state, 'title', left((alert).title, 300), 'group', left((alert).group_key, 300),
+    'reason', case when octet_length((alert).reason::text) <= 8000 then (alert).reason else '{"omitted": "more than 8,000 bytes"}' end,
+    'opened_at', audit.instant_text((alert).opened_at), 'first_seen_at', audit.instant_text((alert).first_seen_at), 'last_seen_at', audit.instant_text((alert).last_seen_at),
+    'resolved_at', audit.instant_text((alert).resolved_at), 'occurrences', (alert).occurrences,
+    'entries', to_jsonb((alert).entries[1:20]),
+    -- Finds exactly these.
+    'query', (
+      select string_agg(format('(chain:%s seq:%s)', split_part(e, '-', 1), split_part(e, '-', 2)), ' or ')
+      from unnest((alert).entries[1:20]) e
+    )
+  )
+$$;
+
+comment on function audit.alert_message(audit.alerts, text) is
+  'What channels are told of an alert: what happened, to whom, when, why, and the names of the entries that show it.';
+
+create or replace function audit.queue_message(
+  channel audit.channels,
+  organization_id uuid,
+  type text,
+  message jsonb,
+  alert_id uuid default null
+)
+  returns uuid
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_id uuid;
+  v_is_dead boolean := (channel).disabled_at is not null and queue_message.type <> 'channel.test';
+begin
+  insert into audit.deliveries (organization_id, channel_id, alert_id, n, type, message, state, settled_at, last_error)
+  select queue_message.organization_id, (channel).id, queue_message.alert_id, coalesce(max(d.n), 0) + 1, queue_message.type,
+    case when (channel).personal then queue_message.message else audit.without_personal(queue_message.message) end,
+    -- What a disabled channel misses is kept, and can be replayed.
+    case when v_is_dead then 'dead' else 'waiting' end, case when v_is_dead then clock_timestamp() end,
+    case when v_is_dead then 'channel_disabled' end
+  from audit.deliveries d
+  where d.alert_id = queue_message.alert_id and d.channel_id = (channel).id
+  returning id into v_id;
+  return v_id;
+end
+$$;
+
+comment on function audit.queue_message(audit.channels, uuid, text, jsonb, uuid) is
+  'Has a channel told something: {title, …}, with severity and lines where there are any. In the caller''s transaction.';
+
+create or replace function audit.queue_alert(alert_id uuid, transition text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_alert audit.alerts;
+  v_message jsonb;
+  v_channel audit.channels;
+  v_reached boolean := false;
+begin
+  if coalesce(transition, '') not in ('opened', 'acknowledged', 'silenced', 'resolved', 'reopened', 'digest') then
+    perform audit.fail('AUARG', format('There is no transition "%s".', transition));
+  end if;
+  select a.* into v_alert from audit.alerts a where a.id = queue_alert.alert_id;
+  if not found then
+    perform audit.fail('AUNOT', 'There is no such alert.');
+  end if;
+  v_message := audit.alert_message(v_alert, transition);
+  for v_channel in
+    select c.* from audit.channels c
+    where c.organization_id = v_alert.organization_id and case when v_alert.channels is null then c.is_default else c.id = any (v_alert.channels) end
+    order by c.id
+  loop
+    perform audit.queue_message(v_channel, v_alert.organization_id, 'alert.' || transition, v_message, v_alert.id);
+    v_reached := v_reached or v_channel.disabled_at is null;
+  end loop;
+  -- Whoever nobody can tell: then who runs the project is told.
+  if not v_reached and v_alert.organization_id <> audit.system_organization()
+    and exists (select from audit.channels c where c.organization_id = v_alert.organization_id)
+  then
+    for v_channel in
+      select c.* from audit.channels c
+      where c.organization_id = audit.system_organization() and c.is_default and c.disabled_at is null
+      order by c.id
+    loop
+      perform audit.queue_message(v_channel, v_alert.organization_id, 'alert.' || transition, v_message, v_alert.id);
+    end loop;
+  end if;
+end
+$$;
+
+comment on function audit.queue_alert(uuid, text) is
+  'Has the channels of an alert told of what happened to it: those that it names, else the organisation''s default ones; where it
+has channels and all of these are disabled, the project''s.';
+
+-- The job -------------------------------------------------------------------------------------------------------------
+
+create or replace view audit.due_deliveries as
+  select d.id, d.channel_id, d.next_try_at
+  from audit.deliveries d
+  where d.state = 'waiting' and d.next_try_at <= clock_timestamp() and d.lease_until < clock_timestamp()
+    -- By its one name, whatever the planner believes of how many wait: else it finds ways that look at all with all.
+    and (
+      select before.state from audit.deliveries before
+      where before.alert_id = d.alert_id and before.channel_id = d.channel_id and before.n = d.n - 1
+    ) is distinct from 'waiting';
+
+comment on view audit.due_deliveries is 'What may be told now: of an alert never what came after something that still waits.';
+comment on column audit.due_deliveries.id is 'Names the message.';
+comment on column audit.due_deliveries.channel_id is 'Where it goes.';
+comment on column audit.due_deliveries.next_try_at is 'Since when it is due.';
+
+revoke all on audit.due_deliveries from public, anon, authenticated, service_role;
+
+-- A channel that hangs keeps no other waiting, and those that count messages are not hurried.
+create or replace function audit.free_places(channel audit.channels)
+  returns int
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case (channel).kind when 'webhook' then 8 else 1 end - count(*)::int
+  from audit.deliveries d
+  where d.channel_id = (channel).id and d.state = 'waiting' and d.lease_until > '-infinity' and d.lease_until > clock_timestamp()
+$$;
+
+comment on function audit.free_places(audit.channels) is 'How many messages more a channel may be told at once.';
+
+create or replace function audit.due_channels(most int)
+  returns setof audit.channels
+  language sql
+  stable
+  set search_path = ''
+  rows 10
+as $$
+  -- From channel to channel in the index of what waits: most wait for nothing.
+  with recursive waiting (channel_id) as (
+    (select d.channel_id from audit.deliveries d where d.state = 'waiting' order by d.channel_id limit 1)
+    union all
+    select (select d.channel_id from audit.deliveries d where d.state = 'waiting' and d.channel_id > w.channel_id order by d.channel_id limit 1)
+    from waiting w
+    where w.channel_id is not null
+  )
+  select c.*
+  from waiting w
+  join audit.channels c on c.id = w.channel_id
+  -- One of each is enough; "exists" would find all first.
+  cross join lateral (select from audit.due_deliveries d where d.channel_id = c.id order by d.next_try_at limit 1) d
+  where c.next_try_at <= clock_timestamp() and audit.free_places(c) > 0
+  limit most
+$$;
+
+comment on function audit.due_channels(int) is 'So many channels that have something to be told, and may be told it now.';
+
+create or replace function audit.take_deliveries(most int default 32, lease interval default '2 minutes')
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_lease uuid := gen_random_uuid();
+  v_channel audit.channels;
+  v_most int;
+  v_secret text;
+  v_taken jsonb;
+  v_all jsonb := '[]';
+begin
+  -- Who takes from a channel has it locked, so that it is not asked more at once than it should be.
+  for v_channel in select c.* from audit.due_channels(take_deliveries.most) c order by c.id loop
+    exit when jsonb_array_length(v_all) >= take_deliveries.most;
+    perform from audit.channels c where c.id = v_channel.id and c.next_try_at <= clock_timestamp() for no key update;
+    continue when not found;
+    v_most := least(audit.free_places(v_channel), take_deliveries.most - jsonb_array_length(v_all));
+    continue when v_most <= 0;
+    with due as (
+      select d.id from audit.deliveries d
+      where d.id in (
+        select m.id from audit.due_deliveries m where m.channel_id = v_channel.id order by m.next_try_at limit v_most
+      )
+      for update skip locked
+    ),
+    taken as (
+      update audit.deliveries d set
+        lease = v_lease, lease_until = clock_timestamp() + take_deliveries.lease,
+        first_tried_at = coalesce(d.first_tried_at, clock_timestamp())
+      from due
+      where d.id = due.id and d.state = 'waiting' and d.lease_until < clock_timestamp()
+      returning d.id, d.type, d.message, d.created_at
+    )
+    select jsonb_agg(jsonb_build_object(
+      'id', t.id, 'lease', v_lease, 'type', t.type, 'at', audit.instant_text(t.created_at), 'message', t.message,
+      'kind', v_channel.kind, 'channel', v_channel.id, 'config', v_channel.config
+    ))
+    into v_taken from taken t;
+    if v_taken is not null then
+      v_secret := audit.kept_secret(v_channel.secret_id);
+      if v_channel.kind = 'webhook' and not coalesce(v_channel.old_secret_until > clock_timestamp(), false) then
+        v_secret := split_part(v_secret, ' ', 1);
+      end if;
+      v_all := v_all || (select jsonb_agg(t || jsonb_build_object('secret', v_secret)) from jsonb_array_elements(v_taken) t);
+    end if;
+  end loop;
+  return jsonb_build_object('local', audit.setting('local_channels'), 'deliveries', v_all);
+end
+$$;
+
+comment on function audit.take_deliveries(int, interval) is
+  'Gives a run what is due, with all it takes to deliver it, secrets included, for as long as the lease lasts.';
+
+create or replace function audit.settle_delivery(
+  id uuid,
+  lease uuid,
+  error text default null,
+  retry_after double precision default 0
+)
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  -- Of Standard Webhooks: ten attempts in 75 hours.
+  c_pauses constant int[] := array[5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400];
+  v_delivery audit.deliveries;
+  v_channel audit.channels;
+  v_next timestamptz;
+begin
+  select d.* into v_delivery from audit.deliveries d where d.id = settle_delivery.id;
+  if settle_delivery.error is null then
+    -- Not at every message, because many at once write the one row; and before the message, as everybody does who locks both.
+    update audit.channels c set succeeded_at = clock_timestamp(), failures = 0, last_error = null, next_try_at = '-infinity'
+    where c.id = v_delivery.channel_id
+      and (c.failures > 0 or c.last_error is not null or coalesce(c.succeeded_at, '-infinity') < clock_timestamp() - interval '10 seconds');
+    -- Also where another run has it by now, or it was given up: who has it has it.
+    update audit.deliveries d set
+      state = 'delivered', settled_at = clock_timestamp(), lease_until = '-infinity', last_error = null
+    where d.id = settle_delivery.id and d.state <> 'delivered';
+    return found;
+  end if;
+
+  select c.* into v_channel from audit.channels c where c.id = v_delivery.channel_id for no key update;
+  select d.* into v_delivery from audit.deliveries d
+  where d.id = settle_delivery.id and d.lease = settle_delivery.lease and d.state = 'waiting' and d.lease_until > '-infinity'
+  for update;
+  if not found then
+    return false;
+  end if;
+  update audit.channels c set
+    failures = c.failures + 1, last_error = settle_delivery.error,
+    -- The channel as a whole is left alone when it asks for it, or has failed often.
+    next_try_at = clock_timestamp() + make_interval(secs => greatest(
+      case when c.failures < 5 then 0 else least(10 * 2 ^ least(c.failures - 5, 5), 300) end, least(settle_delivery.retry_after, 86400)
+    ))
+  where c.id = v_delivery.channel_id;
+  -- Scattered, so that what failed together does not come together again.
+  v_next := clock_timestamp() + make_interval(secs => greatest(
+    c_pauses[v_delivery.attempts + 1] * (1 + random() * 0.2), least(settle_delivery.retry_after, 86400)
+  ));
+  update audit.deliveries d set
+    attempts = d.attempts + 1, last_error = settle_delivery.error, lease_until = '-infinity', next_try_at = coalesce(v_next, d.next_try_at)
+  where d.id = v_delivery.id;
+
+  if settle_delivery.error = 'http_410' and v_delivery.type <> 'channel.test' and v_channel.disabled_at is null then
+    perform audit.disable_channel(v_channel.id, 'http_410');
+  elsif v_delivery.type = 'channel.test' or v_channel.disabled_at is not null or c_pauses[v_delivery.attempts + 1] is null
+    or v_channel.kind in ('email', 'smtp') and v_next > v_delivery.first_tried_at + interval '24 hours'
+  then
+    update audit.deliveries d set state = 'dead', settled_at = clock_timestamp() where d.id = v_delivery.id;
+    if v_delivery.type <> 'channel.test' then
+      if coalesce(v_channel.succeeded_at, '-infinity') < v_delivery.created_at then
+        perform audit.disable_channel(v_channel.id, 'failing');
+      else
+        perform audit.note_finding(v_channel.organization_id, 'delivery_failed', v_channel.id::text,
+          jsonb_build_object('name', v_channel.name, 'delivery', v_delivery.id, 'type', v_delivery.type, 'error', settle_delivery.error));
+      end if;
+    end if;
+  end if;
+  return true;
+end
+$$;
+
+comment on function audit.settle_delivery(uuid, uuid, text, double precision) is
+  'Notes that a message was delivered, or why not: then it is tried again, later each time, and in the end dead, which is a
+finding; a channel that is gone, or took nothing since the message was made, is disabled. False where it was settled before
+or another run has it.';
+
+-- What people do ------------------------------------------------------------------------------------------------------
+
+create or replace view audit.dead_letters as
+  select d.id, d.organization_id, d.channel_id, c.name as channel, c.kind, d.alert_id, d.type, d.created_at,
+    d.settled_at as died_at, d.attempts, d.last_error
+  from audit.deliveries d
+  join audit.channels c on c.id = d.channel_id
+  where d.state = 'dead' and d.type <> 'channel.test';
+
+comment on view audit.dead_letters is 'Messages that were given up. select audit.replay_delivery(jsonb_build_object(''delivery'', id)) from audit.dead_letters sends them again.';
+comment on column audit.dead_letters.id is 'Names the message.';
+comment on column audit.dead_letters.organization_id is 'Whose alert.';
+comment on column audit.dead_letters.channel_id is 'Where it should have gone.';
+comment on column audit.dead_letters.channel is 'The channel''s name.';
+comment on column audit.dead_letters.kind is 'The channel''s kind.';
+comment on column audit.dead_letters.alert_id is 'The alert.';
+comment on column audit.dead_letters.type is 'What it would have said.';
+comment on column audit.dead_letters.created_at is 'When that happened.';
+comment on column audit.dead_letters.died_at is 'When it was given up.';
+comment on column audit.dead_letters.attempts is 'After how many attempts.';
+comment on column audit.dead_letters.last_error is 'Why, in a word.';
+
+create or replace function audit.delivery_json(delivery audit.deliveries)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'id', (delivery).id, 'organization_id', (delivery).organization_id, 'channel', (delivery).channel_id, 'alert', (delivery).alert_id, 'type', (delivery).type,
+    'state', (delivery).state, 'attempts', (delivery).attempts, 'last_error', (delivery).last_error,
+    'created_at', audit.instant_text((delivery).created_at), 'settled_at', audit.instant_text((delivery).settled_at),
+    'next_try_at', case when (delivery).state = 'waiting' then audit.instant_text((delivery).next_try_at) end
+  )
+$$;
+
+comment on function audit.delivery_json(audit.deliveries) is 'A message as the API shows it, without what it says.';
+
+create or replace function audit.list_deliveries(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads deliveries of the organisation that the caller reads whole
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id', 'channel', 'delivery', 'state']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) <> 'all' then
+    perform audit.fail('AUDEN', 'Only admins and auditors see deliveries.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'deliveries', coalesce((
+    select jsonb_agg(audit.delivery_json(d) order by d.created_at desc)
+    from (
+      select d.*
+      from audit.deliveries d
+      -- Not those of other organisations' alerts that went to the project's channels, nor of theirs elsewhere.
+      join audit.channels c on c.id = d.channel_id and c.organization_id = v_organization
+      where (request ->> 'channel' is null or d.channel_id = audit.as_uuid(request ->> 'channel'))
+        and (request ->> 'delivery' is null or d.id = audit.as_uuid(request ->> 'delivery'))
+        and (request ->> 'state' is null or d.state = request ->> 'state')
+      order by d.created_at desc
+      limit 200
+    ) d
+  ), '[]'));
+end
+$$;
+
+comment on function audit.list_deliveries(jsonb) is
+  'The newest 200 messages to channels of {organization_id}, of one {channel}, {delivery} or {state}. For admins and auditors.';
+
+create or replace function audit.test_channel(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins use channels through this function only
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+  v_id uuid;
+begin
+  if (
+    select count(*) from audit.deliveries d
+    where d.channel_id = v_channel.id and d.type = 'channel.test' and d.created_at > clock_timestamp() - interval '1 hour'
+  ) >= 10 then
+    perform audit.fail('AUARG', 'A channel is tested at most ten times an hour.');
+  end if;
+  -- At once, also where it failed just now.
+  update audit.channels c set next_try_at = '-infinity' where c.id = v_channel.id;
+  v_id := audit.queue_message(v_channel, v_channel.organization_id, 'channel.test', jsonb_build_object(
+    'organization_id', v_channel.organization_id, 'severity', 'info', 'title', format('Test of the channel "%s"', v_channel.name)
+  ));
+  perform audit.record(v_channel.organization_id, 'channel.tested', 'channel', v_channel.id::text);
+  perform audit.continue_alert_deliveries();
+  return (select audit.delivery_json(d) from audit.deliveries d where d.id = v_id);
+end
+$$;
+
+comment on function audit.test_channel(jsonb) is
+  'Sends {channel} a message, once, also where it is disabled; audit.list_deliveries() says what became of it. For admins; leaves an entry.';
+
+create or replace function audit.replay_delivery(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins replay what their channels missed through this function only
+  set search_path = ''
+as $$
+declare
+  v_delivery audit.deliveries;
+  v_channel audit.channels;
+begin
+  perform audit.check_request(request, array['delivery']);
+  select d.* into v_delivery from audit.deliveries d where d.id = audit.as_uuid(request ->> 'delivery');
+  if v_delivery.id is null then
+    perform audit.fail('AUNOT', 'There is no such delivery.', null, 'GET /audit/deliveries lists them.');
+  end if;
+  v_channel := audit.own_channel(jsonb_build_object('channel', v_delivery.channel_id));
+  if v_channel.disabled_at is not null then
+    perform audit.fail('AUARG', 'The channel is disabled.', null, 'Enable it first: audit.enable_channel().');
+  end if;
+  update audit.deliveries d set
+    state = 'waiting', attempts = 0, next_try_at = clock_timestamp(), lease_until = '-infinity', first_tried_at = null, settled_at = null
+  where d.id = v_delivery.id and d.state = 'dead' and d.type <> 'channel.test'
+  returning d.* into v_delivery;
+  if not found then
+    perform audit.fail('AUARG', 'Only what was given up is sent again.');
+  end if;
+  if not exists (select from audit.dead_letters l where l.channel_id = v_channel.id) then
+    perform audit.resolve_channel_findings(v_channel);
+  end if;
+  perform audit.record(v_channel.organization_id, 'delivery.replayed', 'delivery', v_delivery.id::text,
+    jsonb_build_object('channel', v_channel.id, 'type', v_delivery.type));
+  return audit.delivery_json(v_delivery);
+end
+$$;
+
+comment on function audit.replay_delivery(jsonb) is 'Has the dead {delivery} sent again, under its old id. For admins; leaves an entry.';
+
+create or replace function audit.prune_deliveries()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels;
+  v_deleted bigint;
+begin
+  for v_channel in select c.* from audit.channels c where c.old_secret_until < clock_timestamp() order by c.id for no key update loop
+    perform audit.keep_secret(v_channel.secret_id, split_part(audit.kept_secret(v_channel.secret_id), ' ', 1));
+    update audit.channels c set old_secret_until = null where c.id = v_channel.id;
+  end loop;
+  delete from audit.deliveries d
+  where d.state <> 'waiting'
+    and d.settled_at < clock_timestamp() - case d.state when 'dead' then interval '90 days' else interval '30 days' end;
+  get diagnostics v_deleted = row_count;
+  return v_deleted;
+end
+$$;
+
+comment on function audit.prune_deliveries() is
+  'Forgets messages that were delivered 30 days ago, or given up 90 days ago, and secrets that were rotated away.';
+
+-- sql/660_delivery_health.sql
+
+-- Whether alerts reach anybody, an organisation a row.
+
+create or replace view audit.delivery_health as
+  select c.organization_id,
+    count(*) as channels,
+    count(*) filter (where c.disabled_at is not null) as disabled,
+    count(*) filter (where c.failures > 0) as failing,
+    coalesce(sum(d.waiting), 0)::bigint as waiting,
+    coalesce(sum(d.dead), 0)::bigint as dead,
+    min(d.oldest_due) as oldest_due,
+    max(c.succeeded_at) as succeeded_at
+  from audit.channels c
+  cross join lateral (
+    select count(*) filter (where d.state = 'waiting') as waiting,
+      count(*) filter (where d.state = 'dead' and d.type <> 'channel.test') as dead,
+      min(d.next_try_at) filter (where d.state = 'waiting' and d.next_try_at <= clock_timestamp()) as oldest_due
+    from audit.deliveries d
+    where d.channel_id = c.id and d.state <> 'delivered'
+  ) d
+  group by c.organization_id;
+
+comment on view audit.delivery_health is 'Whether alerts reach somebody: what waits since when, what was given up, which channels get nothing.';
+comment on column audit.delivery_health.organization_id is 'Whose channels.';
+comment on column audit.delivery_health.channels is 'How many there are.';
+comment on column audit.delivery_health.disabled is 'How many of them get nothing.';
+comment on column audit.delivery_health.failing is 'How many failed at the last attempt.';
+comment on column audit.delivery_health.waiting is 'How many messages wait.';
+comment on column audit.delivery_health.dead is 'How many were given up and not replayed.';
+comment on column audit.delivery_health.oldest_due is 'Since when the oldest is due that nobody has delivered yet: minutes mean that the job does not run.';
+comment on column audit.delivery_health.succeeded_at is 'When one was last delivered, to some seconds.';
+
+revoke all on audit.delivery_health, audit.dead_letters from public, anon, authenticated, service_role;
+
+-- sql/700_subjects.sql
+
+-- Who a person is in an organisation's log: a user id, the e-mail addresses that are that user's alone, and what of them the
+-- organisation holds. Of other organisations nothing is told, nor taken: each is responsible for its own.
+
+do $$
+begin
+  if to_regtype('audit.subject') is null then
+    create type audit.subject as (organization_id uuid, user_id uuid, addresses text[]);
+  end if;
+end
+$$;
+
+comment on type audit.subject is 'A person in an organisation: the user id where there is one, and e-mail addresses in lower case.';
+
+create or replace function audit.addresses_of(organization_id uuid, user_id uuid)
+  returns text[]
+  language sql
+  stable
+  set search_path = ''
+as $$
+  -- An address that another user has too is no longer this person's alone.
+  select coalesce(array_agg(o.address order by o.address), '{}')
+  from (
+    select distinct lower(i.email) as address
+    from audit.identities i
+    where i.organization_id = addresses_of.organization_id and i.user_id = addresses_of.user_id and i.email is not null
+  ) o
+  where not exists (
+    select from audit.identities i
+    where i.organization_id = addresses_of.organization_id and lower(i.email) = o.address and i.user_id <> addresses_of.user_id
+  )
+$$;
+
+comment on function audit.addresses_of(uuid, uuid) is 'The e-mail addresses under which a user acted, and no other user did.';
+
+create or replace function audit.find_subject(organization_id uuid, subject text)
+  returns audit.subject
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_user uuid := audit.as_uuid(btrim(find_subject.subject));
+  v_address text := lower(btrim(find_subject.subject));
+  v_users uuid[];
+begin
+  if v_user is not null then
+    return row(find_subject.organization_id, v_user, audit.addresses_of(find_subject.organization_id, v_user));
+  elsif v_address is null or v_address !~ '^[^[:space:]@]+@[^[:space:]@]+$' or length(v_address) > 320 then
+    perform audit.fail('AUARG', 'A person is named by user id or e-mail address.');
+  end if;
+  v_users := array(
+    select distinct i.user_id from audit.identities i
+    where i.organization_id = find_subject.organization_id and lower(i.email) = v_address and i.user_id is not null
+    order by 1
+  );
+  if cardinality(v_users) > 1 then
+    perform audit.fail('AUARG', 'The address was used by several persons, one after the other.', null,
+      'Name one by user id: ' || array_to_string(v_users[:10], ', ') || '.');
+  elsif cardinality(v_users) = 1 then
+    return row(find_subject.organization_id, v_users[1], audit.addresses_of(find_subject.organization_id, v_users[1]));
+  end if;
+  return row(find_subject.organization_id, null::uuid, array[v_address]);
+end
+$$;
+
+comment on function audit.find_subject(uuid, text) is
+  'The person whom a user id or an e-mail address names in an organisation; raises AUARG for an address of several persons.';
+
+create or replace function audit.identities_of(subject audit.subject, until timestamptz default 'infinity')
+  returns setof audit.identities
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select i.* from audit.identities i
+  where i.user_id = (subject).user_id and i.organization_id = (subject).organization_id and i.created_at <= identities_of.until
+  union all
+  -- Contexts that know an address and no user: a login that failed.
+  select i.* from audit.identities i
+  where i.user_id is null and i.organization_id = (subject).organization_id and lower(i.email) = any ((subject).addresses)
+    and i.created_at <= identities_of.until
+$$;
+
+comment on function audit.identities_of(audit.subject, timestamptz) is 'The identities of a person, up to a time.';
+
+create or replace function audit.is_value_of(value audit.personal_values, subject audit.subject)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  -- The row is about the user, or is the user's (a profile), or the value is an address of theirs, in whatever row.
+  return coalesce(
+    (value).subject_id = (subject).user_id or (value).resource_id = (subject).user_id::text
+      or lower((value).value) = any ((subject).addresses), false
+  );
+
+comment on function audit.is_value_of(audit.personal_values, audit.subject) is 'Whether a personal value is of a person.';
+
+-- What somebody looked for in the log: an exact value, or a pattern.
+create or replace function audit.queries_about(subject audit.subject, until timestamptz)
+  returns setof bytea
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with mine as materialized (
+    select distinct lower(v.value) as value
+    from audit.identities_of(subject, queries_about.until) i
+    cross join lateral (values (i.email), (i.ip_address), (i.user_agent)) v (value)
+    where v.value is not null
+    union
+    select unnest((subject).addresses)
+  )
+  select q.value_hash
+  from audit.personal_values q
+  where q.organization_id = (subject).organization_id and q.resource_type = 'audit_log' and q.column_name = 'query'
+    and q.created_at <= queries_about.until
+    and (
+      lower(q.value) in (select m.value from mine m)
+      or q.value like '%*%' and exists (select from mine m where m.value like lower(audit.pattern_like(q.value)))
+      or exists (select from unnest((subject).addresses) a where strpos(lower(q.value), a) > 0)
+    )
+$$;
+
+comment on function audit.queries_about(audit.subject, timestamptz) is
+  'Hashes of recorded search terms that name a person: by address, IP address or user agent.';
+
+create or replace function audit.plain_mentions(subject audit.subject, at_most int default 1000)
+  returns setof text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_address text;
+begin
+  foreach v_address in array (subject).addresses loop
+    return query execute format(
+      'select (e.chain || ''-'' || e.seq)::text %s limit %s',
+      audit.matching_sql(
+        (subject).organization_id,
+        audit.compile_query((subject).organization_id, jsonb_build_object('text', v_address))
+      ), at_most
+    );
+  end loop;
+end
+$$;
+
+comment on function audit.plain_mentions(audit.subject, int) is
+  'Names of entries that hold an address of the person in plain text, because a column was not declared personal or an
+application wrote it into details. Entries never change: these stay, and are told.';
+
+-- sql/710_erasure.sql
+
+-- Erasure (GDPR Art. 17): a person's identities and personal values go, and every copy of them that the product made.
+-- Entries, chains, logs, receipts and archived bundles never held them, only salted commitments: they stay, and verify.
+--
+-- It is done in small steps beside writers, who wait for nothing. In the order of the states:
+--   values       personal values, and what somebody looked for in the log, go
+--   identities   e-mail, IP address and user agent go
+--   settling     whoever was writing meanwhile may have found them, or written more from before: when all those
+--                transactions are over, what came to light goes too, and the subject.erased entry says until when
+--   files        exports and reports that can hold them are removed from Storage
+--   verifying    every chain and log is verified once more
+--   done         the certificate can be signed
+-- If the process dies in any of them, the next run goes on there. A legal hold stops it between two steps.
+
+create table if not exists audit.erasures (
+  id uuid not null default gen_random_uuid(),
+  organization_id uuid not null,
+  subject uuid,
+  addresses text[] not null,
+  places text[] not null default '{}',
+  ground text not null,
+  reason text,
+  requested_by uuid,
+  requested_at timestamptz not null default clock_timestamp(),
+  state text not null default 'values',
+  until timestamptz not null default clock_timestamp(),
+  since timestamptz,
+  deleted_in xid8,
+  awaited text[],
+  counts jsonb not null default '{}',
+  holds jsonb,
+  erased_at timestamptz,
+  remains jsonb,
+  verified_at timestamptz,
+  was_verified boolean,
+  entry text,
+  certificate text,
+  certificate_note text,
+  constraint erasures_pkey primary key (id),
+  constraint erasures_state_known check (state in ('values', 'identities', 'settling', 'files', 'verifying', 'done', 'refused'))
+);
+
+comment on table audit.erasures is 'Requests to erase a person, those that were refused included; written by the functions of 710 only.';
+comment on column audit.erasures.id is 'Names the erasure; what the person is told.';
+comment on column audit.erasures.organization_id is 'In whose log.';
+comment on column audit.erasures.subject is 'The user id, null where only an address was known.';
+comment on column audit.erasures.addresses is 'E-mail addresses that are looked for; forgotten when they are erased.';
+comment on column audit.erasures.places is 'IP addresses that went with the identities, for other tables to be searched for; forgotten likewise.';
+comment on column audit.erasures.ground is 'The ground: of Art. 17(1) for erasing, of Art. 17(3) for not erasing, or other.';
+comment on column audit.erasures.reason is 'In words.';
+comment on column audit.erasures.requested_by is 'The admin who asked, null when it was done in the database.';
+comment on column audit.erasures.requested_at is 'When.';
+comment on column audit.erasures.state is 'How far it is.';
+comment on column audit.erasures.until is 'What was recorded later is not part of it.';
+comment on column audit.erasures.since is 'The oldest of what was erased: files from before cannot hold it.';
+comment on column audit.erasures.deleted_in is 'The transaction that deleted last.';
+comment on column audit.erasures.awaited is 'Transactions that may have found what was deleted, while they last; null before they are known.';
+comment on column audit.erasures.counts is 'How much went.';
+comment on column audit.erasures.holds is 'Legal holds that are in the way, or were when it was refused.';
+comment on column audit.erasures.erased_at is 'When the last of it was gone from the database; the time of the subject.erased entry.';
+comment on column audit.erasures.remains is 'What could not go.';
+comment on column audit.erasures.verified_at is 'When the verification after it ended.';
+comment on column audit.erasures.was_verified is 'Whether that found every chain and log whole.';
+comment on column audit.erasures.entry is 'Name of the subject.erased entry.';
+comment on column audit.erasures.certificate is 'The certificate to the byte, from the moment on in which it is signed.';
+comment on column audit.erasures.certificate_note is 'The signed note over the certificate''s digest; null until it is signed.';
+
+create index if not exists erasures_organization_idx on audit.erasures (organization_id, requested_at);
+create index if not exists erasures_open_idx on audit.erasures (requested_at) where state not in ('done', 'refused');
+
+alter table audit.erasures alter column addresses set statistics 0, alter column places set statistics 0;
+
+revoke all on audit.erasures from public, anon, authenticated, service_role;
+
+create or replace function audit.holds_on(organization_id uuid)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_agg(jsonb_build_object(
+    'name', h.name, 'of', case h.organization_id when audit.system_organization() then 'project' else 'organization' end,
+    'placed_at', audit.instant_text(h.placed_at)
+  ) order by h.placed_at)
+  from audit.holds h
+  where h.organization_id in (holds_on.organization_id, audit.system_organization()) and h.released_at is null
+$$;
+
+comment on function audit.holds_on(uuid) is 'The legal holds on an organisation and on the whole project; null where there is none.';
+
+-- What there is ----------------------------------------------------------------------------------------------------------
+
+create or replace function audit.erasure_scope(subject audit.subject)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid := (subject).organization_id;
+  v_identities bigint;
+  v_since timestamptz;
+  v_values bigint;
+  v_values_since timestamptz;
+  v_entries bigint;
+  v_mentions text[];
+begin
+  select count(*), min(i.created_at) into v_identities, v_since from audit.identities_of(subject) i;
+  select count(*), min(v.created_at) into v_values, v_values_since
+  from audit.personal_values v
+  where v.organization_id = v_organization
+    and (audit.is_value_of(v, subject) or v.value_hash in (select audit.queries_about(subject, 'infinity')));
+  select count(*) into v_entries from public.audit_logs a
+  where a.created_by = (subject).user_id and a.organization_id = v_organization;
+  v_mentions := array(select distinct m from audit.plain_mentions(subject) m);
+  return jsonb_build_object(
+    'organization_id', v_organization, 'subject', (subject).user_id,
+    'identities', v_identities, 'personal_values', v_values,
+    'exports', (
+      select count(*) from audit.exports x
+      where x.organization_id = v_organization and x.until >= least(v_since, v_values_since) and x.withdrawn_at is null
+    ),
+    'entries_kept', v_entries,
+    'entries_with_address', jsonb_build_object('count', cardinality(v_mentions), 'names', to_jsonb(v_mentions[:20])),
+    'holds', coalesce(audit.holds_on(v_organization), '[]'),
+    'backups_expire_after_days', audit.setting('backup_days')
+  );
+end
+$$;
+
+comment on function audit.erasure_scope(audit.subject) is
+  'What an erasure would take: identities, personal values, exports; and what it would not: entries, which hold a user id, those
+that hold an address in plain text, and what legal holds keep.';
+
+create or replace function audit.erasure_json(erasure audit.erasures)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'id', (erasure).id, 'organization_id', (erasure).organization_id, 'subject', (erasure).subject, 'ground', (erasure).ground,
+    'reason', (erasure).reason, 'requested_by', (erasure).requested_by,
+    'requested_at', audit.instant_text((erasure).requested_at), 'state', (erasure).state,
+    'until', audit.instant_text((erasure).until), 'erased', (erasure).counts,
+    'holds', coalesce((erasure).holds, '[]'), 'erased_at', audit.instant_text((erasure).erased_at),
+    'entry', (erasure).entry, 'remains', (erasure).remains,
+    'verified_at', audit.instant_text((erasure).verified_at), 'was_verified', (erasure).was_verified,
+    'certified', (erasure).certificate_note is not null
+  )
+$$;
+
+comment on function audit.erasure_json(audit.erasures) is 'An erasure as the API shows it.';
+
+create or replace function audit.erase_subject(
+  organization_id uuid,
+  subject text,
+  ground text default null,
+  reason text default null,
+  dry_run boolean default true
+)
+  returns jsonb
+  language plpgsql
+  security definer -- admins erase through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_subject audit.subject;
+  v_scope jsonb;
+  v_holds jsonb;
+  v_erasure audit.erasures;
+  v_is_refused boolean;
+begin
+  perform audit.require_admin(erase_subject.organization_id);
+  if erase_subject.organization_id is null or erase_subject.dry_run is null then
+    perform audit.fail('AUARG', 'An erasure needs an organisation and a person.');
+  end if;
+  v_subject := audit.find_subject(erase_subject.organization_id, erase_subject.subject);
+  v_scope := audit.erasure_scope(v_subject);
+  if (v_scope ->> 'identities')::bigint + (v_scope ->> 'personal_values')::bigint + (v_scope ->> 'entries_kept')::bigint
+    + (v_scope #>> '{entries_with_address,count}')::bigint = 0
+  then
+    perform audit.fail('AUNOT', 'The organisation''s log knows no such person.');
+  elsif erase_subject.dry_run then
+    return jsonb_build_object('dry_run', true) || v_scope;
+  elsif coalesce(erase_subject.ground, '') !~ '^(17\(1\)\([a-f]\)|17\(3\)\([a-e]\)|other)$' then
+    perform audit.fail('AUARG', 'An erasure has a ground.', null,
+      '17(1)(a) to 17(1)(f) erase, 17(3)(a) to 17(3)(e) record why not (GDPR); "other" for another law.');
+  elsif length(erase_subject.reason) > 2000
+    or exists (
+      select from unnest((v_subject).addresses || lower(btrim(erase_subject.subject))) a
+      where a like '%@%' and strpos(lower(erase_subject.reason), a) > 0
+    )
+  then
+    perform audit.fail('AUARG', 'The reason has at most 2,000 characters, and does not name the person''s address: it stays in the log.');
+  end if;
+  select e.* into v_erasure from audit.erasures e
+  where e.organization_id = erase_subject.organization_id and e.state not in ('done', 'refused')
+    and (e.subject = (v_subject).user_id or e.subject is null and e.addresses && (v_subject).addresses);
+  if found then
+    return audit.erasure_json(v_erasure); -- asked again while it is under way
+  end if;
+
+  perform audit.await_purge(); -- a hold that is being placed comes first
+  v_holds := audit.holds_on(erase_subject.organization_id);
+  v_is_refused := v_holds is not null or erase_subject.ground like '17(3)%';
+  insert into audit.erasures (organization_id, subject, addresses, ground, reason, requested_by, state, holds)
+  values (
+    erase_subject.organization_id, (v_subject).user_id, case when v_is_refused then '{}' else (v_subject).addresses end,
+    case when v_holds is null or erase_subject.ground like '17(3)%' then erase_subject.ground else '17(3)(e)' end,
+    erase_subject.reason, auth.uid(), case when v_is_refused then 'refused' else 'values' end, v_holds
+  )
+  returning * into v_erasure;
+  perform audit.record(
+    erase_subject.organization_id, case when v_is_refused then 'subject.erasure_refused' else 'subject.erasure_requested' end,
+    'user', (v_subject).user_id::text,
+    jsonb_strip_nulls(jsonb_build_object(
+      'erasure', v_erasure.id, 'asked_for', nullif(erase_subject.ground, v_erasure.ground), 'ground', v_erasure.ground,
+      'reason', v_erasure.reason, 'holds', v_holds
+    )),
+    case when v_is_refused then 'denied' else 'success' end
+  );
+  return audit.erasure_json(v_erasure);
+end
+$$;
+
+comment on function audit.erase_subject(uuid, text, text, text, boolean) is
+  'Erases a person from an organisation''s log, by user id or e-mail address; by default only says what would go. With a ground
+of Art. 17(3), or where a legal hold is in the way, it records that it was refused. For admins; leaves an entry.';
+
+-- Step by step -----------------------------------------------------------------------------------------------------------
+
+-- What a restore must know to erase again: all that is not found by the user id. As much as an entry can hold each.
+create or replace function audit.state_erased(erasure audit.erasures, identities bytea[], personal_values bytea[])
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  for v_from in 1 .. greatest(cardinality(identities), cardinality(personal_values)) by 400 loop
+    perform audit.record(
+      (erasure).organization_id, 'subject.erased', 'user', (erasure).subject::text,
+      jsonb_build_object(
+        'erasure', (erasure).id, 'until', audit.instant_text((erasure).until),
+        'identities', (select coalesce(jsonb_agg(encode(h, 'hex')), '[]') from unnest(identities[v_from:v_from + 399]) h),
+        'personal_values', (select coalesce(jsonb_agg(encode(h, 'hex')), '[]') from unnest(personal_values[v_from:v_from + 399]) h)
+      )
+    );
+  end loop;
+end
+$$;
+
+comment on function audit.state_erased(audit.erasures, bytea[], bytea[]) is
+  'Leaves subject.erased entries that name commitments whose values are gone.';
+
+create or replace function audit.erase_values(erasure audit.erasures, at_most int, out erased int, out since timestamptz)
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_subject audit.subject := row((erasure).organization_id, (erasure).subject, (erasure).addresses);
+  v_others int := 0;
+  v_hashes bytea[];
+  v_others_since timestamptz;
+begin
+  with gone as (
+    delete from audit.personal_values v
+    where v.ctid = any (array(
+      select w.ctid from audit.personal_values w
+      where w.subject_id = (v_subject).user_id and w.organization_id = (v_subject).organization_id and w.created_at <= (erasure).until
+      limit at_most
+    ))
+    returning v.created_at
+  )
+  select count(*), min(g.created_at) into erased, since from gone g;
+  if erased < at_most then
+    with gone as (
+      delete from audit.personal_values v
+      where v.ctid = any (array(
+        select w.ctid from audit.personal_values w
+        where w.organization_id = (v_subject).organization_id and w.created_at <= (erasure).until
+          and (audit.is_value_of(w, v_subject) or w.value_hash in (select audit.queries_about(v_subject, (erasure).until)))
+        limit at_most - erased
+      ))
+      returning v.created_at, v.value_hash
+    )
+    select count(*), min(g.created_at), array_agg(g.value_hash) into v_others, v_others_since, v_hashes from gone g;
+    perform audit.state_erased(erasure, '{}', v_hashes);
+  end if;
+  erased := erased + v_others;
+  since := least(since, v_others_since);
+end
+$$;
+
+comment on function audit.erase_values(audit.erasures, int) is 'Deletes personal values of a person, at most so many; answers how many, and the oldest.';
+
+create or replace function audit.erase_identities(
+  erasure audit.erasures,
+  at_most int,
+  out erased int,
+  out since timestamptz,
+  out places text[]
+)
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_others int := 0;
+  v_hashes bytea[];
+  v_others_since timestamptz;
+begin
+  with gone as (
+    delete from audit.identities i
+    where i.ctid = any (array(
+      select j.ctid from audit.identities j
+      where j.user_id = (erasure).subject and j.organization_id = (erasure).organization_id and j.created_at <= (erasure).until
+      limit at_most
+    ))
+    returning i.created_at, i.ip_address
+  )
+  select count(*), min(g.created_at), coalesce(array_agg(distinct g.ip_address) filter (where g.ip_address is not null), '{}')
+  into erased, since, places
+  from gone g;
+  if erased < at_most and (erasure).addresses <> '{}' then
+    with gone as (
+      delete from audit.identities i
+      where i.ctid = any (array(
+        select j.ctid from audit.identities j
+        where j.user_id is null and j.organization_id = (erasure).organization_id
+          and lower(j.email) = any ((erasure).addresses) and j.created_at <= (erasure).until
+        limit at_most - erased
+      ))
+      returning i.created_at, i.identity_hash
+    )
+    select count(*), min(g.created_at), array_agg(g.identity_hash) into v_others, v_others_since, v_hashes from gone g;
+    perform audit.state_erased(erasure, v_hashes, '{}');
+  end if;
+  erased := erased + v_others;
+  since := least(since, v_others_since);
+end
+$$;
+
+comment on function audit.erase_identities(audit.erasures, int) is 'Deletes identities of a person, at most so many; answers how many, the oldest, and the IP addresses in them.';
+
+-- Every transaction that was begun before this one saw what it deletes, as long as it lasts.
+create or replace function audit.open_transactions()
+  returns text[]
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select coalesce(array_agg(t.name), '{}')
+  from (
+    select l.virtualxid as name
+    from pg_catalog.pg_locks l
+    join pg_catalog.pg_stat_activity a on a.pid = l.pid and a.datname = current_database()
+    where l.locktype = 'virtualxid' and l.pid <> pg_backend_pid()
+    union all
+    select 'prepared ' || p.transaction from pg_catalog.pg_prepared_xacts p where p.database = current_database()
+  ) t
+$$;
+
+comment on function audit.open_transactions() is 'What transactions there are in this database besides this one.';
+
+-- Other tables that quote what entries and identities said: alerts, what rules and anomalies count by, messages that wait. What
+-- stands there is replaced, by something that nobody can trace back, and that is the same for the same value, so that what
+-- was told apart still is.
+create or replace function audit.values_pattern(person_values text[])
+  returns text
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  -- 10.0.0.1 is not in 10.0.0.12, nor ann@x.example in joann@x.example.
+  select '(?<![[:alnum:]_.@+-])(?:' || string_agg(regexp_replace(v, '([^[:alnum:]@])', '\\\1', 'g'), '|') || ')(?![[:alnum:]_@-]|\.[[:alnum:]])'
+  from unnest(person_values) v
+$$;
+
+comment on function audit.values_pattern(text[]) is 'The regular expression for any of these values, whole.';
+
+create or replace function audit.mask_copies(organization_id uuid, person_values text[])
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_salt text := gen_random_uuid()::text;
+  v_from int;
+  v_some text[];
+  v_column record;
+  v_rows bigint;
+  v_masked bigint := 0;
+begin
+  for v_from in 1 .. cardinality(person_values) by 500 loop
+    v_some := person_values[v_from:v_from + 499];
+    for v_column in
+      select c.oid::regclass as table_name, a.attname, a.atttypid::regtype::text as type
+      from pg_catalog.pg_class c
+      join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+      where c.relnamespace = 'audit'::regnamespace and c.relkind in ('r', 'p')
+        and c.relname in ('alerts', 'rule_windows', 'rule_values', 'activity', 'deliveries')
+        and a.atttypid in ('text'::regtype, 'jsonb'::regtype)
+    loop
+      execute format(
+        'update %1$s t set %2$I = audit.masked_values(t.%2$I::text, $1, $2)::%3$s where t.organization_id = $3 and t.%2$I::text ~* $4',
+        v_column.table_name, v_column.attname, v_column.type
+      ) using v_some, v_salt, mask_copies.organization_id, audit.values_pattern(v_some);
+      get diagnostics v_rows = row_count;
+      v_masked := v_masked + v_rows;
+    end loop;
+  end loop;
+  return v_masked;
+end
+$$;
+
+comment on function audit.mask_copies(uuid, text[]) is 'Replaces what alerts, rules, anomalies and messages quote of a person; answers in how many places.';
+
+create or replace function audit.masked_values(content text, person_values text[], salt text)
+  returns text
+  language plpgsql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+declare
+  v_value text;
+begin
+  foreach v_value in array person_values loop
+    if strpos(lower(content), lower(v_value)) > 0 then
+      content := regexp_replace(
+        content, audit.values_pattern(array[v_value]),
+        'erased-' || left(encode(sha256(convert_to(masked_values.salt || lower(v_value), 'UTF8')), 'hex'), 12), 'gi'
+      );
+    end if;
+  end loop;
+  return content;
+end
+$$;
+
+comment on function audit.masked_values(text, text[], text) is 'A text with something else for each of these values, the same for the same.';
+
+create or replace function audit.copies_left(organization_id uuid, addresses text[])
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_table record;
+  v_rows bigint;
+  v_left jsonb := '{}';
+begin
+  if addresses = '{}' then
+    return v_left;
+  end if;
+  -- Whatever tables there are: what is not known to hold addresses is looked at too. Identities and values of others aside.
+  for v_table in
+    select c.oid::regclass as table_name, string_agg(format('t.%I::text', a.attname), ', ' order by a.attnum) as columns
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.relnamespace = 'audit'::regnamespace and c.relkind in ('r', 'p')
+      and c.relname not in ('erasures', 'identities', 'personal_values', 'exports', 'reports')
+      and a.atttypid in ('text'::regtype, 'text[]'::regtype, 'jsonb'::regtype, 'json'::regtype)
+      and exists (select from pg_catalog.pg_attribute o where o.attrelid = c.oid and o.attname = 'organization_id' and not o.attisdropped)
+    group by c.oid
+    order by c.relname
+  loop
+    execute format('select count(*) from %s t where t.organization_id = $1 and concat_ws('' '', %s) ~* $2', v_table.table_name, v_table.columns)
+      into v_rows using copies_left.organization_id, audit.values_pattern(addresses);
+    if v_rows > 0 then
+      v_left := v_left || jsonb_build_object(v_table.table_name::text, v_rows);
+    end if;
+  end loop;
+  return v_left;
+end
+$$;
+
+comment on function audit.copies_left(uuid, text[]) is 'In how many rows of which tables an address still stands, such as in what somebody has set up.';
+
+create or replace function audit.settle_erasure(inout erasure audit.erasures)
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_found record;
+  v_entry record;
+begin
+  if erasure.deleted_in = pg_current_xact_id() then
+    return; -- what this transaction deleted, others may still find
+  elsif erasure.awaited is null then
+    erasure.awaited := audit.open_transactions();
+  end if;
+  erasure.awaited := array(select unnest(erasure.awaited) intersect select unnest(audit.open_transactions()));
+  if erasure.awaited <> '{}' then
+    return;
+  end if;
+  select v.erased + i.erased as erased, v.erased as personal_values, i.erased as identities, least(v.since, i.since) as since into v_found
+  from audit.erase_values(erasure, 100000) v, audit.erase_identities(erasure, 100000) i;
+  if v_found.erased > 0 then
+    erasure := audit.count_erased(erasure, v_found.personal_values, v_found.identities, v_found.since);
+    erasure.awaited := null; -- somebody may have found these
+    return;
+  end if;
+
+  perform audit.mask_copies(erasure.organization_id, erasure.addresses || erasure.places);
+  erasure.remains := jsonb_build_object(
+    'elsewhere', audit.copies_left(erasure.organization_id, erasure.addresses),
+    'entries', (
+      select count(*) from public.audit_logs a where a.created_by = erasure.subject and a.organization_id = erasure.organization_id
+    ),
+    'entries_with_address', (
+      select coalesce(jsonb_agg(m order by m), '[]')
+      from (
+        select distinct m
+        from audit.plain_mentions(row(erasure.organization_id, erasure.subject, erasure.addresses)::audit.subject) m
+        limit 1000
+      ) d (m)
+    )
+  );
+  v_entry := audit.record(erasure.organization_id, 'subject.erased', 'user', erasure.subject::text, jsonb_strip_nulls(jsonb_build_object(
+    'erasure', erasure.id, 'subject', erasure.subject, 'until', audit.instant_text(erasure.until), 'ground', erasure.ground,
+    'erased', erasure.counts
+  )));
+  erasure.entry := v_entry.chain || '-' || v_entry.seq;
+  erasure.addresses := '{}';
+  erasure.places := '{}';
+  erasure.erased_at := clock_timestamp();
+  erasure.counts := erasure.counts || jsonb_build_object(
+    'exports', audit.withdraw_exports(erasure.organization_id, erasure.since),
+    'reports', audit.withdraw_reports(erasure.organization_id, erasure.subject)
+  );
+  erasure.state := 'files';
+end
+$$;
+
+comment on function audit.settle_erasure(audit.erasures) is
+  'Ends the deletion once nobody is left who may have found what was deleted, and leaves the subject.erased entry.';
+
+create or replace function audit.count_erased(inout erasure audit.erasures, personal_values bigint, identities bigint, since timestamptz)
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  erasure.counts := erasure.counts || jsonb_build_object(
+    'personal_values', coalesce((erasure.counts ->> 'personal_values')::bigint, 0) + count_erased.personal_values,
+    'identities', coalesce((erasure.counts ->> 'identities')::bigint, 0) + count_erased.identities
+  );
+  erasure.since := least(erasure.since, count_erased.since);
+  erasure.deleted_in := pg_current_xact_id();
+end
+$$;
+
+comment on function audit.count_erased(audit.erasures, bigint, bigint, timestamptz) is 'Adds to what an erasure has erased.';
+
+create or replace function audit.erase_on(inout erasure audit.erasures, most_rows int)
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_step record;
+  v_verification audit.verifications;
+begin
+  erasure.holds := audit.holds_on(erasure.organization_id);
+  if erasure.holds is not null then
+    return;
+  end if;
+  case erasure.state
+    when 'values' then
+      v_step := audit.erase_values(erasure, most_rows);
+      erasure := audit.count_erased(erasure, v_step.erased, 0, v_step.since);
+      if v_step.erased < most_rows then
+        erasure.state := 'identities';
+      end if;
+    when 'identities' then
+      v_step := audit.erase_identities(erasure, most_rows);
+      -- Of who came from more, the copies elsewhere are found by the first ten thousand.
+      erasure.places := array(select unnest(erasure.places || v_step.places) limit 10000);
+      erasure := audit.count_erased(erasure, 0, v_step.erased, v_step.since);
+      if v_step.erased < most_rows then
+        erasure.state := 'settling';
+      end if;
+    when 'settling' then
+      erasure := audit.settle_erasure(erasure);
+    when 'files' then
+      if not exists (
+        select from audit.exports x where x.organization_id = erasure.organization_id and x.withdrawn_at is not null
+        union all
+        select from audit.reports r
+        where r.organization_id = erasure.organization_id and (
+          r.state = 'withdrawn' or r.state in ('queued', 'running') and r.generated_at is not null
+        )
+      ) then
+        erasure.state := 'verifying';
+      end if;
+    when 'verifying' then
+      select v.* into v_verification from audit.verifications v where v.organization_id = erasure.organization_id;
+      if v_verification.begun_at > erasure.erased_at and v_verification.ended_at is not null then
+        erasure.was_verified := v_verification.was_verified;
+        erasure.verified_at := v_verification.verified_at;
+        erasure.state := 'done';
+      else
+        -- The round that was begun before does not tell: the next is due at once.
+        update audit.verifications v set begun_at = '-infinity'
+        where v.organization_id = erasure.organization_id and v.ended_at is not null;
+      end if;
+  end case;
+end
+$$;
+
+comment on function audit.erase_on(audit.erasures, int) is 'Does the next step of an erasure; a legal hold stops it where it is.';
+
+create or replace function audit.continue_erasures(at_most interval default '4 seconds', most_rows int default 20000)
+  returns int
+  language plpgsql
+  set search_path = ''
+  set lock_timeout = '5s'
+as $$
+declare
+  v_start timestamptz := clock_timestamp();
+  v_id uuid;
+  v_before audit.erasures;
+  v_erasure audit.erasures;
+  v_steps int := 0;
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    perform audit.fail('AUARG', 'An erasure must see holds of the moment.', null, 'Run it at read committed.');
+  end if;
+  for v_id in select e.id from audit.erasures e where e.state not in ('done', 'refused') order by e.requested_at loop
+    select e.* into v_erasure from audit.erasures e where e.id = v_id for update skip locked;
+    continue when not found;
+    perform audit.await_purge(); -- nothing goes after a hold was said
+    loop
+      v_before := v_erasure;
+      v_erasure := audit.erase_on(v_erasure, most_rows);
+      exit when v_erasure is not distinct from v_before;
+      v_steps := v_steps + 1;
+      exit when v_erasure.state in ('done', 'refused') or clock_timestamp() > v_start + at_most;
+    end loop;
+    update audit.erasures e set
+      addresses = v_erasure.addresses, places = v_erasure.places, state = v_erasure.state, since = v_erasure.since, deleted_in = v_erasure.deleted_in,
+      awaited = v_erasure.awaited, counts = v_erasure.counts, holds = v_erasure.holds, erased_at = v_erasure.erased_at,
+      remains = v_erasure.remains, verified_at = v_erasure.verified_at, was_verified = v_erasure.was_verified, entry = v_erasure.entry
+    where e.id = v_id;
+    exit when clock_timestamp() > v_start + at_most;
+  end loop;
+  return v_steps;
+end
+$$;
+
+comment on function audit.continue_erasures(interval, int) is
+  'Goes on with erasures for a few seconds, so many rows at a time; answers how many steps it took. pg_cron runs it.';
+
+-- Certificate ------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.erasure_manifest(erasure audit.erasures)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  -- The form of an export's manifest without files, so that the same program verifies it.
+  select jsonb_build_object(
+    'version', 1, 'organization_id', (erasure).organization_id, 'format', 'erasure', 'filter', null, 'complete', true,
+    'entries', 0, 'first', null, 'last', null, 'parts', '[]'::jsonb,
+    'checkpoint', audit.newest_checkpoint((erasure).organization_id),
+    'certificate', jsonb_build_object(
+      'erasure', (erasure).id, 'subject', (erasure).subject, 'ground', (erasure).ground,
+      'requested_at', audit.instant_text((erasure).requested_at), 'requested_by', (erasure).requested_by,
+      'until', audit.instant_text((erasure).until), 'erased_at', audit.instant_text((erasure).erased_at),
+      'erased', (erasure).counts, 'entry', (erasure).entry,
+      'verification', jsonb_build_object(
+        'at', audit.instant_text((erasure).verified_at), 'chains_and_logs_verify', (erasure).was_verified
+      ),
+      'remains', (erasure).remains || jsonb_build_object(
+        'entries_hold', 'the user id, and salted commitments whose salt and values are deleted',
+        'backups_until', case when audit.setting('backup_days')::int > 0 and exists (select from audit.backups b where b.made_at <= (erasure).erased_at)
+          then audit.instant_text((erasure).erased_at + make_interval(days => audit.setting('backup_days')::int)) end,
+        'not_reached', jsonb_build_array(
+          'the write-ahead log and backups of the database server, until they expire',
+          'files that were downloaded before', 'the application''s own tables and logs', 'other organisations'
+        )
+      )
+    )
+  )
+$$;
+
+comment on function audit.erasure_manifest(audit.erasures) is 'The certificate of an erasure that is done, in the form of an export''s manifest.';
+
+create or replace function audit.certificate_to_sign()
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_erasure audit.erasures;
+begin
+  select e.* into v_erasure
+  from audit.erasures e
+  where e.state = 'done' and e.certificate_note is null and audit.is_sealed(e.organization_id, e.erased_at)
+  order by e.requested_at
+  limit 1
+  for update skip locked;
+  if v_erasure.id is null then
+    return null;
+  end if;
+  update audit.erasures e set certificate = coalesce(e.certificate, audit.erasure_manifest(e)::text)
+  where e.id = v_erasure.id
+  returning e.certificate into v_erasure.certificate;
+  return jsonb_build_object('id', v_erasure.id, 'manifest', v_erasure.certificate);
+end
+$$;
+
+comment on function audit.certificate_to_sign() is
+  'The certificate of an erasure that is done, whose entry is sealed and which is not signed yet; null where there is none.';
+
+create or replace function audit.record_certificate_note(id uuid, note text)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  update audit.erasures e set certificate_note = record_certificate_note.note
+  where e.id = record_certificate_note.id and e.certificate is not null and e.certificate_note is null
+$$;
+
+comment on function audit.record_certificate_note(uuid, text) is 'Keeps the signature of an erasure''s certificate.';
+
+-- Requests ---------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.request_erasure(request jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  perform audit.check_request(request, array['organization_id', 'subject', 'ground', 'reason', 'dry_run']);
+  if coalesce(request ->> 'dry_run', 'true') not in ('true', 'false') then
+    perform audit.fail('AUARG', 'dry_run is true or false.');
+  end if;
+  return audit.erase_subject(
+    audit.requested_organization(request), request ->> 'subject', request ->> 'ground', request ->> 'reason',
+    coalesce((request ->> 'dry_run')::boolean, true)
+  );
+end
+$$;
+
+comment on function audit.request_erasure(jsonb) is 'audit.erase_subject() as a request.';
+
+create or replace function audit.find_erasure(id uuid)
+  returns audit.erasures
+  language plpgsql
+  stable
+  security definer -- erasures are shown to whoever reads all of the organisation's log
+  set search_path = ''
+as $$
+declare
+  v_erasure audit.erasures;
+begin
+  select e.* into v_erasure from audit.erasures e where e.id = find_erasure.id;
+  if v_erasure.id is null or audit.reach(v_erasure.organization_id) is distinct from 'all' then
+    perform audit.fail('AUNOT', 'There is no such erasure that you may see.');
+  end if;
+  return v_erasure;
+end
+$$;
+
+comment on function audit.find_erasure(uuid) is 'An erasure, for admins and auditors of the organisation; raises AUNOT else.';
+
+create or replace function audit.erasure_status(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads erasures that audit.find_erasure() lets the caller see
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['erasure', 'organization_id']);
+  if request ? 'erasure' then
+    return audit.erasure_json(audit.find_erasure(audit.as_uuid(request ->> 'erasure')));
+  end if;
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Erasures are for admins and auditors.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'erasures', coalesce((
+    select jsonb_agg(audit.erasure_json(e) order by e.requested_at desc)
+    from (
+      select e.* from audit.erasures e where e.organization_id = v_organization order by e.requested_at desc limit 100
+    ) e
+  ), '[]'));
+end
+$$;
+
+comment on function audit.erasure_status(jsonb) is 'How far an erasure is; without "erasure", the newest of the organisation.';
+
+create or replace function audit.signed_certificate(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_erasure audit.erasures;
+begin
+  perform audit.check_request(request, array['erasure']);
+  v_erasure := audit.find_erasure(audit.as_uuid(request ->> 'erasure'));
+  if v_erasure.certificate_note is null then
+    perform audit.fail('AUPND', 'The certificate is not signed yet.', null, format('The erasure is %s; ask again in a minute.', v_erasure.state));
+  end if;
+  return jsonb_build_object('manifest', v_erasure.certificate, 'note', v_erasure.certificate_note);
+end
+$$;
+
+comment on function audit.signed_certificate(jsonb) is 'The certificate of an erasure to the byte, and its signature; AUPND while it is not signed.';
+
+-- sql/720_report_templates.sql
+
+-- Templates of reports: which controls, and for each a question and the query that answers it, in the query language, so
+-- that anybody can ask it again. What is quoted from a law is marked as such; the rest is said in our words, and where
+-- something is custom and not law, that is said too. A report gives evidence; whether it is enough, the reader decides.
+
+create table if not exists audit.report_templates (
+  template text not null,
+  title text not null,
+  framework text not null,
+  about text not null,
+  period text not null,
+  sections text[] not null,
+  constraint report_templates_pkey primary key (template)
+);
+
+comment on table audit.report_templates is 'What reports there are; filled by the product.';
+comment on column audit.report_templates.template is 'Names the template.';
+comment on column audit.report_templates.title is 'What stands on the cover.';
+comment on column audit.report_templates.framework is 'The law or standard that it is about.';
+comment on column audit.report_templates.about is 'What the report is and is not.';
+comment on column audit.report_templates.period is 'The usual period: month, quarter, year; or now, for how things stand.';
+comment on column audit.report_templates.sections is 'Its sections in order: controls, or what audit.report_section() knows.';
+
+create table if not exists audit.report_controls (
+  template text not null,
+  n int not null,
+  control text not null,
+  basis text not null,
+  wording text not null,
+  question text not null,
+  query text not null,
+  exceptions text,
+  exception_means text,
+  of_system boolean not null default false,
+  constraint report_controls_pkey primary key (template, n),
+  constraint report_controls_basis_known check (basis in ('law', 'standard', 'convention'))
+);
+
+comment on table audit.report_controls is 'The controls of each template; filled by the product.';
+comment on column audit.report_controls.template is 'Of which template.';
+comment on column audit.report_controls.n is 'In which order.';
+comment on column audit.report_controls.control is 'How the law or standard numbers it.';
+comment on column audit.report_controls.basis is 'law: the text is quoted from a law. standard: a standard''s requirement in our words. convention: neither says so, auditors ask for it.';
+comment on column audit.report_controls.wording is 'What it asks for.';
+comment on column audit.report_controls.question is 'What is looked at.';
+comment on column audit.report_controls.query is 'The population: which entries, in the query language; the period is added.';
+comment on column audit.report_controls.exceptions is 'Which of these somebody should look at; null where none is an exception by itself.';
+comment on column audit.report_controls.exception_means is 'What an exception is.';
+comment on column audit.report_controls.of_system is 'Whether the entries are the system organisation''s: backups are the whole project''s.';
+
+revoke all on audit.report_templates, audit.report_controls from public, anon, authenticated, service_role;
+
+delete from audit.report_controls where true;
+insert into audit.report_templates (template, title, framework, about, period, sections)
+values
+  ('soc2', 'SOC 2 evidence', 'AICPA Trust Services Criteria (2017, points of focus 2022)',
+    'Evidence from the audit log for the criteria that a log can speak to. The criteria are told in our words, not quoted. A SOC 2 report is an independent auditor''s opinion; this is material for it, and no opinion.',
+    'quarter', array['overview', 'controls', 'coverage', 'integrity']),
+  ('hipaa', 'HIPAA security rule evidence', '45 CFR Part 164, Subpart C',
+    'Evidence from the audit log for the safeguards that ask for recording and reviewing activity. Whether the application holds electronic protected health information, its operator knows.',
+    'quarter', array['overview', 'controls', 'retention', 'coverage', 'integrity']),
+  ('gdpr', 'GDPR accountability record', 'Regulation (EU) 2016/679',
+    'What the audit log shows of the controller''s duties, and the record of this processing. It is no legal advice, and the log is one processing among others.',
+    'quarter', array['overview', 'processing', 'controls', 'retention', 'coverage', 'integrity']),
+  ('pci_dss', 'PCI DSS requirement 10 evidence', 'PCI DSS v4.0.1, Requirement 10',
+    'Evidence from the audit log for logging and monitoring. The requirements are told in our words: compare them with the licensed text. Whether the application is in scope, its assessor decides.',
+    'quarter', array['overview', 'controls', 'retention', 'coverage', 'integrity']),
+  ('access_review', 'Access review', 'SOC 2 CC6.2 and CC6.3; ISO/IEC 27001 A.5.18 (access rights)',
+    'Who has which role now, since when, granted by whom, and when they were last active. That it is done every quarter is convention. The log says since when only as far back as membership was captured.',
+    'quarter', array['members', 'auditors', 'member_changes', 'coverage', 'integrity']),
+  ('costs', 'Cost report', 'Internal', 'What was spent, by provider, model, person and day, added up from the entries of the period.', 'month',
+    array['cost_summary', 'cost_days', 'cost_people', 'integrity']),
+  ('annual', 'Annual summary', 'Internal', 'A year of the log at a glance.', 'year',
+    array['overview', 'months', 'cost_summary', 'member_changes', 'retention', 'coverage', 'integrity']),
+  ('incident', 'Incident file', 'Internal',
+    'Everything that the log has around an entry, a person or a time, in order. What happened outside of what is captured is not in it.', 'day',
+    array['overview', 'actors', 'timeline', 'coverage', 'integrity']),
+  ('subject_access', 'What the audit log holds about a person', 'GDPR Art. 15 (right of access)',
+    'All personal data about one person that the organisation''s audit log holds: contexts in which they acted, personal values of records about them, and entries in which they are actor or resource. Of other persons nothing is told.',
+    'all', array['subject', 'subject_identities', 'subject_values', 'subject_entries', 'processing', 'retention']),
+  ('attestation', 'Statement of integrity', 'Internal',
+    'What was sealed and verified in the period, whether logging was on the whole time, what was found, and what was let go of. It is made by the system that it is about: checkpoints kept by others are what it can be held against.', 'month',
+    array['checkpoints', 'verification', 'heartbeats', 'coverage', 'retention', 'integrity']),
+  ('policies', 'Logging policies', 'NIST SP 800-92; SOC 2 CC5.3 (policies)',
+    'Drafts of the policies that auditors ask for, filled in with the settings in force. Read, adapt and approve them: a policy is what an organisation decides, not what its software is set to.', 'now',
+    array['policy_access', 'policy_retention', 'policy_investigation', 'policy_response'])
+on conflict (template) do update set
+  title = excluded.title, framework = excluded.framework, about = excluded.about, period = excluded.period, sections = excluded.sections;
+
+insert into audit.report_controls (template, n, control, basis, wording, question, query, exceptions, exception_means, of_system)
+values
+  ('soc2', 1, 'CC6.1', 'standard', 'Logical access security: access to protected information is restricted by software and architecture.',
+    'Which attempts to read or change were refused?', 'outcome:denied', 'outcome:denied', 'a refused attempt', false),
+  ('soc2', 2, 'CC6.1 (credentials)', 'standard', 'Credentials of infrastructure and software are managed over their life.',
+    'Which API keys and tokens came, changed and went?', '(action:api_key.* or action:api_token.*)', 'actor_type:database', 'a key changed past the application', false),
+  ('soc2', 3, 'CC6.2', 'standard', 'Users are registered and authorised before they get credentials; access is removed when it is no longer authorised.',
+    'Who joined and who left?', '(action:member.added or action:member.removed or action:user.signed_up or action:user.deleted)', 'actor_type:database', 'membership changed past the application', false),
+  ('soc2', 4, 'CC6.3', 'standard', 'Access is authorised, changed and removed by role, with least privilege and segregation of duties.',
+    'Which roles and permissions changed?', '(action:member.role_changed or action:permission.* or action:auditor.*)', 'actor_type:database', 'a role changed past the application', false),
+  ('soc2', 5, 'CC6.6', 'standard', 'Measures against threats from outside the system''s boundary.',
+    'Which sign-ins failed?', '(action:user.login_failed or action:user.mfa_failed)', null, null, false),
+  ('soc2', 6, 'CC6.8', 'standard', 'Unauthorised or malicious software and configuration is prevented, or detected and acted upon.',
+    'Which integrations changed, and was capture taken off a table?', '(action:integration.* or action:capture.*)', 'action:capture.untracked', 'a table is no longer captured', false),
+  ('soc2', 7, 'CC7.1', 'standard', 'Changes of configuration that introduce vulnerabilities are detected.',
+    'Which settings of the organisation and of the log changed?', '(action:organization.* or action:retention.changed or action:rule.changed or action:budget.*)', 'action:retention.changed', 'how long the log is kept was changed', false),
+  ('soc2', 8, 'CC7.2', 'standard', 'Components are monitored for anomalies that point to malicious acts, disasters or errors.',
+    'What did monitoring find?', '(action:alert.opened or action:verification.failed)', 'action:verification.failed', 'a check of the log found something', false),
+  ('soc2', 9, 'CC7.3', 'standard', 'Security events are evaluated, to decide whether they are incidents.',
+    'Who looked into alerts and into the log?', '(action:alert.acknowledged or action:alert.resolved or action:log.searched or action:log.viewed)', null, null, false),
+  ('soc2', 10, 'CC7.4', 'standard', 'Incidents are responded to by a defined programme.',
+    'Which alerts were resolved, and what was held for an investigation?', '(action:alert.resolved or action:hold.placed or action:hold.released)', null, null, false),
+  ('soc2', 11, 'CC8.1', 'standard', 'Changes are authorised, documented, tested and approved before they are made.',
+    'Which changes of configuration were made, and by whom?', '(action:api_key.updated or action:budget.changed or action:organization.updated or action:integration.configured or action:capture.changed)', 'actor_type:database', 'a change without a known person', false),
+  ('soc2', 12, 'A1.2, A1.3', 'standard', 'Backups and recovery are operated, monitored and tested.',
+    'Were backups of the log made, and was one restored?', '(action:backup.made or action:backup.deleted or action:log.restored)', 'action:log.restored', 'the log was restored', true),
+
+  ('hipaa', 1, '164.308(a)(1)(ii)(D)', 'law', '“Implement procedures to regularly review records of information system activity, such as audit logs, access reports, and security incident tracking reports.” (Required.) How often is regularly, the rule does not say.',
+    'When was the log reviewed, and by whom?', '(action:log.searched or action:log.viewed or action:log.exported or action:report.generated)', null, null, false),
+  ('hipaa', 2, '164.312(b)', 'law', '“Implement hardware, software, and/or procedural mechanisms that record and examine activity in information systems that contain or use electronic protected health information.” (Required.)',
+    'What was recorded?', '', 'outcome:denied', 'a refused attempt', false),
+  ('hipaa', 3, '164.312(c)(1)', 'law', '“Implement policies and procedures to protect electronic protected health information from improper alteration or destruction.” The rule speaks of health information, not of logs: a log that shows its own alteration is one means.',
+    'What was changed or deleted, and did a check of the log find anything?', '(action:*.updated or action:*.changed or action:*.deleted or action:*.removed or action:verification.failed)', 'action:verification.failed', 'a check of the log found something', false),
+  ('hipaa', 4, '164.316(b)(2)(i)', 'convention', 'The rule has documentation required by 164.316(b)(1) kept “for 6 years from the date of its creation or the date when it last was in effect, whichever is later”. That is policies and records of required actions; to keep audit logs as long is convention.',
+    'Was the period of retention changed, and what was let go of?', '(action:retention.changed or action:log.purged or action:hold.*)', 'action:retention.changed', 'how long the log is kept was changed', false),
+
+  ('gdpr', 1, 'Art. 5(1)(f), 32(1)', 'law', 'Personal data shall be “processed in a manner that ensures appropriate security”; measures shall include, as appropriate, “the ability to ensure the ongoing confidentiality, integrity, availability and resilience of processing systems and services” and “a process for regularly testing, assessing and evaluating” them.',
+    'What was refused, and what did checks find?', '(outcome:denied or action:verification.failed)', 'action:verification.failed', 'a check of the log found something', false),
+  ('gdpr', 2, 'Art. 5(2)', 'law', '“The controller shall be responsible for, and be able to demonstrate compliance with, paragraph 1 (‘accountability’).”',
+    'Who read the log?', '(action:log.searched or action:log.viewed or action:log.exported or action:report.generated)', null, null, false),
+  ('gdpr', 3, 'Art. 15', 'law', 'The data subject shall have the right to obtain “access to the personal data”; Art. 12(3): without undue delay and in any event within one month of receipt of the request, which may be extended by two further months.',
+    'Which requests of access were answered?', 'action:subject.accessed', null, null, false),
+  ('gdpr', 4, 'Art. 17', 'law', 'The data subject shall have the right to obtain “the erasure of personal data concerning him or her without undue delay”, where a ground of Art. 17(1) applies and no exception of Art. 17(3) does.',
+    'Who was erased, and where was it refused, on which ground?', '(action:subject.erased or action:subject.erasure_requested or action:subject.erasure_refused)', 'action:subject.erasure_refused', 'a refusal, whose ground stands in the entry', false),
+  ('gdpr', 5, 'Art. 33', 'law', 'A personal data breach is notified to the supervisory authority “without undue delay and, where feasible, not later than 72 hours after having become aware of it”, unless it is unlikely to result in a risk; Art. 33(5): the controller documents any breach. Whether an event is a breach, the controller decides.',
+    'What was found that could be one, and when?', '(action:verification.failed or action:alert.opened)', 'action:verification.failed', 'a check of the log found something', false),
+  ('gdpr', 6, 'Art. 5(1)(c), 25', 'law', 'Personal data shall be “adequate, relevant and limited to what is necessary in relation to the purposes for which they are processed (‘data minimisation’)”.',
+    'Did what is captured change?', '(action:capture.tracked or action:capture.changed or action:capture.untracked)', null, null, false),
+
+  ('pci_dss', 1, '10.2.1.2', 'standard', 'Actions by anybody with administrative access are logged.', 'What was done past the application, in the database itself?', 'actor_type:(database or service)', null, null, false),
+  ('pci_dss', 2, '10.2.1.3', 'standard', 'Access to audit logs is logged.', 'Who read the log?', '(action:log.searched or action:log.viewed or action:log.exported)', null, null, false),
+  ('pci_dss', 3, '10.2.1.4', 'standard', 'Invalid logical access attempts are logged.', 'What was refused?', '(outcome:denied or action:user.login_failed or action:user.mfa_failed)', 'outcome:denied', 'a refused attempt', false),
+  ('pci_dss', 4, '10.2.1.5', 'standard', 'Changes of identification and authentication credentials are logged: new accounts, elevated privileges, changes of administrators.',
+    'Which accounts, roles and credentials changed?', '(action:user.* or action:member.* or action:permission.* or action:api_key.* or action:api_token.*)', 'actor_type:database', 'a change past the application', false),
+  ('pci_dss', 5, '10.2.1.6', 'standard', 'Initialising, starting, stopping and pausing of audit logs is logged.', 'Did logging begin or end anywhere?', '(action:log.opened or action:capture.*)', 'action:capture.untracked', 'a table is no longer captured', false),
+  ('pci_dss', 6, '10.2.1.7', 'standard', 'Creation and deletion of system-level objects is logged.', 'What was created and deleted?', '(action:*.created or action:*.added or action:*.deleted or action:*.removed)', null, null, false),
+  ('pci_dss', 7, '10.3', 'standard', 'Audit logs are protected from destruction and unauthorised modification; file integrity monitoring or change detection is used on them.', 'Did a check of the log find anything?', 'action:verification.failed', 'action:verification.failed', 'a check of the log found something', false),
+  ('pci_dss', 8, '10.4.1', 'standard', 'Security events and logs of critical components are reviewed at least once a day.', 'When was the log reviewed?', '(action:log.searched or action:log.viewed or action:alert.acknowledged)', null, null, false),
+  ('pci_dss', 9, '10.5.1', 'standard', 'Audit log history is kept for at least 12 months, the most recent three months at once available.', 'Was the period changed, and what was let go of?', '(action:retention.changed or action:log.purged)', 'action:retention.changed', 'how long the log is kept was changed', false),
+  ('pci_dss', 10, '10.7', 'standard', 'Failures of critical security controls are detected, reported and responded to promptly.', 'Which failures of logging were found?', '(action:verification.failed or action:capture.untracked)', 'action:verification.failed', 'a check found something', false);
+
+create or replace function audit.report_templates_json()
+  returns jsonb
+  language sql
+  stable
+  security definer -- what reports there are is no secret
+  set search_path = ''
+as $$
+  select jsonb_build_object('templates', jsonb_agg(jsonb_build_object(
+    'template', t.template, 'title', t.title, 'framework', t.framework, 'about', t.about, 'period', t.period
+  ) order by t.template))
+  from audit.report_templates t
+$$;
+
+comment on function audit.report_templates_json() is 'What reports there are.';
+
+-- sql/730_reports.sql
+
+-- Reports: asked for, gathered section by section, each in a statement of its own, then made into files by the job "reports".
+--
+-- What a report says of a period that is over depends on the entries alone, so it is the same however often it is made:
+-- `content`, whose SHA-256 stands in the report. It holds user ids and no addresses. Whoever they were, what the log looks like
+-- now, and who asked when, stands beside it: so a person who is erased leaves the content, and its hash, as they were.
+
+create table if not exists audit.reports (
+  id uuid not null default gen_random_uuid(),
+  organization_id uuid not null,
+  template text not null,
+  parameters jsonb not null default '{}',
+  period_from timestamptz not null,
+  period_to timestamptz not null,
+  requested_by uuid,
+  requested_at timestamptz not null default clock_timestamp(),
+  schedule uuid,
+  state text not null default 'queued',
+  steps text[] not null,
+  done int not null default 0,
+  resume jsonb,
+  sections jsonb not null default '[]',
+  content text,
+  lease_until timestamptz,
+  attempts int not null default 0,
+  error text,
+  names uuid[] not null default '{}',
+  subject uuid,
+  files jsonb not null default '[]',
+  manifest text,
+  manifest_note text,
+  generated_at timestamptz,
+  withdrawn_at timestamptz,
+  constraint reports_pkey primary key (id),
+  constraint reports_state_known check (state in ('queued', 'running', 'done', 'failed', 'withdrawn'))
+);
+
+comment on table audit.reports is 'Reports: what was asked for, how far it has come, and what its files are; written by the functions of 730 to 760 only.';
+comment on column audit.reports.id is 'Names the report.';
+comment on column audit.reports.organization_id is 'About whose log.';
+comment on column audit.reports.template is 'After which template.';
+comment on column audit.reports.parameters is 'Of an incident: entry, actor, at, minutes. Of a person: the user id.';
+comment on column audit.reports.period_from is 'Entries from then on.';
+comment on column audit.reports.period_to is 'Entries from before then.';
+comment on column audit.reports.requested_by is 'Who asked; null for the clock, or the database.';
+comment on column audit.reports.requested_at is 'When.';
+comment on column audit.reports.schedule is 'The schedule that asked, if any.';
+comment on column audit.reports.state is 'How far it is. Done again after a person was erased, it is queued again.';
+comment on column audit.reports.steps is 'What is gathered, in order.';
+comment on column audit.reports.done is 'How many steps are done.';
+comment on column audit.reports.resume is 'Where a step goes on that takes several.';
+comment on column audit.reports.sections is 'What was gathered.';
+comment on column audit.reports.content is 'All that was gathered, to the byte; null while it is not whole.';
+comment on column audit.reports.lease_until is 'Until when a worker has it.';
+comment on column audit.reports.attempts is 'How often a worker has taken it up since it last got on.';
+comment on column audit.reports.error is 'Why it failed.';
+comment on column audit.reports.names is 'Users whose addresses its files show.';
+comment on column audit.reports.subject is 'The user whom a report about a person is about.';
+comment on column audit.reports.files is 'Its files in Storage, with size and SHA-256.';
+comment on column audit.reports.manifest is 'The manifest of its files to the byte.';
+comment on column audit.reports.manifest_note is 'The signed note over the manifest''s digest.';
+comment on column audit.reports.generated_at is 'When its files were made.';
+comment on column audit.reports.withdrawn_at is 'When it was taken back because the person it is about was erased.';
+
+create index if not exists reports_organization_idx on audit.reports (organization_id, requested_at);
+create index if not exists reports_waiting_idx on audit.reports (requested_at) where state in ('queued', 'running');
+
+-- What a report about a person holds is erased with the person.
+alter table audit.reports alter column sections set statistics 0, alter column content set statistics 0;
+
+revoke all on audit.reports from public, anon, authenticated, service_role;
+
+-- What is needed in many sections ---------------------------------------------------------------------------------------
+
+create or replace function audit.report_query(report audit.reports, query text)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+  return concat_ws(
+    ' ', nullif(query, ''), case when (report).parameters ? 'actor' and (report).template = 'incident' then 'actor:' || ((report).parameters ->> 'actor') end,
+    format('created:>=%s created:<%s', audit.instant_text((report).period_from), audit.instant_text((report).period_to))
+  );
+
+comment on function audit.report_query(audit.reports, text) is 'A query with the period of a report.';
+
+create or replace function audit.report_source(organization_id uuid, query text)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.matching_sql(report_source.organization_id, audit.compile_query(report_source.organization_id, audit.parse_query(report_source.query)))
+$$;
+
+comment on function audit.report_source(uuid, text) is 'From and where of the entries e that a query finds.';
+
+create or replace function audit.report_item(entry public.audit_logs)
+  returns jsonb
+  language sql
+  stable
+  parallel safe
+  return jsonb_build_object(
+    'name', (entry).chain || '-' || (entry).seq, 'at', audit.instant_text((entry).created_at), 'action', (entry).action,
+    'outcome', (entry).outcome, 'actor', (entry).created_by, 'actor_type', (entry).actor_type,
+    'resource', concat_ws('/', (entry).resource_type, (entry).resource_id), 'hash', encode((entry).hash, 'hex')
+  );
+
+comment on function audit.report_item(public.audit_logs) is 'An entry as a report lists it.';
+
+create or replace function audit.second_text(at timestamptz)
+  returns text
+  language sql
+  stable
+  parallel safe
+  return to_char(at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS');
+
+comment on function audit.second_text(timestamptz) is 'A time as people read it in a report: UTC, to the second.';
+
+create or replace function audit.report_items(organization_id uuid, query text, at_most int)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_items jsonb;
+begin
+  execute format(
+    'select coalesce(jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq), ''[]'')'
+      || ' from (select e.* %s order by e.created_at, e.chain, e.seq limit %s) i',
+    audit.report_source(organization_id, query), at_most
+  ) into v_items;
+  return v_items;
+end
+$$;
+
+comment on function audit.report_items(uuid, text, int) is 'The oldest entries that a query finds, as a report lists them.';
+
+create or replace function audit.report_count(organization_id uuid, query text)
+  returns bigint
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_count bigint;
+begin
+  execute format('select count(*) %s', audit.report_source(organization_id, query)) into v_count;
+  return v_count;
+end
+$$;
+
+comment on function audit.report_count(uuid, text) is 'How many entries a query finds.';
+
+create or replace function audit.report_table(title text, columns jsonb, rows jsonb, note text default null, total bigint default null)
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  return jsonb_build_object(
+    'kind', 'table', 'title', title, 'columns', columns, 'rows', coalesce(rows, '[]'), 'note', note,
+    'total', coalesce(total, jsonb_array_length(coalesce(rows, '[]')))
+  );
+
+comment on function audit.report_table(text, jsonb, jsonb, text, bigint) is 'A section that is a table. A cell is text, or {"user": id}; total is of how many rows these are.';
+
+create or replace function audit.report_text(title text, paragraphs text[])
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  return jsonb_build_object('kind', 'text', 'title', title, 'paragraphs', to_jsonb(paragraphs));
+
+comment on function audit.report_text(text, text[]) is 'A section that is text.';
+
+create or replace function audit.user_cell(user_id uuid, otherwise text default '')
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  return case when user_id is null then to_jsonb(otherwise) else jsonb_build_object('user', user_id) end;
+
+comment on function audit.user_cell(uuid, text) is 'A table''s cell that shows a user.';
+
+-- Controls ---------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.control_section(report audit.reports, n int)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_control audit.report_controls;
+  v_organization uuid;
+  v_query text;
+  v_exceptions_query text;
+  v_population bigint;
+  v_exceptions bigint;
+  v_seed text;
+  v_sample jsonb;
+  v_most constant int := 25;
+begin
+  select c.* into strict v_control from audit.report_controls c
+  where c.template = (report).template and c.n = control_section.n;
+  v_organization := case when v_control.of_system then audit.system_organization() else (report).organization_id end;
+  v_query := audit.report_query(report, v_control.query);
+  v_population := audit.report_count(v_organization, v_query);
+  v_exceptions_query := audit.report_query(report, concat_ws(' ', nullif(v_control.query, ''), nullif(v_control.exceptions, v_control.query)));
+  if v_control.exceptions is not null then
+    v_exceptions := case when v_exceptions_query = v_query then v_population else audit.report_count(v_organization, v_exceptions_query) end;
+  end if;
+  -- Whoever asks cannot choose the sample: the seed is what is asked for.
+  v_seed := left(encode(sha256(convert_to(concat_ws('|', v_organization, v_query), 'UTF8')), 'hex'), 16);
+  execute format(
+    $q$
+    select coalesce(jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq), '[]')
+    from (
+      select e.* %s order by sha256(convert_to(%L || e.chain || '-' || e.seq, 'UTF8')) limit %s
+    ) i
+    $q$, audit.report_source(v_organization, v_query), v_seed || ':', v_most
+  ) into v_sample;
+  return jsonb_build_object(
+    'kind', 'control', 'title', v_control.control, 'basis', v_control.basis, 'wording', v_control.wording,
+    'question', v_control.question, 'query', v_query, 'of_system', v_control.of_system, 'population', v_population,
+    'exceptions', case when v_control.exceptions is not null then jsonb_build_object(
+      'query', v_exceptions_query, 'means', v_control.exception_means, 'count', v_exceptions,
+      'items', audit.report_items(v_organization, v_exceptions_query, 50)
+    ) end,
+    'sample', jsonb_build_object('size', jsonb_array_length(v_sample), 'seed', v_seed, 'items', v_sample),
+    'result', case
+      when v_population = 0 then 'No entry of this kind in the period. The log proves what is in it; that nothing of this kind happened, only as far as capture was whole.'
+      when v_exceptions > 0 then format('Exceptions: %s of %s, each %s, to be looked at.', v_exceptions, v_population, v_control.exception_means)
+      when v_exceptions = 0 then format('No exception among %s.', v_population)
+      else format('%s in the period; none is an exception by itself.', v_population)
+    end
+  );
+end
+$$;
+
+comment on function audit.control_section(audit.reports, int) is
+  'One control: how many entries its query finds in the period, which are exceptions, and a sample of 25 that anybody can draw
+again: those with the least SHA-256 of seed, a colon and the entry''s name.';
+
+-- Overview, costs ----------------------------------------------------------------------------------------------------------
+
+create or replace function audit.overview_sections(report audit.reports)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_query text := audit.report_query(report, '');
+  v_sums jsonb;
+begin
+  execute format(
+    $q$
+    with sums as (
+      select (e.created_at at time zone 'utc')::date as day, e.action, e.outcome, e.created_by, e.actor_type, count(*) as n,
+        grouping((e.created_at at time zone 'utc')::date, e.action, e.outcome, e.created_by, e.actor_type) as which
+      %s
+      group by grouping sets (((e.created_at at time zone 'utc')::date), (e.action), (e.outcome), (e.created_by, e.actor_type), ())
+    )
+    select jsonb_build_object(
+      'all', coalesce(max(s.n) filter (where s.which = 31), 0),
+      'days', coalesce(jsonb_agg(jsonb_build_object('value', s.day, 'count', s.n) order by s.day) filter (where s.which = 15), '[]'),
+      'actions', coalesce(jsonb_agg(jsonb_build_array(s.action, s.n::text) order by s.n desc, s.action) filter (where s.which = 23), '[]'),
+      'outcomes', coalesce(jsonb_agg(jsonb_build_object('value', s.outcome, 'count', s.n) order by s.outcome) filter (where s.which = 27), '[]'),
+      'actors', coalesce(jsonb_agg(jsonb_build_array(audit.user_cell(s.created_by, s.actor_type), s.actor_type, s.n::text) order by s.n desc, s.created_by, s.actor_type) filter (where s.which = 28), '[]')
+    )
+    from sums s
+    $q$, audit.report_source((report).organization_id, v_query)
+  ) into v_sums;
+  return jsonb_build_array(
+    jsonb_build_object(
+      'kind', 'chart', 'title', 'Entries of the period', 'query', v_query, 'total', v_sums -> 'all', 'days', v_sums -> 'days',
+      'outcomes', v_sums -> 'outcomes'
+    ),
+    audit.report_table('Actions', '[{"title": "Action", "width": 4}, {"title": "Entries", "width": 1, "align": "right"}]',
+      jsonb_path_query_array(v_sums -> 'actions', '$[0 to 29]'), null, jsonb_array_length(v_sums -> 'actions')),
+    audit.report_table('Actors', '[{"title": "Actor", "width": 4}, {"title": "Kind", "width": 1}, {"title": "Entries", "width": 1, "align": "right"}]',
+      jsonb_path_query_array(v_sums -> 'actors', '$[0 to 29]'), null, jsonb_array_length(v_sums -> 'actors'))
+  );
+end
+$$;
+
+comment on function audit.overview_sections(audit.reports) is 'How many entries a period has, by day, action, outcome and actor.';
+
+create or replace function audit.cost_section(report audit.reports, title text, groups text[], at_most int)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.report_table(
+    cost_section.title,
+    (select jsonb_agg(jsonb_build_object('title', initcap(g), 'width', 3) order by n) from unnest(groups) with ordinality g (g, n))
+      || '[{"title": "Entries", "width": 1, "align": "right"}, {"title": "Cost", "width": 2, "align": "right"}]',
+    jsonb_agg(c.cells order by c.n) filter (where c.n <= cost_section.at_most),
+    format('Query: %s. Costs are as the application recorded them, in its currency.', audit.report_query(report, '')), count(*)
+  )
+  from (
+    select (
+        select jsonb_agg(case g
+          when 'user' then audit.user_cell(s."user", 'no user') when 'provider' then to_jsonb(coalesce(s.provider, 'none'))
+          when 'model' then to_jsonb(coalesce(s.model, 'none')) else to_jsonb(s.day::text)
+        end order by n)
+        from unnest(groups) with ordinality g (g, n)
+      ) || jsonb_build_array(s.entries::text, s.cost::text) as cells,
+      row_number() over (order by case when 'day' = any (groups) then s.day end, s.cost desc, s.provider, s.model, s."user") as n
+    from audit.costs_of(
+      (report).organization_id,
+      audit.compile_query((report).organization_id, audit.parse_query(audit.report_query(report, ''))), groups
+    ) s
+  ) c
+$$;
+
+comment on function audit.cost_section(audit.reports, text, text[], int) is 'What was spent in a period, by what.';
+
+-- Access review ------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.known_members(organization_id uuid)
+  returns table (user_id uuid, role text)
+  language plpgsql
+  stable
+  set search_path = ''
+  rows 1000
+as $$
+#variable_conflict use_column
+declare
+  v_users uuid[];
+begin
+  -- The membership table is asked person by person: whom the log knows, and whom Auth knows, where that is not beyond counting.
+  v_users := array(
+    select distinct i.user_id from audit.identities i where i.organization_id = known_members.organization_id and i.user_id is not null
+    union
+    select distinct audit.as_uuid(a.resource_id) from public.audit_logs a
+    where a.organization_id = known_members.organization_id and a.resource_type = 'member'
+    union
+    select x.requested_by from audit.exports x where x.organization_id = known_members.organization_id
+  );
+  if to_regclass('auth.users') is not null then
+    execute 'select $1 || array(select u.id from auth.users u order by u.id limit 50000)' into v_users using v_users;
+  end if;
+  return query
+    select u.user_id, m.role
+    from (select distinct u from unnest(v_users) u where u is not null) u (user_id)
+    cross join lateral audit.memberships(u.user_id) m
+    where m.organization_id = known_members.organization_id;
+end
+$$;
+
+comment on function audit.known_members(uuid) is
+  'Who has which role in an organisation: of the users whom its log knows, and of the first 50,000 whom Auth knows.';
+
+create or replace function audit.member_section(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.report_table(
+    'Members and their roles',
+    '[{"title": "User", "width": 4}, {"title": "Role", "width": 1}, {"title": "Since", "width": 2}, {"title": "Granted by", "width": 3}, {"title": "Last active", "width": 2}, {"title": "Use", "width": 1}]',
+    jsonb_agg(jsonb_build_array(
+      audit.user_cell(m.user_id), m.role, coalesce(audit.second_text(g.created_at), 'before capture'),
+      coalesce(audit.user_cell(g.created_by, g.actor_type), '"unknown"'),
+      coalesce(audit.second_text(l.created_at), 'never seen'),
+      case when l.created_at >= (report).period_from then 'active' else 'unused' end
+    ) order by m.role, m.user_id),
+    'Roles as they are now, as the log means them: viewers see nothing of it. Since and by whom is what the log says last (member.added, member.role_changed); “unused” are those without an entry of their own since the beginning of the period: ask whether they still need access.'
+  )
+  from audit.known_members((report).organization_id) m
+  left join lateral (
+    select a.created_at, a.created_by, a.actor_type from public.audit_logs a
+    where a.resource_id = m.user_id::text and a.resource_type = 'member' and a.organization_id = (report).organization_id
+      and a.action in ('member.added', 'member.role_changed') and a.created_at < (report).period_to
+    order by a.created_at desc limit 1
+  ) g on true
+  left join lateral (
+    select a.created_at from public.audit_logs a
+    where a.created_by = m.user_id and a.organization_id = (report).organization_id and a.created_at < (report).period_to
+    order by a.created_at desc limit 1
+  ) l on true
+$$;
+
+comment on function audit.member_section(audit.reports) is 'Who has which role, since when, granted by whom, and last active when.';
+
+create or replace function audit.auditor_section(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.report_table(
+    'Auditors of the log',
+    '[{"title": "User", "width": 4}, {"title": "Sees addresses", "width": 1}, {"title": "Granted by", "width": 3}, {"title": "Granted", "width": 2}, {"title": "Until", "width": 2}]',
+    jsonb_agg(jsonb_build_array(
+      audit.user_cell(a.user_id), case when a.sees_identities then 'yes' else 'no' end, audit.user_cell(a.granted_by, 'database'),
+      audit.second_text(a.granted_at), audit.second_text(a.expires_at)
+    ) order by a.expires_at, a.user_id),
+    'Grants that have expired by themselves are shown until they are renewed or revoked.'
+  )
+  from audit.auditors a
+  where a.organization_id = (report).organization_id
+$$;
+
+comment on function audit.auditor_section(audit.reports) is 'Who may read the log from outside, until when.';
+
+create or replace function audit.listing_section(report audit.reports, title text, query text, at_most int, note text default null)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'kind', 'entries', 'title', listing_section.title, 'query', q.query, 'note', note,
+    'total', audit.report_count((report).organization_id, q.query),
+    'items', audit.report_items((report).organization_id, q.query, at_most)
+  )
+  from (select audit.report_query(report, listing_section.query) as query) q
+$$;
+
+comment on function audit.listing_section(audit.reports, text, text, int, text) is 'A section that lists the entries that a query finds, the oldest first.';
+
+-- Coverage, retention, integrity -------------------------------------------------------------------------------------------
+
+create or replace function audit.heartbeat_section(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with beat as (
+    select a.created_at, a.action, (a.details ->> 'uncaptured')::int as uncaptured
+    from public.audit_logs a
+    where a.organization_id = (report).organization_id and a.chain = audit.log_chain()
+      and a.created_at >= (report).period_from and a.created_at < (report).period_to
+  ),
+  -- From the beginning of the log, or of the period, to its end; a beat is due every hour.
+  edges as (
+    select greatest((report).period_from, (select min(a.created_at) from public.audit_logs a where a.organization_id = (report).organization_id and a.chain = audit.log_chain())) as at
+    union all select b.created_at from beat b
+    union all select (report).period_to
+  ),
+  gap as (
+    select e.at as from_at, lead(e.at) over (order by e.at) as to_at from edges e where e.at is not null
+  )
+  select audit.report_table(
+    'Was logging on the whole time?',
+    '[{"title": "No heartbeat from", "width": 2}, {"title": "to", "width": 2}, {"title": "for", "width": 1}]',
+    (
+      select jsonb_agg(jsonb_build_array(audit.second_text(g.from_at), audit.second_text(g.to_at), date_trunc('minute', g.to_at - g.from_at)::text) order by g.from_at)
+      from (select g.* from gap g where g.to_at - g.from_at > interval '2 hours' order by g.from_at limit 200) g
+    ),
+    format(
+      '%s heartbeats in the period; one is due every hour of silence, so a gap of more than two hours is shown below. At a heartbeat, at most %s tables were not captured whole; %s heartbeats said so of any. Heartbeats are sealed: none can be made up afterwards.',
+      (select count(*) from beat b where b.action = 'log.heartbeat'), (select coalesce(max(b.uncaptured), 0) from beat b),
+      (select count(*) from beat b where b.uncaptured > 0)
+    ),
+    (select count(*) from gap g where g.to_at - g.from_at > interval '2 hours')
+  )
+$$;
+
+comment on function audit.heartbeat_section(audit.reports) is 'What heartbeats say of a period: gaps of more than two hours, and tables that were not captured whole.';
+
+create or replace function audit.coverage_sections(report audit.reports)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_first timestamptz := (
+    select min(a.created_at) from public.audit_logs a where a.organization_id = (report).organization_id
+  );
+  v_bound record;
+  v_notes text[];
+begin
+  select max(b.created_at) as until, sum(b.seq) as entries into v_bound
+  from audit.chain_bounds b where b.organization_id = (report).organization_id;
+  v_notes := array_remove(array[
+    case when v_first is null then 'The log has no entry in the database.'
+      when v_first > (report).period_from and v_bound.until is null
+        then format('The log begins at %s, within the period: of before it knows nothing.', audit.instant_text(v_first)) end,
+    case when v_bound.until >= (report).period_from
+      then format('Entries up to %s were let go of from the database by retention, %s in all. They are in the archive as long as it is kept, and are not counted in this report: bring them back with npm run restore -- --entries.', audit.instant_text(v_bound.until), v_bound.entries) end,
+    case when (report).period_to > (report).requested_at - interval '1 minute'
+      then 'The period ends at the time of the request: entries that were being written then may be missing.' end,
+    'In no entry is what was done while capture was off, past triggers, or in tables that are not tracked. The sections on capture and heartbeats bound that.'
+  ], null);
+  return jsonb_build_array(
+    audit.report_text('What this report does not cover', v_notes),
+    audit.listing_section(report, 'Changes of capture', 'action:capture.*', 100,
+      'Which tables were captured, no longer captured, or captured otherwise. Settings count too.')
+  ) || case when (report).template = 'attestation' then '[]' else jsonb_build_array(audit.heartbeat_section(report)) end;
+end
+$$;
+
+comment on function audit.coverage_sections(audit.reports) is 'What a report does not cover: before the log, let go of, not captured.';
+
+create or replace function audit.retention_section(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.report_table(
+    'Retention', '[{"title": "What", "width": 2}, {"title": "In force", "width": 4}]',
+    jsonb_build_array(
+      jsonb_build_array('Entries in the database', coalesce(t.database_days || ' days', 'for ever: nobody has set a period')),
+      jsonb_build_array('Entries in the archive', coalesce(t.archive_days || ' days', 'for ever')),
+      jsonb_build_array('Backups of the log', format('%s days', audit.setting('backup_days'))),
+      jsonb_build_array('A shorter period waits', format('%s days before it applies', audit.setting('shorten_retention_after', (report).organization_id))),
+      jsonb_build_array('Legal holds', coalesce((select string_agg(h ->> 'name', ', ') from jsonb_array_elements(audit.holds_on((report).organization_id)) h), 'none'))
+    ),
+    case when (report).template = 'hipaa' and t.archive_days < 2190 then 'The archive is kept for less than six years.'
+      when (report).template = 'pci_dss' and (t.database_days < 90 or t.archive_days < 365) then 'The log is kept for less than twelve months, or less than three at once available.' end
+  )
+  from audit.retention_of((report).organization_id) t
+$$;
+
+comment on function audit.retention_section(audit.reports) is 'How long entries are kept, and what holds them.';
+
+create or replace function audit.checkpoint_section(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.report_table(
+    'Logs and their checkpoints', '[{"title": "Log", "width": 5}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "Root", "width": 4}, {"title": "At the end of the period", "width": 2}]',
+    jsonb_agg(jsonb_build_array(l.origin, c.size::text, encode(c.root, 'base64'), coalesce(audit.second_text(c.published_at), 'not published')) order by l.origin),
+    'For each log, the last checkpoint that was published before the end of the period. Who kept one, at a receiver or a witness, can hold this against it.'
+  )
+  from audit.logs l
+  cross join lateral (
+    select c.* from audit.checkpoints c
+    where c.log = l.id and c.published_at < (report).period_to
+    order by c.size desc limit 1
+  ) c
+  where l.organization_id = (report).organization_id and l.month is not null and l.opened_at < (report).period_to
+    and coalesce(l.last_at, l.opened_at) >= (report).period_from
+$$;
+
+comment on function audit.checkpoint_section(audit.reports) is 'The logs of a period, each with its last checkpoint.';
+
+create or replace function audit.finding_section(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.report_table(
+    'Findings of checks', '[{"title": "First seen", "width": 2}, {"title": "Kind", "width": 2}, {"title": "In", "width": 4}, {"title": "Resolved", "width": 2}]',
+    jsonb_agg(jsonb_build_array(audit.second_text(f.first_seen_at), f.kind, f.subject, coalesce(audit.second_text(f.resolved_at), 'open')) order by f.first_seen_at, f.id),
+    'Found in the period, or open in it.'
+  )
+  from audit.findings f
+  where f.organization_id in ((report).organization_id, audit.system_organization()) and f.first_seen_at < (report).period_to
+    and coalesce(f.resolved_at, 'infinity') >= (report).period_from
+$$;
+
+comment on function audit.finding_section(audit.reports) is 'What checks found in a period.';
+
+-- What the log looks like when the report is made: beside the content, not in it.
+create or replace function audit.integrity_evidence(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'chains', (report).resume -> 'chains',
+    'rounds', (
+      select jsonb_build_object('verified', v.was_verified, 'at', audit.instant_text(v.verified_at))
+      from audit.verifications v where v.organization_id = (report).organization_id
+    ),
+    'read_back', (
+      select jsonb_build_object('entries', sum(l.read_back)::bigint, 'of', sum(l.published)::bigint)
+      from audit.logs l where l.organization_id = (report).organization_id and l.month is not null and l.archive_deletion_began_at is null
+    ),
+    'open_findings', (
+      select count(*) from audit.findings f where f.organization_id = (report).organization_id and f.resolved_at is null
+    ),
+    'not_captured', (
+      select coalesce(jsonb_agg(c.table_name || ': ' || c.finding order by c.table_name, c.finding), '[]')
+      from audit.coverage c where not c.healthy
+    ),
+    'outside', (select count(*) from audit.receivers r),
+    'checkpoint', audit.newest_checkpoint((report).organization_id)
+  )
+$$;
+
+comment on function audit.integrity_evidence(audit.reports) is 'How the log stands when a report is made: verified chains and logs, reading back, findings, coverage, checkpoint.';
+
+-- Verification in steps: so many chains and entries each.
+create or replace function audit.verify_for_report(inout report audit.reports, out is_done boolean)
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_run record;
+begin
+  select coalesce(sum(v.entries), 0) as entries, count(*) filter (where v.status = 'verified') as verified,
+    coalesce(jsonb_agg(jsonb_build_object('chain', v.chain, 'seq', v.broken_seq, 'finding', v.finding)) filter (where v.status = 'broken'), '[]') as broken,
+    max(v.resume) as resume
+  into v_run
+  from audit.verify((report).organization_id, 150000, (report).resume ->> 'from') v;
+  report.resume := jsonb_strip_nulls(jsonb_build_object(
+    'from', v_run.resume,
+    'chains', jsonb_build_object(
+      'verified', coalesce(((report).resume #>> '{chains,verified}')::bigint, 0) + v_run.verified,
+      'entries', coalesce(((report).resume #>> '{chains,entries}')::bigint, 0) + v_run.entries,
+      'broken', coalesce((report).resume #> '{chains,broken}', '[]') || v_run.broken
+    )
+  ));
+  is_done := v_run.resume is null;
+end
+$$;
+
+comment on function audit.verify_for_report(audit.reports) is 'Verifies chains of an organisation on, for its report; says whether all are.';
+
+-- sql/740_report_sections.sql
+
+-- Sections of particular templates: incident files, what is held about a person, the record of processing, policies.
+
+create or replace function audit.incident_sections(report audit.reports, section text)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_actors jsonb;
+begin
+  if section = 'timeline' then
+    return jsonb_build_array(audit.listing_section(report, 'What happened, in order', '', 2000,
+      concat_ws(' ', 'Around entry ' || ((report).parameters ->> 'entry') || '.', 'The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.')));
+  end if;
+  execute format(
+    $q$
+    select jsonb_agg(jsonb_build_array(audit.user_cell(a.created_by, a.actor_type), a.actor_type, a.n::text, audit.second_text(a.first_at), audit.second_text(a.last_at), a.contexts::text) order by a.n desc, a.created_by)
+    from (
+      select e.created_by, e.actor_type, count(*) as n, min(e.created_at) as first_at, max(e.created_at) as last_at, count(distinct e.identity_hash) as contexts
+      %s group by e.created_by, e.actor_type order by count(*) desc limit 100
+    ) a
+    $q$, audit.report_source((report).organization_id, audit.report_query(report, ''))
+  ) into v_actors;
+  return jsonb_build_array(audit.report_table('Who acted',
+    '[{"title": "Actor", "width": 4}, {"title": "Kind", "width": 1}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "First", "width": 2}, {"title": "Last", "width": 2}, {"title": "Contexts", "width": 1, "align": "right"}]',
+    v_actors, 'Contexts: from how many combinations of address and program they acted.'));
+end
+$$;
+
+comment on function audit.incident_sections(audit.reports, text) is 'Who acted around an incident, and what happened.';
+
+create or replace function audit.subject_query(user_id uuid)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return format('(actor:%1$s or resource_id:%1$s or "%1$s")', user_id);
+
+comment on function audit.subject_query(uuid) is 'The query for every entry about a user: as actor, as resource, or named in the details.';
+
+-- Not through the search index: whose every entry it is would be found there one by one.
+create or replace function audit.subject_source(report audit.reports)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select format(
+    'from public.audit_logs e where e.organization_id = %1$L and e.created_at >= %2$L and e.created_at < %3$L'
+      || ' and (e.created_by = %4$L or e.resource_id = %4$L or e.details::text like %5$L)',
+    (report).organization_id, (report).period_from, (report).period_to, (report).subject, '%' || (report).subject || '%'
+  )
+$$;
+
+comment on function audit.subject_source(audit.reports) is 'From and where of the entries e about a person; what audit.subject_query() finds.';
+
+create or replace function audit.subject_sections(report audit.reports, section text)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_subject audit.subject := audit.find_subject((report).organization_id, (report).subject::text);
+  v_rows jsonb;
+  v_total bigint;
+begin
+  case section
+    when 'subject' then
+      return jsonb_build_array(audit.report_text('Who this is about', array_remove(array[
+        'User id: ' || (report).subject,
+        'Addresses under which the person acted: ' || coalesce(nullif(array_to_string((v_subject).addresses, ', '), ''), 'none that was theirs alone'),
+        'The person is found as actor, as resource, by their id in the details of entries, and in values of columns that are declared personal. Free text that names the person otherwise is not found.',
+        'Where an entry shows other persons, their rights are to be kept before it is handed out (Art. 15(4)).'
+      ], null)));
+    when 'subject_identities' then
+      select jsonb_agg(jsonb_build_array(coalesce(i.email, ''), coalesce(i.ip_address, ''), coalesce(i.user_agent, ''), audit.second_text(i.created_at)) order by i.created_at, i.identity_hash), max(i.total)
+      into v_rows, v_total
+      from (select i.*, count(*) over () as total from audit.identities_of(v_subject) i order by i.created_at, i.identity_hash limit 5000) i;
+      return jsonb_build_array(audit.report_table('Contexts in which the person acted',
+        '[{"title": "E-mail", "width": 3}, {"title": "IP address", "width": 2}, {"title": "Program", "width": 4}, {"title": "First seen", "width": 2}]', v_rows, null, v_total));
+    when 'subject_values' then
+      select jsonb_agg(jsonb_build_array(v.resource_type, coalesce(v.resource_id, ''), v.column_name, v.value, audit.second_text(v.created_at)) order by v.created_at, v.value_hash), max(v.total)
+      into v_rows, v_total
+      from (
+        select v.*, count(*) over () as total from audit.personal_values v
+        where v.organization_id = (report).organization_id and audit.is_value_of(v, v_subject)
+        order by v.created_at, v.value_hash limit 5000
+      ) v;
+      return jsonb_build_array(audit.report_table('Personal values of records about the person',
+        '[{"title": "Kind", "width": 2}, {"title": "Record", "width": 3}, {"title": "Column", "width": 2}, {"title": "Value", "width": 4}, {"title": "Recorded", "width": 2}]', v_rows, null, v_total));
+    else
+      execute format('select count(*) %s', audit.subject_source(report)) into v_total;
+      execute format(
+        'select jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq) from (select e.* %s order by e.created_at, e.chain, e.seq limit 1000) i',
+        audit.subject_source(report)
+      ) into v_rows;
+      return jsonb_build_array(jsonb_build_object(
+        'kind', 'entries', 'title', 'Entries about the person', 'query', audit.report_query(report, audit.subject_query((report).subject)),
+        'note', 'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.',
+        'total', v_total, 'items', coalesce(v_rows, '[]')
+      ));
+  end case;
+end
+$$;
+
+comment on function audit.subject_sections(audit.reports, text) is 'What the log holds about a person (GDPR Art. 15).';
+
+-- Art. 30(1): what a record of processing contains, for this processing, as far as the database knows it.
+create or replace function audit.processing_section(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.report_table(
+    'Record of this processing (Art. 30(1))', '[{"title": "Item", "width": 2}, {"title": "For the audit log", "width": 6}]',
+    jsonb_build_array(
+      jsonb_build_array('(a) controller', 'To be filled in: name and contact of the controller, the representative and the data protection officer.'),
+      jsonb_build_array('(b) purposes', 'To show who did what and when, to find and prove misuse, and to demonstrate compliance.'),
+      jsonb_build_array('(c) persons and data', format(
+        'Users of the application: user id, e-mail address, IP address (%s), user agent, their actions. Columns that are committed to and kept apart: %s.',
+        audit.setting('ip_addresses', (report).organization_id) #>> '{}',
+        coalesce((
+          select string_agg(format('%s.%s', t.table_name, c.key), ', ' order by t.table_name::text, c.key)
+          from audit.tracked_tables t cross join lateral jsonb_each_text(t.plan -> 'columns') c where c.value = 'personal'
+        ), 'none')
+      )),
+      jsonb_build_array('(d) recipients', format('Admins of the organisation, auditors (%s now), whoever is given exports and reports.', (
+        select count(*) from audit.auditors a where a.organization_id = (report).organization_id and a.expires_at > (report).requested_at
+      ))),
+      jsonb_build_array('(e) third countries', 'To be filled in: where the Supabase project, its Storage and receivers of checkpoints are. Checkpoints hold no personal data.'),
+      jsonb_build_array('(f) time limits', format(
+        'Entries: %s days in the database, %s in the archive; addresses go with the last entry that commits to them, or at erasure.',
+        coalesce(r.database_days::text, 'unlimited'), coalesce(r.archive_days::text, 'unlimited')
+      )),
+      jsonb_build_array('(g) security measures', 'Row level security by role; hash chains and signed checkpoints; addresses apart from entries, by salted commitments; encrypted backups; every reading of the log is an entry.'),
+      jsonb_build_array('What is recorded', coalesce((
+        select string_agg(t.table_name::text, ', ' order by t.table_name::text) from audit.tracked_tables t
+      ), 'no table')),
+      jsonb_build_array('Text of queries', case when audit.setting('query_text', (report).organization_id) = 'true' then 'recorded' else 'not recorded' end)
+    ),
+    'What the controller alone knows is marked to be filled in.'
+  )
+  from audit.retention_of((report).organization_id) r
+$$;
+
+comment on function audit.processing_section(audit.reports) is 'The record of processing of the audit log (GDPR Art. 30), filled in as far as the database knows it.';
+
+create or replace function audit.policy_section(report audit.reports, section text)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case policy_section.section
+    when 'policy_access' then audit.report_text('Who can see the audit log', array[
+      'Purpose. This policy says who may read the audit log, and on whose decision.',
+      format('Admins of the organisation (%s now) read all entries with e-mail and IP addresses. Members read their own activity. Viewers read nothing.', (select count(*) from audit.known_members((report).organization_id) m where m.role = 'admin')),
+      format('Auditors from outside (%s now) read all entries, read-only and until a date; addresses only where the grant says so. An admin grants and revokes it.', (select count(*) from audit.auditors a where a.organization_id = (report).organization_id and a.expires_at > (report).requested_at)),
+      'Nobody can change or delete entries; the application''s roles cannot write the log. The database''s owner is watched by checkpoints, not kept out.',
+      'Every search, view and export of the log is itself an entry. Roles are reviewed every quarter by the report “Access review”.'
+    ])
+    when 'policy_retention' then audit.report_text('How long the audit log is kept', array[
+      format('Entries stay in the database for %s and in the archive for %s.', coalesce(r.database_days || ' days', 'an unlimited time'), coalesce(r.archive_days || ' days', 'an unlimited time')),
+      format('Shortening a period takes effect after %s days, so that it can be seen and taken back. A legal hold stops all deletion; only an admin places and releases it.', audit.setting('shorten_retention_after', (report).organization_id)),
+      format('Encrypted backups are kept for %s days. Exports are kept for 30 days.', audit.setting('backup_days')),
+      format('IP addresses are kept %s. The text of queries is %s.', case audit.setting('ip_addresses', (report).organization_id) #>> '{}' when 'on' then 'whole' when 'truncated' then 'shortened to their network' else 'not at all' end, case when audit.setting('query_text', (report).organization_id) = 'true' then 'recorded' else 'not recorded' end),
+      'A person is erased on request (Art. 17 GDPR) by an admin, who records the ground; entries keep the user id and commitments that nobody can open any more.'
+    ])
+    when 'policy_investigation' then audit.report_text('What sets off an investigation', array[
+      'A failed check of the log (verification.failed); a table that is no longer captured (capture.untracked); a shortened period of retention (retention.changed); an alert of severity high or critical.',
+      'Repeated refused attempts (outcome denied) or failed sign-ins of one person or from one address; a change of roles, keys or budgets past the application (actor_type database); spending out of proportion.',
+      'Whoever finds one tells: (name, how to reach). The first step is an incident file (report “incident”) around the entry, and a legal hold where evidence may be needed.'
+    ])
+    else audit.report_text('How we respond', array[
+      '1. Establish: make the incident file; note when we became aware, for periods begin then.',
+      '2. Contain: revoke keys and sessions, remove roles; each is an entry by itself.',
+      '3. Preserve: place a legal hold; keep the newest checkpoint outside; export the period with its signed manifest.',
+      '4. Assess: which data, whose, since when. A personal data breach is notified to the supervisory authority within 72 hours of becoming aware where feasible (Art. 33 GDPR), unless a risk is unlikely; persons are told where the risk is high (Art. 34).',
+      '5. Learn: what was not captured, which rule would have found it earlier; change it, and record that.',
+      'Responsible: (name). Deputy: (name). Approved on: (date) by: (name).'
+    ])
+  end
+  from audit.retention_of((report).organization_id) r
+$$;
+
+comment on function audit.policy_section(audit.reports, text) is 'A draft policy with the settings in force.';
+
+create or replace function audit.month_section(report audit.reports)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_rows jsonb;
+begin
+  execute format(
+    $q$
+    select jsonb_agg(jsonb_build_array(m.month, m.n::text, m.denied::text, m.people::text, coalesce(m.cost, 0)::text) order by m.month)
+    from (
+      select to_char(e.created_at at time zone 'utc', 'YYYY-MM') as month, count(*) as n, count(*) filter (where e.outcome = 'denied') as denied,
+        count(distinct e.created_by) as people, sum(e.cost) filter (where e.cost < 'Infinity' and e.cost > '-Infinity') as cost
+      %s group by 1
+    ) m
+    $q$, audit.report_source((report).organization_id, audit.report_query(report, ''))
+  ) into v_rows;
+  return audit.report_table('Month by month',
+    '[{"title": "Month", "width": 2}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "Denied", "width": 1, "align": "right"}, {"title": "People", "width": 1, "align": "right"}, {"title": "Cost", "width": 2, "align": "right"}]', v_rows);
+end
+$$;
+
+comment on function audit.month_section(audit.reports) is 'A year by months.';
+
+create or replace function audit.report_sections(report audit.reports, section text)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when section like 'control:%' then jsonb_build_array(audit.control_section(report, substr(section, 9)::int))
+    when section like 'policy%' then jsonb_build_array(audit.policy_section(report, section))
+    when section like 'subject%' then audit.subject_sections(report, section)
+    else case section
+      when 'overview' then audit.overview_sections(report)
+      when 'coverage' then audit.coverage_sections(report)
+      when 'retention' then jsonb_build_array(audit.retention_section(report), audit.listing_section(report, 'What was changed, held and let go of', '(action:retention.changed or action:hold.* or action:log.purged)', 200))
+      when 'processing' then jsonb_build_array(audit.processing_section(report))
+      when 'members' then jsonb_build_array(audit.member_section(report))
+      when 'auditors' then jsonb_build_array(audit.auditor_section(report))
+      when 'member_changes' then jsonb_build_array(audit.listing_section(report, 'Changes of access', '(action:member.* or action:permission.* or action:auditor.*)', 500))
+      when 'cost_summary' then jsonb_build_array(audit.cost_section(report, 'Costs by provider and model', '{provider,model}', 200))
+      when 'cost_days' then jsonb_build_array(audit.cost_section(report, 'Costs by day', '{day}', 400))
+      when 'cost_people' then jsonb_build_array(audit.cost_section(report, 'Costs by person', '{user}', 200))
+      when 'months' then jsonb_build_array(audit.month_section(report))
+      when 'actors' then audit.incident_sections(report, section)
+      when 'timeline' then audit.incident_sections(report, section)
+      when 'checkpoints' then jsonb_build_array(audit.checkpoint_section(report))
+      when 'verification' then jsonb_build_array(audit.finding_section(report))
+      when 'heartbeats' then jsonb_build_array(audit.heartbeat_section(report))
+    end
+  end
+$$;
+
+comment on function audit.report_sections(audit.reports, text) is 'What one step of a report gathers: a list of sections.';
+
+-- sql/750_report_queue.sql
+
+-- The queue of reports: who may ask for what, the steps, and what became of the files. The job "reports" claims one at a time.
+--
+--   queued → running   a worker has it, until its lease is over; each step is kept, so the next worker goes on there
+--   → done             its files are stored and their manifest is signed; a report.generated entry says so
+--   → queued           a person whose address its files show was erased: they are made again, without
+--   → withdrawn        the person whom it is about was erased: its files go
+
+create or replace function audit.report_period(
+  unit text,
+  time_zone text,
+  at timestamptz,
+  out period_from timestamptz,
+  out period_to timestamptz
+)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+      when unit in ('all') then timestamptz '1970-01-01 00:00:00+00'
+      when unit in ('now', 'day') then date_trunc('day', at at time zone time_zone) at time zone time_zone
+      else (date_trunc(unit, at at time zone time_zone) - case unit when 'quarter' then interval '3 months' else ('1 ' || unit)::interval end) at time zone time_zone
+    end,
+    case when unit in ('all', 'now', 'day') then at else date_trunc(unit, at at time zone time_zone) at time zone time_zone end
+$$;
+
+comment on function audit.report_period(text, text, timestamptz) is 'The last whole month, quarter or year before a time; for what has no period, up to that time.';
+
+create or replace function audit.report_steps(template text)
+  returns text[]
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select array_agg(s.step order by u.n, s.n)
+  from audit.report_templates t
+  cross join lateral unnest(t.sections) with ordinality u (section, n)
+  cross join lateral (
+    select 'control:' || c.n as step, c.n from audit.report_controls c where u.section = 'controls' and c.template = t.template
+    union all
+    select u.section, 0 where u.section <> 'controls'
+  ) s
+  where t.template = report_steps.template
+$$;
+
+comment on function audit.report_steps(text) is 'The steps in which a report of a template is gathered.';
+
+create or replace function audit.add_report(report audit.reports)
+  returns uuid
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  report.id := gen_random_uuid();
+  report.requested_at := clock_timestamp();
+  report.steps := audit.report_steps(report.template);
+  insert into audit.reports (
+    id, organization_id, template, parameters, period_from, period_to, requested_by, requested_at, schedule, steps, subject
+  ) values (
+    report.id, report.organization_id, report.template, coalesce(report.parameters, '{}'), report.period_from, report.period_to,
+    report.requested_by, report.requested_at, report.schedule, report.steps, report.subject
+  );
+  return report.id;
+end
+$$;
+
+comment on function audit.add_report(audit.reports) is 'Puts a report in the queue.';
+
+create or replace function audit.requested_instant(request jsonb, name text)
+  returns timestamptz
+  language plpgsql
+  stable
+  set search_path = ''
+  set timezone = 'UTC'
+as $$
+begin
+  if coalesce(request ->> name, '') !~ '^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$' then
+    if request ->> name is null then
+      return null;
+    end if;
+    raise invalid_datetime_format;
+  end if;
+  return (request ->> name)::timestamptz;
+exception when invalid_datetime_format or datetime_field_overflow then
+  perform audit.fail('AUARG', format('"%s" is no date and no time.', name), null, 'Write 2026-03-01 or 2026-03-01T12:00:00Z.');
+end
+$$;
+
+comment on function audit.requested_instant(jsonb, text) is 'A date (its beginning, UTC) or time of a request; null where it is left out.';
+
+create or replace function audit.request_report(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- reports are written through these functions only
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+  v_template audit.report_templates;
+  v_entry public.audit_logs;
+  v_at timestamptz;
+  v_minutes int;
+  v_subject audit.subject;
+begin
+  perform audit.check_request(request, array['organization_id', 'template', 'from', 'to', 'subject', 'entry', 'actor', 'at', 'minutes']);
+  v_report.organization_id := audit.requested_organization(request);
+  if audit.reach(v_report.organization_id) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Reports are for admins and auditors of the organisation.');
+  end if;
+  select t.* into v_template from audit.report_templates t where t.template = request ->> 'template';
+  if v_template.template is null then
+    perform audit.fail('AUARG', format('There is no report "%s".', left(request ->> 'template', 50)), null,
+      'Reports are ' || (select string_agg(t.template, ', ' order by t.template) from audit.report_templates t) || '.');
+  elsif v_template.template <> 'incident' and request ?| array['entry', 'actor', 'at', 'minutes']
+    or v_template.template <> 'subject_access' and request ? 'subject'
+  then
+    perform audit.fail('AUARG', 'This report takes no such field.', null, 'entry, actor, at and minutes are of incident, subject is of subject_access.');
+  end if;
+  v_report.template := v_template.template;
+  v_report.requested_by := auth.uid();
+  v_report.parameters := '{}';
+  v_report.period_from := audit.requested_instant(request, 'from');
+  v_report.period_to := audit.requested_instant(request, 'to');
+
+  if v_template.template = 'subject_access' then
+    perform audit.require_admin(v_report.organization_id);
+    v_subject := audit.find_subject(v_report.organization_id, request ->> 'subject');
+    if (v_subject).user_id is null then
+      perform audit.fail('AUNOT', 'No user of this address is known in the organisation''s log.', null, 'Name the person by user id.');
+    end if;
+    v_report.subject := (v_subject).user_id;
+    v_report.parameters := jsonb_build_object('subject', v_report.subject);
+  elsif v_template.template = 'incident' then
+    if coalesce(request ->> 'minutes', '60') !~ '^\d{1,5}$' or coalesce(request ->> 'minutes', '60')::int not between 1 and 10080 then
+      perform audit.fail('AUARG', 'minutes is a whole number from 1 to 10,080, a week: so much before and after.');
+    end if;
+    v_minutes := coalesce(request ->> 'minutes', '60')::int;
+    v_at := audit.requested_instant(request, 'at');
+    if request ? 'entry' then
+      v_entry := audit.find_entry(v_report.organization_id, request ->> 'entry');
+      v_at := v_entry.created_at;
+      v_report.parameters := jsonb_build_object('entry', request ->> 'entry');
+    end if;
+    if request ? 'actor' then
+      if audit.as_uuid(request ->> 'actor') is null then
+        perform audit.fail('AUARG', 'actor is a user id.');
+      end if;
+      v_report.parameters := v_report.parameters || jsonb_build_object('actor', audit.as_uuid(request ->> 'actor'));
+    end if;
+    if v_at is not null then
+      v_report.period_from := coalesce(v_report.period_from, v_at - make_interval(mins => v_minutes));
+      v_report.period_to := coalesce(v_report.period_to, least(v_at + make_interval(mins => v_minutes), clock_timestamp()));
+    elsif v_report.period_from is null then
+      perform audit.fail('AUARG', 'An incident file is around an entry, a time (at), or within a period (from, to).');
+    end if;
+  end if;
+  if v_report.period_from is null then
+    if v_report.period_to is not null then
+      perform audit.fail('AUARG', 'A period has a beginning: from.');
+    end if;
+    select p.* into v_report.period_from, v_report.period_to from audit.report_period(v_template.period, 'UTC', clock_timestamp()) p;
+  end if;
+  v_report.period_to := coalesce(v_report.period_to, clock_timestamp());
+  if v_report.period_from >= v_report.period_to then
+    perform audit.fail('AUARG', 'The period is empty: it begins when or after it ends.');
+  elsif v_report.period_to > clock_timestamp() then
+    perform audit.fail('AUARG', 'The period ends in the future.', null, 'What has not happened cannot be reported: end it today at the latest.');
+  elsif v_report.period_from < timestamptz '1970-01-01 00:00:00+00' then
+    perform audit.fail('AUARG', 'The period begins before 1970.');
+  end if;
+  v_report.id := audit.add_report(v_report);
+  if v_report.subject is not null then
+    perform audit.record(v_report.organization_id, 'subject.accessed', 'user', v_report.subject::text, jsonb_build_object('report', v_report.id));
+  end if;
+  return audit.report_status(jsonb_build_object('report', v_report.id));
+end
+$$;
+
+comment on function audit.request_report(jsonb) is
+  'Asks for a report: {"template", "organization_id", "from", "to"}, for admins and auditors. Without a period, the last whole
+one. incident takes entry, actor, at and minutes; subject_access takes subject, and is for admins.';
+
+create or replace function audit.find_report(id uuid)
+  returns audit.reports
+  language plpgsql
+  stable
+  security definer -- reports are shown to whoever reads all of the organisation's log
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+begin
+  select r.* into v_report from audit.reports r where r.id = find_report.id;
+  if v_report.id is null or audit.reach(v_report.organization_id) is distinct from 'all'
+    -- Addresses, and what is held about a person, are not for auditors who do not see identities.
+    or not audit.sees_identities(v_report.organization_id) and (v_report.subject is not null or v_report.requested_by is distinct from auth.uid())
+  then
+    perform audit.fail('AUNOT', 'There is no such report that you may see.');
+  end if;
+  return v_report;
+end
+$$;
+
+comment on function audit.find_report(uuid) is 'A report that the caller may see; raises AUNOT else.';
+
+create or replace function audit.sees_identities(organization_id uuid, user_id uuid default auth.uid(), is_person boolean default auth.uid() is not null)
+  returns boolean
+  language sql
+  stable
+  security definer -- reads roles and grants on behalf of callers who may not
+  set search_path = ''
+as $$
+  select not sees_identities.is_person
+    or exists (select from audit.memberships(sees_identities.user_id) m where m.organization_id = sees_identities.organization_id and m.role = 'admin')
+    or exists (
+      select from audit.auditors a
+      where a.organization_id = sees_identities.organization_id and a.user_id = sees_identities.user_id
+        and a.expires_at > clock_timestamp() and a.sees_identities
+    )
+$$;
+
+comment on function audit.sees_identities(uuid, uuid, boolean) is 'Whether somebody may see e-mail and IP addresses of others; the database and the clock may.';
+
+create or replace function audit.requested_report(request jsonb)
+  returns uuid
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if audit.as_uuid(request ->> 'report') is null then
+    perform audit.fail('AUARG', 'report is the UUID of a report.');
+  end if;
+  return (request ->> 'report')::uuid;
+end
+$$;
+
+comment on function audit.requested_report(jsonb) is 'The id of the report that a request is about.';
+
+create or replace function audit.report_json(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'id', (report).id, 'organization_id', (report).organization_id, 'template', (report).template, 'title', t.title,
+    'parameters', (report).parameters, 'from', audit.instant_text((report).period_from), 'to', audit.instant_text((report).period_to),
+    'requested_by', (report).requested_by, 'requested_at', audit.instant_text((report).requested_at), 'schedule', (report).schedule,
+    'state', (report).state, 'steps_done', (report).done, 'steps', cardinality((report).steps), 'error', (report).error,
+    'generated_at', audit.instant_text((report).generated_at),
+    'content_sha256', encode(sha256(convert_to((report).content, 'UTF8')), 'hex'),
+    'files', case (report).state when 'done' then (report).files else '[]' end
+  )
+  from audit.report_templates t
+  where t.template = (report).template
+$$;
+
+comment on function audit.report_json(audit.reports) is 'A report as the API shows it.';
+
+create or replace function audit.report_status(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  perform audit.check_request(request, array['report']);
+  return audit.shown_report(audit.find_report(audit.requested_report(request)));
+end
+$$;
+
+comment on function audit.report_status(jsonb) is 'How far a report is, and its files.';
+
+create or replace function audit.shown_report(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  security definer -- the title is in a table that callers do not read
+  set search_path = ''
+as $$
+  select audit.report_json(report)
+$$;
+
+comment on function audit.shown_report(audit.reports) is 'audit.report_json() for whoever has found the report.';
+
+create or replace function audit.list_reports(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads reports of organisations whose whole log the caller reads
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Reports are for admins and auditors of the organisation.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'reports', coalesce((
+    select jsonb_agg(audit.report_json(r) order by r.requested_at desc)
+    from (
+      select r.* from audit.reports r
+      where r.organization_id = v_organization
+        and (audit.sees_identities(v_organization) or r.subject is null and r.requested_by is not distinct from auth.uid())
+      order by r.requested_at desc limit 100
+    ) r
+  ), '[]'));
+end
+$$;
+
+comment on function audit.list_reports(jsonb) is 'The newest reports of an organisation.';
+
+create or replace function audit.signed_report(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+begin
+  perform audit.check_request(request, array['report']);
+  v_report := audit.find_report(audit.requested_report(request));
+  if v_report.state <> 'done' then
+    perform audit.fail('AUPND', format('The report is %s.', v_report.state), null, 'Its manifest is signed when its files are made: ask again then.');
+  end if;
+  return jsonb_build_object('manifest', v_report.manifest, 'note', v_report.manifest_note);
+end
+$$;
+
+comment on function audit.signed_report(jsonb) is 'The manifest of a report to the byte, and its signature; AUPND while it is not made.';
+
+-- For the job -------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.claim_report(lease interval default '3 minutes')
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+begin
+  perform audit.fail_report(r.id, r.attempts, 'Three attempts at one step ended without an answer.', false)
+  from audit.reports r
+  where r.state = 'running' and r.lease_until < clock_timestamp() and r.attempts >= 3;
+  update audit.reports r set state = 'running', lease_until = clock_timestamp() + claim_report.lease, attempts = r.attempts + 1
+  where r.id = (
+    select w.id from audit.reports w
+    where w.state = 'queued' or w.state = 'running' and w.lease_until < clock_timestamp()
+    order by w.requested_at
+    limit 1
+    for update skip locked
+  )
+  returning r.* into v_report;
+  if v_report.id is null then
+    return null;
+  elsif v_report.requested_by is not null and not exists (
+    -- With the rights of who asked, of the moment.
+    select from audit.memberships(v_report.requested_by) m where m.organization_id = v_report.organization_id and m.role = 'admin'
+    union all
+    select from audit.auditors a
+    where a.organization_id = v_report.organization_id and a.user_id = v_report.requested_by and a.expires_at > clock_timestamp()
+      and v_report.subject is null
+  ) and v_report.generated_at is null then
+    perform audit.fail_report(v_report.id, v_report.attempts, 'Who asked for it no longer reads all of the organisation''s log.', false);
+    return audit.claim_report(claim_report.lease);
+  end if;
+  return jsonb_build_object('report', v_report.id, 'attempt', v_report.attempts, 'gathered', v_report.content is not null);
+end
+$$;
+
+comment on function audit.claim_report(interval) is 'Takes a report from the queue for a while; null if none waits. For audit-jobs.';
+
+create or replace function audit.gather_report(id uuid, attempt int)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+  v_step text;
+  v_verified record;
+  v_done boolean := true;
+begin
+  select r.* into v_report from audit.reports r
+  where r.id = gather_report.id and r.state = 'running' and r.attempts = gather_report.attempt
+  for update;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  v_step := v_report.steps[v_report.done + 1];
+  if v_step = 'integrity' then
+    v_verified := audit.verify_for_report(v_report);
+    v_report := v_verified.report;
+    v_done := v_verified.is_done;
+  elsif v_step is not null then
+    v_report.sections := v_report.sections || audit.report_sections(v_report, v_step);
+  end if;
+  if v_done then
+    v_report.done := least(v_report.done + 1, cardinality(v_report.steps));
+  end if;
+  if v_report.done = cardinality(v_report.steps) then
+    v_report.content := jsonb_build_object(
+      'version', 1, 'template', v_report.template, 'organization_id', v_report.organization_id, 'parameters', v_report.parameters,
+      'from', audit.instant_text(v_report.period_from), 'to', audit.instant_text(v_report.period_to), 'sections', v_report.sections
+    )::text;
+  end if;
+  update audit.reports r set
+    done = v_report.done, sections = v_report.sections, resume = v_report.resume, content = v_report.content,
+    lease_until = clock_timestamp() + interval '3 minutes', attempts = 1
+  where r.id = v_report.id;
+  return jsonb_build_object('attempt', 1, 'gathered', v_report.content is not null);
+end
+$$;
+
+comment on function audit.gather_report(uuid, int) is 'Gathers the next section of a report; says whether all are there. For audit-jobs.';
+
+create or replace function audit.report_named(report audit.reports)
+  returns table (organization_id uuid, chain int, seq bigint, created_at timestamptz)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select distinct case when (s.value ->> 'of_system')::boolean then audit.system_organization() else (report).organization_id end,
+    split_part(i ->> 'name', '-', 1)::int, split_part(i ->> 'name', '-', 2)::bigint, (i ->> 'at')::timestamptz
+  from jsonb_array_elements((report).sections) s
+  cross join lateral (
+    select jsonb_path_query(s.value, '$.items[*]') as i
+    union all select jsonb_path_query(s.value, '$.sample.items[*]')
+    union all select jsonb_path_query(s.value, '$.exceptions.items[*]')
+  ) n
+  where not (s.value ->> 'kind' = 'entries' and (report).template in ('incident', 'subject_access'))
+$$;
+
+comment on function audit.report_named(audit.reports) is 'The entries that a report lists as evidence: samples, exceptions, changes.';
+
+-- The whole of an incident, or of a person, as far as it goes into one file; of other reports what they list.
+create or replace function audit.report_lines(id uuid, at_most int default 10000)
+  returns setof text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+begin
+  select r.* into strict v_report from audit.reports r where r.id = report_lines.id;
+  if v_report.template in ('incident', 'subject_access') then
+    return query execute format(
+      'select concat(''{"hash":"'', encode(e.hash, ''hex''), ''","entry":'', audit.entry_text(e), ''}'') %s order by e.created_at, e.chain, e.seq limit %s',
+      case
+        when v_report.subject is not null then audit.subject_source(v_report)
+        else audit.report_source(v_report.organization_id, audit.report_query(v_report, ''))
+      end,
+      at_most
+    );
+  else
+    return query
+      select concat('{"hash":"', encode(a.hash, 'hex'), '","entry":', audit.entry_text(a), '}')
+      from audit.report_named(v_report) n
+      join public.audit_logs a
+        on a.organization_id = n.organization_id and a.chain = n.chain and a.seq = n.seq and a.created_at = n.created_at
+      order by a.created_at, a.chain, a.seq
+      limit at_most;
+  end if;
+end
+$$;
+
+comment on function audit.report_lines(uuid, int) is 'The entries of a report''s evidence pack, a line of JSON each with the exact text that was hashed.';
+
+create or replace function audit.report_to_render(id uuid, attempt int)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+  v_template audit.report_templates;
+  v_users uuid[];
+  v_shows boolean;
+begin
+  select r.* into v_report from audit.reports r
+  where r.id = report_to_render.id and r.state = 'running' and r.attempts = report_to_render.attempt and r.content is not null
+  for update;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  select t.* into v_template from audit.report_templates t where t.template = v_report.template;
+  v_shows := audit.sees_identities(v_report.organization_id, v_report.requested_by, v_report.requested_by is not null);
+  v_users := case when v_shows then array(
+    select distinct audit.as_uuid(u #>> '{}')
+    from (
+      select jsonb_path_query(v_report.sections, '$.**.user') as u
+      union all select jsonb_path_query(v_report.sections, '$.**.actor')
+      union all select to_jsonb(v_report.requested_by)
+    ) u
+    where jsonb_typeof(u) = 'string'
+  ) end;
+  -- Noted before they are shown: whoever is erased from here on has the files made again.
+  update audit.reports r set names = coalesce(v_users, '{}') where r.id = v_report.id;
+  return jsonb_build_object(
+    'content', v_report.content, 'content_sha256', encode(sha256(convert_to(v_report.content, 'UTF8')), 'hex'),
+    'report', jsonb_build_object(
+      'id', v_report.id, 'title', v_template.title, 'framework', v_template.framework, 'about', v_template.about,
+      'organization_id', v_report.organization_id, 'organization', audit.organization_name(v_report.organization_id),
+      'requested_by', v_report.requested_by, 'requested_at', audit.instant_text(v_report.requested_at),
+      'scheduled', v_report.schedule is not null, 'generated_at', audit.instant_text(clock_timestamp())
+    ),
+    'people', coalesce((
+      select jsonb_agg(jsonb_build_object('user_id', p.user_id, 'email', p.email) order by p.user_id)
+      from (
+        select distinct on (i.user_id) i.user_id, i.email from audit.identities i
+        where i.user_id = any (v_users) and i.organization_id = v_report.organization_id and i.email is not null
+        order by i.user_id, i.created_at desc
+      ) p
+    ), '[]'),
+    'integrity', audit.integrity_evidence(v_report),
+    'places', coalesce((
+      select jsonb_agg(jsonb_build_object('name', n.chain || '-' || n.seq, 'system', n.organization_id <> v_report.organization_id, 'hash', encode(a.hash, 'hex'), 'entry_text', audit.entry_text(a))
+        || (p.place - 'checkpoint') || jsonb_build_object('checkpoint', p.place ->> 'checkpoint') order by n.created_at, n.chain, n.seq)
+      from (select n.* from audit.report_named(v_report) n order by n.created_at, n.chain, n.seq limit 400) n
+      join public.audit_logs a
+        on a.organization_id = n.organization_id and a.chain = n.chain and a.seq = n.seq and a.created_at = n.created_at
+      cross join lateral (select audit.place_in_log(n.organization_id, n.chain, n.seq) as place) p
+      where p.place is not null
+    ), '[]')
+  );
+end
+$$;
+
+comment on function audit.report_to_render(uuid, int) is
+  'What the files of a report are made of: content, who the people in it are, how the log stands, and where the listed entries
+stand in their logs. For audit-jobs.';
+
+create or replace function audit.organization_name(organization_id uuid)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_name text;
+begin
+  if to_regclass('public.organizations') is not null then
+    execute 'select o.name::text from public.organizations o where o.id::text = $1' into v_name using organization_name.organization_id::text;
+  end if;
+  return v_name;
+exception when undefined_column then
+  return null; -- another application's table of that name
+end
+$$;
+
+comment on function audit.organization_name(uuid) is 'What the application calls an organisation; null where it does not say.';
+
+create or replace function audit.complete_report(id uuid, attempt int, files jsonb, manifest text, note text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_report audit.reports;
+begin
+  update audit.reports r set
+    state = 'done', files = complete_report.files, manifest = complete_report.manifest, manifest_note = complete_report.note,
+    generated_at = clock_timestamp(), lease_until = null, error = null
+  where r.id = complete_report.id and r.state = 'running' and r.attempts = complete_report.attempt
+  returning r.* into v_report;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  perform audit.record(v_report.organization_id, 'report.generated', 'report', v_report.id::text, jsonb_strip_nulls(jsonb_build_object(
+    'template', v_report.template, 'from', audit.instant_text(v_report.period_from), 'to', audit.instant_text(v_report.period_to),
+    'content_sha256', encode(sha256(convert_to(v_report.content, 'UTF8')), 'hex'),
+    'manifest_sha256', encode(sha256(convert_to(v_report.manifest, 'UTF8')), 'hex'),
+    'requested_by', v_report.requested_by, 'schedule', v_report.schedule
+  )));
+  if v_report.schedule is not null and to_regprocedure('audit.queue_report(uuid)') is not null then
+    execute 'select audit.queue_report($1)' using v_report.id;
+  end if;
+end
+$$;
+
+comment on function audit.complete_report(uuid, int, jsonb, text, text) is
+  'Notes that a report''s files are stored, with their signed manifest; leaves a report.generated entry, and has what was
+scheduled delivered. For audit-jobs.';
+
+create or replace function audit.fail_report(id uuid, attempt int, error text, retry boolean)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  update audit.reports r set
+    state = case
+      when fail_report.retry and r.attempts < 3 then 'queued'
+      -- Files that show somebody who was erased are not kept.
+      when r.generated_at is not null then 'withdrawn'
+      else 'failed'
+    end,
+    withdrawn_at = case when not (fail_report.retry and r.attempts < 3) and r.generated_at is not null then clock_timestamp() end,
+    error = left(fail_report.error, 500), lease_until = null
+  where r.id = fail_report.id and r.state = 'running' and r.attempts = fail_report.attempt
+$$;
+
+comment on function audit.fail_report(uuid, int, text, boolean) is 'Notes why a report failed, or puts it back to be tried again. For audit-jobs.';
+
+-- Erasure, expiry -----------------------------------------------------------------------------------------------------------
+
+create or replace function audit.withdraw_reports(organization_id uuid, subject uuid)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_withdrawn int;
+begin
+  update audit.reports r set
+    state = 'withdrawn', withdrawn_at = clock_timestamp(), sections = '[]', content = null, files = '[]', manifest = null,
+    manifest_note = null, names = '{}', error = 'Taken back: the person was erased.'
+  where r.organization_id = withdraw_reports.organization_id and r.subject = withdraw_reports.subject and r.state <> 'withdrawn';
+  get diagnostics v_withdrawn = row_count;
+  -- Made again, without; a run that has one now loses it.
+  update audit.reports r set state = 'queued', attempts = 0, lease_until = null, names = '{}'
+  where r.organization_id = withdraw_reports.organization_id and withdraw_reports.subject = any (r.names) and r.state in ('running', 'done');
+  return v_withdrawn;
+end
+$$;
+
+comment on function audit.withdraw_reports(uuid, uuid) is
+  'Takes back reports about a person, and has those made again that show the person''s address; answers how many are taken back.';
+
+create or replace function audit.expired_reports()
+  returns table (export uuid, folder text)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select r.id, concat(r.organization_id, '/', r.id)
+  from audit.reports r
+  where (
+      r.state = 'withdrawn' and coalesce(r.lease_until, '-infinity') < clock_timestamp()
+      or r.state not in ('queued', 'running') and r.requested_at < clock_timestamp() - case
+        -- What is held about a person is not kept twice for long; other reports are kept like the archive.
+        when r.subject is not null then interval '30 days'
+        else make_interval(days => coalesce((audit.retention_of(r.organization_id)).archive_days, 36500))
+      end
+    ) and not audit.is_held(r.organization_id)
+  order by r.requested_at
+  limit 1000
+$$;
+
+comment on function audit.expired_reports() is 'Reports that are past their time or taken back, and not held; and the folder of bucket audit-exports that goes with each.';
+
+create or replace function audit.forget_reports(reports uuid[])
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  delete from audit.reports r
+  using audit.expired_reports() e
+  where r.id = e.export and r.id = any (forget_reports.reports)
+$$;
+
+comment on function audit.forget_reports(uuid[]) is 'Forgets expired reports of which Storage has nothing any more.';
+
+-- sql/760_report_schedules.sql
+
+-- Reports by schedule: a cron expression in a time zone. When the next one is due, the job "reports" reckons; that each is
+-- made once, whoever asks, is kept here. A run that was missed is caught up once, not once for each time it was missed.
+
+create table if not exists audit.report_schedules (
+  id uuid not null default gen_random_uuid(),
+  organization_id uuid not null,
+  template text not null,
+  cron text not null,
+  time_zone text not null,
+  channels uuid[],
+  created_by uuid,
+  created_at timestamptz not null default clock_timestamp(),
+  next_at timestamptz,
+  last_at timestamptz,
+  constraint report_schedules_pkey primary key (id)
+);
+
+comment on table audit.report_schedules is 'Which reports are made by themselves; written by audit.schedule_report() and audit.run_schedule().';
+comment on column audit.report_schedules.id is 'Names the schedule.';
+comment on column audit.report_schedules.organization_id is 'About whose log; the nil UUID for a report about each organisation''s.';
+comment on column audit.report_schedules.template is 'Which report.';
+comment on column audit.report_schedules.cron is 'When: minute, hour, day of month, month, day of week.';
+comment on column audit.report_schedules.time_zone is 'In which time zone, by its name; periods begin and end there.';
+comment on column audit.report_schedules.channels is 'Where it is delivered; null for the organisation''s usual channels.';
+comment on column audit.report_schedules.created_by is 'Who wanted it.';
+comment on column audit.report_schedules.created_at is 'Since when.';
+comment on column audit.report_schedules.next_at is 'When it is due next; null before that was reckoned.';
+comment on column audit.report_schedules.last_at is 'When it was due last.';
+
+revoke all on audit.report_schedules from public, anon, authenticated, service_role;
+
+-- A statement of integrity, every month, about every organisation.
+insert into audit.report_schedules (id, organization_id, template, cron, time_zone)
+values ('00000000-0000-4000-8000-000000000760', audit.system_organization(), 'attestation', '17 5 1 * *', 'UTC')
+on conflict do nothing;
+
+create or replace function audit.schedule_report(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write schedules through this function only
+  set search_path = ''
+as $$
+declare
+  v_schedule audit.report_schedules;
+begin
+  perform audit.check_request(request, array['organization_id', 'template', 'cron', 'time_zone', 'channels']);
+  v_schedule.organization_id := audit.requested_organization(request);
+  perform audit.require_admin(v_schedule.organization_id);
+  if not exists (
+    select from audit.report_templates t where t.template = request ->> 'template' and t.template not in ('incident', 'subject_access')
+  ) then
+    perform audit.fail('AUARG', 'There is no such report that can be scheduled.', null,
+      'An incident file and what is held about a person are asked for one by one.');
+  elsif not exists (select from pg_catalog.pg_timezone_names z where z.name = coalesce(request ->> 'time_zone', 'UTC')) then
+    perform audit.fail('AUARG', 'There is no such time zone.', null, 'Name it as Europe/Berlin.');
+  elsif coalesce(request ->> 'cron', '') !~ '^[0-9*,/A-Za-z?L#-]+( [0-9*,/A-Za-z?L#-]+){4}$' or length(request ->> 'cron') > 100 then
+    perform audit.fail('AUARG', 'cron has five fields: minute, hour, day of month, month, day of week.', null, 'For example 0 6 1 * *.');
+  elsif jsonb_typeof(coalesce(nullif(request -> 'channels', 'null'), '[]')) <> 'array'
+    or exists (select from jsonb_array_elements_text(coalesce(nullif(request -> 'channels', 'null'), '[]')) c where audit.as_uuid(c) is null)
+  then
+    perform audit.fail('AUARG', 'channels is a list of channel ids.');
+  elsif (select count(*) from audit.report_schedules s where s.organization_id = v_schedule.organization_id) >= 100 then
+    perform audit.fail('AUARG', 'An organisation has at most 100 schedules.');
+  end if;
+  insert into audit.report_schedules (organization_id, template, cron, time_zone, channels, created_by)
+  values (
+    v_schedule.organization_id, request ->> 'template', request ->> 'cron', coalesce(request ->> 'time_zone', 'UTC'),
+    (select array_agg(c::uuid) from jsonb_array_elements_text(nullif(request -> 'channels', 'null')) c), auth.uid()
+  )
+  returning * into v_schedule;
+  perform audit.record(v_schedule.organization_id, 'report.scheduled', 'report_schedule', v_schedule.id::text,
+    jsonb_build_object('new', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)));
+  return to_jsonb(v_schedule);
+end
+$$;
+
+comment on function audit.schedule_report(jsonb) is
+  'Has a report made by schedule: {"template", "cron", "time_zone", "channels"}. For admins; leaves an entry.';
+
+create or replace function audit.unschedule_report(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write schedules through this function only
+  set search_path = ''
+as $$
+declare
+  v_schedule audit.report_schedules;
+begin
+  perform audit.check_request(request, array['schedule']);
+  select s.* into v_schedule from audit.report_schedules s where s.id = audit.as_uuid(request ->> 'schedule');
+  if v_schedule.id is null or audit.reach(v_schedule.organization_id) is null then
+    perform audit.fail('AUNOT', 'There is no such schedule of yours.');
+  end if;
+  perform audit.require_admin(v_schedule.organization_id);
+  delete from audit.report_schedules s where s.id = v_schedule.id;
+  perform audit.record(v_schedule.organization_id, 'report.unscheduled', 'report_schedule', v_schedule.id::text,
+    jsonb_build_object('old', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)));
+  return to_jsonb(v_schedule);
+end
+$$;
+
+comment on function audit.unschedule_report(jsonb) is 'Ends a schedule. For admins; leaves an entry.';
+
+create or replace function audit.list_schedules(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads schedules of organisations whose whole log the caller reads
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Schedules are for admins and auditors of the organisation.');
+  end if;
+  return jsonb_build_object('organization_id', v_organization, 'schedules', coalesce((
+    select jsonb_agg(to_jsonb(s) order by s.created_at, s.id) from audit.report_schedules s
+    where s.organization_id in (v_organization, audit.system_organization())
+  ), '[]'));
+end
+$$;
+
+comment on function audit.list_schedules(jsonb) is 'The schedules of an organisation, those of the whole project included.';
+
+create or replace function audit.due_schedules()
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object('schedule', s.id, 'cron', s.cron, 'time_zone', s.time_zone, 'next_at', s.next_at) order by s.next_at nulls first), '[]')
+  from (
+    select s.* from audit.report_schedules s
+    where s.next_at is null or s.next_at <= clock_timestamp()
+    order by s.next_at nulls first
+    limit 100
+  ) s
+$$;
+
+comment on function audit.due_schedules() is 'Schedules that are due, or were never reckoned.';
+
+create or replace function audit.run_schedule(id uuid, was_at timestamptz, next_at timestamptz)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_schedule audit.report_schedules;
+  v_report audit.reports;
+  v_organization uuid;
+  v_reports int := 0;
+begin
+  update audit.report_schedules s set next_at = run_schedule.next_at, last_at = coalesce(run_schedule.was_at, s.last_at)
+  where s.id = run_schedule.id and s.next_at is not distinct from run_schedule.was_at
+  returning s.* into v_schedule;
+  if v_schedule.id is null or run_schedule.was_at is null then
+    return 0; -- another run was quicker, or it is the first time
+  end if;
+  for v_organization in
+    select distinct h.organization_id from audit.heads h
+    where v_schedule.organization_id in (h.organization_id, audit.system_organization()) and h.seq > 0
+    order by 1
+  loop
+    v_report := null;
+    v_report.organization_id := v_organization;
+    v_report.template := v_schedule.template;
+    v_report.schedule := v_schedule.id;
+    select p.* into v_report.period_from, v_report.period_to
+    from audit.report_templates t, audit.report_period(t.period, v_schedule.time_zone, run_schedule.was_at) p
+    where t.template = v_schedule.template;
+    perform audit.add_report(v_report);
+    v_reports := v_reports + 1;
+  end loop;
+  return v_reports;
+end
+$$;
+
+comment on function audit.run_schedule(uuid, timestamptz, timestamptz) is
+  'Asks for the reports of a schedule that was due at a time, once; answers how many. For audit-jobs.';
 
 -- sql/900_cron.sql
 
@@ -11148,20 +21844,58 @@ $$;
 
 comment on function audit.continue_exports() is 'Has exports that wait in the queue made; does nothing where none waits.';
 
+create or replace function audit.continue_erasing()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_steps int := audit.continue_erasures();
+begin
+  -- Files are removed at once, not with the night's.
+  if exists (select from audit.erasures e where e.state = 'files') then
+    perform audit.call_jobs('expire');
+  end if;
+  return v_steps;
+end
+$$;
+
+comment on function audit.continue_erasing() is 'Goes on with erasures, and has files that they take back removed.';
+
 create or replace function audit.continue_manifests()
   returns bigint
   language plpgsql
   set search_path = ''
 as $$
 begin
-  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null) then
+  if exists (select from audit.exports x where x.state = 'done' and x.manifest_note is null)
+    or exists (select from audit.erasures e where e.state = 'done' and e.certificate_note is null)
+  then
     return audit.call_jobs('manifests');
   end if;
   return null;
 end
 $$;
 
-comment on function audit.continue_manifests() is 'Has manifests of exports that are done signed; does nothing where all are.';
+comment on function audit.continue_manifests() is 'Has manifests of exports, and certificates of erasures, that are done signed; does nothing where all are.';
+
+create or replace function audit.continue_reports()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (
+      select from audit.reports r where r.state = 'queued' or r.state = 'running' and r.lease_until < clock_timestamp()
+    ) or exists (select from audit.report_schedules s where s.next_at is null or s.next_at <= clock_timestamp())
+  then
+    return audit.call_jobs('reports');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_reports() is 'Has reports that wait, or are due by schedule, made; does nothing where none is.';
 
 create or replace function audit.continue_sealing()
   returns bigint
@@ -11211,13 +21945,30 @@ $$;
 comment on function audit.continue_deliveries() is
   'Has checkpoints handed to whom outside they are owed; answers how many jobs that took, none where everybody has the newest.';
 
+create or replace function audit.continue_alert_deliveries()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if exists (select from audit.due_channels(1)) then
+    return audit.call_jobs('deliver-alerts');
+  end if;
+  return null;
+end
+$$;
+
+comment on function audit.continue_alert_deliveries() is 'Has what channels are to be told delivered; does nothing where nothing is due.';
+
 create or replace function audit.continue_expiring()
   returns bigint
   language plpgsql
   set search_path = ''
 as $$
 begin
-  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1)) then
+  if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1))
+    or exists (select from audit.expired_reports())
+  then
     return audit.call_jobs('expire');
   end if;
   return null;
@@ -11225,7 +21976,7 @@ end
 $$;
 
 comment on function audit.continue_expiring() is
-  'Has the files of expired archives and exports removed; does nothing where nothing is expired.';
+  'Has the files of expired archives, exports and reports removed; does nothing where nothing is expired.';
 
 create or replace function audit.continue_backups()
   returns bigint
@@ -11253,16 +22004,56 @@ $$;
 comment on function audit.continue_backups() is
   'Has the day''s backup made; does nothing where it is made. That there was none for two days is a finding.';
 
+create or replace function audit.continue_collecting()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_request bigint;
+begin
+  if not audit.is_collection_due() then
+    return null;
+  end if;
+  v_request := audit.call_jobs('collect-logs');
+  -- Where nobody can be called there is nothing to miss. Lines are taken in for a day.
+  if v_request is not null and (select c.lag_seconds > 3600 from audit.log_collection_status c) then
+    perform audit.note_finding(
+      audit.system_organization(), 'logs_late', 'log_collection',
+      (select to_jsonb(c) - '{every_seconds,failures}'::text[] from audit.log_collection_status c)
+    );
+  end if;
+  return v_request;
+end
+$$;
+
+comment on function audit.continue_collecting() is
+  'Has the project''s logs collected when it is time. That they are more than an hour behind is a finding.';
+
 do $$
 begin
   if to_regprocedure('cron.schedule(text, text, text)') is not null then
     perform cron.schedule('audit-partitions', '17 2 * * *', 'select audit.ensure_partitions()');
     -- Does what the event triggers do, where the server does not let us make them.
     perform cron.schedule('audit-known-tables', '*/10 * * * *', 'select audit.track_known_tables()');
+    perform cron.schedule('audit-auth-tables', '3-59/10 * * * *', 'select audit.track_auth()');
+    -- What Auth could not wait for; the log lacks it for so long.
+    perform cron.schedule('audit-auth-events', '5 seconds', 'select audit.settle_waiting_auth()');
+    perform cron.schedule('audit-auth-sightings', '47 * * * *', 'select audit.forget_auth_sightings()');
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
+    -- A minute late at most, and an hour is judged when it is over: later is late, never twice.
+    perform cron.schedule('audit-anomalies', '* * * * *', 'select audit.detect_anomalies()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
+    -- Missed, reports are late; what was due by schedule is caught up once.
+    perform cron.schedule('audit-reports', '10 seconds', 'select audit.continue_reports()');
+    -- Missed, an erasure takes longer; its state says where it is.
+    perform cron.schedule('audit-erasures', '5 seconds', 'select audit.continue_erasing()');
     perform cron.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
+    -- What is new waits for the next turn; a turn that finds another at work ends.
+    perform cron.schedule('audit-rules', '3 seconds', 'select audit.evaluate_rules()');
+    perform cron.schedule('audit-checks', '* * * * *', 'select audit.run_checks(), audit.run_digests()');
+    perform cron.schedule('audit-rules-prune', '*/10 * * * *', 'select audit.prune_rules()');
     -- Missed or doubled, it does no harm: what is due stays due, and a log belongs to one run at a time.
     perform cron.schedule('audit-seal', '5 seconds', 'select audit.continue_sealing()');
     perform cron.schedule('audit-anchor', '*/5 * * * *', 'select audit.anchor_checkpoints()');
@@ -11270,10 +22061,16 @@ begin
     perform cron.schedule('audit-read-back', '* * * * *', 'select audit.continue_reading_back()');
     perform cron.schedule('audit-verify', '* * * * *', 'select audit.continue_verification()');
     perform cron.schedule('audit-deliveries', '10 seconds', 'select audit.continue_deliveries()');
+    -- Missed, alerts are late; doubled, each message still belongs to one run.
+    perform cron.schedule('audit-alerts-deliver', '2 seconds', 'select audit.continue_alert_deliveries()');
+    perform cron.schedule('audit-deliveries-prune', '23 * * * *', 'select audit.prune_deliveries()');
     -- Whom the functions' environment names, only they know: they register it when they run, also where nothing is owed.
     perform cron.schedule('audit-receivers', '*/5 * * * *', $cron$
       select audit.call_jobs(job) from unnest(array['deliver-checkpoints', 'mirror', 'witness']) job
     $cron$);
+    -- Only where the setting collect_logs_every says so. Missed, lines of up to a day are caught up with.
+    perform cron.schedule('audit-collect-logs', '30 seconds', 'select audit.continue_collecting()');
+    perform cron.schedule('audit-forget', '23 * * * *', 'select audit.forget_seen_logs(), audit.forget_event_keys(), audit.forget_client_rates()');
     -- A batch at a time; where nothing is past its retention it looks and ends.
     perform cron.schedule('audit-purge', '30 seconds', 'select audit.purge()');
     perform cron.schedule('audit-empty-partitions', '*/10 * * * *', 'select audit.drop_empty_partition()');
@@ -11295,7 +22092,7 @@ revoke all on all functions in schema audit from public, anon, authenticated, se
 grant usage on schema audit to authenticated, service_role;
 
 -- Signed-in users: row level security decides what they see; the functions decide who is an admin.
-grant select on audit.identities, audit.personal_values, audit.retention to authenticated;
+grant select on audit.identities, audit.personal_values, audit.retention, audit.alerts, audit.open_alerts, audit.alert_entries, audit.places, audit.place_ranges, audit.place_data to authenticated;
 grant execute on function
   audit.caller(),
   audit.admin_organizations(),
@@ -11306,13 +22103,24 @@ grant execute on function
   audit.set_retention(uuid, int, int),
   audit.place_hold(uuid, text, text),
   audit.release_hold(uuid, text),
+  audit.accept_activity(uuid, text, timestamptz),
   audit.retention_status(),
+  audit.create_rule(jsonb),
+  audit.change_rule(jsonb),
+  audit.delete_rule(jsonb),
+  audit.choose_rule(jsonb),
+  audit.list_rules(jsonb),
+  audit.preview_rule(jsonb),
+  audit.test_rule(jsonb),
+  audit.list_alerts(jsonb),
+  audit.change_alert(jsonb),
   audit.entry_text(public.audit_logs),
   audit.entry_text(
     uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
   ),
   audit.hash_of(text),
-  audit.normalized_ip(text)
+  audit.normalized_ip(text),
+  audit.place_of(text)
 to authenticated;
 -- Reading runs as the reader, with all it is made of.
 grant execute on function
@@ -11375,6 +22183,7 @@ grant execute on function
   audit.read_query_word(text, int),
   audit.read_archive(uuid, text, boolean),
   audit.readable_organization(uuid),
+  audit.record_denial(jsonb),
   audit.record_reading(uuid, text, jsonb, text, text),
   audit.requested_organization(jsonb),
   audit.requested_tree(jsonb),
@@ -11412,6 +22221,36 @@ grant execute on function
   audit.request_export(jsonb),
   audit.requested_export(jsonb),
   audit.signed_manifest(jsonb),
+  -- Channels.
+  audit.change_channel(jsonb),
+  audit.create_channel(jsonb),
+  audit.delete_channel(jsonb),
+  audit.enable_channel(jsonb),
+  audit.list_channels(jsonb),
+  audit.list_deliveries(jsonb),
+  audit.replay_delivery(jsonb),
+  audit.rotate_channel_secret(jsonb),
+  audit.test_channel(jsonb),
+  -- Erasure: the functions decide who is an admin.
+  audit.erase_subject(uuid, text, text, text, boolean),
+  audit.erasure_json(audit.erasures),
+  audit.erasure_status(jsonb),
+  audit.find_erasure(uuid),
+  audit.request_erasure(jsonb),
+  audit.signed_certificate(jsonb),
+  -- Reports.
+  audit.find_report(uuid),
+  audit.list_reports(jsonb),
+  audit.list_schedules(jsonb),
+  audit.report_status(jsonb),
+  audit.report_templates_json(),
+  audit.request_report(jsonb),
+  audit.requested_instant(jsonb, text),
+  audit.requested_report(jsonb),
+  audit.schedule_report(jsonb),
+  audit.shown_report(audit.reports),
+  audit.signed_report(jsonb),
+  audit.unschedule_report(jsonb),
   -- Inlining needs each part.
   audit.ocsf(public.audit_logs, text, text, text),
   audit.ocsf_ai_operation(text, text, jsonb),
@@ -11435,16 +22274,20 @@ to authenticated;
 -- The application's own backend.
 grant select on
   audit.identities, audit.personal_values, audit.heads, audit.auditors, audit.settings, audit.tracked_tables,
-  audit.coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
+  audit.coverage, audit.auth_coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
   audit.readings, audit.verifications, audit.integrity,
   audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
-  audit.backups, audit.restores
+  audit.backups, audit.restores,
+  audit.log_collection_status, audit.places, audit.place_ranges, audit.place_data,
+  audit.channels, audit.deliveries, audit.dead_letters, audit.delivery_health,
+  audit.rules, audit.rule_choices, audit.rule_tests, audit.rule_positions, audit.alerts, audit.open_alerts, audit.alert_entries,
+  audit.activity, audit.judgements
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
   audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean),
-  audit.append_all(audit.draft[]),
+  audit.append_all(audit.draft[], audit.statement_context[]),
   audit.identify(uuid, uuid, text, text, text),
   audit.commit_personal(uuid, uuid, text, text, text, text),
   audit.use_membership(text, text, text, text, text[], text[]),
@@ -11492,6 +22335,16 @@ revoke execute on function
   audit.fail_delivery(uuid, int, text, double precision, boolean, boolean),
   audit.enable_receiver(text, text),
   audit.continue_deliveries(),
+  audit.keep_secret(uuid, text),
+  audit.kept_secret(uuid),
+  audit.disable_channel(uuid, text),
+  audit.resolve_channel_findings(audit.channels),
+  audit.queue_message(audit.channels, uuid, text, jsonb, uuid),
+  audit.queue_alert(uuid, text),
+  audit.take_deliveries(int, interval),
+  audit.settle_delivery(uuid, uuid, text, double precision),
+  audit.prune_deliveries(),
+  audit.continue_alert_deliveries(),
   audit.await_purge(),
   audit.purge(int),
   audit.purge_chain(uuid, int, timestamptz, int),
@@ -11509,6 +22362,33 @@ revoke execute on function
   audit.record_backup(text, timestamptz, int, bigint, text, jsonb),
   audit.record_backups_deleted(text[]),
   audit.continue_backups(),
+  audit.record_auth(audit.auth_event[]),
+  audit.may_settle_auth(audit.auth_event[]),
+  audit.settle_auth(audit.auth_event[]),
+  audit.append_auth(audit.auth_event[]),
+  audit.auth_details(uuid, audit.auth_event),
+  audit.auth_cases(audit.auth_event[]),
+  audit.auth_accounts(uuid[], text[]),
+  audit.settle_waiting_auth(int),
+  audit.settle_waiting_auth_events(bigint[]),
+  audit.forget_auth_sightings(),
+  audit.auth_lookup(text, uuid),
+  audit.auth_told(text, jsonb, jsonb, boolean, jsonb, text),
+  audit.auth_user_events(text, jsonb),
+  audit.auth_session_events(text, jsonb[]),
+  audit.auth_factor_events(text, jsonb),
+  audit.auth_challenge_events(text, jsonb),
+  audit.auth_identity_events(text, jsonb),
+  audit.capture_auth(text, text, jsonb[]),
+  audit.tell_auth(audit.auth_event[], text),
+  audit.note_auth_failure(text, text, text),
+  audit.on_auth_change(),
+  audit.track_auth(),
+  audit.answer_attempt(text, jsonb),
+  audit.is_locked_out(text, uuid),
+  audit.hook_password_verification_attempt(jsonb),
+  audit.hook_mfa_verification_attempt(jsonb),
+  audit.auth_paths(),
   audit.begin_restore(),
   audit.ensure_partitions_since(date),
   audit.restore_entries(text[]),
@@ -11525,18 +22405,93 @@ revoke execute on function
   audit.close_restore(int, jsonb),
   audit.end_restore(int, jsonb, jsonb, jsonb),
   audit.open_restored_entries(text),
-  audit.add_restored_entries(regclass, text[])
+  audit.add_restored_entries(regclass, text[]),
+  audit.ingest_logs(jsonb),
+  audit.forget_seen_logs(),
+  audit.keep_source_secret(uuid, text),
+  audit.new_source_secret(),
+  audit.create_event_source(text, uuid, int),
+  audit.rotate_event_source(text, timestamptz),
+  audit.disable_event_source(text),
+  audit.find_event_source(text),
+  audit.signing_secrets(text),
+  audit.forget_event_keys(),
+  audit.record_events(uuid, jsonb),
+  audit.forget_client_rates(),
+  audit.claim_collection(interval),
+  audit.record_collected(uuid, timestamptz, text, boolean),
+  audit.fail_collection(uuid, text, double precision),
+  audit.continue_collecting(),
+  audit.query_apart(uuid, jsonb, jsonb),
+  audit.withdraw_exports(uuid, timestamptz),
+  audit.mask_copies(uuid, text[]),
+  audit.copies_left(uuid, text[]),
+  audit.state_erased(audit.erasures, bytea[], bytea[]),
+  audit.erase_values(audit.erasures, int),
+  audit.erase_identities(audit.erasures, int),
+  audit.settle_erasure(audit.erasures),
+  audit.count_erased(audit.erasures, bigint, bigint, timestamptz),
+  audit.erase_on(audit.erasures, int),
+  audit.continue_erasures(interval, int),
+  audit.continue_erasing(),
+  audit.certificate_to_sign(),
+  audit.record_certificate_note(uuid, text),
+  audit.add_report(audit.reports),
+  audit.claim_report(interval),
+  audit.gather_report(uuid, int),
+  audit.report_to_render(uuid, int),
+  audit.report_lines(uuid, int),
+  audit.complete_report(uuid, int, jsonb, text, text),
+  audit.fail_report(uuid, int, text, boolean),
+  audit.withdraw_reports(uuid, uuid),
+  audit.forget_reports(uuid[]),
+  audit.run_schedule(uuid, timestamptz, timestamptz),
+  audit.continue_reports(),
+  audit.keep_default(jsonb, jsonb),
+  audit.compile_rules(),
+  audit.forget_rule(uuid, uuid),
+  audit.skip_to_now(),
+  audit.evaluate_rules(int),
+  audit.evaluate_entries(text, uuid[], public.audit_logs[], uuid),
+  audit.collect(text, public.audit_logs[], text, uuid, audit.rule_in_force[]),
+  audit.collect_all(text, public.audit_logs[], uuid[], audit.rule_in_force[]),
+  audit.judge_windows(audit.rule_total[]),
+  audit.judge_values(audit.rule_total[], audit.rule_in_force[]),
+  audit.judge_budgets(audit.rule_total[], audit.rule_in_force[]),
+  audit.outside_hours(audit.rule_total[]),
+  audit.note_budget(uuid, text, text, jsonb),
+  audit.note_firing(audit.rule_firing, text, text),
+  audit.note_overflow(uuid, text, audit.rule_firing[], text[]),
+  audit.admitted_firings(audit.rule_firing[]),
+  audit.raise_alert(uuid, uuid, text, timestamptz, text, jsonb, text[], text),
+  audit.move_alert(uuid, text, jsonb),
+  audit.resolve_alert(uuid, timestamptz, text),
+  audit.resolve_alerts_of(uuid),
+  audit.close_quiet_alerts(),
+  audit.prune_rules(),
+  audit.run_checks(),
+  audit.run_digests(interval, timestamptz),
+  audit.try_rule(audit.rules, text, uuid, public.audit_logs[]),
+  audit.test_rules(uuid),
+  audit.count_activity(int),
+  audit.judge_activity(timestamptz, uuid, text),
+  audit.raise_anomaly(audit.judgements),
+  audit.raise_anomalies(timestamptz, timestamptz),
+  audit.learn_activity(uuid, text, timestamptz, text),
+  audit.learn_lasting_changes(timestamptz),
+  audit.detect_anomalies(interval)
 from service_role;
 
 -- Auth calls its hooks as itself, and nothing else.
 revoke all on all functions in schema audit from supabase_auth_admin;
 grant usage on schema audit to supabase_auth_admin;
-
+grant execute on function audit.hook_password_verification_attempt(jsonb), audit.hook_mfa_verification_attempt(jsonb)
+to supabase_auth_admin;
 
 -- The owner's functions (generated triggers, audit.record) hand over to the writer's; its schedules call the purger's.
 grant execute on function
   audit.append(uuid, text, text, text, text, uuid, text, numeric, jsonb, boolean),
-  audit.append_all(audit.draft[]),
+  audit.append_all(audit.draft[], audit.statement_context[]),
   audit.set_retention(uuid, int, int),
   audit.place_hold(uuid, text, text),
   audit.release_hold(uuid, text),
@@ -11628,6 +22583,7 @@ to audit_purger;
 -- The last step of every load: make what depends on all of the above, then give back what only loading needed.
 
 select audit.track_known_tables();
+select audit.track_auth();
 select audit.refresh_capture();
 
 -- Generated functions belong to the table's capture; nobody calls them.
