@@ -81,33 +81,31 @@ $$;
 
 comment on type audit.statement_context is 'Who acts in the current statement and in which request; see audit.context().';
 
-create or replace function audit.context()
+create or replace function audit.context_sources()
+  returns text
+  language sql
+  stable
+  return format(
+    E'%s\x1e%s\x1e%s\x1e%s\x1e%s\x1e%s\x1e%s\x1e%s\x1e%s', pg_backend_pid()::text, session_user::text, current_setting('role', true),
+    current_setting('request.jwt.claims', true), current_setting('request.headers', true),
+    current_setting('audit.actor', true), current_setting('audit.actor_type', true),
+    current_setting('audit.actor_email', true), current_setting('audit.request_id', true)
+  );
+
+comment on function audit.context_sources() is
+  'All that audit.read_context() depends on, in one text: connection, roles, claims, headers and audit.* settings.';
+
+create or replace function audit.read_context()
   returns audit.statement_context
   language plpgsql
   set search_path = ''
 as $$
 declare
-  v_sources text := concat(
-    pg_backend_pid(), E'\x1e', session_user, E'\x1e', current_setting('role', true), E'\x1e',
-    current_setting('request.jwt.claims', true), E'\x1e', current_setting('request.headers', true), E'\x1e',
-    current_setting('audit.actor', true), E'\x1e', current_setting('audit.actor_type', true), E'\x1e',
-    current_setting('audit.actor_email', true), E'\x1e', current_setting('audit.request_id', true)
-  );
   v_context audit.statement_context;
   v_claims jsonb;
   v_headers jsonb;
   v_setting text;
 begin
-  -- Parsing claims and headers is the dearest part of a write, and most connections write more than once from the same
-  -- sources. Who can forge this setting can forge its sources just as well.
-  if current_setting('audit.context_sources', true) = v_sources then
-    begin
-      return current_setting('audit.context', true)::audit.statement_context;
-    exception when others then
-      null; -- somebody wrote nonsense there: read the sources again
-    end;
-  end if;
-
   -- Malformed claims or headers must not cost the application its change: the entry says that they were malformed.
   begin
     v_claims := nullif(current_setting('request.jwt.claims', true), '');
@@ -157,8 +155,39 @@ begin
 
   v_context.chain := audit.connection_chain();
 
-  perform set_config('audit.context', v_context::text, false), set_config('audit.context_sources', v_sources, false);
+  perform set_config('audit.context', v_context::text, false),
+    set_config('audit.context_sources', audit.context_sources(), false);
   return v_context;
+end
+$$;
+
+comment on function audit.read_context() is
+  'Reads the context from claims, headers and settings, and keeps it in the setting audit.context for this connection.';
+
+-- Parsing claims and headers is the dearest part of a write, and most connections write more than once from the same
+-- sources. Who can forge these settings can forge the sources just as well. One expression, which becomes part of the
+-- statement that asks; where somebody wrote nonsense into the settings, it is an error.
+create or replace function audit.kept_context()
+  returns audit.statement_context
+  language sql
+  return case
+    when current_setting('audit.context_sources', true) = audit.context_sources()
+      then current_setting('audit.context', true)::audit.statement_context
+    else audit.read_context()
+  end;
+
+comment on function audit.kept_context() is
+  'audit.context() for those who write: an error instead of a second reading where the settings hold nonsense.';
+
+create or replace function audit.context()
+  returns audit.statement_context
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  return audit.kept_context();
+exception when others then
+  return audit.read_context();
 end
 $$;
 

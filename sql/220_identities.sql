@@ -155,6 +155,16 @@ select audit.compile_ip_setting();
 comment on function audit.permitted_ip(uuid, text) is
   'The address as the organisation''s setting ip_addresses lets it be kept: whole, its network, or not at all. Generated.';
 
+-- Where a row lies is kept in settings, for the next write of the same connection. Anybody may have written there.
+create or replace function audit.as_place(value text)
+  returns tid
+  language sql
+  stable
+  parallel safe
+  return case when translate(value, '0123456789', '') = '(,)' then value::tid end;
+
+comment on function audit.as_place(text) is 'The place of a row (ctid), or null where the text is none.';
+
 create or replace function audit.identify(
   organization_id uuid,
   user_id uuid,
@@ -165,6 +175,7 @@ create or replace function audit.identify(
   returns bytea
   language plpgsql
   set search_path = ''
+  set enable_seqscan = off -- a table of few rows is no reason to read it whole when it has many
 as $$
 #variable_conflict use_column
 declare
@@ -174,6 +185,7 @@ declare
     identify.organization_id, identify.user_id, identify.email, v_ip, identify.user_agent
   )::text, 'UTF8'));
   v_hash bytea;
+  v_place tid;
   v_salt bytea;
 begin
   if identify.email is null and v_ip is null and identify.user_agent is null then
@@ -182,7 +194,7 @@ begin
 
   -- At SERIALIZABLE a look-up that finds nothing is a predicate lock on the index page that every new identity is
   -- written to, and two of them abort each other; a duplicate row costs less than a failed transaction.
-  select i.identity_hash into v_hash
+  select i.identity_hash, i.ctid into v_hash, v_place
   from audit.identities i
   where i.lookup = v_lookup and current_setting('transaction_isolation') <> 'serializable'
   limit 1;
@@ -194,8 +206,10 @@ begin
     insert into audit.identities (organization_id, user_id, email, ip_address, user_agent, salt, identity_hash, lookup)
     values (
       identify.organization_id, identify.user_id, identify.email, v_ip, identify.user_agent, v_salt, v_hash, v_lookup
-    );
+    )
+    returning ctid into v_place;
   end if;
+  perform set_config('audit.identity_' || left(identify.organization_id::text, 2), v_place::text, false);
   return v_hash;
 end
 $$;

@@ -57,7 +57,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := clock_timestamp();
-  v_context audit.statement_context := audit.context();
+  v_context audit.statement_context;
   v_identity bytea;
   v_hint text;
   v_place text;
@@ -66,6 +66,11 @@ declare
 begin
   -- Each expression costs a new transaction 1 to 3 µs and each statement 10 and more, so the usual way through is
   -- short, and what is rare stands behind a condition.
+  begin
+    v_context := audit.kept_context();
+  exception when others then
+    v_context := audit.read_context(); -- somebody wrote nonsense into the setting
+  end;
   chain := v_context.chain;
   if chain is null then
     chain := audit.transaction_chain();
@@ -86,9 +91,20 @@ begin
     details := audit.fitted(audit.masked(details), audit.details_limit());
   end if;
   if v_context.email is not null or v_context.ip_address is not null or v_context.user_agent is not null then
-    v_identity := audit.identify(
-      organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
-    );
+    -- The identity that was used last, if it still is this one. At SERIALIZABLE, too: found by its place, nothing is
+    -- locked but itself.
+    select i.identity_hash into v_identity
+    from audit.identities i
+    where i.ctid = audit.as_place(current_setting('audit.identity_' || left(append.organization_id::text, 2), true))
+      and i.lookup <> '' and i.organization_id = append.organization_id
+      and i.user_id is not distinct from v_context.created_by and i.email is not distinct from v_context.email
+      and i.ip_address is not distinct from audit.permitted_ip(append.organization_id, v_context.ip_address)
+      and i.user_agent is not distinct from v_context.user_agent;
+    if v_identity is null then
+      v_identity := audit.identify(
+        organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
+      );
+    end if;
   end if;
 
   v_hint := 'audit.head_' || left(organization_id::text, 2);

@@ -425,6 +425,7 @@ grant select, insert on audit.identities to audit_writer;
 grant select, insert, update on audit.heads to audit_writer;
 grant select on audit.restores to audit_writer;
 grant execute on function
+  audit.as_place(text),
   audit.as_uuid(text),
   audit.bounded(text, int),
   audit.caller(),
@@ -433,6 +434,7 @@ grant execute on function
   audit.connection_chain(),
   audit.connection_slot(),
   audit.context(),
+  audit.context_sources(),
   audit.details_limit(),
   audit.digest_of(bytea),
   audit.digest_of(text),
@@ -445,6 +447,7 @@ grant execute on function
   audit.hash_of(text),
   audit.identify(uuid, uuid, text, text, text),
   audit.identity_text(uuid, uuid, text, text, text),
+  audit.kept_context(),
   audit.linked_hash(bytea, bytea),
   audit.masked(jsonb),
   audit.masked_text(text),
@@ -454,6 +457,7 @@ grant execute on function
   audit.parsed_entries(text[]),
   audit.permitted_ip(uuid, text),
   audit.random_salt(),
+  audit.read_context(),
   audit.require_restoring(),
   audit.secret_pattern(),
   audit.system_organization(),

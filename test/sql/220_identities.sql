@@ -49,6 +49,24 @@ select is_empty(
 select is_empty(
   $$ select * from public.audit_logs a where a.details::text ~ 'example\.com|203\.0\.113' $$, 'no entry holds an e-mail or an address'
 );
+
+-- The identity used last is found by its place, and used again only while it still is that one
+create function pg_temp.identity_of(budget text) returns audit.identities language sql as $$
+  select i from public.audit_logs a join audit.identities i using (identity_hash) where a.resource_id = md5(budget)::uuid::text
+$$;
+update audit.identities set lookup = '' where identity_hash = (pg_temp.identity_of('second')).identity_hash;
+select pg_temp.act('viewer', 'third');
+select isnt((pg_temp.identity_of('third')).identity_hash, (pg_temp.identity_of('second')).identity_hash, 'one that is hidden from writers is not used again');
+delete from audit.identities where identity_hash = (pg_temp.identity_of('third')).identity_hash;
+select pg_temp.act('viewer', 'fourth');
+select is((pg_temp.identity_of('fourth')).user_id, person('viewer'), 'nor one that was erased');
+select pg_temp.act('admin', 'of another');
+select set_config('audit.identity_' || left(acme()::text, 2), i.ctid::text, false)
+from audit.identities i where i.identity_hash = (pg_temp.identity_of('of another')).identity_hash;
+select pg_temp.act('viewer', 'fifth');
+select is((pg_temp.identity_of('fifth')).identity_hash, (pg_temp.identity_of('fourth')).identity_hash, 'nor another''s, whatever a forged place says');
+select is(audit.as_place(place), null, format('%L is no place', place)) from (values (''), ('(0,1'), ('nonsense'), ('(a,1)'), (null)) p (place);
+
 insert into public.budgets (id, organization_id) values (md5('without')::uuid, acme());
 select is(
   (select identity_hash from public.audit_logs where resource_id = md5('without')::uuid::text), null, 'without personal data there is no commitment'

@@ -13,7 +13,7 @@ begin
 end
 $$;
 select pg_temp.survives(setting, value)
-from (values ('audit.context'), ('audit.context_sources'), ('audit.head_' || left(tap.acme()::text, 2))) s (setting)
+from (values ('audit.context'), ('audit.context_sources'), ('audit.head_' || left(tap.acme()::text, 2)), ('audit.identity_' || left(tap.acme()::text, 2))) s (setting)
 cross join (values (''), (' '), ('nonsense'), ('(0,1)'), ('(4294967295,65535)'), ('(1'), ('<pid>'), ('<pid>:x:0'), ('<pid>::'), ('<pid>:99999999999:0')) v (value);
 select is_empty($$ select * from audit.verify() where status <> 'verified' $$, 'and breaks no chain');
 
