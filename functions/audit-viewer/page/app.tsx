@@ -10,7 +10,15 @@ import type { Auth, Session } from "./session.ts";
 import { SignIn } from "./sign_in.tsx";
 import { text } from "./text.ts";
 
-export type ViewProps = { api: Api; config: Config; membership: Membership; parameters: URLSearchParams; name: string };
+export type ViewProps = {
+  api: Api;
+  config: Config;
+  membership: Membership;
+  parameters: URLSearchParams;
+  name: string;
+  /** Asks anew what the caller may read. */
+  recheck: () => void;
+};
 
 type View = (props: ViewProps) => preact.JSX.Element;
 
@@ -40,6 +48,8 @@ function SignedIn({ config, auth, api, email }: { config: Config; auth: Auth; ap
   const [access, setAccess] = useState<Access | Problem>();
   const load = useCallback(async () => setAccess(await api.get<Access>("/access")), [api]);
   useEffect(() => void load(), [load]);
+  // Whoever is refused may have lost a role while looking.
+  const watched = useMemo(() => watchingDenials(api, load), [api, load]);
 
   const wanted = route.parameters.get("organization");
   const membership = useMemo(() => {
@@ -66,7 +76,13 @@ function SignedIn({ config, auth, api, email }: { config: Config; auth: Auth; ap
         {access !== undefined && isProblem(access) && <ProblemNote problem={access} retry={load} />}
         {access !== undefined && !isProblem(access) && membership === undefined && <Nothing />}
         {membership !== undefined && (
-          <View key={membership.organization_id} {...{ api, config, membership }} {...route} />
+          <View
+            key={`${membership.organization_id} ${membership.as}`}
+            {...{ config, membership }}
+            {...route}
+            api={watched}
+            recheck={load}
+          />
         )}
       </main>
     </>
@@ -97,8 +113,8 @@ function OrganizationChoice({ access, membership, view }: { access: Access; memb
         value={membership.organization_id}
         onChange={({ currentTarget }) => go(formatRoute(view, "", { organization: currentTarget.value }))}
       >
-        {access.organizations.map(({ organization_id }) => (
-          <option key={organization_id} value={organization_id}>{organization_id}</option>
+        {access.organizations.map(({ organization_id, name = organization_id }) => (
+          <option key={organization_id} value={organization_id}>{name}</option>
         ))}
       </select>
     </label>
@@ -121,6 +137,18 @@ function Nothing() {
       <p>{text.nothing.body}</p>
     </section>
   );
+}
+
+function watchingDenials(api: Api, denied: () => void): Api {
+  const watch = <T,>(answer: T): T => {
+    if (isProblem(answer) && answer.code === "access_denied") denied();
+    return answer;
+  };
+  return {
+    get: async (...request) => watch(await api.get(...request)),
+    post: async (...request) => watch(await api.post(...request)),
+    download: async (...request) => watch(await api.download(...request)),
+  };
 }
 
 /** The address is the view's: following the link must not change it. */

@@ -38,6 +38,8 @@ export const text = {
     submit: "Search",
     clear: "Clear the search",
     remove: (chip: string) => `Remove ${chip}`,
+    suggestions: "Suggestions",
+    terms: "Terms of the search",
     help: "Words, fields and comparisons; Tab takes a suggestion.",
   },
   list: {
@@ -53,9 +55,23 @@ export const text = {
     end: "That is all.",
     none: "No entry matches.",
     newer: (count: number, more: boolean) =>
-      count === 1 ? "1 new entry" : `${count.toLocaleString()}${more ? " or more" : ""} new entries`,
+      count === 1
+        ? "1 new entry in the log"
+        : `${count.toLocaleString()}${more ? " or more" : ""} new entries in the log`,
     total: (value: number, exact: boolean) => `${exact ? "" : "About "}${value.toLocaleString()} entries`,
     archived: (date: string) => `Entries before ${date} may be in the archive only.`,
+  },
+  facets: {
+    title: "What is in it",
+    sample: (of: number) => `Counted over the newest ${of.toLocaleString()} matches.`,
+    fields: { action: "What", actor: "Who", provider: "Provider" },
+  },
+  days: {
+    chart: (days: number, first: string, last: string) =>
+      `Entries a day, on ${days.toLocaleString()} days from ${first} to ${last}; the dates below choose a range`,
+    from: "From",
+    to: "to",
+    show: "Show these days",
   },
   outcome: { success: "success", failure: "failed", denied: "denied" },
   actor: {
