@@ -246,7 +246,7 @@ describe("while somebody looks", () => {
   test("a session that ends in mid-scroll asks to sign in, and goes on at the same place", async () => {
     const page = await openAs(ADMIN, "#/activity?q=action:scroll.done");
     await rows(page).first().waitFor();
-    await viewer.admin.query("delete from auth.sessions");
+    await viewer.admin.query("delete from auth.refresh_tokens; delete from auth.sessions");
     await page.evaluate(() => {
       const key = Object.keys(localStorage).find((name) => name.endsWith("-auth-token"))!;
       const session = JSON.parse(localStorage.getItem(key)!);

@@ -3,6 +3,7 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type Entry, isProblem, type Page, type Problem } from "./api.ts";
 import type { ViewProps } from "./app.tsx";
 import { EntryList } from "./entry_list.tsx";
+import { ExportButton } from "./export.tsx";
 import { FacetPanel } from "./facets.tsx";
 import { formatTime } from "./format.ts";
 import { type News, NewsButton } from "./news.tsx";
@@ -65,6 +66,7 @@ export function Activity({ api, membership, parameters, recheck }: ViewProps) {
           {page?.total !== undefined && text.list.total(page.total.value, page.total.exact)}
         </span>
         <NewsButton {...{ api, membership, since, recheck }} load={() => void load()} />
+        <ExportButton api={api} organization={organization} query={q} />
       </div>
       {problem !== undefined && <ProblemNote problem={problem} retry={() => load(page?.next ?? undefined)} />}
       {page?.facets !== undefined && <FacetPanel facets={page.facets} query={q} search={search} />}

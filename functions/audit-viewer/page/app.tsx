@@ -3,8 +3,10 @@ import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { Activity } from "./activity.tsx";
 import { type Access, type Api, isProblem, type Membership, type Problem } from "./api.ts";
 import type { Config } from "./config.ts";
+import { Costs } from "./costs.tsx";
 import { EntryPage } from "./entry.tsx";
 import { ProblemNote } from "./problem_note.tsx";
+import { Reports } from "./reports.tsx";
 import { formatRoute, go, useRoute } from "./route.ts";
 import type { Auth, Session } from "./session.ts";
 import { SignIn } from "./sign_in.tsx";
@@ -23,7 +25,9 @@ export type ViewProps = {
 type View = (props: ViewProps) => preact.JSX.Element;
 
 /** In the navigation, and besides. */
-const VIEWS: Record<string, View> = { activity: Activity };
+const VIEWS: Record<string, View> = { activity: Activity, costs: Costs, reports: Reports };
+/** Of these a member reads nothing. */
+const FOR_ALL_READERS = ["reports"];
 const OTHERS: Record<string, View> = { entry: EntryPage };
 
 export function App({ config, auth, api }: { config: Config; auth: Auth; api: Api }) {
@@ -92,7 +96,9 @@ function SignedIn({ config, auth, api, email }: { config: Config; auth: Auth; ap
 function Navigation({ view, membership }: { view: string; membership: Membership }) {
   return (
     <nav aria-label={text.product}>
-      {Object.keys(VIEWS).map((name) => (
+      {Object.keys(VIEWS).filter((name) => membership.access === "all" || !FOR_ALL_READERS.includes(name)).map((
+        name,
+      ) => (
         <a
           key={name}
           href={formatRoute(name, "", { organization: membership.organization_id })}

@@ -14,11 +14,8 @@ export const text = {
   skip: "Skip to the content",
   views: {
     activity: "Activity",
-    alerts: "Alerts",
-    reports: "Reports",
     costs: "Costs",
-    health: "Health",
-    settings: "Settings",
+    reports: "Reports",
   } as Record<string, string>,
   organization: "Organisation",
   banner: {
@@ -72,6 +69,60 @@ export const text = {
     from: "From",
     to: "to",
     show: "Show these days",
+  },
+  export: {
+    open: "Export …",
+    title: "Export what you see",
+    all: "Every entry that you may read",
+    format: "As",
+    formats: {
+      csv: "CSV, for spreadsheets",
+      json: "JSON",
+      ndjson: "NDJSON, verifiable line by line",
+      pdf: "PDF",
+    },
+    download: "Download",
+    background: "Make it in the background",
+    cancel: "Cancel",
+    close: "Close",
+    streaming: (part: number, entries: number, bytes: number) =>
+      `Part ${part}, ${entries.toLocaleString()} entries: ${Math.ceil(bytes / 1000).toLocaleString()} kB so far`,
+    saved: (files: number, entries: number) =>
+      `Saved ${entries.toLocaleString()} entries in ${
+        files === 1 ? "one file" : `${files.toLocaleString()} files`
+      }, oldest first.`,
+    made: (state: string, done: number, total?: number): string =>
+      `${text.states[state] ?? state}: ${done.toLocaleString()}${
+        total === undefined ? "" : ` of ${total.toLocaleString()}`
+      } entries`,
+    part: (part: number, entries: number) => `Part ${part}: ${entries.toLocaleString()} entries`,
+  },
+  states: {
+    queued: "Waiting for its turn",
+    running: "Being made",
+    streaming: "Being downloaded",
+    done: "Done",
+    failed: "Failed",
+    cancelled: "Cancelled",
+    withdrawn: "Withdrawn",
+  } as Record<string, string>,
+  costs: {
+    by: "By",
+    kinds: { user: "Who", provider: "Provider", model: "Model", day: "Day" },
+    entries: "Entries",
+    none: "none",
+    total: (cost: string, entries: number) => `${cost} in all, in ${entries.toLocaleString()} entries`,
+  },
+  reports: {
+    template: "Report",
+    before: "Before",
+    generate: "Generate",
+    period: "Without dates, it is about the last whole period.",
+    files: "Files",
+    none: "No report has been made yet.",
+    about: (from: string, to: string, at: string) => `${from} to ${to}, asked for ${at}`,
+    state: (state: string, done: number, steps: number): string =>
+      state === "running" ? `${text.states[state]}: step ${done} of ${steps}` : text.states[state] ?? state,
   },
   outcome: { success: "success", failure: "failed", denied: "denied" },
   actor: {
