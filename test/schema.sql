@@ -2099,10 +2099,11 @@ AS $function$
       'organization_id', m.organization_id,
       'access', case when m.organization_id in (select audit.admin_organizations()) then 'all' else 'own' end,
       'as', case when m.organization_id in (select audit.admin_organizations()) then 'admin' else 'member' end
-    ) as access
+    ) || (audit.membership_details(m.organization_id) - 'until') as access
     from audit.member_organizations() m (organization_id)
     union all
-    select a.organization_id, jsonb_build_object('organization_id', a.organization_id, 'access', 'all', 'as', 'auditor')
+    select a.organization_id,
+      jsonb_build_object('organization_id', a.organization_id, 'access', 'all', 'as', 'auditor') || audit.membership_details(a.organization_id)
     from audit.auditor_organizations() a (organization_id)
     where a.organization_id not in (select audit.admin_organizations())
   ) o
@@ -2112,7 +2113,7 @@ owner postgres
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Whose logs the caller reads, and how much of them.
+comment: Whose logs the caller reads, how much of them, and until when.
 
 -- function audit.add_report(audit.reports)
 CREATE OR REPLACE FUNCTION audit.add_report(report audit.reports)
@@ -10672,6 +10673,33 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Who has which role, since when, granted by whom, and last active when.
 
+-- function audit.membership_details(uuid)
+CREATE OR REPLACE FUNCTION audit.membership_details(organization_id uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  if audit.reach(membership_details.organization_id) is null then
+    return '{}';
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'name', audit.organization_name(membership_details.organization_id),
+    'until', (
+      select audit.instant_text(a.expires_at) from audit.auditors a
+      where a.organization_id = membership_details.organization_id and a.user_id = auth.uid()
+    )
+  ));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What the application calls an organisation that the caller reads, and until when as its auditor.
+
 -- function audit.memberships(uuid)
 CREATE OR REPLACE FUNCTION audit.memberships(user_id uuid)
  RETURNS TABLE(organization_id uuid, role text)
@@ -10874,6 +10902,49 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: How far ahead of this server's clock a line of a log may be.
+
+-- function audit.news(jsonb)
+CREATE OR REPLACE FUNCTION audit.news(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+  v_since timestamptz;
+  v_count int;
+begin
+  perform audit.check_request(request, array['organization_id', 'since']);
+  v_organization := audit.requested_organization(request);
+  begin
+    v_since := (request ->> 'since')::timestamptz;
+  exception when invalid_datetime_format or datetime_field_overflow or invalid_parameter_value then
+    v_since := null;
+  end;
+  if request ? 'since' and not coalesce(isfinite(v_since), false) then
+    perform audit.fail('AUARG', 'since is the time of an earlier answer, or of an entry.');
+  end if;
+  -- The caller's own reading is no news, or looking would announce itself.
+  select count(*) into v_count
+  from (
+    select from public.audit_logs a
+    where a.organization_id = v_organization and a.created_at > v_since
+      and not (a.action like 'log.%' and a.created_by is not distinct from auth.uid())
+    limit 100
+  ) n;
+  return jsonb_build_object(
+    'count', v_count, 'more', v_count = 100, 'access', audit.reach(v_organization), 'at', audit.instant_text(now())
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How many entries the caller may read that are newer than a time (none where it is not given), up to 100, and the time now.
+To be asked often: leaves no entry.
 
 -- function audit.normalized_ip(text)
 CREATE OR REPLACE FUNCTION audit.normalized_ip(value text)
@@ -13614,8 +13685,10 @@ declare
 begin
   -- The source's row is locked from here: its batches follow each other, so that a key is looked for after it was kept.
   update audit.event_sources s set
-    allowance = least(s.events_per_minute, s.allowance + s.events_per_minute * extract(epoch from v_now - s.allowance_at) / 60),
-    allowance_at = v_now
+    allowance = least(
+      s.events_per_minute, s.allowance + s.events_per_minute * extract(epoch from greatest(v_now - s.allowance_at, interval '0')) / 60
+    ),
+    allowance_at = greatest(v_now, s.allowance_at)
   where s.id = record_events.source and s.disabled_at is null
   returning s.* into v_source;
   if v_source.id is null then
