@@ -32,6 +32,7 @@ create or replace view audit.error_codes as
     ('AUOPT', 422, 'invalid_option', 'An option is unknown, of the wrong type or names no column.'),
     ('AUARG', 422, 'invalid_argument', 'An argument is missing or out of range.'),
     ('AUQRY', 400, 'invalid_query', 'A query could not be read; the detail says where.'),
+    ('AURUL', 422, 'invalid_rule', 'A rule has an unknown field, or a value that it cannot have.'),
     ('AUCUR', 400, 'invalid_cursor', 'A cursor was edited, or belongs to another search.'),
     ('AUNOT', 404, 'not_found', 'There is no such thing that the caller may read.'),
     ('AUPND', 409, 'not_sealed', 'The entry is not in a signed log yet.'),

@@ -31,6 +31,8 @@ create table if not exists audit.settings (
       when 'client_actions' then jsonb_typeof(value) = 'array'
       when 'collect_logs_every' then value::text ~ '^\d+$' and (value::numeric = 0 or value::numeric between 30 and 3600)
       when 'local_channels' then jsonb_typeof(value) = 'boolean'
+      when 'alerts_per_hour' then value::text ~ '^\d+$' and value::numeric between 1 and 1000
+      when 'time_zone' then jsonb_typeof(value) = 'string' and timestamp '2000-01-01' at time zone (value #>> '{}') is not null
       else false
     end
   )
@@ -38,7 +40,7 @@ create table if not exists audit.settings (
 
 comment on table audit.settings is 'What a project or an organisation has chosen; written by audit.configure().';
 comment on column audit.settings.organization_id is 'Whose choice; the nil UUID is the project''s default.';
-comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions), collect_logs_every (seconds; 0: never) or local_channels (true or false; of the project alone).';
+comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions), collect_logs_every (seconds; 0: never), local_channels (true or false; of the project alone), alerts_per_hour or time_zone.';
 comment on column audit.settings.value is 'The chosen value.';
 comment on column audit.settings.changed_at is 'When it was last chosen; the log has every change.';
 
@@ -53,7 +55,8 @@ values
   (audit.system_organization(), 'api_access', '"off"'),
   (audit.system_organization(), 'client_actions', '["settings.viewed", "record.viewed", "report.generated", "data.exported"]'),
   (audit.system_organization(), 'collect_logs_every', '0'),
-  (audit.system_organization(), 'local_channels', 'false')
+  (audit.system_organization(), 'local_channels', 'false'),
+  (audit.system_organization(), 'alerts_per_hour', '20')
 on conflict do nothing;
 
 create or replace function audit.setting(name text, organization_id uuid default audit.system_organization())
@@ -89,9 +92,9 @@ begin
     insert into audit.settings as s (organization_id, name, value)
     values (configure.organization_id, configure.name, configure.value)
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
-  exception when check_violation or not_null_violation then
+  exception when check_violation or not_null_violation or invalid_parameter_value then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions), collect_logs_every (30 to 3600 seconds; 0: never) and local_channels (true, false).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions), collect_logs_every (30 to 3600 seconds; 0: never), local_channels (true, false), alerts_per_hour (1 to 1000) and time_zone ("Europe/Berlin").');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.

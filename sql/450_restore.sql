@@ -242,7 +242,10 @@ begin
   case
     when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
       perform audit.restore_kept_rows(section, rows);
-    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports') then
+    when section in (
+      'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'rules', 'rule_choices', 'rule_tests', 'alerts',
+      'budgets_known', 'spending', 'budget_crossings'
+    ) then
       perform audit.load_rows(section, rows);
     -- Installing has made some of its own.
     when section in ('settings', 'report_schedules') then
@@ -452,6 +455,9 @@ begin
   perform audit.compile_ip_setting();
   -- Searches find entries by reading them until the index is made again.
   perform audit.rebuild_search_index();
+  -- What was there before the loss has raised its alerts.
+  perform audit.compile_rules();
+  perform audit.skip_to_now();
   v_installed := audit.close_restore(end_restore.incarnation, end_restore.details);
   perform audit.record(o.organization_id, 'log.restored', 'log', null, o.details)
   from jsonb_to_recordset(end_restore.organizations) o (organization_id uuid, details jsonb);

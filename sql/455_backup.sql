@@ -125,6 +125,14 @@ as $$
     ('erasures', 'select to_jsonb(e) - array[''deleted_in'', ''awaited''] from audit.erasures e'),
     ('report_schedules', 'select to_jsonb(s) from audit.report_schedules s'),
     ('reports', 'select to_jsonb(r) - ''lease_until'' from audit.reports r'),
+    -- Not their SQL: it is made anew, so that no backup can bring any.
+    ('rules', 'select to_jsonb(r) - ''compiled'' from audit.rules r where not audit.is_built_in(r.id)'),
+    ('rule_choices', 'select to_jsonb(c) from audit.rule_choices c'),
+    ('rule_tests', 'select to_jsonb(t) from audit.rule_tests t where not audit.is_built_in(t.rule_id)'),
+    ('alerts', 'select to_jsonb(a) from audit.alerts a'),
+    ('budgets_known', 'select to_jsonb(b) from audit.budgets_known b'),
+    ('spending', 'select to_jsonb(s) from audit.spending s'),
+    ('budget_crossings', 'select to_jsonb(c) from audit.budget_crossings c'),
     ('identities', 'select to_jsonb(i) from audit.identities i'),
     ('personal_values', 'select to_jsonb(v) from audit.personal_values v'),
     ('entries', 'select jsonb_build_object(''text'', e) from audit.unpublished_entries() e')

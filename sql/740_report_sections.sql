@@ -39,6 +39,22 @@ create or replace function audit.subject_query(user_id uuid)
 
 comment on function audit.subject_query(uuid) is 'The query for every entry about a user: as actor, as resource, or named in the details.';
 
+-- Not through the search index: whose every entry it is would be found there one by one.
+create or replace function audit.subject_source(report audit.reports)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select format(
+    'from public.audit_logs e where e.organization_id = %1$L and e.created_at >= %2$L and e.created_at < %3$L'
+      || ' and (e.created_by = %4$L or e.resource_id = %4$L or e.details::text like %5$L)',
+    (report).organization_id, (report).period_from, (report).period_to, (report).subject, '%' || (report).subject || '%'
+  )
+$$;
+
+comment on function audit.subject_source(audit.reports) is 'From and where of the entries e about a person; what audit.subject_query() finds.';
+
 create or replace function audit.subject_sections(report audit.reports, section text)
   returns jsonb
   language plpgsql
@@ -75,8 +91,16 @@ begin
       return jsonb_build_array(audit.report_table('Personal values of records about the person',
         '[{"title": "Kind", "width": 2}, {"title": "Record", "width": 3}, {"title": "Column", "width": 2}, {"title": "Value", "width": 4}, {"title": "Recorded", "width": 2}]', v_rows, null, v_total));
     else
-      return jsonb_build_array(audit.listing_section(report, 'Entries about the person', audit.subject_query((report).subject), 1000,
-        'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.'));
+      execute format('select count(*) %s', audit.subject_source(report)) into v_total;
+      execute format(
+        'select jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq) from (select e.* %s order by e.created_at, e.chain, e.seq limit 1000) i',
+        audit.subject_source(report)
+      ) into v_rows;
+      return jsonb_build_array(jsonb_build_object(
+        'kind', 'entries', 'title', 'Entries about the person', 'query', audit.report_query(report, audit.subject_query((report).subject)),
+        'note', 'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.',
+        'total', v_total, 'items', coalesce(v_rows, '[]')
+      ));
   end case;
 end
 $$;

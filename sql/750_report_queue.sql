@@ -451,7 +451,10 @@ begin
   if v_report.template in ('incident', 'subject_access') then
     return query execute format(
       'select concat(''{"hash":"'', encode(e.hash, ''hex''), ''","entry":'', audit.entry_text(e), ''}'') %s order by e.created_at, e.chain, e.seq limit %s',
-      audit.report_source(v_report.organization_id, audit.report_query(v_report, case when v_report.subject is not null then audit.subject_query(v_report.subject) else '' end)),
+      case
+        when v_report.subject is not null then audit.subject_source(v_report)
+        else audit.report_source(v_report.organization_id, audit.report_query(v_report, ''))
+      end,
       at_most
     );
   else

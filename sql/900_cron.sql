@@ -251,12 +251,18 @@ begin
     perform cron.schedule('audit-auth-sightings', '47 * * * *', 'select audit.forget_auth_sightings()');
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
+    -- A minute late at most, and an hour is judged when it is over: later is late, never twice.
+    perform cron.schedule('audit-anomalies', '* * * * *', 'select audit.detect_anomalies()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
     -- Missed, reports are late; what was due by schedule is caught up once.
     perform cron.schedule('audit-reports', '10 seconds', 'select audit.continue_reports()');
     -- Missed, an erasure takes longer; its state says where it is.
     perform cron.schedule('audit-erasures', '5 seconds', 'select audit.continue_erasing()');
     perform cron.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
+    -- What is new waits for the next turn; a turn that finds another at work ends.
+    perform cron.schedule('audit-rules', '3 seconds', 'select audit.evaluate_rules()');
+    perform cron.schedule('audit-checks', '* * * * *', 'select audit.run_checks(), audit.run_digests()');
+    perform cron.schedule('audit-rules-prune', '*/10 * * * *', 'select audit.prune_rules()');
     -- Missed or doubled, it does no harm: what is due stays due, and a log belongs to one run at a time.
     perform cron.schedule('audit-seal', '5 seconds', 'select audit.continue_sealing()');
     perform cron.schedule('audit-anchor', '*/5 * * * *', 'select audit.anchor_checkpoints()');

@@ -7,7 +7,7 @@ revoke all on all functions in schema audit from public, anon, authenticated, se
 grant usage on schema audit to authenticated, service_role;
 
 -- Signed-in users: row level security decides what they see; the functions decide who is an admin.
-grant select on audit.identities, audit.personal_values, audit.retention, audit.places, audit.place_ranges, audit.place_data to authenticated;
+grant select on audit.identities, audit.personal_values, audit.retention, audit.alerts, audit.open_alerts, audit.alert_entries, audit.places, audit.place_ranges, audit.place_data to authenticated;
 grant execute on function
   audit.caller(),
   audit.admin_organizations(),
@@ -18,7 +18,17 @@ grant execute on function
   audit.set_retention(uuid, int, int),
   audit.place_hold(uuid, text, text),
   audit.release_hold(uuid, text),
+  audit.accept_activity(uuid, text, timestamptz),
   audit.retention_status(),
+  audit.create_rule(jsonb),
+  audit.change_rule(jsonb),
+  audit.delete_rule(jsonb),
+  audit.choose_rule(jsonb),
+  audit.list_rules(jsonb),
+  audit.preview_rule(jsonb),
+  audit.test_rule(jsonb),
+  audit.list_alerts(jsonb),
+  audit.change_alert(jsonb),
   audit.entry_text(public.audit_logs),
   audit.entry_text(
     uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
@@ -187,7 +197,9 @@ grant select on
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
   audit.backups, audit.restores,
   audit.log_collection_status, audit.places, audit.place_ranges, audit.place_data,
-  audit.channels, audit.deliveries, audit.dead_letters, audit.delivery_health
+  audit.channels, audit.deliveries, audit.dead_letters, audit.delivery_health,
+  audit.rules, audit.rule_choices, audit.rule_tests, audit.rule_positions, audit.alerts, audit.open_alerts, audit.alert_entries,
+  audit.activity, audit.judgements
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
@@ -351,7 +363,40 @@ revoke execute on function
   audit.withdraw_reports(uuid, uuid),
   audit.forget_reports(uuid[]),
   audit.run_schedule(uuid, timestamptz, timestamptz),
-  audit.continue_reports()
+  audit.continue_reports(),
+  audit.keep_default(jsonb, jsonb),
+  audit.compile_rules(),
+  audit.forget_rule(uuid, uuid),
+  audit.skip_to_now(),
+  audit.evaluate_rules(int),
+  audit.evaluate_entries(text, uuid[], public.audit_logs[], uuid),
+  audit.collect(text, public.audit_logs[], text, uuid, audit.rule_in_force[]),
+  audit.collect_all(text, public.audit_logs[], uuid[], audit.rule_in_force[]),
+  audit.judge_windows(audit.rule_total[]),
+  audit.judge_values(audit.rule_total[], audit.rule_in_force[]),
+  audit.judge_budgets(audit.rule_total[], audit.rule_in_force[]),
+  audit.outside_hours(audit.rule_total[]),
+  audit.note_budget(uuid, text, text, jsonb),
+  audit.note_firing(audit.rule_firing, text, text),
+  audit.note_overflow(uuid, text, audit.rule_firing[], text[]),
+  audit.admitted_firings(audit.rule_firing[]),
+  audit.raise_alert(uuid, uuid, text, timestamptz, text, jsonb, text[], text),
+  audit.move_alert(uuid, text, jsonb),
+  audit.resolve_alert(uuid, timestamptz, text),
+  audit.resolve_alerts_of(uuid),
+  audit.close_quiet_alerts(),
+  audit.prune_rules(),
+  audit.run_checks(),
+  audit.run_digests(interval, timestamptz),
+  audit.try_rule(audit.rules, text, uuid, public.audit_logs[]),
+  audit.test_rules(uuid),
+  audit.count_activity(int),
+  audit.judge_activity(timestamptz, uuid, text),
+  audit.raise_anomaly(audit.judgements),
+  audit.raise_anomalies(timestamptz, timestamptz),
+  audit.learn_activity(uuid, text, timestamptz, text),
+  audit.learn_lasting_changes(timestamptz),
+  audit.detect_anomalies(interval)
 from service_role;
 
 -- Auth calls its hooks as itself, and nothing else.

@@ -27,6 +27,7 @@ export const DATABASE_PROBLEMS: Record<
   AUARG: [422, "invalid_argument", "An argument is missing or out of range."],
   AUQRY: [400, "invalid_query", "A query could not be read."],
   AUCUR: [400, "invalid_cursor", "A cursor was edited, or belongs to another search."],
+  AURUL: [422, "invalid_rule", "A rule has an unknown field, or a value that it cannot have."],
   AUNOT: [404, "not_found", "There is no such thing that the caller may read."],
   AUPND: [409, "not_sealed", "The entry is not in a signed log yet."],
   AUDEN: [403, "access_denied", "The caller may not do this."],

@@ -8,6 +8,7 @@ import { asProblem, Problem } from "../_shared/problem.ts";
 import { requestIdOf } from "../_shared/request_id.ts";
 import type { Deps, Env } from "./deps.ts";
 import { addAccess } from "./routes/access.ts";
+import { addAlerts } from "./routes/alerts.ts";
 import { addArchive } from "./routes/archive.ts";
 import { addChannels } from "./routes/channels.ts";
 import { addCosts } from "./routes/costs.ts";
@@ -23,6 +24,7 @@ import { addQuery } from "./routes/query.ts";
 import { addReference } from "./routes/reference.ts";
 import { addReports } from "./routes/reports.ts";
 import { addSchedules } from "./routes/schedules.ts";
+import { addRules } from "./routes/rules.ts";
 import { addSearch } from "./routes/search.ts";
 import { invalid } from "./validation.ts";
 
@@ -110,6 +112,8 @@ export function createApp(deps: Deps): App {
   addAccess(app, deps);
   addArchive(app, deps);
   addChannels(app, deps);
+  addRules(app, deps);
+  addAlerts(app, deps);
 
   app.notFound((c) => {
     const methods = methodsAt(app, c.req.path);

@@ -35,7 +35,16 @@ export type Asked =
   | "signed_report"
   | "schedule_report"
   | "unschedule_report"
-  | "list_schedules";
+  | "list_schedules"
+  | "list_rules"
+  | "create_rule"
+  | "change_rule"
+  | "delete_rule"
+  | "choose_rule"
+  | "preview_rule"
+  | "test_rule"
+  | "list_alerts"
+  | "change_alert";
 
 /** Asks as the caller. The request is JSON text, and so is the answer. */
 export function ask(c: Context<Env>, { database }: Deps, name: Asked, request: string): Promise<string> {
@@ -58,6 +67,11 @@ export async function askBody(c: Context<Env>, deps: Deps, name: Asked): Promise
     () => c.req.text().then((body) => ask(c, deps, name, body)),
     (place) => place.path === undefined ? { ...place, path: "/query" } : { ...place, path: `/filter${place.path}` },
   );
+}
+
+/** Asks with a body that its schema accepted, and what the address says. */
+export async function askOf(c: Context<Env>, deps: Deps, name: Asked, named: Record<string, string>): Promise<string> {
+  return ask(c, deps, name, JSON.stringify({ ...await c.req.json() as object, ...named }));
 }
 
 type Filters = FilterParameters & { organization_id?: string | undefined; q?: string | undefined };

@@ -271,6 +271,118 @@ export const DeliveryParameters = z.strictObject({
   state: z.enum(["waiting", "delivered", "dead"]).optional(),
 });
 
+const severity = z.enum(["info", "low", "medium", "high", "critical"]);
+const kind = z.enum(["event", "count", "distinct", "sum", "sequence", "new_value", "schedule", "anomaly"]);
+const duration = z.string().regex(/^\d{1,8}[smhdwy]$/, "A length of time: 30s, 10m, 1h, 14d.").openapi({
+  example: "1h",
+});
+const query = z.union([queryString, filter]);
+const ruleTests = z.array(z.strictObject({
+  name: z.string().min(1).max(200),
+  entries: z.array(z.looseObject({ action: z.string() })).max(1000).openapi({
+    description: 'Entries in short form: action, actor, ip, email, resource ("type/id"), provider, cost, details; ' +
+      '"after" is the time since the first ("10m"), "times" and "every" repeat one.',
+  }),
+  alerts: z.int().min(0),
+})).max(20);
+
+/** What can be said of a rule; which kinds have which fields is checked in SQL, once. */
+const ruleFields = {
+  name: z.string().min(1).max(200),
+  description: z.string().max(2000),
+  kind,
+  severity,
+  enabled: z.boolean(),
+  quiet_period: duration.nullable().openapi({
+    description: "An alert is over when nothing happened for so long; null: when somebody resolves it. Default 1h.",
+  }),
+  channels: z.array(z.guid()).max(20).nullable().openapi({ description: "null: the organisation's default channels." }),
+  match: query.openapi({ description: "Which entries it is about." }),
+  group_by: z.array(z.string()).max(3).openapi({
+    description:
+      "Told apart by: actor, ip, email, country, action, outcome, provider, resource, …, or paths into details.",
+  }),
+  window: duration.openapi({ description: "It slides over the entries' own time." }),
+  threshold: z.number().openapi({ description: "How much must come together." }),
+  value: z.string().openapi({ description: "What is counted once (distinct), added up (sum), or new (new_value)." }),
+  then: query.openapi({ description: "What follows the matches of a sequence." }),
+  history: duration.openapi({ description: "What was not seen for so long is new. Default 14d." }),
+  warm_up: z.int().openapi({ description: "Days of activity before anything is new. Default 5." }),
+  allowed: z.array(z.string()).max(1000).nullable().openapi({
+    description: "Every other value raises an alert at once.",
+  }),
+  hours: z.union([z.literal("learned"), z.looseObject({})]).openapi({
+    description:
+      '"learned", or {"days": [1, 2, 3, 4, 5], "from": "08:00", "to": "18:00"}: only what is outside counts.',
+  }),
+  against: z.literal("budgets"),
+  percent: z.array(z.number()).max(10),
+  check: z.string(),
+  digest: z.string(),
+  limit: duration,
+  weekday: z.int(),
+  hour: z.int(),
+  parameters: z.looseObject({}),
+};
+const optionalRuleFields = z.strictObject(ruleFields).partial().shape;
+
+export const RuleDraft = z.strictObject({
+  ...optionalRuleFields,
+  organization_id: z.guid(),
+  name: ruleFields.name,
+  kind,
+  tests: ruleTests.optional(),
+}).openapi("RuleDraft");
+export const RuleChanges = z.strictObject({
+  ...optionalRuleFields,
+  version: z.int().optional().openapi({ description: "Changes it only if it is still this version." }),
+  tests: ruleTests.optional(),
+}).openapi("RuleChanges");
+export const RuleChoice = z.strictObject({
+  organization_id: z.guid(),
+  enabled: ruleFields.enabled.optional(),
+  severity: severity.optional(),
+  quiet_period: optionalRuleFields.quiet_period,
+  channels: optionalRuleFields.channels,
+  window: optionalRuleFields.window,
+  threshold: optionalRuleFields.threshold,
+  history: optionalRuleFields.history,
+  warm_up: optionalRuleFields.warm_up,
+  allowed: optionalRuleFields.allowed,
+  hours: optionalRuleFields.hours,
+  percent: optionalRuleFields.percent,
+  limit: optionalRuleFields.limit,
+  weekday: optionalRuleFields.weekday,
+  hour: optionalRuleFields.hour,
+  parameters: optionalRuleFields.parameters,
+}).openapi("RuleChoice");
+const tried = {
+  organization_id: organizationId.optional(),
+  id: z.guid().optional().openapi({ description: "A rule that there is; or rule." }),
+  rule: z.strictObject({ ...optionalRuleFields, name: ruleFields.name, kind }).optional(),
+};
+export const RulePreviewBody = z.strictObject({ ...tried, from: when.optional(), to: when.optional() }).openapi(
+  "RulePreviewRequest",
+);
+export const RuleTestBody = z.strictObject({ ...tried, tests: ruleTests.optional() }).openapi("RuleTestRequest");
+export const RulePath = z.object({ id: z.guid() });
+
+export const AlertParameters = z.strictObject({
+  organization_id: organizationId.optional(),
+  state: z.enum(["open", "acknowledged", "silenced", "resolved", "unresolved"]).optional(),
+  severity: severity.optional(),
+  rule_id: z.guid().optional(),
+  limit: whole(200).optional(),
+  cursor: cursor.optional(),
+});
+export const AlertPath = z.object({ id: z.guid() });
+const note = z.string().max(2000).optional().openapi({ description: "Stands in the entry." });
+export const AlertNote = z.strictObject({ note });
+export const AlertSilence = z.strictObject({
+  until: z.string().min(2).openapi({ description: "A timestamp with offset, or a length of time.", example: "8h" }),
+  note,
+});
+
 // Responses -----------------------------------------------------------------------------------------------------------
 
 const text = z.string().nullable();
@@ -544,6 +656,60 @@ export const Schedule = z.strictObject({
 }).openapi("ReportSchedule");
 export const ScheduleList = z.strictObject({ organization_id: z.guid(), schedules: z.array(Schedule) })
   .openapi("ReportSchedules");
+
+export const Rule = z.strictObject({
+  ...optionalRuleFields,
+  id: z.guid(),
+  organization_id: z.guid().openapi({ description: "The nil UUID for a default." }),
+  default: z.boolean(),
+  tuned: z.boolean().optional().openapi({ description: "Whether the organisation has tuned this default." }),
+  version: z.int(),
+  changed_at: z.string(),
+}).openapi("Rule");
+export const RuleList = z.strictObject({ organization_id: z.guid(), rules: z.array(Rule) }).openapi("Rules");
+
+export const RulePreview = z.strictObject({
+  organization_id: z.guid(),
+  from: z.string(),
+  to: z.string(),
+  read_from: z.string().openapi({
+    description: "From where on entries were read, for windows that begin before from.",
+  }),
+  next: text.openapi({ description: "Where to go on; null where all was looked at." }),
+  alerts: z.int(),
+  would_fire: z.array(z.strictObject({
+    first_seen_at: z.string(),
+    last_seen_at: z.string(),
+    group: z.string(),
+    occurrences: z.int(),
+    seen: z.number().nullable(),
+    entries: z.array(z.string()),
+  })),
+}).openapi("RulePreview");
+export const RuleTests = z.strictObject({
+  tests: z.array(z.strictObject({ name: z.string(), expected: z.int(), alerts: z.int(), passed: z.boolean() })),
+}).openapi("RuleTests");
+
+export const Alert = z.strictObject({
+  id: z.guid(),
+  organization_id: z.guid(),
+  rule_id: z.guid(),
+  group: z.string().openapi({ description: "What it is about, as JSON. Addresses are commitments of identities." }),
+  severity,
+  title: z.string(),
+  reason: z.looseObject({}).openapi({ description: "What was seen, and what the rule expects." }),
+  state: z.enum(["open", "acknowledged", "silenced", "resolved"]),
+  opened_at: z.string(),
+  first_seen_at: z.string(),
+  last_seen_at: z.string(),
+  resolved_at: text,
+  silenced_until: text,
+  occurrences: z.int(),
+  entries: z.array(z.string()).openapi({ description: "The first entries that caused it, by name." }),
+}).openapi("Alert");
+export const AlertList = z.strictObject({ organization_id: z.guid(), alerts: z.array(Alert), next: text }).openapi(
+  "Alerts",
+);
 
 export const Health = z.strictObject({
   status: z.enum(["ok", "failing"]),

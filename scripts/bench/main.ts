@@ -1,12 +1,16 @@
 // The command line of the benches; see `npm run bench -- --help`.
 import { access, writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { benchAlerts } from "./alerts.ts";
+import { benchAnomaly } from "./anomaly.ts";
 import { benchCapture, SCENARIOS } from "./capture.ts";
 import type { Commit } from "./cluster.ts";
 import { benchDelivery } from "./delivery.ts";
 import { benchDrain } from "./drain.ts";
 import { benchExport } from "./export.ts";
 import {
+  formatAlerts,
+  formatAnomaly,
   formatCapture,
   formatDelivery,
   formatDrain,
@@ -49,6 +53,8 @@ type SearchArguments = {
 
 type LoginArguments = { logins: number; json?: string; dir?: string };
 
+type AlertsArguments = { entries?: number[]; rounds: number; keep?: string; dir?: string; json?: string };
+
 type SealArguments = { entries: number; seconds: number; rounds: number; json?: string; dir?: string };
 
 type DrainArguments = { lines: number; rounds: number; json?: string; dir?: string };
@@ -57,8 +63,10 @@ type DeliveryArguments = { deliveries: number; seconds: number; json?: string; d
 
 type ExportArguments = { entries: number; rounds: number; keep?: string; dir?: string; json?: string };
 
+type AnomalyArguments = { nab?: string; tenants: number; days: number; dir?: string; json?: string };
+
 const program = new Command("npm run bench --").description(
-  "Measures capture, verification, search, export and sealing, on database servers of its own.",
+  "Measures capture, verification, search, export, sealing, alerts and anomalies, on database servers of its own.",
 );
 
 program.command("capture").description(
@@ -152,6 +160,31 @@ program.command("reports").description(
   "--dir <folder>",
   "where the database is made (default: the system's temporary folder)",
 ).option("--json <file>", "also write the figures to a file").action(reports);
+
+withLog(program.command("alerts")).description(
+  "time the evaluation of new entries by 50 rules, and count what the defaults raise where nothing is wrong",
+).option("--entries <numbers>", "sizes of the log, with commas between (default: 100000,1000000)", sizes).option(
+  "--rounds <number>",
+  "evaluations of each kind; medians are shown",
+  positive,
+  5,
+).action(alerts);
+
+program.command("anomaly").description(
+  "score the detection of anomalies on series of NAB, and count false alerts of quiet tenants",
+).option(
+  "--nab <folder>",
+  "NAB's data: its checkout, or a folder like it (default: NAB_DATA, else beside this checkout)",
+)
+  .option("--tenants <number>", "made-up tenants of each kind", positive, 20).option(
+    "--days <number>",
+    "how long they are watched",
+    positive,
+    56,
+  ).option("--dir <folder>", "where the database is made (default: the system's temporary folder)").option(
+    "--json <file>",
+    "also write all figures to a file",
+  ).action(anomaly);
 
 try {
   await program.parseAsync();
@@ -256,6 +289,17 @@ async function delivery({ json, ...rest }: DeliveryArguments): Promise<void> {
   if (json !== undefined) await writeJson(json, report);
 }
 
+async function alerts({ json, entries = [100_000, 1_000_000], ...rest }: AlertsArguments): Promise<void> {
+  const report = await benchAlerts({ ...rest, entries, onProgress: (line) => console.error(line) });
+  console.log([
+    `\n${formatMachine(report.machine)}`,
+    `${rest.rounds} rounds, medians of the backend's processor time; a connection each, planning included`,
+    formatAlerts(report),
+    formatJudged(report.targets),
+  ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
 async function exportLog({ json, ...rest }: ExportArguments): Promise<void> {
   const report = await benchExport({ ...rest, onProgress: (line) => console.error(line) });
   console.log([
@@ -275,6 +319,12 @@ async function reports({ json, ...rest }: VerifyArguments): Promise<void> {
     formatReports(report),
     formatJudged(report.targets),
   ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function anomaly({ json, ...rest }: AnomalyArguments): Promise<void> {
+  const report = await benchAnomaly({ ...rest, onProgress: (line) => console.error(line) });
+  console.log(`\n${[formatMachine(report.machine), formatAnomaly(report), formatJudged(report.targets)].join("\n\n")}`);
   if (json !== undefined) await writeJson(json, report);
 }
 

@@ -74,6 +74,17 @@ export const REPORT_GOALS = {
   erasure: lessIsBetter("erasure of a person with a million entries, a writer beside", 60, 5, "s"),
 };
 
+export const ALERT_GOALS = {
+  evaluation: lessIsBetter("processor time to evaluate 10,000 new entries with 50 rules", 2, 0.5, "s"),
+  growth: lessIsBetter("the same in the largest log, of the smallest", 1.2, 1, "×"),
+  quiet: lessIsBetter("defaults where nothing is wrong, alerts an organisation and day", 0.2, 0.05),
+};
+
+export const ANOMALY_GOALS = {
+  nab: { title: "NAB's score on the six series, standard profile", atLeast: 65, aim: 80 },
+  quiet: { title: "false alerts of a quiet tenant a day", atLeast: 0.02, aim: 0.005, lessIsBetter: true },
+};
+
 export const CAPTURE_TARGETS: Target[] = [
   throughput("1 writer, of supa_audit", "one-writer", "disk", "supa_audit", 2.0, 2.6),
   throughput("1 writer, of unaudited", "one-writer", "1ms", "unaudited", 0.80, 0.87),
@@ -99,8 +110,8 @@ export const CAPTURE_TARGETS: Target[] = [
   searchIndex("16 writers, one organisation", "search-index"),
 ];
 
-function lessIsBetter(title: string, atLeast: number, aim: number, unit: NonNullable<Goal["unit"]>): Goal {
-  return { title, atLeast, aim, lessIsBetter: true, unit };
+function lessIsBetter(title: string, atLeast: number, aim: number, unit?: Goal["unit"]): Goal {
+  return { title, atLeast, aim, lessIsBetter: true, ...(unit === undefined ? {} : { unit }) };
 }
 
 function throughput(

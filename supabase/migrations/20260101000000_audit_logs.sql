@@ -86,6 +86,7 @@ create or replace view audit.error_codes as
     ('AUOPT', 422, 'invalid_option', 'An option is unknown, of the wrong type or names no column.'),
     ('AUARG', 422, 'invalid_argument', 'An argument is missing or out of range.'),
     ('AUQRY', 400, 'invalid_query', 'A query could not be read; the detail says where.'),
+    ('AURUL', 422, 'invalid_rule', 'A rule has an unknown field, or a value that it cannot have.'),
     ('AUCUR', 400, 'invalid_cursor', 'A cursor was edited, or belongs to another search.'),
     ('AUNOT', 404, 'not_found', 'There is no such thing that the caller may read.'),
     ('AUPND', 409, 'not_sealed', 'The entry is not in a signed log yet.'),
@@ -136,6 +137,8 @@ create table if not exists audit.settings (
       when 'client_actions' then jsonb_typeof(value) = 'array'
       when 'collect_logs_every' then value::text ~ '^\d+$' and (value::numeric = 0 or value::numeric between 30 and 3600)
       when 'local_channels' then jsonb_typeof(value) = 'boolean'
+      when 'alerts_per_hour' then value::text ~ '^\d+$' and value::numeric between 1 and 1000
+      when 'time_zone' then jsonb_typeof(value) = 'string' and timestamp '2000-01-01' at time zone (value #>> '{}') is not null
       else false
     end
   )
@@ -143,7 +146,7 @@ create table if not exists audit.settings (
 
 comment on table audit.settings is 'What a project or an organisation has chosen; written by audit.configure().';
 comment on column audit.settings.organization_id is 'Whose choice; the nil UUID is the project''s default.';
-comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions), collect_logs_every (seconds; 0: never) or local_channels (true or false; of the project alone).';
+comment on column audit.settings.name is 'ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions), collect_logs_every (seconds; 0: never), local_channels (true or false; of the project alone), alerts_per_hour or time_zone.';
 comment on column audit.settings.value is 'The chosen value.';
 comment on column audit.settings.changed_at is 'When it was last chosen; the log has every change.';
 
@@ -158,7 +161,8 @@ values
   (audit.system_organization(), 'api_access', '"off"'),
   (audit.system_organization(), 'client_actions', '["settings.viewed", "record.viewed", "report.generated", "data.exported"]'),
   (audit.system_organization(), 'collect_logs_every', '0'),
-  (audit.system_organization(), 'local_channels', 'false')
+  (audit.system_organization(), 'local_channels', 'false'),
+  (audit.system_organization(), 'alerts_per_hour', '20')
 on conflict do nothing;
 
 create or replace function audit.setting(name text, organization_id uuid default audit.system_organization())
@@ -194,9 +198,9 @@ begin
     insert into audit.settings as s (organization_id, name, value)
     values (configure.organization_id, configure.name, configure.value)
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
-  exception when check_violation or not_null_violation then
+  exception when check_violation or not_null_violation or invalid_parameter_value then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions), collect_logs_every (30 to 3600 seconds; 0: never) and local_channels (true, false).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions), collect_logs_every (30 to 3600 seconds; 0: never), local_channels (true, false), alerts_per_hour (1 to 1000) and time_zone ("Europe/Berlin").');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.
@@ -9194,7 +9198,10 @@ begin
   case
     when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
       perform audit.restore_kept_rows(section, rows);
-    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports') then
+    when section in (
+      'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'rules', 'rule_choices', 'rule_tests', 'alerts',
+      'budgets_known', 'spending', 'budget_crossings'
+    ) then
       perform audit.load_rows(section, rows);
     -- Installing has made some of its own.
     when section in ('settings', 'report_schedules') then
@@ -9404,6 +9411,9 @@ begin
   perform audit.compile_ip_setting();
   -- Searches find entries by reading them until the index is made again.
   perform audit.rebuild_search_index();
+  -- What was there before the loss has raised its alerts.
+  perform audit.compile_rules();
+  perform audit.skip_to_now();
   v_installed := audit.close_restore(end_restore.incarnation, end_restore.details);
   perform audit.record(o.organization_id, 'log.restored', 'log', null, o.details)
   from jsonb_to_recordset(end_restore.organizations) o (organization_id uuid, details jsonb);
@@ -9560,6 +9570,14 @@ as $$
     ('erasures', 'select to_jsonb(e) - array[''deleted_in'', ''awaited''] from audit.erasures e'),
     ('report_schedules', 'select to_jsonb(s) from audit.report_schedules s'),
     ('reports', 'select to_jsonb(r) - ''lease_until'' from audit.reports r'),
+    -- Not their SQL: it is made anew, so that no backup can bring any.
+    ('rules', 'select to_jsonb(r) - ''compiled'' from audit.rules r where not audit.is_built_in(r.id)'),
+    ('rule_choices', 'select to_jsonb(c) from audit.rule_choices c'),
+    ('rule_tests', 'select to_jsonb(t) from audit.rule_tests t where not audit.is_built_in(t.rule_id)'),
+    ('alerts', 'select to_jsonb(a) from audit.alerts a'),
+    ('budgets_known', 'select to_jsonb(b) from audit.budgets_known b'),
+    ('spending', 'select to_jsonb(s) from audit.spending s'),
+    ('budget_crossings', 'select to_jsonb(c) from audit.budget_crossings c'),
     ('identities', 'select to_jsonb(i) from audit.identities i'),
     ('personal_values', 'select to_jsonb(v) from audit.personal_values v'),
     ('entries', 'select jsonb_build_object(''text'', e) from audit.unpublished_entries() e')
@@ -13757,9 +13775,2283 @@ comment on function audit.costs(text, text, uuid) is
   'What was spent: select * from audit.costs(''user,day'', ''created:30d provider:openai'', organization_id).
 By one to three of user, provider, model, organization and day. Leaves a log.searched entry.';
 
+-- sql/600_rules.sql
+
+-- What is watched for. A rule is a row: which entries it is about (a query), what must come together for an alert (its
+-- kind and settings), and how loud. Rules of the nil UUID are the defaults: they hold for every organisation, which can
+-- switch each off or tune it (audit.rule_choices) without a copy of it.
+
+create table if not exists audit.rules (
+  id uuid primary key default gen_random_uuid(),
+  organization_id uuid not null,
+  name text not null,
+  description text not null default '',
+  version int not null default 1,
+  kind text not null,
+  severity text not null,
+  enabled boolean not null default true,
+  match jsonb not null,
+  settings jsonb not null,
+  quiet_period interval,
+  channels uuid[],
+  compiled text,
+  changed_at timestamptz not null default clock_timestamp(),
+  constraint rules_name_key unique (organization_id, name)
+);
+
+comment on table audit.rules is 'What is watched for; written by audit.create_rule(), audit.change_rule() and audit.delete_rule() only.';
+comment on column audit.rules.id is 'Names the rule.';
+comment on column audit.rules.organization_id is 'Whose rule it is; the nil UUID for the defaults, which hold for everybody.';
+comment on column audit.rules.name is 'What it is called, and the title of its alerts.';
+comment on column audit.rules.description is 'What it means and what to do then.';
+comment on column audit.rules.version is 'How many times it was written; the log has every change.';
+comment on column audit.rules.kind is 'event, count, distinct, sum, sequence, new_value, schedule or anomaly.';
+comment on column audit.rules.severity is 'info, low, medium, high or critical.';
+comment on column audit.rules.enabled is 'Whether it is in force.';
+comment on column audit.rules.match is 'Which entries it is about: a canonical query tree.';
+comment on column audit.rules.settings is 'What its kind needs: window, threshold, group_by, …; sql/README.md lists them.';
+comment on column audit.rules.quiet_period is 'An alert is over when nothing happened for so long; null: when somebody resolves it.';
+comment on column audit.rules.channels is 'Where its alerts go; null for the organisation''s default channels.';
+comment on column audit.rules.compiled is 'SQL of what an entry e adds to it, made when it was written; null for kinds that look at no single entry.';
+comment on column audit.rules.changed_at is 'When it was last written.';
+
+create table if not exists audit.rule_choices (
+  rule_id uuid not null references audit.rules (id) on delete cascade,
+  organization_id uuid not null,
+  choice jsonb not null,
+  changed_at timestamptz not null default clock_timestamp(),
+  constraint rule_choices_pkey primary key (rule_id, organization_id)
+);
+
+comment on table audit.rule_choices is 'How organisations have tuned the defaults; written by audit.choose_rule() only.';
+comment on column audit.rule_choices.rule_id is 'The default.';
+comment on column audit.rule_choices.organization_id is 'Who has chosen.';
+comment on column audit.rule_choices.choice is 'The fields that differ: enabled, severity, quiet_period, channels, and settings such as threshold.';
+comment on column audit.rule_choices.changed_at is 'When it was chosen; the log has every change.';
+
+create table if not exists audit.rule_tests (
+  rule_id uuid not null references audit.rules (id) on delete cascade,
+  name text not null,
+  entries jsonb not null,
+  alerts int not null,
+  constraint rule_tests_pkey primary key (rule_id, name)
+);
+
+comment on table audit.rule_tests is 'Sample entries for rules, and how many alerts they must raise; audit.test_rules() runs them.';
+comment on column audit.rule_tests.rule_id is 'The rule.';
+comment on column audit.rule_tests.name is 'What the sample shows.';
+comment on column audit.rule_tests.entries is 'A list of entries; "after" is their time from the first on, such as "10m".';
+comment on column audit.rule_tests.alerts is 'How many alerts they raise.';
+
+alter table audit.rules enable row level security;
+alter table audit.rule_choices enable row level security;
+alter table audit.rule_tests enable row level security;
+
+-- Fields --------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.duration(value text)
+  returns interval
+  language sql
+  immutable
+  parallel safe
+  -- All of a fixed length: a window does not depend on where in the year it lies.
+  return case
+    when value ~ '^\d{1,8}[smhdwy]$' then left(value, -1)::int * case right(value, 1)
+      when 's' then interval '1 second' when 'm' then interval '1 minute' when 'h' then interval '1 hour'
+      when 'd' then interval '24 hours' when 'w' then interval '168 hours' else interval '8760 hours'
+    end
+  end;
+
+comment on function audit.duration(text) is 'A length of time as rules write it: 30s, 10m, 1h, 14d, 2w, 1y; null for what is none.';
+
+create or replace function audit.duration_text(length interval)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case
+    when extract(epoch from length)::bigint % 86400 = 0 then extract(epoch from length)::bigint / 86400 || 'd'
+    when extract(epoch from length)::bigint % 3600 = 0 then extract(epoch from length)::bigint / 3600 || 'h'
+    when extract(epoch from length)::bigint % 60 = 0 then extract(epoch from length)::bigint / 60 || 'm'
+    else extract(epoch from length)::bigint || 's'
+  end;
+
+comment on function audit.duration_text(interval) is 'A length of time as rules write it.';
+
+create or replace function audit.rule_fields()
+  returns table (field text, kinds text[], required_of text[])
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  values
+    ('match', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value'], array['event', 'count', 'distinct', 'sequence', 'new_value']),
+    ('group_by', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value'], '{}'),
+    ('window', array['count', 'distinct', 'sum', 'sequence'], array['count', 'distinct', 'sequence']),
+    ('threshold', array['count', 'distinct', 'sum', 'sequence'], array['count', 'distinct']),
+    ('hours', array['event', 'count'], '{}'),
+    ('value', array['distinct', 'sum', 'new_value'], array['distinct', 'new_value']),
+    ('against', array['sum'], '{}'),
+    ('percent', array['sum'], '{}'),
+    ('then', array['sequence'], array['sequence']),
+    ('history', array['new_value'], '{}'),
+    ('warm_up', array['new_value'], '{}'),
+    ('allowed', array['new_value'], '{}'),
+    ('check', array['schedule'], '{}'),
+    ('digest', array['schedule'], '{}'),
+    ('limit', array['schedule'], '{}'),
+    ('weekday', array['schedule'], '{}'),
+    ('hour', array['schedule'], '{}'),
+    ('parameters', array['anomaly'], '{}')
+$$;
+
+comment on function audit.rule_fields() is 'The fields of rules, which kinds have each, and which need it.';
+
+create or replace function audit.fail_rule(message text, hint text default null)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  perform audit.fail('AURUL', fail_rule.message, null, fail_rule.hint);
+end
+$$;
+
+comment on function audit.fail_rule(text, text) is 'Raises AURUL.';
+
+-- What a rule is grouped by, or looks for new values of: a field of the entry, of its identity, or a path into details.
+-- Of e-mail and IP addresses the rule keeps the commitment of the first identity that had it: it tells them apart, and
+-- who may see identities finds the address by it, until the person is erased.
+create or replace function audit.rule_field_sql(field text)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when field in ('action', 'outcome', 'resource_type', 'resource_id', 'provider', 'actor_type', 'request_id')
+      then format('e.%I', field)
+    when field = 'actor' then 'coalesce(e.created_by::text, audit.same_email(e.identity_hash))'
+    when field = 'resource' then 'concat_ws(''/'', e.resource_type, e.resource_id)'
+    when field = 'email' then 'audit.same_email(e.identity_hash)'
+    when field = 'ip' then 'audit.same_ip(e.identity_hash)'
+    when field = 'country' then 'audit.country_of(e.identity_hash)'
+    when audit.query_path(field) is not null and length(field) <= 500
+      then format('audit.bounded(e.details #>> %L, 300)', audit.query_path(field))
+  end
+$$;
+
+comment on function audit.rule_field_sql(text) is 'The SQL of a field that rules group by; null for what is none.';
+
+create or replace function audit.rule_tree(value jsonb, field text)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_tree jsonb;
+  v_text text;
+begin
+  if jsonb_typeof(value) = 'string' then
+    v_tree := audit.parse_query(value #>> '{}');
+  elsif jsonb_typeof(value) = 'object' then
+    v_tree := audit.canonical_query(value);
+  else
+    perform audit.fail_rule(format('"%s" is a query: a string or a tree.', field), 'For example "action:api_key.*".');
+  end if;
+  v_text := v_tree::text;
+  if exists (
+    select from jsonb_path_query(v_tree, 'strict $.**.field') f where f #>> '{}' in ('created', 'chain', 'seq')
+  ) then
+    perform audit.fail_rule(format('"%s" looks at entries as they come: created, chain and seq have no place in it.', field),
+      'How long back is looked is said by "window" and "history".');
+  elsif (length(v_text) - length(replace(v_text, '"field"', ''))) / 7 > 50 or (length(v_text) - length(replace(v_text, '"text"', ''))) / 6 > 3 then
+    perform audit.fail_rule(format('"%s" has at most 50 comparisons and 3 texts.', field));
+  end if;
+  return v_tree;
+end
+$$;
+
+comment on function audit.rule_tree(jsonb, text) is 'The canonical tree of a rule''s query; raises AUQRY or AURUL.';
+
+create or replace function audit.check_hours(hours jsonb)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if hours = '"learned"' then
+    return;
+  end if;
+  if jsonb_typeof(hours) is distinct from 'object' or not (hours - array['days', 'from', 'to'] = '{}' and hours ?& array['days', 'from', 'to'])
+    or jsonb_typeof(hours -> 'days') <> 'array' or not hours -> 'days' <@ '[1, 2, 3, 4, 5, 6, 7]' or hours -> 'days' = '[]'
+    or not (coalesce(hours ->> 'from', '') ~ '^([01]\d|2[0-3]):(00|15|30|45)$' and coalesce(hours ->> 'to', '') ~ '^(([01]\d|2[0-3]):(00|15|30|45)|24:00)$')
+    or hours ->> 'from' = hours ->> 'to'
+  then
+    perform audit.fail_rule('"hours" is "learned", or the hours of work, outside of which entries count.',
+      'For example {"days": [1, 2, 3, 4, 5], "from": "08:00", "to": "18:30"}: days from 1, Monday; quarters of an hour; from 22:00 to 06:00 is across midnight.');
+  end if;
+end
+$$;
+
+comment on function audit.check_hours(jsonb) is 'Raises AURUL for what are no hours of work.';
+
+create or replace function audit.check_setting(kind text, field text, value jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_each text;
+  v_number numeric := case when jsonb_typeof(value) = 'number' then (value #>> '{}')::numeric end;
+begin
+  case
+    when field in ('match', 'then') then
+      return audit.rule_tree(value, field);
+    when field in ('window', 'history', 'limit') then
+      if jsonb_typeof(value) <> 'string' or coalesce(audit.duration(value #>> '{}') not between interval '1 second' and interval '8784 hours', true) then
+        perform audit.fail_rule(format('"%s" is a length of time from 1s to 1y.', field), 'For example 30s, 10m, 1h, 14d.');
+      end if;
+    when field = 'threshold' then
+      if coalesce(v_number <= 0, true) or v_number > 1e12 or kind <> 'sum' and v_number % 1 <> 0 then
+        perform audit.fail_rule('"threshold" is a number above 0, and a whole one except in sums.');
+      end if;
+    when field in ('group_by', 'value') then
+      if field = 'value' and jsonb_typeof(value) <> 'string' or field = 'group_by' and (
+        jsonb_typeof(value) <> 'array' or jsonb_array_length(value) > 3
+          or exists (select from jsonb_array_elements(value) e where jsonb_typeof(e) <> 'string')
+          or (select count(distinct e) < count(*) from jsonb_array_elements(value) e)
+      ) then
+        perform audit.fail_rule(case field when 'value' then '"value" names one field.' else '"group_by" is a list of up to three fields.' end);
+      end if;
+      foreach v_each in array case jsonb_typeof(value) when 'string' then array[value #>> '{}'] else array(select jsonb_array_elements_text(value)) end loop
+        if kind = 'sum' and field = 'value' then
+          if v_each <> 'cost' and audit.query_path(v_each) is null then
+            perform audit.fail_rule(format('There is no number in "%s" to add up.', left(v_each, 100)), 'It is cost, or a path into details: details.entries.');
+          end if;
+        elsif audit.rule_field_sql(v_each) is null then
+          perform audit.fail_rule(format('A rule cannot look at the field "%s".', left(v_each, 100)),
+            'Fields are actor, email, ip, country, action, outcome, actor_type, resource, resource_type, resource_id, provider, request_id, and paths: new.…, old.…, changes.…, details.….');
+        end if;
+      end loop;
+    when field = 'hours' then
+      perform audit.check_hours(value);
+    when field = 'against' then
+      if value <> '"budgets"' then
+        perform audit.fail_rule('A sum is held against "budgets", or a threshold.');
+      end if;
+    when field = 'percent' then
+      if jsonb_typeof(value) <> 'array' or jsonb_array_length(value) not between 1 and 10
+        or exists (select from jsonb_array_elements(value) e where jsonb_typeof(e) <> 'number' or (e #>> '{}')::numeric not between 1 and 1000)
+      then
+        perform audit.fail_rule('"percent" is a list of numbers from 1 to 1000: shares of a budget.');
+      end if;
+    when field = 'allowed' then
+      if value <> 'null' and (jsonb_typeof(value) <> 'array' or jsonb_array_length(value) > 1000
+        or exists (select from jsonb_array_elements(value) e where jsonb_typeof(e) <> 'string'))
+      then
+        perform audit.fail_rule('"allowed" is a list of texts, or null.');
+      end if;
+    when field = 'warm_up' then
+      if coalesce(v_number % 1 <> 0 or v_number not between 0 and 365, true) then
+        perform audit.fail_rule('"warm_up" is a number of days from 0 to 365.');
+      end if;
+    when field = 'check' then
+      if not audit.health_checks() ? coalesce(value #>> '{}', '') then
+        perform audit.fail_rule('There is no such check.', 'Checks are ' || (select string_agg(k, ', ') from jsonb_object_keys(audit.health_checks()) k) || '.');
+      end if;
+    when field = 'digest' then
+      if value not in ('"activity"', '"costs"', '"overflow"') then
+        perform audit.fail_rule('A digest is of "activity", "costs" or "overflow".');
+      end if;
+    when field in ('weekday', 'hour') then
+      if coalesce(v_number % 1 <> 0, true) or field = 'weekday' and v_number not between 1 and 7 or field = 'hour' and v_number not between 0 and 23 then
+        perform audit.fail_rule('"weekday" is 1 (Monday) to 7 and "hour" 0 to 23, in the organisation''s time zone.');
+      end if;
+    else
+      if jsonb_typeof(value) <> 'object' or length(value::text) > 10000 then
+        perform audit.fail_rule('"parameters" is an object.');
+      end if;
+  end case;
+  return value;
+end
+$$;
+
+comment on function audit.check_setting(text, text, jsonb) is 'The value of a rule''s field as it is kept; raises AURUL or AUQRY where the kind cannot have it.';
+
+create or replace function audit.checked_rule(rule jsonb)
+  returns audit.rules
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  v_rule audit.rules;
+  v_common constant text[] := array['id', 'organization_id', 'name', 'description', 'kind', 'severity', 'enabled', 'quiet_period', 'channels', 'version', 'changed_at', 'default', 'tests'];
+  v_field record;
+  v_unknown text;
+begin
+  if jsonb_typeof(rule) is distinct from 'object' then
+    perform audit.fail_rule('A rule is a JSON object.');
+  end if;
+  v_rule.kind := rule ->> 'kind';
+  if v_rule.kind is null or v_rule.kind not in ('event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'schedule', 'anomaly') then
+    perform audit.fail_rule('A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, schedule or anomaly.');
+  end if;
+  select string_agg(format('"%s"', left(k, 50)), ', ') into v_unknown
+  from jsonb_object_keys(rule) k
+  where k <> all (v_common) and not exists (select from audit.rule_fields() f where f.field = k and v_rule.kind = any (f.kinds));
+  if v_unknown is not null then
+    perform audit.fail_rule(format('A rule of kind %s has no %s.', v_rule.kind, v_unknown), 'It has name, description, severity, enabled, quiet_period, channels'
+      || coalesce((select string_agg(', ' || f.field, '') from audit.rule_fields() f where v_rule.kind = any (f.kinds)), '') || '.');
+  end if;
+  if jsonb_typeof(rule -> 'name') is distinct from 'string' or length(trim(rule ->> 'name')) not between 1 and 200 then
+    perform audit.fail_rule('A rule has a name of up to 200 characters.');
+  elsif jsonb_typeof(coalesce(rule -> 'description', '""')) <> 'string' or length(rule ->> 'description') > 2000 then
+    perform audit.fail_rule('"description" has up to 2,000 characters.');
+  elsif coalesce(rule ->> 'severity', 'medium') not in ('info', 'low', 'medium', 'high', 'critical') then
+    perform audit.fail_rule('"severity" is info, low, medium, high or critical.');
+  elsif jsonb_typeof(coalesce(rule -> 'enabled', 'true')) <> 'boolean' then
+    perform audit.fail_rule('"enabled" is true or false.');
+  elsif rule -> 'quiet_period' <> 'null' and coalesce(audit.duration(rule ->> 'quiet_period') not between interval '1 second' and interval '8784 hours', true) then
+    perform audit.fail_rule('"quiet_period" is a length of time from 1s to 1y, or null: until somebody resolves the alert.');
+  elsif rule -> 'channels' <> 'null' and (
+    jsonb_typeof(rule -> 'channels') <> 'array' or jsonb_array_length(rule -> 'channels') > 20
+      or exists (select from jsonb_array_elements(rule -> 'channels') e where audit.as_uuid(e #>> '{}') is null)
+  ) then
+    perform audit.fail_rule('"channels" is a list of ids of channels, or null for the default ones.');
+  end if;
+  v_rule.name := trim(rule ->> 'name');
+  v_rule.description := coalesce(rule ->> 'description', '');
+  v_rule.severity := coalesce(rule ->> 'severity', 'medium');
+  v_rule.enabled := coalesce((rule ->> 'enabled')::boolean, true);
+  v_rule.quiet_period := case when rule ? 'quiet_period' then audit.duration(rule ->> 'quiet_period') else interval '1 hour' end;
+  v_rule.channels := case when jsonb_typeof(rule -> 'channels') = 'array' then array(select e::uuid from jsonb_array_elements_text(rule -> 'channels') e) end;
+  v_rule.match := '{"and": []}';
+  v_rule.settings := '{}';
+  for v_field in select f.field, rule -> f.field as value, v_rule.kind = any (f.required_of) as required from audit.rule_fields() f where v_rule.kind = any (f.kinds) loop
+    if v_field.value is null then
+      if v_field.required then
+        perform audit.fail_rule(format('A rule of kind %s needs "%s".', v_rule.kind, v_field.field));
+      end if;
+    elsif v_field.field = 'match' then
+      v_rule.match := audit.check_setting(v_rule.kind, 'match', v_field.value);
+    else
+      v_rule.settings := v_rule.settings || jsonb_build_object(v_field.field, audit.check_setting(v_rule.kind, v_field.field, v_field.value));
+    end if;
+  end loop;
+  if v_rule.kind = 'sum' and v_rule.settings ? 'against' = (v_rule.settings ?| array['window', 'threshold', 'value', 'group_by'])
+    or v_rule.kind = 'sum' and not v_rule.settings ? 'against' and not v_rule.settings ?& array['window', 'threshold']
+  then
+    perform audit.fail_rule('A sum has a window and a threshold, or stands "against" budgets.');
+  elsif v_rule.kind = 'schedule' and v_rule.settings ? 'check' = v_rule.settings ? 'digest' then
+    perform audit.fail_rule('A schedule has either a "check" or a "digest".');
+  elsif v_rule.kind = 'event' and v_rule.match = '{"and": []}' then
+    perform audit.fail_rule('An event rule that matches everything is the log itself.', 'Say in "match" which entries are meant.');
+  end if;
+  -- Times that are closer are not told apart (audit.rules_in_force).
+  if v_rule.quiet_period < greatest(audit.duration(v_rule.settings ->> 'window') / 1000, case when v_rule.settings ? 'hours' then interval '15 minutes' end) then
+    perform audit.fail_rule('"quiet_period" is at least a thousandth of the window, and 15m where hours count.');
+  end if;
+  v_rule.compiled := audit.compile_rule(v_rule);
+  return v_rule;
+end
+$$;
+
+comment on function audit.checked_rule(jsonb) is 'A rule as it is kept, from its JSON; raises AURUL or AUQRY where something is wrong.';
+
+create or replace function audit.rule_json(rule audit.rules)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+      'id', (rule).id, 'organization_id', (rule).organization_id, 'default', (rule).organization_id = audit.system_organization(),
+      'name', (rule).name, 'description', (rule).description, 'version', (rule).version, 'kind', (rule).kind,
+      'severity', (rule).severity, 'enabled', (rule).enabled, 'quiet_period', audit.duration_text((rule).quiet_period),
+      'channels', (rule).channels, 'changed_at', audit.instant_text((rule).changed_at)
+    )
+    || case when (rule).kind in ('schedule', 'anomaly') then '{}' else jsonb_build_object('match', audit.format_query((rule).match)) end
+    || (rule).settings
+    || case when (rule).settings ? 'then' then jsonb_build_object('then', audit.format_query((rule).settings -> 'then')) else '{}' end
+$$;
+
+comment on function audit.rule_json(audit.rules) is 'A rule as the API shows it; audit.checked_rule() takes it back.';
+
+-- In force ------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.tuned_rule(rule audit.rules, choice jsonb)
+  returns audit.rules
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_rule audit.rules := rule;
+begin
+  if choice is not null then
+    v_rule.enabled := coalesce((choice ->> 'enabled')::boolean, v_rule.enabled);
+    v_rule.severity := coalesce(choice ->> 'severity', v_rule.severity);
+    v_rule.quiet_period := case when choice ? 'quiet_period' then audit.duration(choice ->> 'quiet_period') else v_rule.quiet_period end;
+    v_rule.channels := case
+      when not choice ? 'channels' then v_rule.channels
+      when choice -> 'channels' <> 'null' then array(select e::uuid from jsonb_array_elements_text(choice -> 'channels') e)
+    end;
+    v_rule.settings := v_rule.settings || (choice - array['enabled', 'severity', 'quiet_period', 'channels']);
+  end if;
+  return v_rule;
+end
+$$;
+
+comment on function audit.tuned_rule(audit.rules, jsonb) is 'A default as an organisation has tuned it.';
+
+create or replace function audit.rule_for(rule_id uuid, organization_id uuid)
+  returns audit.rules
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select t.*
+  from audit.rules r
+  left join audit.rule_choices c on c.rule_id = r.id and c.organization_id = rule_for.organization_id
+  cross join lateral audit.tuned_rule(r, c.choice) t
+  where r.id = rule_for.rule_id
+$$;
+
+comment on function audit.rule_for(uuid, uuid) is 'A rule as it holds for an organisation.';
+
+do $$
+begin
+  if to_regtype('audit.rule_in_force') is null then
+    create type audit.rule_in_force as (
+      rule_id uuid,
+      organization_id uuid,
+      own boolean,
+      kind text,
+      settings jsonb,
+      quiet_period interval,
+      slot bigint,
+      span bigint,
+      threshold numeric
+    );
+  end if;
+end
+$$;
+
+comment on type audit.rule_in_force is
+  'A rule as it holds for an organisation; slot: how finely it tells times apart, in microseconds; span: slots of its window.';
+
+-- Times are kept in slots: a thousandth of the window (a millionth of it where order counts), so that what is remembered
+-- of a group is bounded, however much happens in it. Hours and budgets are judged by quarters of an hour, which every
+-- time zone's hours begin at.
+create or replace function audit.rules_in_force(organizations uuid[])
+  returns setof audit.rule_in_force
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select t.id, o.id, t.organization_id <> audit.system_organization(), t.kind, t.settings, t.quiet_period, s.slot,
+    case
+      when t.kind in ('count', 'distinct', 'sum', 'sequence') and not t.settings ? 'against' then ceil(w.reach / s.slot)::bigint
+      else 0
+    end,
+    coalesce((t.settings ->> 'threshold')::numeric, 1)
+  from unnest(organizations) o (id)
+  join audit.rules r on r.organization_id in (o.id, audit.system_organization()) and r.compiled is not null
+  left join audit.rule_choices c on c.rule_id = r.id and c.organization_id = o.id
+  cross join lateral audit.tuned_rule(r, c.choice) t
+  cross join lateral (
+    select extract(epoch from coalesce(audit.duration(t.settings ->> 'window'), t.quiet_period, interval '1 day')) * 1000000 as reach
+  ) w
+  cross join lateral (
+    select case
+      when t.settings ?| array['hours', 'against'] then 900000000
+      when t.kind = 'sequence' then greatest(1, ceil(w.reach / 1000000))
+      else greatest(1, ceil(w.reach / 1000))
+    end::bigint as slot
+  ) s
+  where t.enabled
+$$;
+
+comment on function audit.rules_in_force(uuid[]) is 'The rules that hold for organisations, as each has tuned them.';
+
+-- sql/602_rule_sql.sql
+
+-- From a rule to SQL, once a version: an expression over an entry e that says what the entry adds to the rule, or null.
+-- The expressions of all rules are evaluated together, in one pass over the new entries (610).
+
+do $$
+begin
+  if to_regtype('audit.rule_hit') is null then
+    create type audit.rule_hit as (
+      rule_id uuid,
+      group_key text,
+      value text,
+      weight numeric,
+      note jsonb
+    );
+  end if;
+end
+$$;
+
+comment on type audit.rule_hit is 'What one entry adds to a rule: to which of its groups, with which value, how much.';
+
+-- Personal data -------------------------------------------------------------------------------------------------------
+
+-- Which identity of the organisation had an address first? Asked for entries that a rule is about, so an index it is.
+create index if not exists identities_ip_address_idx on audit.identities (organization_id, ip_address, created_at, identity_hash);
+create index if not exists identities_email_idx on audit.identities (organization_id, lower(email), created_at, identity_hash);
+
+create or replace function audit.same_ip(identity_hash bytea)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select encode(f.identity_hash, 'hex')
+  from (select i.organization_id, i.ip_address from audit.identities i where i.identity_hash = same_ip.identity_hash limit 1) i
+  cross join lateral (
+    select f.identity_hash from audit.identities f
+    where f.organization_id = i.organization_id and f.ip_address = i.ip_address
+    order by f.created_at, f.identity_hash
+    limit 1
+  ) f
+$$;
+
+comment on function audit.same_ip(bytea) is
+  'The same for all identities of an organisation with one IP address: the commitment of the first of them.';
+
+create or replace function audit.same_email(identity_hash bytea)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select encode(f.identity_hash, 'hex')
+  from (select i.organization_id, i.email from audit.identities i where i.identity_hash = same_email.identity_hash limit 1) i
+  cross join lateral (
+    select f.identity_hash from audit.identities f
+    where f.organization_id = i.organization_id and lower(f.email) = lower(i.email)
+    order by f.created_at, f.identity_hash
+    limit 1
+  ) f
+$$;
+
+comment on function audit.same_email(bytea) is
+  'The same for all identities of an organisation with one e-mail address: the commitment of the first of them.';
+
+create or replace function audit.country_of(identity_hash bytea)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_ip text := (select i.ip_address from audit.identities i where i.identity_hash = country_of.identity_hash limit 1);
+  v_country text;
+begin
+  -- Where no table of addresses is loaded there are no countries.
+  if v_ip is null or to_regproc('audit.place_of') is null then
+    return null;
+  end if;
+  execute 'select p.country from audit.place_of($1) p' into v_country using v_ip;
+  return v_country;
+end
+$$;
+
+comment on function audit.country_of(bytea) is 'The country of an identity''s IP address, where the project has a table of them.';
+
+-- Conditions ----------------------------------------------------------------------------------------------------------
+
+-- As audit.compile_query(), but addresses are looked up when an entry comes: a rule outlives the people it is about.
+create or replace function audit.rule_condition(tree jsonb)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_field text := tree ->> 'field';
+  v_values text[] := case jsonb_typeof(tree -> 'value')
+    when 'array' then array(select lower(v.value) from jsonb_array_elements_text(tree -> 'value') v (value))
+    when 'string' then array[lower(tree ->> 'value')]
+  end;
+  v_users uuid[];
+  v_test text;
+begin
+  if tree ?| array['and', 'or'] then
+    return coalesce((
+      select '(' || string_agg(audit.rule_condition(e.value), case when tree ? 'and' then ' and ' else ' or ' end
+        -- The action first: it tells most entries from most rules.
+        order by e.value ->> 'field' is distinct from 'action', e.value ? 'text', e.n) || ')'
+      from jsonb_array_elements(coalesce(tree -> 'and', tree -> 'or')) with ordinality e (value, n)
+    ), 'true');
+  elsif tree ? 'not' then
+    return format('(%s) is not true', audit.rule_condition(tree -> 'not'));
+  elsif v_field in ('email', 'ip', 'user_agent', 'actor') and not (v_field = 'actor' and tree ->> 'op' = 'exists') then
+    select array_agg(audit.as_uuid(v)) filter (where audit.as_uuid(v) is not null) into v_users from unnest(v_values) v;
+    v_test := format('i.%I', case v_field when 'ip' then 'ip_address' when 'user_agent' then 'user_agent' else 'email' end);
+    v_test := case tree ->> 'op'
+      when 'exists' then v_test || ' is not null'
+      when 'like' then format('lower(%s) like %L', v_test, audit.pattern_like(v_values[1]))
+      else format('lower(%s) = any (%L::text[])', v_test, v_values)
+    end;
+    return format('exists (select from audit.identities i where i.identity_hash = e.identity_hash and %s)', v_test)
+      || case when v_field = 'actor' and v_users is not null then format(' or e.created_by = any (%L::uuid[])', v_users) else '' end;
+  elsif tree ? 'text' then
+    -- Taking an entry apart into words is dear, so its longest word must be in it at all.
+    select w into v_test from unnest(audit.search_words(tree ->> 'text')) w order by length(w) desc limit 1;
+    return format('(strpos(lower(audit.search_text(e) collate "und-x-icu"), %L) > 0 and %s)', v_test,
+      (audit.compile_leaf(audit.system_organization(), tree)).condition);
+  end if;
+  return '(' || (audit.compile_leaf(audit.system_organization(), tree)).condition || ')';
+end
+$$;
+
+comment on function audit.rule_condition(jsonb) is 'The SQL of a rule''s canonical query tree, for an entry e of any organisation.';
+
+-- Alerts are entries, so a rule could raise alerts about alerts for ever. Only a rule that names an alert's action sees
+-- them at all, and what it then raises says so and is seen by no rule.
+create or replace function audit.rule_guard(tree jsonb)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when exists (
+      select from jsonb_path_query(tree, 'strict $.** ? (@.field == "action")') l
+      cross join lateral jsonb_path_query(l, 'lax $.value[*]') v
+      where l ->> 'op' in ('eq', 'in', 'like') and v #>> '{}' like 'alert.%'
+    ) then 'e.details ->> ''about'' is distinct from ''alerts'''
+    else 'e.action not like ''alert.%'''
+  end
+$$;
+
+comment on function audit.rule_guard(jsonb) is 'The condition that keeps a rule from alerts about alerts.';
+
+create or replace function audit.group_sql(fields text[])
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when coalesce(cardinality(fields), 0) = 0 then ''''''
+    -- JSON as text. Where an address is missing there is no group, so all who have none are not taken for one.
+    else '''{' || string_agg(
+      replace(to_json(f.field)::text, '''', '''''') || ': '' || ' || case
+        when f.field in ('ip', 'email', 'country') then format('to_json(%s)::text', audit.rule_field_sql(f.field))
+        else format('coalesce(to_json(%s)::text, ''null'')', audit.rule_field_sql(f.field))
+      end, ' || '', ' order by f.n
+    ) || ' || ''}'''
+  end
+  from unnest(fields) with ordinality f (field, n)
+$$;
+
+comment on function audit.group_sql(text[]) is 'The SQL of the key of the group that an entry belongs to.';
+
+create or replace function audit.compile_rule(rule audit.rules)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_settings jsonb := (rule).settings;
+  v_group text := audit.group_sql(array(select jsonb_array_elements_text(coalesce(v_settings -> 'group_by', '[]'))));
+  v_hit constant text := 'case when %s and %s then row($rule$, %s, %s, %s, %s)::audit.rule_hit end';
+  v_condition text := audit.rule_condition((rule).match);
+  v_guard text := audit.rule_guard((rule).match);
+begin
+  case
+    when (rule).kind in ('schedule', 'anomaly') then
+      return null;
+    when v_settings ? 'against' then
+      -- What was spent, and what may be.
+      return format(v_hit, v_guard || ' and e.cost > 0 and e.cost < ''Infinity''', v_condition, 'coalesce(e.provider, '''')', '''spent''', 'e.cost', 'null')
+        || ', ' || format(v_hit, 'e.action like ''budget.%''', 'e.resource_type = ''budget''', 'coalesce(e.resource_id, '''')',
+          'concat_ws(''-'', e.chain, e.seq)', '1', 'jsonb_build_object(''action'', e.action, ''details'', e.details)');
+    when (rule).kind = 'sum' then
+      return format(v_hit, v_guard, v_condition, v_group, '''''', case
+        when coalesce(v_settings ->> 'value', 'cost') = 'cost' then 'case when e.cost < ''Infinity'' then e.cost end'
+        else format('audit.number_value(e.details #>> %L)', audit.query_path(v_settings ->> 'value'))
+      end, 'null');
+    when (rule).kind in ('distinct', 'new_value') then
+      return format(v_hit, v_guard, v_condition, v_group, format('left(%s, 300)', audit.rule_field_sql(v_settings ->> 'value')), '1', 'null');
+    when (rule).kind = 'sequence' then
+      return format(v_hit, v_guard, v_condition, v_group, '''first''', '1', 'null')
+        || ', ' || format(v_hit, v_guard, audit.rule_condition(v_settings -> 'then'), v_group, '''then''', '1', 'null');
+    else
+      return format(v_hit, v_guard, v_condition, v_group, '''''', '1', 'null');
+  end case;
+end
+$$;
+
+comment on function audit.compile_rule(audit.rules) is
+  'The SQL of what an entry e adds to a rule, $rule$ standing for its id; null for kinds that look at no single entry.';
+
+-- sql/603_health_checks.sql
+
+-- What schedule rules look at: checks of the product itself. Each answers what is wrong now; nothing when all is well.
+
+create or replace function audit.health_checks()
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  return '{
+    "capture": "a table is not captured whole, or the log''s own guards are off",
+    "sealing": "entries wait longer than the limit to be sealed",
+    "archive": "what was archived was not read back for longer than the limit",
+    "rules": "entries wait longer than the limit for the rules",
+    "search": "entries wait longer than the limit for the search index",
+    "cron": "a schedule of the product fails, or has not run for longer than the limit",
+    "outside": "a receiver of checkpoints has not got one for longer than the limit",
+    "deliveries": "an alert could not be delivered"
+  }'::jsonb;
+
+comment on function audit.health_checks() is 'The checks that schedule rules run, and what each finds.';
+
+create or replace function audit.health_check(name text, most interval)
+  returns table (organization_id uuid, group_key text, reason jsonb)
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  case name
+    when 'capture' then
+      return query
+        select audit.system_organization(), jsonb_build_object('table', c.table_name)::text,
+          jsonb_build_object('findings', jsonb_agg(c.finding order by c.finding), 'way_out', min(c.way_out))
+        from audit.coverage c
+        where not c.healthy
+        group by c.table_name;
+    when 'sealing' then
+      -- Where nothing was ever sealed, sealing is not set up, which its owner knows.
+      return query
+        select audit.system_organization(), '', jsonb_build_object('organizations', count(distinct w.organization_id), 'oldest', min(w.since))
+        from audit.waiting_chains() w
+        where w.since < clock_timestamp() - most and exists (select from audit.logs l where l.published > 0)
+        having count(*) > 0;
+    when 'archive' then
+      return query
+        select l.organization_id, '', jsonb_build_object('logs', count(*), 'entries', sum(l.published - l.read_back))
+        from audit.logs l
+        where l.read_back < l.published and l.archive_deletion_began_at is null and l.sealed_at < clock_timestamp() - most
+          and coalesce((select max(r.ended_at) from audit.readings r where r.log = l.id), '-infinity') < clock_timestamp() - most
+          and exists (select from audit.readings)
+        group by l.organization_id;
+    when 'rules' then
+      return query
+        select audit.system_organization(), '', jsonb_build_object('chains', count(*), 'oldest', min(h.last_at))
+        from audit.heads h
+        left join audit.rule_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+        where h.seq > coalesce(p.seq, 0) and h.last_at < clock_timestamp() - most
+        having count(*) > 0;
+    when 'search' then
+      return query
+        select audit.system_organization(), '', jsonb_build_object('chains', count(*), 'oldest', min(h.last_at))
+        from audit.heads h
+        left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+        where h.seq > coalesce(p.seq, 0) and h.last_at < clock_timestamp() - most
+        having count(*) > 0;
+    when 'cron' then
+      if to_regclass('cron.job_run_details') is not null then
+        -- Dynamic: the schema need not exist when this function is made. A job that never ran has had no turn yet.
+        return query execute $q$
+          select $1, jsonb_build_object('job', j.jobname)::text,
+            jsonb_build_object('last_run', l.start_time, 'status', l.status, 'message', left(l.return_message, 200))
+          from cron.job j
+          cross join lateral (
+            select d.start_time, d.status, d.return_message from cron.job_run_details d
+            where d.jobid = j.jobid and d.status in ('succeeded', 'failed')
+            order by d.runid desc limit 1
+          ) l
+          where j.jobname like 'audit-%' and (l.status = 'failed' or j.schedule like '% seconds' and l.start_time < clock_timestamp() - $2)
+        $q$ using audit.system_organization(), most;
+      end if;
+    when 'outside' then
+      return query
+        select audit.system_organization(), jsonb_build_object('receiver', o.name)::text,
+          jsonb_build_object('kind', o.kind, 'logs', count(*), 'error', max(r.last_error), 'disabled', bool_or(r.disabled_at is not null))
+        from audit.owed_checkpoints o
+        join audit.receivers r on r.id = o.receiver
+        where greatest(r.succeeded_at, r.registered_at) < clock_timestamp() - most
+        group by o.name, o.kind;
+    when 'deliveries' then
+      if to_regclass('audit.dead_letters') is not null then
+        return query execute $q$
+          select d.organization_id, '', jsonb_build_object('deliveries', count(*)) from audit.dead_letters d group by d.organization_id
+        $q$;
+      end if;
+    else
+      perform audit.fail_rule('There is no such check.');
+  end case;
+end
+$$;
+
+comment on function audit.health_check(text, interval) is
+  'What a check finds wrong now: whom it concerns, what it is, and why. audit.health_checks() names the checks.';
+
+-- sql/604_change_rules.sql
+
+-- Rules are written here, by admins, one JSON object at a time; each change is an entry with what was and what is.
+
+create or replace function audit.rule_summary(rule audit.rules)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select audit.rule_json(rule) - array['id', 'organization_id', 'default', 'changed_at']
+$$;
+
+comment on function audit.rule_summary(audit.rules) is 'A rule as entries about it tell it.';
+
+create or replace function audit.record_rule_change(organization_id uuid, rule_id uuid, old jsonb, new jsonb)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  select audit.record(
+    record_rule_change.organization_id, 'rule.changed', 'rule', rule_id::text,
+    case
+      when old is null then jsonb_build_object('new', new)
+      when new is null then jsonb_build_object('old', old)
+      else jsonb_build_object('changes', (
+        select coalesce(jsonb_object_agg(k, jsonb_build_object('old', old -> k, 'new', new -> k)), '{}')
+        from (select jsonb_object_keys(old) union select jsonb_object_keys(new)) f (k)
+        where old -> k is distinct from new -> k
+      ))
+    end
+  )
+$$;
+
+comment on function audit.record_rule_change(uuid, uuid, jsonb, jsonb) is 'Leaves the entry that says how a rule was changed.';
+
+-- What a rule remembers was collected by what it was; as what it is now, it begins anew.
+create or replace function audit.forget_rule(rule_id uuid, organization_id uuid default null)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  delete from audit.rule_windows w
+  where w.rule_id = forget_rule.rule_id and w.organization_id = coalesce(forget_rule.organization_id, w.organization_id);
+  delete from audit.rule_values v
+  where v.rule_id = forget_rule.rule_id and v.organization_id = coalesce(forget_rule.organization_id, v.organization_id);
+end
+$$;
+
+comment on function audit.forget_rule(uuid, uuid) is 'Forgets what a rule remembers of entries, of one organisation or of all.';
+
+create or replace function audit.rule_to_change(rule_id text)
+  returns audit.rules
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules;
+begin
+  select r.* into v_rule from audit.rules r where r.id = audit.as_uuid(rule_to_change.rule_id) for update;
+  if not found then
+    perform audit.fail('AUNOT', 'There is no such rule.', null, 'audit.list_rules() lists them.');
+  end if;
+  perform audit.require_admin(v_rule.organization_id);
+  return v_rule;
+end
+$$;
+
+comment on function audit.rule_to_change(text) is 'The rule of an id, locked; raises AUNOT or AUDEN.';
+
+create or replace function audit.check_rule_tests(tests jsonb)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if jsonb_typeof(tests) is distinct from 'array' or jsonb_array_length(tests) > 20
+    or exists (
+      select from jsonb_array_elements(tests) t
+      where jsonb_typeof(t) <> 'object' or t - array['name', 'entries', 'alerts'] <> '{}'
+        or coalesce(length(t ->> 'name') not between 1 and 200, true) or coalesce(t ->> 'alerts', '') !~ '^\d{1,6}$' or not t ? 'entries'
+    )
+    or (select count(distinct t ->> 'name') < count(*) from jsonb_array_elements(tests) t)
+  then
+    perform audit.fail_rule('"tests" is a list of up to 20 tests.', 'Each has a name, entries and how many alerts they raise.');
+  end if;
+end
+$$;
+
+comment on function audit.check_rule_tests(jsonb) is 'Raises AURUL for what are no tests of a rule.';
+
+create or replace function audit.keep_rule_tests(rule_id uuid, tests jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  if tests is null then
+    return;
+  end if;
+  perform audit.check_rule_tests(tests);
+  delete from audit.rule_tests t where t.rule_id = keep_rule_tests.rule_id;
+  insert into audit.rule_tests (rule_id, name, entries, alerts)
+  select keep_rule_tests.rule_id, t.name, t.entries, t.alerts from jsonb_to_recordset(tests) t (name text, entries jsonb, alerts int);
+end
+$$;
+
+comment on function audit.keep_rule_tests(uuid, jsonb) is 'Keeps the tests of a rule, in place of those it had; null leaves them.';
+
+create or replace function audit.is_built_in(rule_id uuid)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  return rule_id::text like '00000000-0000-4000-a000-%';
+
+comment on function audit.is_built_in(uuid) is 'Whether a rule comes with the product (605): loading that again would undo a change of it.';
+
+create or replace function audit.create_rule(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write rules through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules;
+  v_organization uuid := audit.as_uuid(request ->> 'organization_id');
+begin
+  if request ? 'id' or request ? 'version' then
+    perform audit.fail_rule('A new rule gets its id and version.');
+  elsif v_organization is null then
+    perform audit.fail_rule('A rule is an organisation''s.', 'Pass organization_id.');
+  end if;
+  perform audit.require_admin(v_organization);
+  v_rule := audit.checked_rule(request);
+  if (select count(*) from audit.rules r where r.organization_id = v_organization) >= 100 then
+    perform audit.fail_rule('An organisation has at most 100 rules of its own.');
+  end if;
+  begin
+    insert into audit.rules (organization_id, name, description, kind, severity, enabled, match, settings, quiet_period, channels, compiled)
+    values (
+      v_organization, v_rule.name, v_rule.description, v_rule.kind, v_rule.severity, v_rule.enabled, v_rule.match, v_rule.settings,
+      v_rule.quiet_period, v_rule.channels, v_rule.compiled
+    )
+    returning * into v_rule;
+  exception when unique_violation then
+    perform audit.fail_rule('There is a rule of this name.', 'Choose another, or change that rule.');
+  end;
+  perform audit.keep_rule_tests(v_rule.id, request -> 'tests');
+  perform audit.record_rule_change(v_organization, v_rule.id, null, audit.rule_summary(v_rule));
+  return audit.rule_json(v_rule);
+end
+$$;
+
+comment on function audit.create_rule(jsonb) is
+  'Makes a rule of an organisation: select audit.create_rule(''{"organization_id": "…", "name": "Keys deleted", "kind": "count",
+"match": "action:api_key.deleted", "window": "1h", "threshold": 3, "group_by": ["actor"]}''). For its admins; leaves an entry.';
+
+create or replace function audit.change_rule(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write rules through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_old audit.rules := audit.rule_to_change(request ->> 'id');
+  v_new audit.rules;
+begin
+  if request ? 'version' and request -> 'version' <> to_jsonb(v_old.version) then
+    perform audit.fail_rule('The rule was changed meanwhile.', format('It is version %s now.', v_old.version));
+  elsif request ? 'organization_id' and audit.as_uuid(request ->> 'organization_id') is distinct from v_old.organization_id then
+    perform audit.fail_rule('A rule stays with its organisation.');
+  elsif audit.is_built_in(v_old.id) then
+    perform audit.fail_rule('A default is not changed but tuned.', 'audit.choose_rule() tunes it for an organisation.');
+  end if;
+  -- What is null is as if it had never been said, where null is no value.
+  v_new := audit.checked_rule(
+    case when request ? 'kind' and request ->> 'kind' <> v_old.kind
+      then audit.rule_json(v_old) - array(select f.field from audit.rule_fields() f where f.field <> 'match')
+      else audit.rule_json(v_old)
+    end || request
+  );
+  begin
+    update audit.rules r set
+      name = v_new.name, description = v_new.description, version = r.version + 1, kind = v_new.kind, severity = v_new.severity,
+      enabled = v_new.enabled, match = v_new.match, settings = v_new.settings, quiet_period = v_new.quiet_period,
+      channels = v_new.channels, compiled = v_new.compiled, changed_at = clock_timestamp()
+    where r.id = v_old.id
+    returning r.* into v_new;
+  exception when unique_violation then
+    perform audit.fail_rule('There is a rule of this name.', 'Choose another, or change that rule.');
+  end;
+  if (v_old.kind, v_old.match, v_old.settings) is distinct from (v_new.kind, v_new.match, v_new.settings) then
+    perform audit.forget_rule(v_new.id);
+  end if;
+  perform audit.keep_rule_tests(v_new.id, request -> 'tests');
+  perform audit.record_rule_change(v_new.organization_id, v_new.id, audit.rule_summary(v_old), audit.rule_summary(v_new));
+  return audit.rule_json(v_new);
+end
+$$;
+
+comment on function audit.change_rule(jsonb) is
+  'Changes the fields that are named: select audit.change_rule(''{"id": "…", "threshold": 5}''). With "version" only if it is
+still that. For admins of the rule''s organisation; leaves an entry.';
+
+create or replace function audit.delete_rule(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write rules through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules := audit.rule_to_change(request ->> 'id');
+begin
+  perform audit.check_request(request, array['id']);
+  if audit.is_built_in(v_rule.id) then
+    perform audit.fail_rule('A default is not deleted but switched off.', 'audit.choose_rule() does, for an organisation.');
+  end if;
+  perform audit.forget_rule(v_rule.id);
+  delete from audit.rules r where r.id = v_rule.id;
+  perform audit.record_rule_change(v_rule.organization_id, v_rule.id, audit.rule_summary(v_rule), null);
+  perform audit.resolve_alerts_of(v_rule.id);
+  return audit.rule_json(v_rule);
+end
+$$;
+
+comment on function audit.delete_rule(jsonb) is
+  'Deletes a rule: select audit.delete_rule(''{"id": "…"}''). Its alerts are resolved, and stay. For admins of the rule''s
+organisation; leaves an entry.';
+
+create or replace function audit.choose_rule(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins tune defaults through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid := audit.as_uuid(request ->> 'organization_id');
+  v_rule audit.rules;
+  v_old audit.rules;
+  v_new audit.rules;
+  v_choice jsonb;
+  v_fixed text;
+begin
+  if v_organization is null then
+    perform audit.fail_rule('Who chooses is an organisation.', 'Pass organization_id.');
+  end if;
+  perform audit.require_admin(v_organization);
+  select r.* into v_rule from audit.rules r where r.id = audit.as_uuid(request ->> 'id') and r.organization_id = audit.system_organization();
+  if not found then
+    perform audit.fail('AUNOT', 'There is no such default.', null, 'audit.list_rules() lists them; an organisation''s own rules are changed by audit.change_rule().');
+  end if;
+  v_choice := request - array['id', 'organization_id'];
+  select string_agg(format('"%s"', left(k, 50)), ', ') into v_fixed
+  from jsonb_object_keys(v_choice) k
+  where k in ('name', 'description', 'kind', 'match', 'then', 'group_by', 'value', 'version');
+  if v_fixed is not null then
+    perform audit.fail_rule(format('What a default is about stays as it is: %s.', v_fixed),
+      'Switch it off for the organisation ("enabled": false) and create a rule of your own.');
+  end if;
+  v_old := audit.rule_for(v_rule.id, v_organization);
+  -- An empty choice is the default again; what is not named anew is as it was chosen.
+  v_choice := case when v_choice = '{}' then '{}' else coalesce((
+    select c.choice from audit.rule_choices c where c.rule_id = v_rule.id and c.organization_id = v_organization
+  ), '{}') || v_choice end;
+  perform audit.checked_rule(audit.rule_json(v_rule) || v_choice);
+  if v_choice = '{}' then
+    delete from audit.rule_choices c where c.rule_id = v_rule.id and c.organization_id = v_organization;
+  else
+    insert into audit.rule_choices as c (rule_id, organization_id, choice)
+    values (v_rule.id, v_organization, v_choice)
+    on conflict on constraint rule_choices_pkey do update set choice = excluded.choice, changed_at = clock_timestamp();
+  end if;
+  v_new := audit.rule_for(v_rule.id, v_organization);
+  if v_old.settings <> v_new.settings then
+    perform audit.forget_rule(v_rule.id, v_organization);
+  end if;
+  perform audit.record_rule_change(v_organization, v_rule.id, audit.rule_summary(v_old), audit.rule_summary(v_new));
+  return audit.rule_json(v_new);
+end
+$$;
+
+comment on function audit.choose_rule(jsonb) is
+  'Tunes a default for an organisation, or switches it off: select audit.choose_rule(''{"id": "…", "organization_id": "…",
+"enabled": false}''). Without any field it is the default again. For admins of the organisation; leaves an entry.';
+
+create or replace function audit.list_rules(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- rules are read by whoever reads all of the organisation's log
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  perform audit.require_reach(v_organization);
+  return jsonb_build_object('organization_id', v_organization, 'rules', (
+    select coalesce(jsonb_agg(audit.rule_json(t) || jsonb_build_object('tuned', c.rule_id is not null) order by t.organization_id, t.name), '[]')
+    from audit.rules r
+    left join audit.rule_choices c on c.rule_id = r.id and c.organization_id = v_organization
+    cross join lateral audit.tuned_rule(r, c.choice) t
+    where r.organization_id in (audit.system_organization(), v_organization)
+  ));
+end
+$$;
+
+comment on function audit.list_rules(jsonb) is
+  'The rules of an organisation, the defaults included as it has tuned them: select audit.list_rules(''{"organization_id": "…"}'').
+For its admins and auditors.';
+
+create or replace function audit.require_reach(organization_id uuid)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if audit.reach(require_reach.organization_id) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Rules and alerts are for those who read all of the organisation''s log.', null,
+      'They are its admins and auditors.');
+  end if;
+end
+$$;
+
+comment on function audit.require_reach(uuid) is 'Raises AUDEN unless the caller reads all of the organisation''s log.';
+
+-- sql/605_default_rules.sql
+
+-- The defaults, each with the samples that show what it raises and what it must not. They hold for every organisation,
+-- which can switch each off or tune it (audit.choose_rule). Loading this file again brings them up to date; what
+-- organisations have chosen stays.
+
+create or replace function audit.keep_default(rule jsonb, tests jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules := audit.checked_rule(rule);
+begin
+  v_rule.id := (rule ->> 'id')::uuid;
+  insert into audit.rules as r (id, organization_id, name, description, kind, severity, enabled, match, settings, quiet_period, channels, compiled)
+  values (
+    v_rule.id, audit.system_organization(), v_rule.name, v_rule.description, v_rule.kind, v_rule.severity, v_rule.enabled, v_rule.match,
+    v_rule.settings, v_rule.quiet_period, v_rule.channels, v_rule.compiled
+  )
+  on conflict (id) do update set
+    name = excluded.name, description = excluded.description, version = r.version + 1, kind = excluded.kind, severity = excluded.severity,
+    enabled = excluded.enabled, match = excluded.match, settings = excluded.settings, quiet_period = excluded.quiet_period,
+    channels = excluded.channels, compiled = excluded.compiled, changed_at = clock_timestamp()
+  where (r.name, r.description, r.kind, r.severity, r.enabled, r.match, r.settings, r.quiet_period, r.channels, r.compiled) is distinct from
+    (excluded.name, excluded.description, excluded.kind, excluded.severity, excluded.enabled, excluded.match, excluded.settings,
+      excluded.quiet_period, excluded.channels, excluded.compiled);
+  perform audit.keep_rule_tests(v_rule.id, tests);
+end
+$$;
+
+comment on function audit.keep_default(jsonb, jsonb) is 'Makes a default rule as it is defined here, with its samples.';
+
+select audit.keep_default(d.rule::jsonb, d.tests::jsonb)
+from (values
+  -- Signing in ------------------------------------------------------------------------------------------------------
+  ('{"id": "00000000-0000-4000-a000-000000000601", "name": "Failed logins of one user", "kind": "count", "severity": "medium",
+    "match": "action:user.login_failed", "window": "1h", "threshold": 3, "group_by": ["actor"],
+    "description": "Somebody tries passwords for this user, or the user has forgotten theirs."}',
+   '[{"name": "three within the hour, across a full hour", "alerts": 1, "entries": [{"action": "user.login_failed", "actor": "ada", "times": 3, "every": "25m"}]},
+     {"name": "three in two hours", "alerts": 0, "entries": [{"action": "user.login_failed", "actor": "ada", "times": 3, "every": "40m"}]},
+     {"name": "three of three users", "alerts": 0, "entries": [{"action": "user.login_failed", "actor": "ada"}, {"action": "user.login_failed", "actor": "bob"}, {"action": "user.login_failed", "actor": "eve"}]},
+     {"name": "three of an address that no user has", "alerts": 1, "entries": [{"action": "user.login_failed", "email": "nobody@example.com", "times": 3}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000602", "name": "Failed logins from one address", "kind": "count", "severity": "medium",
+    "match": "action:user.login_failed", "window": "1h", "threshold": 3, "group_by": ["ip"],
+    "description": "Somebody tries passwords from this IP address, perhaps of several users."}',
+   '[{"name": "three users from one address", "alerts": 1, "entries": [{"action": "user.login_failed", "actor": "ada", "ip": "203.0.113.9"}, {"action": "user.login_failed", "actor": "bob", "ip": "203.0.113.9"}, {"action": "user.login_failed", "actor": "eve", "ip": "203.0.113.9"}]},
+     {"name": "from three addresses", "alerts": 0, "entries": [{"action": "user.login_failed", "actor": "ada", "ip": "203.0.113.7"}, {"action": "user.login_failed", "actor": "ada", "ip": "203.0.113.8"}, {"action": "user.login_failed", "actor": "ada", "ip": "203.0.113.9"}]},
+     {"name": "addresses that are not known are not one", "alerts": 0, "entries": [{"action": "user.login_failed", "actor": "ada", "times": 5}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000603", "name": "Failed logins, then success", "kind": "sequence", "severity": "high",
+    "match": "action:user.login_failed", "threshold": 3, "then": "action:user.login outcome:success", "window": "1h", "group_by": ["actor"],
+    "description": "After several failures somebody is in: find out whether it is the user."}',
+   '[{"name": "three failures and a login", "alerts": 1, "entries": [{"action": "user.login_failed", "actor": "ada", "times": 3, "every": "10m"}, {"action": "user.login", "actor": "ada", "after": "30m"}]},
+     {"name": "two failures and a login", "alerts": 0, "entries": [{"action": "user.login_failed", "actor": "ada", "times": 2}, {"action": "user.login", "actor": "ada", "after": "1m"}]},
+     {"name": "a login and then failures", "alerts": 0, "entries": [{"action": "user.login", "actor": "ada"}, {"action": "user.login_failed", "actor": "ada", "after": "1s", "times": 3}]},
+     {"name": "the login of somebody else", "alerts": 0, "entries": [{"action": "user.login_failed", "actor": "ada", "times": 3}, {"action": "user.login", "actor": "bob", "after": "1m"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000604", "name": "Login from a new country", "kind": "new_value", "severity": "low",
+    "match": "action:user.login outcome:success", "value": "country", "history": "14d", "warm_up": 5, "quiet_period": "1d",
+    "description": "Nobody of the organisation signed in from there for two weeks. Alone it says little: people travel and use proxies."}',
+   '[{"name": "without a table of addresses there are no countries", "alerts": 0, "entries": [{"action": "user.login", "actor": "ada", "ip": "203.0.113.9", "times": 20, "every": "1d"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000605", "name": "Activity at unusual hours", "kind": "count", "severity": "low",
+    "match": "actor_type:user actor:*", "threshold": 3, "window": "1h", "group_by": ["actor"], "hours": "learned", "quiet_period": "1d",
+    "description": "Several actions of a user at an hour of the week at which nobody in the organisation is used to work. Set \"hours\" to the hours of work to go by those."}',
+   '[{"name": "who has no history yet has no unusual hours", "alerts": 0, "entries": [{"action": "settings.viewed", "actor": "ada", "actor_type": "user", "times": 10}]}]'),
+  -- Keys, roles and guards ------------------------------------------------------------------------------------------
+  ('{"id": "00000000-0000-4000-a000-000000000611", "name": "API key added", "kind": "event", "severity": "medium",
+    "match": "action:api_key.added", "group_by": ["resource"], "quiet_period": "1d", "description": "A key for a provider was added."}',
+   '[{"name": "a key", "alerts": 1, "entries": [{"action": "api_key.added", "resource": "api_key/1"}]},
+     {"name": "another thing", "alerts": 0, "entries": [{"action": "budget.created", "resource": "budget/1"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000612", "name": "API key changed", "kind": "event", "severity": "low",
+    "match": "action:api_key.updated", "group_by": ["resource"], "description": "A key was renamed, rotated or switched off or on."}',
+   '[{"name": "twice in an hour is one alert", "alerts": 1, "entries": [{"action": "api_key.updated", "resource": "api_key/1", "times": 2, "every": "50m"}]},
+     {"name": "two keys are two", "alerts": 2, "entries": [{"action": "api_key.updated", "resource": "api_key/1"}, {"action": "api_key.updated", "resource": "api_key/2"}]},
+     {"name": "added is not changed", "alerts": 0, "entries": [{"action": "api_key.added", "resource": "api_key/1"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000613", "name": "API key deleted", "kind": "event", "severity": "medium",
+    "match": "action:api_key.deleted", "group_by": ["resource"], "quiet_period": "1d", "description": "A key for a provider was deleted."}',
+   '[{"name": "a key", "alerts": 1, "entries": [{"action": "api_key.deleted", "resource": "api_key/1"}]},
+     {"name": "changed is not deleted", "alerts": 0, "entries": [{"action": "api_key.updated", "resource": "api_key/1"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000614", "name": "Administrator made", "kind": "event", "severity": "high",
+    "match": "action:member.role_changed changes.role.new:(admin or owner) or action:member.added new.role:(admin or owner) or action:permission.granted",
+    "group_by": ["resource"], "quiet_period": "1d", "description": "Somebody got all rights of the organisation."}',
+   '[{"name": "a member becomes admin", "alerts": 1, "entries": [{"action": "member.role_changed", "resource": "member/1", "details": {"changes": {"role": {"old": "member", "new": "admin"}}}}]},
+     {"name": "an admin is added", "alerts": 1, "entries": [{"action": "member.added", "resource": "member/1", "details": {"new": {"role": "admin"}}}]},
+     {"name": "an admin becomes member", "alerts": 0, "entries": [{"action": "member.role_changed", "resource": "member/1", "details": {"changes": {"role": {"old": "admin", "new": "member"}}}}]},
+     {"name": "a member is added", "alerts": 0, "entries": [{"action": "member.added", "resource": "member/1", "details": {"new": {"role": "member"}}}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000615", "name": "Capture weakened", "kind": "event", "severity": "high",
+    "match": "action:capture.untracked or action:capture.changed resource_type:trigger or action:capture.changed resource_type:setting resource_id:(ip_addresses or query_text)",
+    "group_by": ["action", "resource"], "quiet_period": null, "description": "Something is recorded no longer, or less of it."}',
+   '[{"name": "a table is untracked", "alerts": 1, "entries": [{"action": "capture.untracked", "resource": "table/public.api_keys"}]},
+     {"name": "a trigger is dropped", "alerts": 1, "entries": [{"action": "capture.changed", "resource": "trigger/x"}]},
+     {"name": "a table is tracked", "alerts": 0, "entries": [{"action": "capture.tracked", "resource": "table/public.api_keys"}]},
+     {"name": "tracked anew after it was altered", "alerts": 0, "entries": [{"action": "capture.changed", "resource": "table/public.api_keys"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000616", "name": "Retention changed or hold released", "kind": "event", "severity": "high",
+    "match": "action:(retention.changed or hold.released)", "group_by": ["action"], "quiet_period": null,
+    "description": "Entries may be let go earlier. A shorter period takes effect after some days: time to object."}',
+   '[{"name": "a shorter period", "alerts": 1, "entries": [{"action": "retention.changed", "resource": "retention/default"}]},
+     {"name": "a hold is placed", "alerts": 0, "entries": [{"action": "hold.placed", "resource": "hold/Case 1"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000617", "name": "Verification failed", "kind": "event", "severity": "critical",
+    "match": "action:verification.failed", "group_by": ["resource_id"], "quiet_period": null,
+    "description": "A chain, a log or the archive is not what it was, or a check of them could not be made. The entry says what was found."}',
+   '[{"name": "a broken chain", "alerts": 1, "entries": [{"action": "verification.failed", "outcome": "failure", "resource": "finding/3-17"}]},
+     {"name": "a purge is none", "alerts": 0, "entries": [{"action": "log.purged", "resource": "audit_log/1"}]}]'),
+  -- Use and cost ----------------------------------------------------------------------------------------------------
+  ('{"id": "00000000-0000-4000-a000-000000000621", "name": "Budget reached", "kind": "sum", "severity": "medium",
+    "against": "budgets", "percent": [50, 80, 100], "quiet_period": "1d",
+    "description": "Costs of the period have reached a share of a budget, or exceed it. Once for each budget, period and share."}',
+   '[{"name": "half of it", "alerts": 1, "entries": [{"action": "budget.created", "resource": "budget/1", "details": {"new": {"limit_usd": 100, "period": "monthly"}}}, {"action": "query.completed", "cost": 30, "times": 2}]},
+     {"name": "all of it, and more", "alerts": 4, "entries": [{"action": "budget.created", "resource": "budget/1", "details": {"new": {"limit_usd": 100}}}, {"action": "query.completed", "cost": 101}]},
+     {"name": "less than half", "alerts": 0, "entries": [{"action": "budget.created", "resource": "budget/1", "details": {"new": {"limit_usd": 100}}}, {"action": "query.completed", "cost": 49}]},
+     {"name": "of a budget that was deleted", "alerts": 0, "entries": [{"action": "budget.created", "resource": "budget/1", "details": {"new": {"limit_usd": 100}}}, {"action": "budget.deleted", "resource": "budget/1"}, {"action": "query.completed", "cost": 300, "after": "5m"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000622", "name": "Batch of queries", "kind": "count", "severity": "low",
+    "match": "action:query.executed", "window": "10m", "threshold": 100, "group_by": ["actor"], "quiet_period": "1h",
+    "description": "More queries of one actor than a person sends: a program, or a key in other hands."}',
+   '[{"name": "a hundred", "alerts": 1, "entries": [{"action": "query.executed", "actor": "ada", "times": 100, "every": "5s"}]},
+     {"name": "ninety-nine", "alerts": 0, "entries": [{"action": "query.executed", "actor": "ada", "times": 99, "every": "5s"}]},
+     {"name": "a hundred in twenty minutes", "alerts": 0, "entries": [{"action": "query.executed", "actor": "ada", "times": 100, "every": "13s"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000623", "name": "Unexpected provider", "kind": "new_value", "severity": "medium",
+    "match": "action:query.executed provider:*", "value": "provider", "history": "14d", "warm_up": 5, "quiet_period": "1d",
+    "description": "A provider that the organisation did not use for two weeks; with \"allowed\" set, one that is not on that list."}',
+   '[{"name": "a new one after five days", "alerts": 1, "entries": [{"action": "query.executed", "provider": "openai", "times": 6, "every": "1d"}, {"action": "query.executed", "provider": "unknown", "after": "6d"}]},
+     {"name": "a new one in the first days", "alerts": 0, "entries": [{"action": "query.executed", "provider": "openai", "times": 3, "every": "1d"}, {"action": "query.executed", "provider": "unknown", "after": "4d"}]},
+     {"name": "one that is used each week", "alerts": 0, "entries": [{"action": "query.executed", "provider": "openai", "times": 21, "every": "1d"}, {"action": "query.executed", "provider": "google", "times": 3, "every": "1w"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000624", "name": "Unusual volume or cost", "kind": "anomaly", "severity": "medium", "quiet_period": "1d",
+    "description": "Far more or fewer queries, or far higher costs, than at this hour on other days."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000625", "name": "Many exports", "kind": "count", "severity": "medium",
+    "match": "action:(data.exported or log.exported)", "window": "1h", "threshold": 10, "group_by": ["actor"],
+    "description": "One actor takes much out, export by export."}',
+   '[{"name": "ten", "alerts": 1, "entries": [{"action": "data.exported", "actor": "ada", "times": 10, "every": "5m"}]},
+     {"name": "nine", "alerts": 0, "entries": [{"action": "data.exported", "actor": "ada", "times": 9, "every": "5m"}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000626", "name": "Large export of the log", "kind": "sum", "severity": "medium",
+    "match": "action:log.exported", "value": "details.entries", "window": "1h", "threshold": 100000, "group_by": ["actor"],
+    "description": "One actor takes much of the log out."}',
+   '[{"name": "in two parts", "alerts": 1, "entries": [{"action": "log.exported", "actor": "ada", "details": {"entries": 60000}, "times": 2}]},
+     {"name": "a day''s worth", "alerts": 0, "entries": [{"action": "log.exported", "actor": "ada", "details": {"entries": 60000}}]}]'),
+  -- The product itself ----------------------------------------------------------------------------------------------
+  ('{"id": "00000000-0000-4000-a000-000000000631", "name": "Capture is not whole", "kind": "schedule", "severity": "high", "check": "capture", "limit": "10m", "quiet_period": null, "description": "audit.coverage says what is wrong, and the way out."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000632", "name": "Sealing is behind", "kind": "schedule", "severity": "high", "check": "sealing", "limit": "15m", "quiet_period": null, "description": "Until an entry is sealed its change can go unseen."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000633", "name": "The archive is not read back", "kind": "schedule", "severity": "medium", "check": "archive", "limit": "2d", "quiet_period": null, "description": "Nothing is purged before it was read back; damage is found later."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000634", "name": "A schedule fails", "kind": "schedule", "severity": "medium", "check": "cron", "limit": "10m", "quiet_period": null, "description": "cron.job_run_details has the message."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000635", "name": "Rules are behind", "kind": "schedule", "severity": "high", "check": "rules", "limit": "10m", "quiet_period": null, "description": "Alerts come late."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000636", "name": "The search index is behind", "kind": "schedule", "severity": "low", "check": "search", "limit": "1h", "quiet_period": null, "description": "Searches are right, and slow."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000637", "name": "Checkpoints do not leave", "kind": "schedule", "severity": "high", "check": "outside", "limit": "1d", "quiet_period": null, "description": "A receiver has had no checkpoint for a day: nobody outside could tell a rewritten log."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000638", "name": "Alerts are not delivered", "kind": "schedule", "severity": "high", "check": "deliveries", "limit": "10m", "quiet_period": null, "description": "audit.dead_letters has what could not be delivered."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000639", "name": "Too many alerts", "kind": "schedule", "severity": "medium", "digest": "overflow", "quiet_period": "1h", "description": "What came in an hour above the setting alerts_per_hour, put together."}', '[]'),
+  -- Digests ---------------------------------------------------------------------------------------------------------
+  ('{"id": "00000000-0000-4000-a000-000000000641", "name": "Weekly activity", "kind": "schedule", "severity": "info", "digest": "activity", "weekday": 1, "hour": 8, "quiet_period": null, "description": "Who did what in the week before."}', '[]'),
+  ('{"id": "00000000-0000-4000-a000-000000000642", "name": "Weekly costs", "kind": "schedule", "severity": "info", "digest": "costs", "weekday": 1, "hour": 8, "quiet_period": null, "description": "What the week before cost, and the dearest actions."}', '[]')
+) as d (rule, tests);
+
+-- What rules are made of may be another SQL in this version.
+create or replace function audit.compile_rules()
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  update audit.rules r set compiled = audit.compile_rule(r) where r.compiled is distinct from audit.compile_rule(r)
+$$;
+
+comment on function audit.compile_rules() is 'Makes the SQL of all rules anew: when a version is loaded, and after a restore.';
+
+select audit.compile_rules();
+
+-- sql/610_evaluate.sql
+
+-- Evaluation: every few seconds, of the entries that are new. A chain's entries become visible in order and without
+-- gaps, so "everything after position n of each chain" is exactly what has not been looked at; positions, what the rules
+-- remember and the alerts are written in one transaction. So each entry counts once, whatever crashes or runs twice.
+--
+-- Chains are not in order among each other: an entry may come that is older than others. So time is the entries' own
+-- throughout, and where an entry comes late, what it changes for those after it is judged again (612).
+
+create table if not exists audit.rule_positions (
+  organization_id uuid not null,
+  chain int not null,
+  seq bigint not null,
+  last_at timestamptz not null,
+  upto bigint not null,
+  constraint rule_positions_pkey primary key (organization_id, chain)
+)
+with (fillfactor = 50);
+
+comment on table audit.rule_positions is 'How far the rules have come; written by audit.evaluate_rules() only.';
+comment on column audit.rule_positions.organization_id is 'Whose chain.';
+comment on column audit.rule_positions.chain is 'The chain.';
+comment on column audit.rule_positions.seq is 'The last entry that was looked at.';
+comment on column audit.rule_positions.last_at is 'Its time; no later entry of the chain is earlier.';
+comment on column audit.rule_positions.upto is 'The last entry of the batch that is being looked at; else the same as seq.';
+
+create index if not exists rule_positions_batch_idx on audit.rule_positions (organization_id, chain) where upto > seq;
+
+alter table audit.rule_positions enable row level security;
+
+-- Rules watch from when they are there: what a log holds already is history, which previews look at.
+create or replace function audit.skip_to_now()
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  insert into audit.rule_positions as p (organization_id, chain, seq, last_at, upto)
+  select h.organization_id, h.chain, h.seq, h.last_at, h.seq from audit.heads h
+  on conflict on constraint rule_positions_pkey do update set seq = excluded.seq, last_at = excluded.last_at, upto = excluded.upto
+$$;
+
+comment on function audit.skip_to_now() is 'Has the rules pass over all entries there are: at installation, and after a restore.';
+
+do $$
+begin
+  if not exists (select from audit.rule_positions) then
+    perform audit.skip_to_now();
+  end if;
+end
+$$;
+
+do $$
+begin
+  if to_regtype('audit.rule_total') is null then
+    create type audit.rule_total as (
+      rule_id uuid,
+      organization_id uuid,
+      kind text,
+      threshold numeric,
+      span bigint,
+      slot_length bigint,
+      hours jsonb,
+      group_key text,
+      value text,
+      slot bigint,
+      weight numeric,
+      hits bigint,
+      first_at timestamptz,
+      last_at timestamptz,
+      names text[],
+      about_alerts boolean,
+      note jsonb
+    );
+  end if;
+  if to_regtype('audit.rule_firing') is null then
+    create type audit.rule_firing as (
+      rule_id uuid,
+      organization_id uuid,
+      group_key text,
+      first_at timestamptz,
+      last_at timestamptz,
+      occurrences bigint,
+      seen numeric,
+      names text[],
+      about_alerts boolean,
+      note jsonb
+    );
+  end if;
+end
+$$;
+
+comment on type audit.rule_total is 'What entries of one slot of time add to one group of a rule, and what the rule makes of it.';
+comment on type audit.rule_firing is 'That a rule''s condition held for a group, from one entry to another.';
+
+-- In a function of its own, so that entries are found by position whatever else is asked of them, and however large the
+-- log is: joined to the log, the planner would rather read all of it.
+create or replace function audit.entries_between(organization_id uuid, chain int, after bigint, upto bigint, since timestamptz)
+  returns setof public.audit_logs
+  language plpgsql
+  stable
+  set search_path = ''
+  set enable_seqscan = off
+  set enable_bitmapscan = off
+  rows 1000
+as $$
+begin
+  return query
+    select a.* from public.audit_logs a
+    where a.organization_id = entries_between.organization_id and a.chain = entries_between.chain
+      and a.seq > entries_between.after and a.seq <= entries_between.upto and a.created_at >= entries_between.since
+    order by a.seq;
+end
+$$;
+
+comment on function audit.entries_between(uuid, int, bigint, bigint, timestamptz) is
+  'The entries of a chain after one position and up to another, none of which is earlier than a time.';
+
+-- What entries add ----------------------------------------------------------------------------------------------------
+
+create or replace function audit.collect(
+  source text,
+  sample public.audit_logs[],
+  expressions text,
+  organization uuid,
+  force audit.rule_in_force[]
+)
+  returns audit.rule_total[]
+  language plpgsql
+  stable
+  set search_path = ''
+  set jit = off
+  -- Of arrays the planner knows no numbers: it would read the entries once for each rule.
+  set enable_nestloop = off
+as $$
+declare
+  v_totals audit.rule_total[];
+begin
+  if expressions is null then
+    return '{}';
+  end if;
+  execute format(
+    $q$
+    with hit as materialized (
+      select e.organization_id, e.created_at, (extract(epoch from e.created_at) * 1000000)::bigint as micros,
+        e.chain || '-' || e.seq as name, e.action like 'alert.%%' as about_alerts, h.*
+      from %s
+      cross join lateral unnest(array[%s]::audit.rule_hit[]) h
+      where h.rule_id is not null and h.group_key is not null and h.value is not null and h.weight > 0 and h.weight < 'Infinity' %s
+    )
+    select array_agg(row(
+      t.rule_id, t.organization_id, t.kind, t.threshold, t.span, t.slot_length, t.hours, t.group_key, t.value, t.slot, t.weight, t.hits,
+      t.first_at, t.last_at, t.names, t.about_alerts, t.note
+    )::audit.rule_total)
+    from (
+      select h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot as slot_length, f.settings -> 'hours' as hours,
+        h.group_key, h.value, h.micros / f.slot as slot, sum(h.weight) as weight, count(*) as hits,
+        min(h.created_at) as first_at, max(h.created_at) as last_at, (array_agg(h.name))[:20] as names,
+        bool_or(h.about_alerts) as about_alerts, h.note
+      from hit h
+      join unnest($2) f on f.rule_id = h.rule_id and f.organization_id = h.organization_id
+      group by h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot, f.settings -> 'hours', h.group_key, h.value, h.micros / f.slot, h.note
+    ) t
+    $q$,
+    source, expressions, 'and e.organization_id = ' || quote_literal(organization)
+  ) into v_totals using sample, force;
+  return coalesce(v_totals, '{}');
+end
+$$;
+
+comment on function audit.collect(text, public.audit_logs[], text, uuid, audit.rule_in_force[]) is
+  'What the entries e of a FROM clause, or of a sample ($1), add to rules, by the rules'' expressions, in one pass.';
+
+create or replace function audit.rule_expressions(rules uuid[])
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select string_agg(replace(r.compiled, '$rule$', quote_literal(r.id) || '::uuid'), ', ' order by r.id)
+  from audit.rules r
+  where r.id = any (rules) and r.compiled is not null
+$$;
+
+comment on function audit.rule_expressions(uuid[]) is 'The expressions of rules, to be evaluated together.';
+
+create or replace function audit.collect_all(source text, sample public.audit_logs[], organizations uuid[], force audit.rule_in_force[])
+  returns audit.rule_total[]
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_totals audit.rule_total[] := '{}';
+  v_set record;
+  v_rule uuid;
+begin
+  -- Everybody's rules in one pass over all entries; an organisation's own in one over its entries.
+  for v_set in
+    select case when f.own then f.organization_id end as organization, array_agg(distinct f.rule_id) as rules
+    from unnest(force) f
+    group by 1
+  loop
+    begin
+      v_totals := v_totals || audit.collect(source, sample, audit.rule_expressions(v_set.rules), v_set.organization, force);
+    exception when data_exception or program_limit_exceeded or internal_error then
+      -- One of them fails on an entry. The others must not be silenced by it: each alone, and the one is switched off.
+      foreach v_rule in array v_set.rules loop
+        begin
+          v_totals := v_totals || audit.collect(source, sample, audit.rule_expressions(array[v_rule]), v_set.organization, force);
+        exception when data_exception or program_limit_exceeded or internal_error then
+          perform audit.note_finding(
+            coalesce(v_set.organization, audit.system_organization()), 'rule_failed', v_rule::text, jsonb_build_object('error', sqlerrm)
+          );
+        end;
+      end loop;
+    end;
+  end loop;
+  return v_totals;
+end
+$$;
+
+comment on function audit.collect_all(text, public.audit_logs[], uuid[], audit.rule_in_force[]) is
+  'What entries add to all rules. A rule that fails on an entry is passed over, which is a finding.';
+
+-- What it comes to ----------------------------------------------------------------------------------------------------
+
+create or replace function audit.evaluate_entries(source text, organizations uuid[], sample public.audit_logs[] default null, only_rule uuid default null)
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_force audit.rule_in_force[] := array(
+    select f from audit.rules_in_force(organizations) f where only_rule is null or (f).rule_id = only_rule
+  );
+  v_values audit.rule_total[];
+  v_budgets audit.rule_total[];
+  v_hours audit.rule_total[];
+  v_others audit.rule_total[];
+begin
+  select array_agg(t) filter (where t.kind = 'new_value'), array_agg(t) filter (where t.kind = 'sum' and t.span = 0),
+    array_agg(t) filter (where t.hours is not null),
+    array_agg(t) filter (where t.hours is null and t.kind <> 'new_value' and (t.kind <> 'sum' or t.span > 0))
+  into v_values, v_budgets, v_hours, v_others
+  from unnest(audit.collect_all(source, sample, organizations, v_force)) t;
+  return audit.joined_firings(
+    audit.judge_windows(coalesce(v_others, '{}') || audit.outside_hours(v_hours))
+      || audit.judge_values(v_values, v_force)
+      || audit.judge_budgets(v_budgets, v_force),
+    v_force
+  );
+end
+$$;
+
+comment on function audit.evaluate_entries(text, uuid[], public.audit_logs[], uuid) is
+  'Takes entries into what the rules remember, and answers where conditions hold now that did not before.';
+
+-- One after the other within the quiet period is one.
+create or replace function audit.joined_firings(firings audit.rule_firing[], force audit.rule_in_force[])
+  returns audit.rule_firing[]
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select coalesce(array_agg(row(
+    j.rule_id, j.organization_id, j.group_key, j.first_at, j.last_at, j.occurrences, j.seen,
+    array(select n from unnest(j.parts) p cross join lateral unnest(p.names) n limit 20), j.about_alerts, (j.parts[1]).note
+  )::audit.rule_firing order by j.first_at), '{}')
+  from (
+    select e.rule_id, e.organization_id, e.group_key, min(e.first_at) as first_at, max(e.last_at) as last_at,
+      sum(e.occurrences)::bigint as occurrences, max(e.seen) as seen, bool_or(e.about_alerts) as about_alerts,
+      (array_agg(e.firing order by e.first_at))[:20] as parts
+    from (
+      select b.*, count(*) filter (where b.begins) over (partition by b.rule_id, b.organization_id, b.group_key order by b.first_at, b.last_at) as episode
+      from (
+        select f.*, f as firing, f.first_at > max(f.last_at) over (
+            partition by f.rule_id, f.organization_id, f.group_key order by f.first_at, f.last_at rows between unbounded preceding and 1 preceding
+          ) + coalesce(q.quiet_period, '100 years') as begins
+        from unnest(firings) f
+        join unnest(force) q on q.rule_id = f.rule_id and q.organization_id = f.organization_id
+      ) b
+    ) e
+    group by e.rule_id, e.organization_id, e.group_key, e.episode
+  ) j
+$$;
+
+comment on function audit.joined_firings(audit.rule_firing[], audit.rule_in_force[]) is
+  'Firings of a group that follow each other within its quiet period, as one.';
+
+create or replace function audit.evaluate_rules(at_most int default 10000)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_taken bigint;
+  v_waiting bigint;
+  v_organizations uuid[];
+  v_firing audit.rule_firing;
+begin
+  -- One at a time; who comes second has nothing to do.
+  if not pg_try_advisory_xact_lock(hashtext('audit.evaluate_rules')) then
+    return 0;
+  end if;
+
+  with waiting as (
+    select h.organization_id, h.chain, f.after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - f.after) over (order by h.last_at, h.organization_id, h.chain) as running
+    from audit.heads h
+    left join audit.rule_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+    left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    -- What was purged before it was looked at is not waited for.
+    cross join lateral (select coalesce(greatest(p.seq, b.seq), 0) as after) f
+    where h.seq > f.after
+  ),
+  taken as (
+    insert into audit.rule_positions as p (organization_id, chain, seq, last_at, upto)
+    select w.organization_id, w.chain, w.after, w.last_at, least(w.seq, w.seq - (w.running - evaluate_rules.at_most))
+    from waiting w
+    where w.running - (w.seq - w.after) < evaluate_rules.at_most
+    -- At REPEATABLE READ a batch that somebody else has taken meanwhile ends here, with a serialization failure.
+    on conflict on constraint rule_positions_pkey do update set seq = excluded.seq, upto = excluded.upto
+    returning organization_id, upto - seq as entries
+  )
+  select sum(t.entries), array_agg(distinct t.organization_id), (select max(w.running) from waiting w)
+  into v_taken, v_organizations, v_waiting
+  from taken t;
+
+  if v_taken > 0 then
+    foreach v_firing in array audit.admitted_firings(audit.evaluate_entries(
+      '(select * from audit.rule_positions p where p.upto > p.seq) p'
+        || ' cross join lateral audit.entries_between(p.organization_id, p.chain, p.seq, p.upto, p.last_at) e',
+      v_organizations
+    )) loop
+      perform audit.note_firing(v_firing);
+    end loop;
+    update audit.rule_positions p set seq = p.upto, last_at = coalesce((
+      select e.created_at from public.audit_logs e
+      where e.organization_id = p.organization_id and e.chain = p.chain and e.seq = p.upto and e.created_at >= p.last_at
+    ), p.last_at)
+    where p.upto > p.seq;
+  end if;
+  -- What is over is over once nothing waits that could still belong to it.
+  if v_waiting is null or v_waiting <= evaluate_rules.at_most then
+    perform audit.close_quiet_alerts();
+  end if;
+  return coalesce(v_taken, 0);
+end
+$$;
+
+comment on function audit.evaluate_rules(int) is
+  'Evaluates the rules on at most so many new entries, and raises alerts; returns how many it looked at. pg_cron runs it.';
+
+-- sql/612_rule_windows.sql
+
+-- Windows that slide over the entries' own time: counts, distinct values, sums and sequences.
+--
+-- For each group what happened stands in slots (600). A window ends at each slot in which something happened, and begins
+-- its length before; at the edge it takes the whole slot in. All is added up by one running sum: a slot adds what it
+-- holds and takes it away again when the window has passed it. Only what new entries can change is judged: from the
+-- first of their slots to a window after the last.
+
+create table if not exists audit.rule_windows (
+  rule_id uuid not null,
+  organization_id uuid not null,
+  group_key text not null,
+  slot bigint not null,
+  value text not null,
+  weight numeric not null,
+  hits bigint not null,
+  counted bigint not null default 0,
+  first_at timestamptz not null,
+  last_at timestamptz not null,
+  names text[] not null,
+  forget_at timestamptz not null,
+  constraint rule_windows_pkey primary key (rule_id, organization_id, group_key, slot, value)
+);
+
+comment on table audit.rule_windows is 'What the rules remember of entries within their windows; written by audit.evaluate_rules() only.';
+comment on column audit.rule_windows.rule_id is 'The rule.';
+comment on column audit.rule_windows.organization_id is 'Whose entries.';
+comment on column audit.rule_windows.group_key is 'The group.';
+comment on column audit.rule_windows.slot is 'When, in slots of the rule since 1970.';
+comment on column audit.rule_windows.value is 'Of which value, or which step of a sequence.';
+comment on column audit.rule_windows.weight is 'How much that adds.';
+comment on column audit.rule_windows.hits is 'How many entries it was.';
+comment on column audit.rule_windows.counted is 'How many of them an alert has counted.';
+comment on column audit.rule_windows.first_at is 'The time of the first.';
+comment on column audit.rule_windows.last_at is 'The time of the last.';
+comment on column audit.rule_windows.names is 'Their names, 20 at most.';
+comment on column audit.rule_windows.forget_at is 'When no window reaches it any more, entries that come an hour late included.';
+
+alter table audit.rule_windows enable row level security;
+
+create or replace function audit.judge_windows(totals audit.rule_total[])
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+  -- What a group remembers is found by its key, however many groups there are.
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_firings audit.rule_firing[];
+  v_windowed audit.rule_firing[];
+begin
+  -- Where one entry is enough there is nothing to remember.
+  v_firings := array(
+    select row(t.rule_id, t.organization_id, t.group_key, t.first_at, t.last_at, t.hits, t.hits, t.names, t.about_alerts, null)::audit.rule_firing
+    from unnest(totals) t
+    where t.kind = 'event'
+  );
+
+  insert into audit.rule_windows as w
+    (rule_id, organization_id, group_key, slot, value, weight, hits, first_at, last_at, names, forget_at)
+  select t.rule_id, t.organization_id, t.group_key, t.slot, t.value, t.weight, t.hits, t.first_at, t.last_at, t.names,
+    to_timestamp((t.slot + 2 * t.span + 1) * t.slot_length / 1000000.0) + interval '1 hour'
+  from unnest(totals) t
+  where t.span > 0
+  order by t.rule_id, t.organization_id, t.group_key, t.slot, t.value
+  on conflict on constraint rule_windows_pkey do update set
+    weight = w.weight + excluded.weight, hits = w.hits + excluded.hits,
+    first_at = least(w.first_at, excluded.first_at), last_at = greatest(w.last_at, excluded.last_at),
+    names = (w.names || excluded.names)[:20];
+
+  with touched as materialized (
+    select t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold, min(t.slot) as lo, max(t.slot) as hi, bool_or(t.about_alerts) as about_alerts
+    from unnest(totals) t
+    where t.span > 0
+    group by t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold
+  ),
+  held as (
+    select t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold, t.lo, t.about_alerts,
+      w.slot, w.value, w.hits, w.counted, w.first_at, w.last_at, w.names,
+      case when t.kind in ('sum', 'count') then w.weight when w.value = 'then' and t.kind = 'sequence' then 0
+        when t.kind = 'sequence' then w.weight else 1 end as weight,
+      -- A value that comes again counts on from there; what else there is counts as long as the window is.
+      case when t.kind = 'distinct' then lead(w.slot) over (
+        partition by t.rule_id, t.organization_id, t.group_key, w.value order by w.slot
+      ) end as again
+    from touched t
+    cross join lateral (
+      select w.* from audit.rule_windows w
+      where w.rule_id = t.rule_id and w.organization_id = t.organization_id and w.group_key = t.group_key
+        and w.slot between t.lo - t.span and t.hi + t.span
+      offset 0
+    ) w
+  ),
+  running as (
+    select c.*, sum(c.change) over (partition by c.rule_id, c.organization_id, c.group_key order by c.at) as total
+    from (
+      select h.*, h.slot as at, h.weight as change, true as begins from held h
+      union all
+      select h.*, least(h.slot + h.span + 1, h.again), -h.weight, false from held h
+    ) c
+  ),
+  firing as materialized (
+    select r.*, coalesce(lag(r.slot) over (partition by r.rule_id, r.organization_id, r.group_key order by r.slot, r.value) < r.slot - r.span, true) as is_first
+    from running r
+    where r.begins and r.total >= r.threshold and r.slot >= r.lo and r.hits > r.counted and (r.kind <> 'sequence' or r.value = 'then')
+  ),
+  counted as (
+    update audit.rule_windows w set counted = w.hits
+    from firing f
+    where w.rule_id = f.rule_id and w.organization_id = f.organization_id and w.group_key = f.group_key and w.slot = f.slot and w.value = f.value
+  )
+  select array_agg(row(
+    f.rule_id, f.organization_id, f.group_key, f.first_at, f.last_at, f.hits - f.counted, f.total,
+    -- What the first of them is made of; others only go on.
+    case when f.is_first then array(
+      select n.name
+      from audit.rule_windows w
+      cross join lateral unnest(w.names) n (name)
+      where w.rule_id = f.rule_id and w.organization_id = f.organization_id and w.group_key = f.group_key and w.slot between f.slot - f.span and f.slot
+      order by w.slot, n.name
+      limit 20
+    ) else f.names end,
+    f.about_alerts, null
+  )::audit.rule_firing)
+  into v_windowed
+  from firing f;
+  return v_firings || coalesce(v_windowed, '{}');
+end
+$$;
+
+comment on function audit.judge_windows(audit.rule_total[]) is
+  'Takes what entries add into the windows, and answers where a threshold is reached now that was not, or holds on.';
+
+create or replace function audit.prune_rules()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_pruned int;
+begin
+  -- An evaluation that is behind may still need what is old; and none runs meanwhile.
+  if not pg_try_advisory_xact_lock(hashtext('audit.evaluate_rules')) or exists (select from audit.health_check('rules', interval '1 minute')) then
+    return 0;
+  end if;
+  delete from audit.rule_windows w where w.forget_at < clock_timestamp();
+  get diagnostics v_pruned = row_count;
+  delete from audit.rule_values v where v.forget_at < clock_timestamp();
+  -- The longest period of a budget is a month.
+  delete from audit.spending s where s.day < current_date - 62;
+  delete from audit.budget_crossings c where c.period_start < current_date - 62;
+  return v_pruned;
+end
+$$;
+
+comment on function audit.prune_rules() is 'Forgets what no window reaches any more; returns how many slots. pg_cron runs it.';
+
+-- sql/614_rule_values.sql
+
+-- What is usual: values that were seen before, and hours at which an organisation works. Both are learned from entries
+-- as they come, and both are quiet until they have learned enough.
+
+create table if not exists audit.rule_values (
+  rule_id uuid not null,
+  organization_id uuid not null,
+  group_key text not null,
+  value text not null,
+  first_at timestamptz not null,
+  last_at timestamptz not null,
+  days int not null,
+  forget_at timestamptz not null,
+  constraint rule_values_pkey primary key (rule_id, organization_id, group_key, value)
+);
+
+comment on table audit.rule_values is 'Which values a rule has seen in which group; written by audit.evaluate_rules() only.';
+comment on column audit.rule_values.rule_id is 'The rule.';
+comment on column audit.rule_values.organization_id is 'Whose entries.';
+comment on column audit.rule_values.group_key is 'The group.';
+comment on column audit.rule_values.value is 'The value; empty for the group itself, of any value.';
+comment on column audit.rule_values.first_at is 'When it was seen first.';
+comment on column audit.rule_values.last_at is 'When it was seen last.';
+comment on column audit.rule_values.days is 'On how many days, for the group itself.';
+comment on column audit.rule_values.forget_at is 'When it would be new again.';
+
+create table if not exists audit.active_hours (
+  organization_id uuid not null,
+  hour smallint not null,
+  since date not null,
+  days date[] not null,
+  constraint active_hours_pkey primary key (organization_id, hour)
+);
+
+comment on table audit.active_hours is 'At which hours of the week people of an organisation work; written by audit.evaluate_rules() only.';
+comment on column audit.active_hours.organization_id is 'The organisation.';
+comment on column audit.active_hours.hour is 'The hour of the week in its time zone, from 0: Monday from midnight to one.';
+comment on column audit.active_hours.since is 'The first day on which somebody did something at this hour.';
+comment on column audit.active_hours.days is 'The last 13 days on which somebody did.';
+
+alter table audit.rule_values enable row level security;
+alter table audit.active_hours enable row level security;
+
+create or replace function audit.judge_values(totals audit.rule_total[], force audit.rule_in_force[])
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_firings audit.rule_firing[];
+begin
+  if totals is null then
+    return '{}';
+  end if;
+  with seen as materialized (
+    select t.rule_id, t.organization_id, t.group_key, t.value, t.first_at, t.last_at, t.hits, t.names, t.about_alerts,
+      f.settings -> 'allowed' as allowed, f.settings ->> 'value' as field,
+      coalesce(audit.duration(f.settings ->> 'history'), interval '14 days') as history,
+      coalesce((f.settings ->> 'warm_up')::int, 5) as warm_up
+    from unnest(totals) t
+    join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id
+    where t.value <> '' and f.kind = 'new_value'
+  ),
+  placed as (
+    select s.*, v.first_at as known_since, v.last_at as known_until, g.days as known_days, g.last_at as group_until,
+      lag(s.last_at) over value_before as before,
+      least(g.first_at, min(s.first_at) over group_before) as group_since,
+      -- A day counts once, however many entries it has.
+      (s.first_at at time zone 'utc')::date > greatest(
+        (g.last_at at time zone 'utc')::date, (lag(s.last_at) over group_before at time zone 'utc')::date, '-infinity'::date
+      ) as new_day
+    from seen s
+    left join audit.rule_values v on v.rule_id = s.rule_id and v.organization_id = s.organization_id and v.group_key = s.group_key and v.value = s.value
+    left join audit.rule_values g on g.rule_id = s.rule_id and g.organization_id = s.organization_id and g.group_key = s.group_key and g.value = ''
+    window value_before as (partition by s.rule_id, s.organization_id, s.group_key, s.value order by s.first_at),
+      group_before as (partition by s.rule_id, s.organization_id, s.group_key order by s.first_at, s.value)
+  ),
+  judged as materialized (
+    select p.*,
+      coalesce(p.known_days, 0) + count(*) filter (where p.new_day) over (
+        partition by p.rule_id, p.organization_id, p.group_key order by p.first_at, p.value
+      ) as days
+    from placed p
+  ),
+  kept as (
+    insert into audit.rule_values as v (rule_id, organization_id, group_key, value, first_at, last_at, days, forget_at)
+    select k.rule_id, k.organization_id, k.group_key, k.value, k.first_at, k.last_at, k.days, k.last_at + k.history
+    from (
+      select j.rule_id, j.organization_id, j.group_key, j.value, min(j.first_at) as first_at, max(j.last_at) as last_at, 1 as days, max(j.history) as history
+      from judged j group by j.rule_id, j.organization_id, j.group_key, j.value
+      union all
+      select j.rule_id, j.organization_id, j.group_key, '', min(j.first_at), max(j.last_at), max(j.days)::int, max(j.history)
+      from judged j group by j.rule_id, j.organization_id, j.group_key
+    ) k
+    order by k.rule_id, k.organization_id, k.group_key, k.value
+    on conflict on constraint rule_values_pkey do update set
+      first_at = least(v.first_at, excluded.first_at), last_at = greatest(v.last_at, excluded.last_at),
+      days = greatest(v.days, excluded.days), forget_at = greatest(v.forget_at, excluded.forget_at)
+  )
+  select array_agg(row(
+    j.rule_id, j.organization_id, (coalesce(nullif(j.group_key, ''), '{}')::jsonb || jsonb_build_object(j.field, j.value))::text,
+    j.first_at, j.last_at, j.hits, j.hits, j.names, j.about_alerts,
+    case when jsonb_typeof(j.allowed) = 'array' then '{"not_allowed": true}'::jsonb else jsonb_build_object('days_known', j.days) end
+  )::audit.rule_firing)
+  into v_firings
+  from judged j
+  where case
+    -- Who has said what is allowed has nothing to learn.
+    when jsonb_typeof(j.allowed) = 'array' then not j.allowed ? j.value
+    else coalesce(greatest(j.known_until, j.before) < j.first_at - j.history, true)
+      and j.group_since <= j.first_at - j.warm_up * interval '1 day' and j.days > j.warm_up
+  end;
+  return coalesce(v_firings, '{}');
+end
+$$;
+
+comment on function audit.judge_values(audit.rule_total[], audit.rule_in_force[]) is
+  'Notes which values were seen, and answers which are new, or not allowed.';
+
+-- Hours ---------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.time_zone_of(organization_id uuid)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_zone text := audit.setting('time_zone', time_zone_of.organization_id) #>> '{}';
+begin
+  if v_zone is null and exists (
+    select from pg_catalog.pg_attribute a
+    where a.attrelid = to_regclass('public.organizations') and a.attname = 'time_zone' and not a.attisdropped
+  ) then
+    execute 'select o.time_zone::text from public.organizations o where o.id::text = $1' into v_zone using time_zone_of.organization_id::text;
+    if not exists (select from pg_catalog.pg_timezone_names z where z.name = v_zone) then
+      v_zone := null;
+    end if;
+  end if;
+  return coalesce(v_zone, 'UTC');
+end
+$$;
+
+comment on function audit.time_zone_of(uuid) is
+  'In which time zone an organisation works: its setting time_zone, else what the application''s organizations.time_zone says, else UTC.';
+
+create or replace function audit.is_at_work(hours jsonb, local timestamp)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+  -- What begins in the evening and ends in the morning belongs to the day on which it began.
+  return case
+    when hours ->> 'from' < hours ->> 'to' then
+      to_char(local, 'HH24:MI') >= hours ->> 'from' and to_char(local, 'HH24:MI') < hours ->> 'to'
+        and hours -> 'days' @> to_jsonb(extract(isodow from local)::int)
+    when to_char(local, 'HH24:MI') >= hours ->> 'from' then hours -> 'days' @> to_jsonb(extract(isodow from local)::int)
+    when to_char(local, 'HH24:MI') < hours ->> 'to' then hours -> 'days' @> to_jsonb(extract(isodow from local - interval '1 day')::int)
+    else false
+  end;
+
+comment on function audit.is_at_work(jsonb, timestamp) is 'Whether a local time is within hours of work, which may go across midnight.';
+
+-- An hour is usual if there was something at this hour of the week on three days of the last 90, or at this hour of any
+-- day, where it is a day on which people work at all: who now and then works in the evening does so on any. The hours
+-- beside it are as good, because nobody begins by the bell. An hour of the week comes once a week: three times take
+-- three weeks, and a fourth shows what is left out. Before that, nothing is unusual.
+create or replace function audit.is_usual_hour(organization_id uuid, local timestamp)
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with now as (
+    select extract(isodow from is_usual_hour.local)::int - 1 as weekday, extract(hour from is_usual_hour.local)::int as hour
+  ),
+  past as (
+    select a.hour, a.since, d.day
+    from audit.active_hours a
+    cross join lateral unnest(a.days) d (day)
+    where a.organization_id = is_usual_hour.organization_id and d.day between is_usual_hour.local::date - 90 and is_usual_hour.local::date - 1
+  )
+  select coalesce(min(p.since) > is_usual_hour.local::date - 28, true)
+    or count(distinct p.day) filter (where (p.hour - n.weekday * 24 - n.hour + 169) % 168 <= 2) >= 3
+    or count(distinct p.day) filter (where (p.hour - n.hour + 25) % 24 <= 2) >= 3
+      and exists (select from past w where w.hour / 24 = n.weekday group by w.hour having count(*) >= 3)
+  from now n
+  left join past p on true
+  group by n.weekday, n.hour
+$$;
+
+comment on function audit.is_usual_hour(uuid, timestamp) is
+  'Whether people of an organisation are used to work at this hour, or it is not known yet.';
+
+create or replace function audit.outside_hours(totals audit.rule_total[])
+  returns audit.rule_total[]
+  language plpgsql
+  set search_path = ''
+  -- Of arrays the planner knows no numbers: it would compare each with each.
+  set enable_nestloop = off
+as $$
+#variable_conflict use_column
+declare
+  v_left audit.rule_total[];
+begin
+  if totals is null then
+    return '{}';
+  end if;
+  with timed as materialized (
+    select t as total, t.organization_id, t.slot, t.hours from unnest(totals) t
+  ),
+  -- Each quarter of an hour once, whoever did something in it; of what was learned each hour.
+  quarter as materialized (
+    select q.organization_id, q.slot, q.hours, to_timestamp(q.slot * 900) at time zone z.zone as at
+    from (select distinct t.organization_id, t.slot, t.hours from timed t) q
+    join (
+      select o.organization_id, audit.time_zone_of(o.organization_id) as zone from (select distinct t.organization_id from timed t) o
+    ) z on z.organization_id = q.organization_id
+  ),
+  hour as materialized (
+    select h.organization_id, h.at, audit.is_usual_hour(h.organization_id, h.at) as usual
+    from (select distinct q.organization_id, date_trunc('hour', q.at) as at from quarter q where q.hours = '"learned"') h
+  ),
+  learned as (
+    insert into audit.active_hours as a (organization_id, hour, since, days)
+    select d.organization_id, d.hour, min(d.day), (array_agg(d.day order by d.day desc))[:13]
+    from (
+      select h.organization_id, ((extract(isodow from h.at)::int - 1) * 24 + extract(hour from h.at)::int)::smallint as hour, h.at::date as day
+      from hour h
+    ) d
+    group by d.organization_id, d.hour
+    order by d.organization_id, d.hour
+    on conflict on constraint active_hours_pkey do update set
+      since = least(a.since, excluded.since),
+      days = (select (array_agg(distinct d order by d desc))[:13] from unnest(a.days || excluded.days) d)
+    where not a.days @> excluded.days
+  )
+  select array_agg(t.total) into v_left
+  from timed t
+  join quarter q on q.organization_id = t.organization_id and q.slot = t.slot and q.hours = t.hours
+  left join hour h on h.organization_id = q.organization_id and h.at = date_trunc('hour', q.at) and q.hours = '"learned"'
+  where not coalesce(h.usual, audit.is_at_work(q.hours, q.at));
+  return coalesce(v_left, '{}');
+end
+$$;
+
+comment on function audit.outside_hours(audit.rule_total[]) is
+  'Leaves out, of rules that are about hours, what happened within them; and learns the hours from it.';
+
+-- sql/616_budgets.sql
+
+-- Budgets: what the entries of a period cost, against what the organisation means to spend. Both come from the log: costs
+-- from every entry that has one, budgets from the entries that made and changed them. Spending is kept by days of the
+-- organisation's own time zone, so a period begins where its people think it does.
+
+create table if not exists audit.spending (
+  rule_id uuid not null,
+  organization_id uuid not null,
+  day date not null,
+  provider text not null,
+  spent numeric not null,
+  constraint spending_pkey primary key (rule_id, organization_id, day, provider)
+);
+
+comment on table audit.spending is 'What was spent on which day; written by audit.evaluate_rules() only.';
+comment on column audit.spending.rule_id is 'The rule that adds it up.';
+comment on column audit.spending.organization_id is 'Who spent it.';
+comment on column audit.spending.day is 'The day in the organisation''s time zone.';
+comment on column audit.spending.provider is 'With which provider; empty where the entry names none.';
+comment on column audit.spending.spent is 'How much.';
+
+create table if not exists audit.budgets_known (
+  organization_id uuid not null,
+  budget_id text not null,
+  spent_limit numeric not null,
+  period text not null,
+  percent int[],
+  provider text,
+  constraint budgets_known_pkey primary key (organization_id, budget_id)
+);
+
+comment on table audit.budgets_known is 'The budgets that entries tell of; written by audit.evaluate_rules() only.';
+comment on column audit.budgets_known.organization_id is 'Whose budget.';
+comment on column audit.budgets_known.budget_id is 'Its id in the application.';
+comment on column audit.budgets_known.spent_limit is 'At most so much a period.';
+comment on column audit.budgets_known.period is 'day, week or month.';
+comment on column audit.budgets_known.percent is 'At which shares of it the application asks to be told; null where it does not say.';
+comment on column audit.budgets_known.provider is 'Only costs of this provider; null for all.';
+
+create table if not exists audit.budget_crossings (
+  rule_id uuid not null,
+  organization_id uuid not null,
+  budget_id text not null,
+  period_start date not null,
+  share text not null,
+  spent_limit numeric not null,
+  constraint budget_crossings_pkey primary key (rule_id, organization_id, budget_id, period_start, share, spent_limit)
+);
+
+comment on table audit.budget_crossings is 'Which shares of which budgets were reached, so that each is told once; written by audit.evaluate_rules() only.';
+comment on column audit.budget_crossings.rule_id is 'The rule.';
+comment on column audit.budget_crossings.organization_id is 'Whose budget.';
+comment on column audit.budget_crossings.budget_id is 'Its id in the application.';
+comment on column audit.budget_crossings.period_start is 'The first day of the period.';
+comment on column audit.budget_crossings.share is 'Percent of the limit, or exceeded.';
+comment on column audit.budget_crossings.spent_limit is 'The limit: changed, it is another.';
+
+alter table audit.spending enable row level security;
+alter table audit.budgets_known enable row level security;
+alter table audit.budget_crossings enable row level security;
+
+create or replace function audit.note_budget(organization_id uuid, budget_id text, action text, details jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  -- What it is now, whether the entry tells all of it or what changed.
+  v_now jsonb := coalesce(details -> 'new', (select jsonb_object_agg(c.key, c.value -> 'new') from jsonb_each(details -> 'changes') c), '{}');
+  v_limit numeric := audit.number_value(coalesce(v_now ->> 'limit_usd', v_now ->> 'limit', v_now ->> 'limit_amount', v_now ->> 'amount'));
+  v_period text := case v_now ->> 'period' when 'daily' then 'day' when 'weekly' then 'week' when 'monthly' then 'month' end;
+  v_percent int[] := case when jsonb_typeof(v_now -> 'alert_thresholds') = 'array' then array(
+    select p::numeric::int from jsonb_array_elements_text(v_now -> 'alert_thresholds') p where audit.number_value(p) between 1 and 1000
+  ) end;
+begin
+  if action = 'budget.deleted' then
+    delete from audit.budgets_known b where b.organization_id = note_budget.organization_id and b.budget_id = note_budget.budget_id;
+    return;
+  end if;
+  update audit.budgets_known b set
+    spent_limit = coalesce(v_limit, b.spent_limit), period = coalesce(v_period, b.period), percent = coalesce(v_percent, b.percent),
+    provider = coalesce(v_now ->> 'provider', b.provider)
+  where b.organization_id = note_budget.organization_id and b.budget_id = note_budget.budget_id;
+  if not found and v_limit > 0 then
+    insert into audit.budgets_known (organization_id, budget_id, spent_limit, period, percent, provider)
+    values (note_budget.organization_id, note_budget.budget_id, v_limit, coalesce(v_period, 'month'), v_percent, v_now ->> 'provider');
+  end if;
+end
+$$;
+
+comment on function audit.note_budget(uuid, text, text, jsonb) is 'Keeps what an entry tells of a budget.';
+
+create or replace function audit.judge_budgets(totals audit.rule_total[], force audit.rule_in_force[])
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_budget record;
+  v_firings audit.rule_firing[];
+begin
+  if totals is null then
+    return '{}';
+  end if;
+  for v_budget in
+    select distinct on (t.first_at, t.value) t.organization_id, t.group_key as id, t.note from unnest(totals) t
+    where t.note ? 'action' order by t.first_at, t.value
+  loop
+    perform audit.note_budget(v_budget.organization_id, v_budget.id, v_budget.note ->> 'action', v_budget.note -> 'details');
+  end loop;
+
+  with spent as materialized (
+    select t.rule_id, t.organization_id, d.day, t.value, t.group_key as provider, sum(t.weight) as spent, max(t.last_at) as at,
+      max(t.names[1]) as name, f.settings
+    from unnest(totals) t
+    join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id and f.settings ? 'against'
+    join (select o.id, audit.time_zone_of(o.id) as zone from (select distinct f.organization_id as id from unnest(force) f where f.settings ? 'against') o) o
+      on o.id = t.organization_id
+    cross join lateral (select (to_timestamp(t.slot * 900) at time zone o.zone)::date as day) d
+    group by t.rule_id, t.organization_id, d.day, t.value, t.group_key, f.settings
+  ),
+  added as (
+    insert into audit.spending as p (rule_id, organization_id, day, provider, spent)
+    select s.rule_id, s.organization_id, s.day, s.provider, s.spent from spent s
+    where s.value = 'spent'
+    order by s.rule_id, s.organization_id, s.day, s.provider
+    on conflict on constraint spending_pkey do update set spent = p.spent + excluded.spent
+    returning p.rule_id, p.organization_id, p.day, p.provider, p.spent
+  ),
+  period as materialized (
+    select s.rule_id, s.organization_id, b.budget_id, b.spent_limit, b.provider, date_trunc(b.period, s.day)::date as starts,
+      (date_trunc(b.period, s.day) + ('1 ' || b.period)::interval)::date as ends, max(s.at) as at,
+      (array_agg(s.name order by s.at desc))[1] as name,
+      coalesce(b.percent, array(select jsonb_array_elements_text(coalesce(s.settings -> 'percent', '[50, 80, 100]'))::numeric::int)) as percent
+    from spent s
+    join audit.budgets_known b on b.organization_id = s.organization_id
+    group by s.rule_id, s.organization_id, s.settings, b.budget_id, b.spent_limit, b.percent, b.provider, b.period, 6, 7
+  ),
+  -- The statement does not see in the table what it has just added.
+  spending as materialized (
+    select p.*, (
+        select sum(coalesce(a.spent, k.spent))
+        from (select * from audit.spending k where k.rule_id = p.rule_id and k.organization_id = p.organization_id and k.day >= p.starts and k.day < p.ends) k
+        full join (select * from added a where a.rule_id = p.rule_id and a.organization_id = p.organization_id and a.day >= p.starts and a.day < p.ends) a
+          on a.day = k.day and a.provider = k.provider
+        where coalesce(a.provider, k.provider) = coalesce(p.provider, a.provider, k.provider)
+      ) as spent
+    from period p
+  ),
+  crossing as (
+    insert into audit.budget_crossings (rule_id, organization_id, budget_id, period_start, share, spent_limit)
+    select s.rule_id, s.organization_id, s.budget_id, s.starts, c.share, s.spent_limit
+    from spending s
+    cross join lateral (
+      select p::text as share from unnest(s.percent) p where s.spent * 100 >= s.spent_limit * p
+      union
+      select 'exceeded' where s.spent > s.spent_limit
+    ) c
+    on conflict do nothing
+    returning rule_id, organization_id, budget_id, period_start, share
+  )
+  select array_agg(row(
+    c.rule_id, c.organization_id,
+    jsonb_build_object('budget', c.budget_id, 'period', c.period_start, 'share', c.share, 'limit', s.spent_limit)::text,
+    s.at, s.at, 1, s.spent, array[s.name], false,
+    jsonb_build_object('spent', s.spent, 'limit', s.spent_limit, 'share', c.share, 'budget', c.budget_id,
+      'severity', case when c.share = 'exceeded' or c.share::int >= 100 then 'high' end)
+  )::audit.rule_firing)
+  into v_firings
+  from crossing c
+  join spending s on s.rule_id = c.rule_id and s.organization_id = c.organization_id and s.budget_id = c.budget_id and s.starts = c.period_start;
+  return coalesce(v_firings, '{}');
+end
+$$;
+
+comment on function audit.judge_budgets(audit.rule_total[], audit.rule_in_force[]) is
+  'Keeps what entries tell of budgets, and answers which shares of them costs have reached now.';
+
 -- sql/620_alerts.sql
 
--- Stand-in of rules: alerts, with the columns that deliveries read.
+-- Alerts: what the rules found, one open incident for each rule and group. Repetitions are counted, transitions are
+-- entries and are delivered (650). An alert is over when nothing happened for the rule's quiet period, or when an admin
+-- says so.
 
 create table if not exists audit.alerts (
   id uuid primary key default gen_random_uuid(),
@@ -13774,27 +16066,1699 @@ create table if not exists audit.alerts (
   first_seen_at timestamptz not null,
   last_seen_at timestamptz not null,
   resolved_at timestamptz,
+  silenced_until timestamptz,
   occurrences bigint not null,
   entries text[] not null,
-  channels uuid[]
+  channels uuid[],
+  constraint alert_state_is_known check (state in ('open', 'acknowledged', 'silenced', 'resolved')),
+  constraint alert_severity_is_known check (severity in ('info', 'low', 'medium', 'high', 'critical'))
 );
 
-comment on table audit.alerts is 'Open incidents of rules, and those that are over.';
+comment on table audit.alerts is 'Open incidents, and those that are over; written by the functions of 620 only.';
 comment on column audit.alerts.id is 'Names the alert.';
 comment on column audit.alerts.organization_id is 'Whom it concerns.';
-comment on column audit.alerts.rule_id is 'The rule.';
-comment on column audit.alerts.group_key is 'Which of the rule''s groups: a user, an address, a provider.';
-comment on column audit.alerts.severity is 'info, low, medium, high or critical.';
-comment on column audit.alerts.title is 'What happened, in a line.';
-comment on column audit.alerts.reason is 'Why: expected, seen, and what contributed.';
-comment on column audit.alerts.state is 'open, acknowledged, silenced or resolved.';
+comment on column audit.alerts.rule_id is 'The rule that raised it; it may be deleted meanwhile.';
+comment on column audit.alerts.group_key is 'What it is about, as JSON: {"actor": "…"}. Addresses are commitments of identities, never the addresses themselves.';
+comment on column audit.alerts.severity is 'How loud: info, low, medium, high or critical.';
+comment on column audit.alerts.title is 'The name that the rule had.';
+comment on column audit.alerts.reason is 'What was seen, and what the rule expects.';
+comment on column audit.alerts.state is 'open, acknowledged (somebody looks into it), silenced (until a time) or resolved.';
 comment on column audit.alerts.opened_at is 'When it was opened.';
-comment on column audit.alerts.first_seen_at is 'When it happened first.';
-comment on column audit.alerts.last_seen_at is 'When it happened last.';
+comment on column audit.alerts.first_seen_at is 'When it happened first, by the entries'' time.';
+comment on column audit.alerts.last_seen_at is 'When it happened last, by the entries'' time.';
 comment on column audit.alerts.resolved_at is 'When it was over.';
-comment on column audit.alerts.occurrences is 'How many times.';
-comment on column audit.alerts.entries is 'The first entries that caused it, by name.';
-comment on column audit.alerts.channels is 'Where its transitions go, as the rule said; null for the organisation''s default channels.';
+comment on column audit.alerts.silenced_until is 'Until when nobody wants to hear of it.';
+comment on column audit.alerts.occurrences is 'How many entries it is about.';
+comment on column audit.alerts.entries is 'The first of them by name, 20 at most.';
+comment on column audit.alerts.channels is 'Where its transitions go, as the rule said when it was opened; null for the organisation''s default channels.';
+
+create unique index if not exists alerts_open_idx on audit.alerts (rule_id, organization_id, group_key) where state <> 'resolved';
+create index if not exists alerts_group_idx on audit.alerts (rule_id, organization_id, group_key, first_seen_at);
+create index if not exists alerts_organization_idx on audit.alerts (organization_id, opened_at, id);
+
+alter table audit.alerts enable row level security;
+
+drop policy if exists "admins and auditors read their organisation's alerts" on audit.alerts;
+create policy "admins and auditors read their organisation's alerts" on audit.alerts
+  for select to authenticated
+  using (
+    organization_id = any (array(select audit.admin_organizations()))
+    or organization_id = any (array(select audit.auditor_organizations()))
+  );
+
+create or replace view audit.open_alerts
+  with (security_invoker = true)
+as
+  select a.id, a.organization_id, a.severity, a.title, a.state, a.first_seen_at, a.last_seen_at, a.occurrences, a.group_key, a.reason, a.entries
+  from audit.alerts a
+  where a.state <> 'resolved'
+  order by array_position(array['critical', 'high', 'medium', 'low', 'info'], a.severity), a.last_seen_at desc;
+
+comment on view audit.open_alerts is 'Alerts that are not resolved, the loudest first. For admins and auditors of the organisation.';
+
+create or replace view audit.alert_entries
+  with (security_invoker = true)
+as
+  select a.id as alert, e.*
+  from audit.alerts a
+  cross join lateral unnest(a.entries) n (name)
+  join public.audit_logs e on e.organization_id = a.organization_id
+    and e.chain = split_part(n.name, '-', 1)::int and e.seq = split_part(n.name, '-', 2)::bigint;
+
+comment on view audit.alert_entries is 'The entries that caused each alert: select * from audit.alert_entries where alert = ''…''.';
+
+-- Transitions ---------------------------------------------------------------------------------------------------------
+
+create or replace function audit.move_alert(alert_id uuid, transition text, details jsonb default '{}')
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_alert audit.alerts;
+begin
+  select a.* into v_alert from audit.alerts a where a.id = move_alert.alert_id;
+  perform audit.record(
+    v_alert.organization_id, case transition when 'digest' then 'alert.opened' else 'alert.' || transition end, 'alert', v_alert.id::text,
+    jsonb_build_object('rule', v_alert.rule_id, 'title', v_alert.title, 'severity', v_alert.severity) || move_alert.details
+  );
+  perform audit.queue_alert(v_alert.id, move_alert.transition);
+end
+$$;
+
+comment on function audit.move_alert(uuid, text, jsonb) is
+  'Leaves the entry of an alert''s transition (opened, acknowledged, silenced, resolved, reopened, digest) and has it delivered.';
+
+create or replace function audit.resolve_alert(alert_id uuid, at timestamptz, why text)
+  returns boolean
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  update audit.alerts a set state = 'resolved', resolved_at = resolve_alert.at, silenced_until = null
+  where a.id = resolve_alert.alert_id and a.state <> 'resolved';
+  if not found then
+    return false;
+  end if;
+  perform audit.move_alert(resolve_alert.alert_id, 'resolved', jsonb_build_object('why', resolve_alert.why));
+  return true;
+end
+$$;
+
+comment on function audit.resolve_alert(uuid, timestamptz, text) is 'Says that an alert is over, and why; false if it was already.';
+
+create or replace function audit.resolve_alerts_of(rule_id uuid)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  select audit.resolve_alert(a.id, clock_timestamp(), 'rule deleted')
+  from audit.alerts a
+  where a.rule_id = resolve_alerts_of.rule_id and a.state <> 'resolved'
+$$;
+
+comment on function audit.resolve_alerts_of(uuid) is 'Says that all alerts of a rule are over.';
+
+-- What is put together where there are too many: one alert for each severity, with what they were.
+create or replace function audit.note_overflow(organization_id uuid, severity text, firings audit.rule_firing[], titles text[])
+  returns uuid
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules := audit.rule_for('00000000-0000-4000-a000-000000000639', note_overflow.organization_id);
+  v_group text := jsonb_build_object('severity', note_overflow.severity)::text;
+  v_alert audit.alerts;
+  v_is_new boolean;
+  v_of jsonb;
+begin
+  select a.* into v_alert from audit.alerts a
+  where a.rule_id = v_rule.id and a.organization_id = note_overflow.organization_id and a.group_key = v_group and a.state <> 'resolved'
+  for no key update;
+  v_is_new := not found;
+  select jsonb_object_agg(t.title, t.n) into v_of
+  from (
+    select t.title, sum(t.n) as n
+    from (
+      select u.title, 1 as n from unnest(note_overflow.titles) u (title)
+      union all
+      select o.key, o.value::int from jsonb_each_text(v_alert.reason -> 'of') o
+    ) t
+    group by t.title
+  ) t;
+  insert into audit.alerts as a
+    (organization_id, rule_id, group_key, severity, title, reason, first_seen_at, last_seen_at, occurrences, entries, channels)
+  select note_overflow.organization_id, v_rule.id, v_group, note_overflow.severity, v_rule.name,
+    jsonb_build_object('alerts', coalesce((v_alert.reason ->> 'alerts')::int, 0) + count(*), 'of', v_of),
+    min(f.first_at), max(f.last_at), sum(f.occurrences), array(select n from unnest(note_overflow.firings) p cross join lateral unnest(p.names) n limit 20),
+    v_rule.channels
+  from unnest(note_overflow.firings) f
+  on conflict (rule_id, organization_id, group_key) where state <> 'resolved' do update set
+    last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at), occurrences = a.occurrences + excluded.occurrences, reason = excluded.reason
+  returning a.* into v_alert;
+  if v_is_new then
+    perform audit.move_alert(v_alert.id, 'digest');
+  end if;
+  return v_alert.id;
+end
+$$;
+
+comment on function audit.note_overflow(uuid, text, audit.rule_firing[], text[]) is
+  'Counts what would be too many alerts in one; titles are those they would have had.';
+
+create or replace function audit.alerts_left(organization_id uuid, severity text)
+  returns int
+  language sql
+  stable
+  set search_path = ''
+as $$
+  -- Of each severity so many, so that noise cannot keep what is loud from being heard.
+  select s.most - (
+    select count(*) from (
+      select from audit.alerts a
+      where a.organization_id = alerts_left.organization_id and a.opened_at > clock_timestamp() - interval '1 hour' and a.severity = alerts_left.severity
+        and a.rule_id <> '00000000-0000-4000-a000-000000000639'
+      limit s.most
+    ) o
+  )::int
+  from (select (audit.setting('alerts_per_hour', alerts_left.organization_id))::int as most) s
+$$;
+
+comment on function audit.alerts_left(uuid, text) is 'How many more alerts of a severity an organisation gets within the hour.';
+
+-- Thousands of groups at once are not gone through one by one.
+create or replace function audit.admitted_firings(firings audit.rule_firing[])
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_admitted audit.rule_firing[];
+  v_over record;
+begin
+  if cardinality(firings) < 2 then
+    return firings;
+  end if;
+  for v_over in
+    with rule as materialized (
+      select d.rule_id, d.organization_id, r.name, r.severity
+      from (select distinct f.rule_id, f.organization_id from unnest(firings) f) d
+      cross join lateral audit.rule_for(d.rule_id, d.organization_id) r
+    ),
+    firing as materialized (
+      select f as firing, f.organization_id, f.first_at, r.name, coalesce(f.note ->> 'severity', r.severity) as severity,
+        exists (
+          select from audit.alerts a
+          where a.rule_id = f.rule_id and a.organization_id = f.organization_id and a.group_key = f.group_key
+            and (a.state <> 'resolved' or a.resolved_at >= f.first_at)
+        ) as known
+      from unnest(firings) f
+      join rule r on r.rule_id = f.rule_id and r.organization_id = f.organization_id
+    ),
+    capacity as materialized (
+      select d.organization_id, d.severity, audit.alerts_left(d.organization_id, d.severity) as left
+      from (select distinct f.organization_id, f.severity from firing f) d
+    ),
+    ranked as (
+      select f.*, c.left, count(*) filter (where not f.known) over (
+        partition by f.organization_id, f.severity order by f.first_at, (f.firing).rule_id, (f.firing).group_key rows unbounded preceding
+      ) as nth
+      from firing f
+      join capacity c on c.organization_id = f.organization_id and c.severity = f.severity
+    )
+    select r.known or r.nth <= r.left as admitted, case when not (r.known or r.nth <= r.left) then r.organization_id end as organization_id,
+      case when not (r.known or r.nth <= r.left) then r.severity end as severity,
+      array_agg(r.firing order by r.first_at) as firings, array_agg(r.name) as titles
+    from ranked r
+    group by 1, 2, 3
+  loop
+    if v_over.admitted then
+      v_admitted := v_over.firings;
+    else
+      perform audit.note_overflow(v_over.organization_id, v_over.severity, v_over.firings, v_over.titles);
+    end if;
+  end loop;
+  return coalesce(v_admitted, '{}');
+end
+$$;
+
+comment on function audit.admitted_firings(audit.rule_firing[]) is
+  'Firings that open an alert, or belong to one; those that would be too many are counted together.';
+
+create or replace function audit.note_firing(firing audit.rule_firing, title text default null, severity text default null)
+  returns uuid
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules := audit.rule_for((firing).rule_id, (firing).organization_id);
+  v_severity text := coalesce(note_firing.severity, (firing).note ->> 'severity', v_rule.severity, 'medium');
+  v_title text := coalesce(note_firing.title, v_rule.name, 'Alert');
+  v_alert audit.alerts;
+begin
+  -- Two who raise alerts at once do it one after the other: the rules, an anomaly, a check.
+  perform pg_advisory_xact_lock(hashtext('audit.alerts'));
+
+  -- What comes late belongs to the alert that was open when it happened, even if that is over.
+  update audit.alerts a set
+    occurrences = a.occurrences + (firing).occurrences, last_seen_at = greatest(a.last_seen_at, (firing).last_at),
+    first_seen_at = least(a.first_seen_at, (firing).first_at),
+    -- What was over by itself is over that much later.
+    resolved_at = case
+      when a.resolved_at = a.last_seen_at + v_rule.quiet_period then greatest(a.last_seen_at, (firing).last_at) + v_rule.quiet_period
+      else a.resolved_at
+    end
+  where a.id = (
+      select l.id from audit.alerts l
+      where l.rule_id = (firing).rule_id and l.organization_id = (firing).organization_id and l.group_key = (firing).group_key
+        and l.state = 'resolved' and (firing).first_at <= l.resolved_at
+        and (firing).last_at >= l.first_seen_at - coalesce(v_rule.quiet_period, '0')
+      order by l.first_seen_at
+      limit 1
+    )
+  returning a.* into v_alert;
+  if found then
+    return v_alert.id;
+  end if;
+
+  select a.* into v_alert from audit.alerts a
+  where a.rule_id = (firing).rule_id and a.organization_id = (firing).organization_id and a.group_key = (firing).group_key and a.state <> 'resolved'
+  for no key update;
+  if found and v_alert.last_seen_at + v_rule.quiet_period < (firing).first_at and coalesce(v_alert.silenced_until < (firing).first_at, true) then
+    -- It was over, only nobody had looked.
+    perform audit.resolve_alert(v_alert.id, v_alert.last_seen_at + v_rule.quiet_period, 'quiet');
+  elsif found then
+    update audit.alerts a set
+      occurrences = a.occurrences + (firing).occurrences, last_seen_at = greatest(a.last_seen_at, (firing).last_at),
+      first_seen_at = least(a.first_seen_at, (firing).first_at),
+      state = case when a.silenced_until <= (firing).last_at then 'open' else a.state end,
+      silenced_until = case when a.silenced_until > (firing).last_at then a.silenced_until end
+    where a.id = v_alert.id;
+    if v_alert.silenced_until <= (firing).last_at then
+      perform audit.move_alert(v_alert.id, 'reopened', '{"why": "silence is over"}');
+    end if;
+    return v_alert.id;
+  end if;
+
+  if audit.alerts_left((firing).organization_id, v_severity) <= 0 then
+    return audit.note_overflow((firing).organization_id, v_severity, array[firing], array[v_title]);
+  end if;
+
+  insert into audit.alerts (organization_id, rule_id, group_key, severity, title, reason, first_seen_at, last_seen_at, occurrences, entries, channels)
+  values (
+    (firing).organization_id, (firing).rule_id, (firing).group_key, v_severity, v_title,
+    jsonb_strip_nulls(jsonb_build_object(
+      'seen', (firing).seen, 'threshold', v_rule.settings -> 'threshold', 'window', v_rule.settings -> 'window'
+    )) || coalesce((firing).note - 'severity', '{}'),
+    (firing).first_at, (firing).last_at, (firing).occurrences, (firing).names, v_rule.channels
+  )
+  returning * into v_alert;
+  perform audit.move_alert(v_alert.id, 'opened', jsonb_build_object('group', v_alert.group_key, 'reason', v_alert.reason, 'entries', to_jsonb(v_alert.entries))
+    || case when (firing).about_alerts then '{"about": "alerts"}' else '{}'::jsonb end);
+  return v_alert.id;
+end
+$$;
+
+comment on function audit.note_firing(audit.rule_firing, text, text) is 'Opens an alert, or counts a repetition of one that is open.';
+
+create or replace function audit.raise_alert(
+  rule_id uuid,
+  organization_id uuid,
+  group_key text,
+  happened_at timestamptz,
+  title text,
+  reason jsonb,
+  entries text[],
+  severity text default null
+)
+  returns uuid
+  language sql
+  set search_path = ''
+as $$
+  select audit.note_firing(
+    row(
+      raise_alert.rule_id, raise_alert.organization_id, raise_alert.group_key, raise_alert.happened_at, raise_alert.happened_at, 1, null,
+      coalesce(raise_alert.entries[:20], '{}'), false, raise_alert.reason
+    )::audit.rule_firing,
+    raise_alert.title, raise_alert.severity
+  )
+$$;
+
+comment on function audit.raise_alert(uuid, uuid, text, timestamptz, text, jsonb, text[], text) is
+  'Opens an alert of a rule, or counts a repetition of one that is open for the group; returns its id.';
+
+create or replace function audit.close_quiet_alerts()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_alert record;
+  v_closed int := 0;
+begin
+  for v_alert in
+    select a.id, a.last_seen_at + r.quiet_period as over_at
+    from audit.alerts a
+    cross join lateral audit.rule_for(a.rule_id, a.organization_id) r
+    where a.state <> 'resolved' and a.last_seen_at + r.quiet_period < clock_timestamp() and coalesce(a.silenced_until < clock_timestamp(), true)
+    order by a.last_seen_at
+    limit 1000
+    for no key update of a skip locked
+  loop
+    perform audit.resolve_alert(v_alert.id, v_alert.over_at, 'quiet');
+    v_closed := v_closed + 1;
+  end loop;
+  return v_closed;
+end
+$$;
+
+comment on function audit.close_quiet_alerts() is 'Resolves alerts of which nothing was seen for their rule''s quiet period; returns how many.';
+
+-- By people -----------------------------------------------------------------------------------------------------------
+
+create or replace function audit.change_alert(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins move alerts through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_alert audit.alerts;
+  v_do text := request ->> 'do';
+  v_until timestamptz;
+begin
+  perform audit.check_request(request, array['id', 'do', 'until', 'note']);
+  select a.* into v_alert from audit.alerts a where a.id = audit.as_uuid(request ->> 'id') for update;
+  if not found or audit.reach(v_alert.organization_id) is distinct from 'all' then
+    perform audit.fail('AUNOT', 'There is no such alert that you may read.');
+  end if;
+  perform audit.require_admin(v_alert.organization_id);
+  if v_do is null or v_do not in ('acknowledge', 'silence', 'resolve', 'reopen') then
+    perform audit.fail('AUARG', 'What to do with an alert is acknowledge, silence, resolve or reopen.');
+  elsif length(request ->> 'note') > 2000 then
+    perform audit.fail('AUARG', 'A note has at most 2,000 characters.');
+  elsif (v_do = 'silence') <> (request ? 'until') then
+    perform audit.fail('AUARG', 'An alert is silenced until a time.', null, 'Pass until: a timestamp, or a length of time such as 8h.');
+  elsif (v_alert.state = 'resolved') <> (v_do = 'reopen') and not (v_do = 'reopen' and v_alert.state = 'silenced') then
+    perform audit.fail('AUARG', format('The alert is %s.', v_alert.state), null, 'What is resolved can be reopened, what is open acknowledged, silenced and resolved.');
+  end if;
+
+  case v_do
+    when 'acknowledge' then
+      update audit.alerts a set state = 'acknowledged', silenced_until = null where a.id = v_alert.id;
+    when 'silence' then
+      v_until := coalesce(clock_timestamp() + audit.duration(request ->> 'until'), case
+        when request ->> 'until' ~ '[Tt ].*([Zz]|[+-]\d\d(:?\d\d)?)$' then lower(audit.query_instants(request ->> 'until'))
+      end);
+      if coalesce(v_until not between clock_timestamp() and clock_timestamp() + interval '366 days', true) then
+        perform audit.fail('AUARG', 'until is a timestamp with offset, or a length of time, within the next year.');
+      end if;
+      update audit.alerts a set state = 'silenced', silenced_until = v_until where a.id = v_alert.id;
+    when 'resolve' then
+      update audit.alerts a set state = 'resolved', resolved_at = clock_timestamp(), silenced_until = null where a.id = v_alert.id;
+    when 'reopen' then
+      begin
+        update audit.alerts a set state = 'open', resolved_at = null, silenced_until = null, last_seen_at = clock_timestamp() where a.id = v_alert.id;
+      exception when unique_violation then
+        perform audit.fail('AUARG', 'There is a newer alert of the same rule and group.', null, 'That one is open.');
+      end;
+  end case;
+  perform audit.move_alert(
+    v_alert.id, case v_do when 'acknowledge' then 'acknowledged' when 'silence' then 'silenced' when 'resolve' then 'resolved' else 'reopened' end,
+    jsonb_strip_nulls(jsonb_build_object('until', audit.instant_text(v_until), 'note', request ->> 'note'))
+  );
+  return (select audit.alert_json(a) from audit.alerts a where a.id = v_alert.id);
+end
+$$;
+
+comment on function audit.change_alert(jsonb) is
+  'Acknowledges, silences, resolves or reopens an alert: select audit.change_alert(''{"id": "…", "do": "silence", "until": "8h"}'').
+For admins of the organisation; leaves an entry.';
+
+create or replace function audit.alert_json(alert audit.alerts)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'id', (alert).id, 'organization_id', (alert).organization_id, 'rule_id', (alert).rule_id, 'group', (alert).group_key,
+    'severity', (alert).severity, 'title', (alert).title, 'reason', (alert).reason, 'state', (alert).state,
+    'opened_at', audit.instant_text((alert).opened_at), 'first_seen_at', audit.instant_text((alert).first_seen_at),
+    'last_seen_at', audit.instant_text((alert).last_seen_at), 'resolved_at', audit.instant_text((alert).resolved_at),
+    'silenced_until', audit.instant_text((alert).silenced_until), 'occurrences', (alert).occurrences, 'entries', to_jsonb((alert).entries)
+  )
+$$;
+
+comment on function audit.alert_json(audit.alerts) is 'An alert as the API shows it.';
+
+create or replace function audit.list_alerts(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- one statement for those who read all of the organisation's log; nobody else gets past its check
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid;
+  v_limit int := 50;
+  v_after audit.position;
+  v_scope text := 'alerts ' || coalesce(request - array['cursor', 'limit', 'organization_id'], '{}')::text;
+  v_alerts audit.alerts[];
+  v_last audit.alerts;
+begin
+  perform audit.check_request(request, array['organization_id', 'state', 'severity', 'rule_id', 'limit', 'cursor']);
+  v_organization := audit.requested_organization(request);
+  perform audit.require_reach(v_organization);
+  if request ? 'limit' then
+    if coalesce(request ->> 'limit', '') !~ '^\d{1,4}$' or (request ->> 'limit')::int not between 1 and 200 then
+      perform audit.fail('AUARG', 'limit is a whole number from 1 to 200.');
+    end if;
+    v_limit := (request ->> 'limit')::int;
+  end if;
+  if request ->> 'state' not in ('open', 'acknowledged', 'silenced', 'resolved', 'unresolved') then
+    perform audit.fail('AUARG', 'state is open, acknowledged, silenced, resolved, or unresolved for all but the last.');
+  elsif request ->> 'severity' not in ('info', 'low', 'medium', 'high', 'critical') then
+    perform audit.fail('AUARG', 'severity is info, low, medium, high or critical.');
+  elsif request ->> 'rule_id' is not null and audit.as_uuid(request ->> 'rule_id') is null then
+    perform audit.fail('AUARG', 'rule_id is a UUID.');
+  end if;
+  -- Two alerts of one microsecond are told apart by a number of their ids, which a cursor has room for.
+  v_after := audit.read_cursor(v_organization, v_scope, request ->> 'cursor');
+  v_alerts := array(
+    select a
+    from audit.alerts a
+    where a.organization_id = v_organization
+      and (request ->> 'state' is null or a.state = request ->> 'state' or request ->> 'state' = 'unresolved' and a.state <> 'resolved')
+      and (request ->> 'severity' is null or a.severity = request ->> 'severity')
+      and (request ->> 'rule_id' is null or a.rule_id = audit.as_uuid(request ->> 'rule_id'))
+      and (v_after is null or (a.opened_at, hashtextextended(a.id::text, 0)) < (v_after.created_at, v_after.seq))
+    order by a.opened_at desc, hashtextextended(a.id::text, 0) desc
+    limit v_limit + 1
+  );
+  if cardinality(v_alerts) > v_limit then
+    v_alerts := v_alerts[:v_limit];
+    v_last := v_alerts[v_limit];
+  end if;
+  return jsonb_build_object(
+    'organization_id', v_organization,
+    'alerts', (select coalesce(jsonb_agg(audit.alert_json(v_alerts[n]) order by n), '[]') from generate_subscripts(v_alerts, 1) n),
+    'next', case when v_last.id is not null then audit.make_cursor(
+      v_organization, v_scope, row(null, v_last.opened_at, 0, hashtextextended(v_last.id::text, 0))::audit.position
+    ) end
+  );
+end
+$$;
+
+comment on function audit.list_alerts(jsonb) is
+  'Alerts, newest first: select audit.list_alerts(''{"organization_id": "…", "state": "unresolved"}''). For admins and auditors.';
+
+-- sql/624_rule_trials.sql
+
+-- What a rule would do: over history, and on samples. Both run what is run on new entries, and take back what it wrote.
+
+create or replace function audit.try_rule(rule audit.rules, source text, organization uuid, sample public.audit_logs[] default null)
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_firings audit.rule_firing[];
+begin
+  begin
+    -- As a rule of the organisation's own, which remembers nothing yet.
+    insert into audit.rules (id, organization_id, name, kind, severity, match, settings, quiet_period, compiled)
+    values (
+      (rule).id, organization, (rule).id::text, (rule).kind, (rule).severity, (rule).match, (rule).settings, (rule).quiet_period, (rule).compiled
+    );
+    v_firings := audit.evaluate_entries(source, array[organization], sample, (rule).id);
+    raise triggered_action_exception; -- takes back all of it
+  exception when triggered_action_exception then
+    return v_firings;
+  end;
+end
+$$;
+
+comment on function audit.try_rule(audit.rules, text, uuid, public.audit_logs[]) is
+  'What a rule says of the entries e of a FROM clause, or of a sample ($1), as if it had not seen any other; leaves nothing behind.';
+
+create or replace function audit.requested_rule(request jsonb, organization_id uuid)
+  returns audit.rules
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules;
+begin
+  if (request ? 'rule') = (request ? 'id') then
+    perform audit.fail('AUARG', 'Pass either the id of a rule or a rule.');
+  elsif request ? 'rule' then
+    v_rule := audit.checked_rule(request -> 'rule');
+  else
+    select t.* into v_rule from audit.rules r cross join lateral audit.rule_for(r.id, requested_rule.organization_id) t
+    where r.id = audit.as_uuid(request ->> 'id') and r.organization_id in (audit.system_organization(), requested_rule.organization_id);
+    if not found then
+      perform audit.fail('AUNOT', 'There is no such rule.', null, 'audit.list_rules() lists them.');
+    end if;
+  end if;
+  if v_rule.compiled is null then
+    perform audit.fail_rule(format('A rule of kind %s looks at no single entry.', v_rule.kind), 'Others can be tried.');
+  end if;
+  v_rule.id := gen_random_uuid();
+  return v_rule;
+end
+$$;
+
+comment on function audit.requested_rule(jsonb, uuid) is 'The rule of a request, by its id or as it is, to be tried.';
+
+create or replace function audit.preview_rule(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- trying a rule writes and takes back; the organisation is checked first
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid;
+  v_rule audit.rules;
+  v_from timestamptz;
+  v_to timestamptz;
+  v_upto timestamptz;
+  v_start timestamptz;
+  v_firings audit.rule_firing[];
+  v_most constant int := 100000;
+begin
+  perform audit.check_request(request, array['organization_id', 'rule', 'id', 'from', 'to']);
+  v_organization := audit.requested_organization(request);
+  perform audit.require_reach(v_organization);
+  v_rule := audit.requested_rule(request, v_organization);
+  v_from := coalesce(lower(audit.query_instants(request ->> 'from')), case when not request ? 'from' then clock_timestamp() - interval '7 days' end);
+  v_to := coalesce(lower(audit.query_instants(request ->> 'to')), case when not request ? 'to' then clock_timestamp() end);
+  if v_from is null or v_to is null or v_from >= v_to then
+    perform audit.fail('AUARG', 'from and to are dates, in this order.', null, 'For example 2026-03-14, 2026-03-14T15:09:26Z, or an age: 24h, 30d.');
+  end if;
+  -- So many entries at once; "next" says where to go on.
+  select e.created_at into v_upto from public.audit_logs e
+  where e.organization_id = v_organization and e.created_at >= v_from and e.created_at < v_to
+  order by e.created_at offset v_most limit 1;
+  -- What a window or history reaches back to is read too, but not more than as many again.
+  select e.created_at into v_start from public.audit_logs e
+  where e.organization_id = v_organization and e.created_at < v_from
+  order by e.created_at desc offset v_most limit 1;
+  v_start := greatest(v_start, v_from - case
+    when v_rule.kind = 'new_value' then coalesce(audit.duration(v_rule.settings ->> 'history'), interval '14 days')
+      + coalesce((v_rule.settings ->> 'warm_up')::int, 5) * interval '1 day'
+    when v_rule.settings ? 'against' or v_rule.settings -> 'hours' = '"learned"' then interval '90 days'
+    else coalesce(audit.duration(v_rule.settings ->> 'window'), interval '0')
+  end);
+  v_firings := audit.try_rule(v_rule, format(
+    '(select 1) one join public.audit_logs e on e.created_at >= %L and e.created_at < %L', v_start, coalesce(v_upto, v_to)
+  ), v_organization);
+  return jsonb_build_object(
+    'organization_id', v_organization, 'from', audit.instant_text(v_from), 'to', audit.instant_text(coalesce(v_upto, v_to)),
+    'read_from', audit.instant_text(v_start), 'next', audit.instant_text(v_upto),
+    'alerts', (select count(*) from unnest(v_firings) f where f.last_at >= v_from),
+    'would_fire', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'first_seen_at', audit.instant_text(f.first_at), 'last_seen_at', audit.instant_text(f.last_at), 'group', f.group_key,
+        'occurrences', f.occurrences, 'seen', f.seen, 'entries', to_jsonb(f.names)
+      ) order by f.first_at), '[]')
+      from (select f.* from unnest(v_firings) f where f.last_at >= v_from order by f.first_at limit 200) f
+    )
+  );
+end
+$$;
+
+comment on function audit.preview_rule(jsonb) is
+  'What a rule would have raised: select audit.preview_rule(''{"organization_id": "…", "rule": {…}, "from": "30d"}''). It looks at
+100,000 entries at most and shows 200 alerts; "next" is where to go on. For admins and auditors of the organisation.';
+
+create or replace function audit.sample_identity(organization_id uuid, entry jsonb)
+  returns bytea
+  language sql
+  immutable
+  parallel safe
+  return sha256(convert_to(row(organization_id, entry ->> 'actor', entry ->> 'email', entry ->> 'ip')::text, 'UTF8'));
+
+comment on function audit.sample_identity(uuid, jsonb) is 'What stands for the identity of an entry of a sample.';
+
+create or replace function audit.sample_entries(entries jsonb, organization_id uuid)
+  returns public.audit_logs[]
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_unknown text;
+begin
+  if jsonb_typeof(entries) is distinct from 'array' or jsonb_array_length(entries) > 1000
+    or exists (select from jsonb_array_elements(entries) e where jsonb_typeof(e) <> 'object')
+  then
+    perform audit.fail_rule('A sample is a list of up to 1,000 entries.');
+  end if;
+  select string_agg(distinct format('"%s"', left(k, 50)), ', ') into v_unknown
+  from jsonb_array_elements(entries) e cross join lateral jsonb_object_keys(e) k
+  where k not in ('action', 'outcome', 'actor', 'actor_type', 'email', 'ip', 'resource', 'provider', 'cost', 'request_id', 'details', 'after', 'times', 'every');
+  if v_unknown is not null then
+    perform audit.fail_rule(format('An entry of a sample has no %s.', v_unknown),
+      'It has action, outcome, actor, actor_type, email, ip, resource (type/id), provider, cost, request_id, details; "after" (10m), and "times" with "every".');
+  elsif exists (
+    select from jsonb_array_elements(entries) e
+    where coalesce(e ->> 'action', '') !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' or coalesce(e ->> 'times', '1') !~ '^\d{1,4}$'
+      or audit.duration(coalesce(e ->> 'after', '0s')) is null or audit.duration(coalesce(e ->> 'every', '1s')) is null
+      or e ->> 'cost' is not null and audit.number_value(e ->> 'cost') is null
+      or jsonb_typeof(coalesce(e -> 'details', '{}')) <> 'object'
+  ) then
+    perform audit.fail_rule('An entry of a sample has an action, and numbers and times where they belong.');
+  end if;
+
+  -- People are named as one likes; an address makes an identity.
+  insert into audit.identities (organization_id, user_id, email, ip_address, salt, identity_hash, lookup)
+  select distinct sample_entries.organization_id, md5(e ->> 'actor')::uuid, e ->> 'email', e ->> 'ip', '\x00000000000000000000000000000000'::bytea,
+    audit.sample_identity(sample_entries.organization_id, e), ''::bytea
+  from jsonb_array_elements(entries) e
+  where e ?| array['email', 'ip'];
+
+  return array(
+    select jsonb_populate_record(null::public.audit_logs, jsonb_build_object(
+      'organization_id', sample_entries.organization_id, 'chain', n, 'seq', t + 1,
+      'created_at', timestamptz '2026-01-05 12:00Z' + audit.duration(coalesce(e ->> 'after', '0s')) + t * audit.duration(coalesce(e ->> 'every', '1s')),
+      'action', e -> 'action', 'outcome', coalesce(e -> 'outcome', '"success"'), 'resource_type', split_part(e ->> 'resource', '/', 1),
+      'resource_id', substr(e ->> 'resource', strpos(e ->> 'resource', '/') + 1), 'created_by', coalesce(audit.as_uuid(e ->> 'actor'), md5(e ->> 'actor')::uuid),
+      'actor_type', coalesce(e ->> 'actor_type', case when e ? 'actor' then 'user' else 'system' end),
+      'identity_hash', case when e ?| array['email', 'ip'] then audit.sample_identity(sample_entries.organization_id, e)::text end,
+      'provider', e -> 'provider', 'cost', e -> 'cost', 'request_id', e -> 'request_id', 'details', coalesce(e -> 'details', '{}')
+    ))
+    from jsonb_array_elements(entries) with ordinality l (e, n)
+    cross join lateral generate_series(0, coalesce((e ->> 'times')::int, 1) - 1) t
+  );
+end
+$$;
+
+comment on function audit.sample_entries(jsonb, uuid) is 'The entries of a rule''s test, with their identities, which the caller takes back.';
+
+create or replace function audit.run_rule_test(rule audit.rules, entries jsonb)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_organization uuid := gen_random_uuid();
+  v_alerts int;
+begin
+  begin
+    v_alerts := coalesce(cardinality(audit.try_rule(rule, 'unnest($1) e', v_organization, audit.sample_entries(entries, v_organization))), 0);
+    raise triggered_action_exception; -- and no identity stays
+  exception when triggered_action_exception then
+    return v_alerts;
+  end;
+end
+$$;
+
+comment on function audit.run_rule_test(audit.rules, jsonb) is 'How many alerts a rule raises on a sample.';
+
+create or replace function audit.test_rules(rule_id uuid default null)
+  returns table (rule text, test text, expected int, alerts int, passed boolean)
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select s.name, s.test, s.expected, s.alerts, s.expected = s.alerts
+    from (
+      select r.name, t.name as test, t.alerts as expected, audit.run_rule_test(audit.as_trial(r), t.entries) as alerts
+      from audit.rule_tests t
+      join audit.rules r on r.id = t.rule_id
+      where test_rules.rule_id is null or r.id = test_rules.rule_id
+      order by r.organization_id, r.name, t.name
+    ) s;
+end
+$$;
+
+comment on function audit.test_rules(uuid) is 'Runs the tests of a rule, or of all: select * from audit.test_rules() where not passed.';
+
+create or replace function audit.as_trial(rule audit.rules)
+  returns audit.rules
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_rule audit.rules := rule;
+begin
+  v_rule.id := gen_random_uuid();
+  return v_rule;
+end
+$$;
+
+comment on function audit.as_trial(audit.rules) is 'A rule under another id, so that what it remembers stays out of a trial.';
+
+create or replace function audit.test_rule(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- trying a rule writes and takes back; the organisation is checked first
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid;
+  v_rule audit.rules;
+  v_tests jsonb;
+begin
+  perform audit.check_request(request, array['organization_id', 'rule', 'id', 'tests']);
+  v_organization := audit.requested_organization(request);
+  perform audit.require_reach(v_organization);
+  v_rule := audit.requested_rule(request, v_organization);
+  v_tests := coalesce(request -> 'tests', (
+    select jsonb_agg(jsonb_build_object('name', t.name, 'entries', t.entries, 'alerts', t.alerts) order by t.name)
+    from audit.rule_tests t where t.rule_id = audit.as_uuid(request ->> 'id')
+  ), '[]');
+  perform audit.check_rule_tests(v_tests);
+  return jsonb_build_object('tests', (
+    select coalesce(jsonb_agg(jsonb_build_object('name', t.name, 'expected', t.alerts, 'alerts', t.raised, 'passed', t.alerts = t.raised) order by t.n), '[]')
+    from (
+      select t ->> 'name' as name, (t ->> 'alerts')::int as alerts, audit.run_rule_test(v_rule, t -> 'entries') as raised, n
+      from jsonb_array_elements(v_tests) with ordinality l (t, n)
+    ) t
+  ));
+end
+$$;
+
+comment on function audit.test_rule(jsonb) is
+  'Runs tests on a rule: those that are kept with it, or {"tests": [{"name", "entries", "alerts"}]}. For admins and auditors.';
+
+-- sql/626_rule_schedules.sql
+
+-- Rules that look at no entry but at the clock: checks of the product's health, and digests of a week.
+
+create table if not exists audit.rule_runs (
+  rule_id uuid not null references audit.rules (id) on delete cascade,
+  organization_id uuid not null,
+  done_until timestamp not null,
+  constraint rule_runs_pkey primary key (rule_id, organization_id)
+);
+
+comment on table audit.rule_runs is 'Up to which week each digest was made; written by audit.run_schedules() only.';
+comment on column audit.rule_runs.rule_id is 'The rule.';
+comment on column audit.rule_runs.organization_id is 'Whose digest.';
+comment on column audit.rule_runs.done_until is 'When the last week ended, in the organisation''s time zone.';
+
+alter table audit.rule_runs enable row level security;
+
+create or replace function audit.run_checks()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule audit.rules;
+  v_wrong record;
+  v_alert uuid;
+  v_alerts uuid[];
+  v_found int := 0;
+begin
+  for v_rule in
+    select r.* from audit.rules r
+    where r.kind = 'schedule' and r.settings ? 'check' and (audit.rule_for(r.id, audit.system_organization())).enabled
+    order by r.name
+  loop
+    v_alerts := '{}';
+    for v_wrong in
+      select c.organization_id, c.group_key, c.reason
+      from audit.health_check(v_rule.settings ->> 'check', coalesce(audit.duration(v_rule.settings ->> 'limit'), interval '1 hour')) c
+      where v_rule.organization_id in (audit.system_organization(), c.organization_id) and (audit.rule_for(v_rule.id, c.organization_id)).enabled
+      limit 1000
+    loop
+      v_alert := audit.raise_alert(v_rule.id, v_wrong.organization_id, v_wrong.group_key, clock_timestamp(), v_rule.name, v_wrong.reason, '{}');
+      v_alerts := v_alerts || v_alert;
+      v_found := v_found + 1;
+    end loop;
+    -- What is no longer wrong is over.
+    perform audit.resolve_alert(a.id, clock_timestamp(), 'in order again')
+    from audit.alerts a
+    where a.rule_id = v_rule.id and a.state <> 'resolved' and a.id <> all (v_alerts);
+  end loop;
+  return v_found;
+end
+$$;
+
+comment on function audit.run_checks() is
+  'Runs the checks of all schedule rules: raises an alert for what is wrong, and resolves those of what is in order again; returns
+how much is wrong.';
+
+-- Digests -------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.digest_activity(organization_id uuid, from_time timestamptz, to_time timestamptz)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with entry as materialized (
+    select e.action, e.outcome, e.created_by from public.audit_logs e
+    where e.organization_id = digest_activity.organization_id and e.created_at >= from_time and e.created_at < to_time
+  )
+  select jsonb_build_object(
+    'entries', (select count(*) from entry),
+    'not_successful', (select count(*) from entry where outcome <> 'success'),
+    'actions', (
+      select coalesce(jsonb_agg(jsonb_build_object('action', a.action, 'count', a.n) order by a.n desc, a.action), '[]')
+      from (select action, count(*) as n from entry group by action order by n desc, action limit 20) a
+    ),
+    'actors', (
+      select coalesce(jsonb_agg(jsonb_build_object('actor', a.created_by, 'count', a.n) order by a.n desc, a.created_by), '[]')
+      from (select created_by, count(*) as n from entry where created_by is not null group by created_by order by n desc, created_by limit 10) a
+    ),
+    'alerts', (
+      select coalesce(jsonb_object_agg(s.severity, s.n), '{}')
+      from (
+        select a.severity, count(*) as n from audit.alerts a
+        where a.organization_id = digest_activity.organization_id and a.opened_at >= from_time and a.opened_at < to_time
+          and not exists (select from audit.rules r where r.id = a.rule_id and r.settings ? 'digest')
+        group by a.severity
+      ) s
+    )
+  )
+$$;
+
+comment on function audit.digest_activity(uuid, timestamptz, timestamptz) is 'Who did what in an organisation between two times: counts of actions, actors and alerts.';
+
+create or replace function audit.digest_costs(organization_id uuid, from_time timestamptz, to_time timestamptz)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with entry as materialized (
+    select e.chain || '-' || e.seq as name, e.action, e.created_by, e.provider, e.cost from public.audit_logs e
+    where e.organization_id = digest_costs.organization_id and e.created_at >= from_time and e.created_at < to_time
+      and e.cost > 0 and e.cost < 'Infinity'
+  )
+  select jsonb_build_object(
+    'entries', (select count(*) from entry),
+    'cost', (select coalesce(sum(cost), 0)::text from entry),
+    'providers', (
+      select coalesce(jsonb_agg(jsonb_build_object('provider', p.provider, 'cost', p.cost::text, 'count', p.n) order by p.cost desc), '[]')
+      from (select provider, sum(cost) as cost, count(*) as n from entry group by provider order by 2 desc limit 20) p
+    ),
+    'actors', (
+      select coalesce(jsonb_agg(jsonb_build_object('actor', a.created_by, 'cost', a.cost::text, 'count', a.n) order by a.cost desc), '[]')
+      from (select created_by, sum(cost) as cost, count(*) as n from entry where created_by is not null group by created_by order by 2 desc limit 10) a
+    ),
+    'dearest', (
+      select coalesce(jsonb_agg(jsonb_build_object('entry', d.name, 'action', d.action, 'actor', d.created_by, 'provider', d.provider, 'cost', d.cost::text) order by d.cost desc), '[]')
+      from (select * from entry order by cost desc, name limit 10) d
+    )
+  )
+$$;
+
+comment on function audit.digest_costs(uuid, timestamptz, timestamptz) is 'What an organisation spent between two times: by provider and actor, and the dearest actions.';
+
+create or replace function audit.run_digests(at_most interval default '5 seconds', at timestamptz default clock_timestamp())
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_start timestamptz := clock_timestamp();
+  v_due record;
+  v_content jsonb;
+  v_alert uuid;
+  v_from timestamptz;
+  v_to timestamptz;
+  v_made int := 0;
+begin
+  if not pg_try_advisory_xact_lock(hashtext('audit.run_digests')) then
+    return 0;
+  end if;
+  for v_due in
+    select d.*, u.done_until
+    from (
+      select r.id as rule_id, r.name, r.severity, r.channels, r.settings, o.organization_id, o.zone,
+        -- The last time that it was this hour of this day of the week where the organisation is.
+        w.week + case when w.week > o.local then interval '-7 days' else '0' end as until
+      from (
+        select h.organization_id, z.zone, run_digests.at at time zone z.zone as local
+        from (select distinct h.organization_id from audit.heads h) h
+        cross join lateral (select audit.time_zone_of(h.organization_id) as zone) z
+      ) o
+      join audit.rules n on n.kind = 'schedule' and n.settings ->> 'digest' in ('activity', 'costs') and n.organization_id in (audit.system_organization(), o.organization_id)
+      cross join lateral audit.rule_for(n.id, o.organization_id) r
+      cross join lateral (
+        select date_trunc('week', o.local) + make_interval(
+          days => coalesce((r.settings ->> 'weekday')::int, 1) - 1, hours => coalesce((r.settings ->> 'hour')::int, 8)
+        ) as week
+      ) w
+      where r.enabled
+    ) d
+    left join audit.rule_runs u on u.rule_id = d.rule_id and u.organization_id = d.organization_id
+    where u.done_until is distinct from d.until
+  loop
+    insert into audit.rule_runs as u (rule_id, organization_id, done_until) values (v_due.rule_id, v_due.organization_id, v_due.until)
+    on conflict on constraint rule_runs_pkey do update set done_until = excluded.done_until where u.done_until < excluded.done_until;
+    -- Whom the rule has never met has had no whole week; what was missed for weeks is not made up for.
+    continue when v_due.done_until is null or not found;
+    v_from := (v_due.until - interval '7 days') at time zone v_due.zone;
+    v_to := v_due.until at time zone v_due.zone;
+    v_content := case v_due.settings ->> 'digest'
+      when 'costs' then audit.digest_costs(v_due.organization_id, v_from, v_to) else audit.digest_activity(v_due.organization_id, v_from, v_to)
+    end;
+    continue when v_content -> 'entries' = '0';
+    insert into audit.alerts
+      (organization_id, rule_id, group_key, severity, title, reason, state, first_seen_at, last_seen_at, resolved_at, occurrences, entries, channels)
+    values (
+      v_due.organization_id, v_due.rule_id, jsonb_build_object('week', (v_due.until - interval '7 days')::date)::text, v_due.severity,
+      v_due.name, jsonb_build_object('from', audit.instant_text(v_from), 'to', audit.instant_text(v_to), 'time_zone', v_due.zone) || v_content,
+      'resolved', v_from, v_to, clock_timestamp(), (v_content ->> 'entries')::bigint,
+      coalesce(array(select jsonb_array_elements(v_content -> 'dearest') ->> 'entry'), '{}'), v_due.channels
+    )
+    returning id into v_alert;
+    perform audit.move_alert(v_alert, 'digest');
+    v_made := v_made + 1;
+    exit when clock_timestamp() >= v_start + at_most;
+  end loop;
+  return v_made;
+end
+$$;
+
+comment on function audit.run_digests(interval, timestamptz) is
+  'Makes the digests that are due: an alert each, resolved from the start, delivered like others; returns how many.';
+
+-- sql/630_activity.sql
+
+-- Activity: what happened in each hour, in numbers. Kept behind the writers by audit.count_activity(), which follows the
+-- heads as the search index does, so each entry is counted once. It is what anomalies are found in (633, 636), derived
+-- from the log, and holds no personal data: users by id, no content.
+
+create table if not exists audit.activity (
+  hour timestamptz not null,
+  organization_id uuid not null,
+  dimension text not null,
+  value text not null,
+  entries bigint not null,
+  queries bigint not null,
+  costs bigint not null,
+  cost numeric not null,
+  late bigint not null,
+  constraint activity_pkey primary key (hour, organization_id, dimension, value)
+)
+with (fillfactor = 70);
+
+comment on table audit.activity is
+  'Entries, queries and costs of each hour (UTC), of organisations as a whole for 60 days and of their parts for 15; written by audit.count_activity().';
+comment on column audit.activity.hour is 'When the hour began; an entry belongs to the hour of its created_at, however late it is seen.';
+comment on column audit.activity.organization_id is 'Whose activity.';
+comment on column audit.activity.dimension is 'Of what: all, actor, provider, model or action.';
+comment on column audit.activity.value is 'Which one: a user''s id (the type of an actor without one), a provider, a model, an action; empty for all.';
+comment on column audit.activity.entries is 'How many entries.';
+comment on column audit.activity.queries is 'How many of them are query.executed.';
+comment on column audit.activity.costs is 'How many of them have a cost.';
+comment on column audit.activity.cost is 'What these cost together.';
+comment on column audit.activity.late is 'How many of the entries came when the hour had already been judged.';
+
+create table if not exists audit.activity_positions (
+  organization_id uuid not null,
+  chain int not null,
+  seq bigint not null,
+  last_at timestamptz not null,
+  constraint activity_positions_pkey primary key (organization_id, chain)
+)
+with (fillfactor = 50);
+
+comment on table audit.activity_positions is 'How far activity is counted; written by audit.count_activity() only.';
+comment on column audit.activity_positions.organization_id is 'Whose chain.';
+comment on column audit.activity_positions.chain is 'The chain.';
+comment on column audit.activity_positions.seq is 'The last entry that is counted.';
+comment on column audit.activity_positions.last_at is 'Its time; no later entry of the chain is earlier.';
+
+create table if not exists audit.activity_clock (
+  one boolean not null default true,
+  judged_to timestamptz,
+  constraint activity_clock_pkey primary key (one),
+  constraint activity_clock_has_one_row check (one)
+);
+
+comment on table audit.activity_clock is 'Up to when hours are closed and judged; written by audit.detect_anomalies() only.';
+comment on column audit.activity_clock.one is 'There is one row.';
+comment on column audit.activity_clock.judged_to is 'Hours that begin before then are judged; null before the first.';
+
+insert into audit.activity_clock (one) values (true) on conflict do nothing;
+
+create table if not exists audit.judgements (
+  organization_id uuid not null,
+  metric text not null,
+  hour timestamptz not null,
+  seen numeric not null,
+  made_of bigint not null,
+  expected float8,
+  spread float8,
+  score float8,
+  learned float8,
+  unusual boolean not null,
+  alerts smallint not null,
+  alert uuid,
+  late boolean not null default false,
+  constraint judgements_pkey primary key (organization_id, metric, hour)
+)
+with (fillfactor = 70);
+
+comment on table audit.judgements is
+  'What was thought of each closed hour of the last 60 days; written by audit.judge_activity(), and audit.count_activity() for what is late.';
+comment on column audit.judgements.organization_id is 'Whose hour.';
+comment on column audit.judgements.metric is 'Of what: queries or cost.';
+comment on column audit.judgements.hour is 'When the hour began.';
+comment on column audit.judgements.seen is 'How many queries, or what cost.';
+comment on column audit.judgements.made_of is 'Of how many entries.';
+comment on column audit.judgements.expected is 'The median of the same hour of the 14 days before, unusual ones left out; null where there are too few.';
+comment on column audit.judgements.spread is 'How far from what is expected such an hour commonly is (one standard deviation); null before there is experience.';
+comment on column audit.judgements.score is 'How many spreads it is away from what is expected; null before there is experience.';
+comment on column audit.judgements.learned is 'What later hours learn from it: the distance in units of chance; null for unusual hours, which teach nothing.';
+comment on column audit.judgements.unusual is 'Whether it is so far away that nothing is learned from it.';
+comment on column audit.judgements.alerts is '0: it raises none; 1: it is, or belongs to, an alert; 2: to one that is very unusual.';
+comment on column audit.judgements.alert is 'The alert that was raised.';
+comment on column audit.judgements.late is 'Whether entries of this hour came after it was judged, and it is to be judged again.';
+
+create index if not exists judgements_hour_idx on audit.judgements (hour);
+create index if not exists judgements_unusual_idx on audit.judgements (organization_id, metric, hour) where unusual;
+create index if not exists judgements_late_idx on audit.judgements (hour) where late;
+
+alter table audit.activity enable row level security;
+alter table audit.activity_positions enable row level security;
+alter table audit.activity_clock enable row level security;
+alter table audit.judgements enable row level security;
+
+create or replace function audit.count_activity(at_most int default 20000)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_judged_to timestamptz := (select k.judged_to from audit.activity_clock k);
+  v_counted int;
+begin
+  -- One at a time; who comes second has nothing to do.
+  if not pg_try_advisory_xact_lock(hashtext('audit.count_activity')) then
+    return null;
+  end if;
+
+  -- A chain's entries become visible in order and without gaps, so everything up to its head is there.
+  with waiting as (
+    select h.organization_id, h.chain, f.after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - f.after) over (order by h.last_at, h.organization_id, h.chain) as running
+    from audit.heads h
+    left join audit.activity_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+    left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    -- What was purged before it was counted is not waited for.
+    cross join lateral (select coalesce(greatest(p.seq, b.seq), 0) as after) f
+    where h.seq > f.after
+  ),
+  taken as materialized (
+    select w.organization_id, w.chain, w.after, w.last_at,
+      least(w.seq, w.seq - (w.running - count_activity.at_most)) as upto
+    from waiting w
+    where w.running - (w.seq - w.after) < count_activity.at_most
+  ),
+  entry as materialized (
+    select a.organization_id, a.chain, a.created_at, date_trunc('hour', a.created_at, 'UTC') as hour,
+      coalesce(a.created_by::text, a.actor_type) as actor, a.provider, a.action,
+      case when a.cost > '-Infinity' and a.cost < 'Infinity' then a.cost end as cost,
+      -- A response does not name its model; its query, an earlier entry of the same resource, does.
+      left(coalesce(a.details #>> '{new,model}', a.details ->> 'model', case when a.cost is not null then (
+        select q.details #>> '{new,model}' from public.audit_logs q
+        where q.resource_id = a.resource_id and q.organization_id = a.organization_id and q.resource_type = a.resource_type
+          and q.action = 'query.executed' and q.created_at between a.created_at - interval '1 day' and a.created_at
+        limit 1
+      ) end), 200) as model
+    from taken t
+    join public.audit_logs a
+      on a.organization_id = t.organization_id and a.chain = t.chain and a.seq > t.after and a.seq <= t.upto
+        and a.created_at >= t.last_at
+  ),
+  counted as (
+    insert into audit.activity as c (hour, organization_id, dimension, value, entries, queries, costs, cost, late)
+    select e.hour, e.organization_id, d.dimension, d.value, count(*), count(*) filter (where e.action = 'query.executed'),
+      count(e.cost), coalesce(sum(e.cost), 0), count(*) filter (where e.hour < v_judged_to)
+    from entry e
+    cross join lateral (
+      values ('all', '', 60), ('actor', e.actor, 15), ('provider', e.provider, 15), ('model', e.model, 15), ('action', e.action, 15)
+    ) d (dimension, value, days)
+    -- Hours that are forgotten by now stay forgotten.
+    where d.value is not null and e.hour > coalesce(v_judged_to, clock_timestamp()) - d.days * interval '24 hours'
+    group by e.hour, e.organization_id, d.dimension, d.value
+    order by e.hour, e.organization_id, d.dimension, d.value
+    on conflict on constraint activity_pkey do update set
+      entries = c.entries + excluded.entries, queries = c.queries + excluded.queries, costs = c.costs + excluded.costs,
+      cost = c.cost + excluded.cost, late = c.late + excluded.late
+    returning c.hour, c.organization_id, c.dimension
+  ),
+  belated as (
+    update audit.judgements j set late = true
+    from counted c
+    where c.dimension = 'all' and c.hour < v_judged_to and j.organization_id = c.organization_id and j.hour = c.hour
+  ),
+  moved as (
+    insert into audit.activity_positions as p (organization_id, chain, seq, last_at)
+    select t.organization_id, t.chain, t.upto, coalesce(max(e.created_at), t.last_at)
+    from taken t
+    left join entry e on e.organization_id = t.organization_id and e.chain = t.chain
+    group by t.organization_id, t.chain, t.upto, t.last_at
+    on conflict on constraint activity_positions_pkey do update set seq = excluded.seq, last_at = excluded.last_at
+  )
+  select coalesce(sum(t.upto - t.after), 0) into v_counted from taken t;
+  return v_counted;
+end
+$$;
+
+comment on function audit.count_activity(int) is
+  'Counts new entries into their hours, at most so many at once; returns how many, null where another run is counting.';
+
+-- sql/633_judgements.sql
+
+-- Which hours are unusual. Each closed hour is judged once, from hours before it only, for all organisations in one
+-- statement: against the same hour of the 14 days before, in the organisation's time zone, and against how far its hours
+-- commonly are from that. What was unusual teaches nothing: neither what is expected, nor how much hours differ.
+--
+-- Distances are in units of chance, as counts differ (the square root of what is expected), so that a quiet night and a
+-- busy noon are held against each other; costs are counted in units of what one query usually costs. sql/README.md has
+-- the measurements behind the numbers.
+
+create table if not exists audit.activity_baselines (
+  organization_id uuid not null,
+  metric text not null,
+  since timestamptz not null,
+  active_at timestamptz not null,
+  constraint activity_baselines_pkey primary key (organization_id, metric)
+);
+
+comment on table audit.activity_baselines is
+  'Since when hours of an organisation are compared; written by audit.judge_activity() and audit.learn_activity().';
+comment on column audit.activity_baselines.organization_id is 'The organisation.';
+comment on column audit.activity_baselines.metric is 'Of what: queries or cost.';
+comment on column audit.activity_baselines.since is 'The first hour that later ones are compared with.';
+comment on column audit.activity_baselines.active_at is 'The last hour with any activity; after 14 days without, experience begins anew.';
+
+alter table audit.activity_baselines enable row level security;
+
+create or replace function audit.anomaly_rule()
+  returns uuid
+  language sql
+  immutable
+  parallel safe
+  return '00000000-0000-4000-a000-000000000624'::uuid;
+
+comment on function audit.anomaly_rule() is 'The default rule about unusual numbers of queries and costs.';
+
+create or replace function audit.anomaly_parameter(settings jsonb, name text)
+  returns float8
+  language sql
+  immutable
+  parallel safe
+  return coalesce(
+    case when jsonb_typeof(settings #> array['parameters', name]) = 'number'
+      then least(greatest((settings #>> array['parameters', name])::numeric, 0), 1e12)::float8
+    end,
+    case name when 'score' then 4 when 'least_queries' then 50 when 'least_cost' then 10 end
+  );
+
+comment on function audit.anomaly_parameter(jsonb, text) is
+  'A parameter of the rule as an organisation has tuned it, else its default: score 4, least_queries 50, least_cost 10.';
+
+-- The same hour of the days before, where the organisation works: across a change of the clocks the hour of the clock
+-- stays, not the distance.
+create or replace function audit.same_hours(hour timestamptz, zone text)
+  returns table (hour timestamptz)
+  language sql
+  stable
+  set search_path = ''
+  rows 14
+as $$
+  select date_trunc('hour', (same_hours.hour at time zone same_hours.zone - d * interval '1 day') at time zone same_hours.zone, 'UTC')
+  from generate_series(1, 14) d
+$$;
+
+comment on function audit.same_hours(timestamptz, text) is 'Hours that had the same hour of the clock, one and up to 14 days before.';
+
+create or replace function audit.judge_activity(hour timestamptz, organization_id uuid default null, metric text default null)
+  returns int
+  language plpgsql
+  set search_path = ''
+  -- Each tenant's hours lie together in the index; while the table is new the planner does not know how many there are.
+  set enable_seqscan = off
+  set enable_hashjoin = off
+  set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+  v_hour timestamptz := judge_activity.hour;
+  v_judged int;
+begin
+  insert into audit.activity_baselines as b (organization_id, metric, since, active_at)
+  select a.organization_id, m.metric, v_hour, v_hour
+  from audit.activity a
+  cross join lateral (values ('queries', a.queries), ('cost', a.costs)) m (metric, made_of)
+  where a.hour = v_hour and a.dimension = 'all' and m.made_of > 0
+    and a.organization_id = coalesce(judge_activity.organization_id, a.organization_id)
+    and m.metric = coalesce(judge_activity.metric, m.metric)
+  order by 1, 2
+  on conflict on constraint activity_baselines_pkey do update set
+    since = case when b.active_at < v_hour - interval '336 hours' then v_hour else b.since end,
+    active_at = greatest(b.active_at, v_hour);
+
+  with clock as materialized (
+    -- What is only an hour early or late is compared with the hours beside it.
+    select z.zone,
+      array(select s.hour from audit.same_hours(v_hour, z.zone) s) as same,
+      array(select s.hour from audit.same_hours(v_hour - interval '1 hour', z.zone) s) as before,
+      array(select s.hour from audit.same_hours(v_hour + interval '1 hour', z.zone) s) as after
+    from (
+      select 'UTC' union select s.value #>> '{}' from audit.settings s where s.name = 'time_zone'
+    ) z (zone)
+  ),
+  member as materialized (
+    select b.organization_id, b.metric, k.same, k.before, k.after, o.score_from,
+      -- By the clock, 14 days can be a few hours more.
+      greatest(b.since, v_hour - interval '340 hours') as since,
+      case b.metric when 'queries' then o.least_queries else o.least_cost end as least,
+      coalesce(case b.metric when 'queries' then a.queries::numeric else a.cost end, 0) as seen,
+      coalesce(case b.metric when 'queries' then a.queries else a.costs end, 0) as made_of
+    from audit.activity_baselines b
+    join (
+      select i.organization_id, coalesce(audit.setting('time_zone', i.organization_id) #>> '{}', 'UTC') as zone,
+        audit.anomaly_parameter(r.settings, 'score') as score_from,
+        audit.anomaly_parameter(r.settings, 'least_queries') as least_queries,
+        audit.anomaly_parameter(r.settings, 'least_cost') as least_cost
+      from (
+        select distinct b.organization_id from audit.activity_baselines b
+        where b.active_at >= v_hour - interval '336 hours'
+          and b.organization_id = coalesce(judge_activity.organization_id, b.organization_id)
+      ) i
+      cross join lateral audit.rule_for(audit.anomaly_rule(), i.organization_id) r
+      offset 0
+    ) o on o.organization_id = b.organization_id
+    join clock k on k.zone = o.zone
+    left join audit.activity a
+      on a.hour = v_hour and a.organization_id = b.organization_id and a.dimension = 'all' and a.value = ''
+    where b.since <= v_hour and b.active_at >= v_hour - interval '336 hours'
+      and b.metric = coalesce(judge_activity.metric, b.metric)
+  ),
+  judged as (
+    select m.*, h.expected, h.before_expected, h.after_expected, h.experience, h.busiest, u.incidents, u.alerts as going_on,
+      (m.seen::float8 - h.expected) / c.chance as distance,
+      -- Hours differ at least as much as chance makes them.
+      greatest(h.deviation, 1) as deviation, c.chance
+    from member m
+    cross join lateral (
+      select
+        case
+          when count(*) filter (where j.hour = any (m.same)) >= 2
+            then percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.same))
+        end as expected,
+        percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.before)) as before_expected,
+        percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.after)) as after_expected,
+        count(j.learned) >= 48 and count(*) filter (where j.made_of > 0) >= 48
+          and count(distinct date_trunc('day', j.hour, 'UTC')) filter (where j.made_of > 0) >= 3 as experience,
+        coalesce(stddev_samp(j.learned), 0) as deviation,
+        max(j.seen)::float8 as busiest,
+        (case when sum(j.seen) > 0 then sum(j.seen) / sum(j.made_of) end)::float8 as unit
+      from audit.judgements j
+      where j.organization_id = m.organization_id and j.metric = m.metric and j.hour >= m.since and j.hour < v_hour
+        and not j.unusual
+    ) h
+    cross join lateral (select sqrt(greatest(h.expected, h.unit) * h.unit) as chance) c
+    cross join lateral (
+      select count(*) filter (where i.hour >= coalesce(i.before, '-infinity') + interval '24 hours') as incidents,
+        coalesce(max(i.alerts) filter (where i.hour > v_hour - interval '24 hours'), 0) as alerts
+      from (
+        select j.hour, j.alerts, lag(j.hour) over (order by j.hour) as before
+        from audit.judgements j
+        where j.organization_id = m.organization_id and j.metric = m.metric and j.hour >= m.since and j.hour < v_hour
+          and j.unusual
+      ) i
+    ) u
+  ),
+  thought as (
+    select j.*, t.*, coalesce(
+        t.score >= j.score_from and j.seen >= j.least and j.seen >= 0.75 * j.busiest and j.seen >= 1.5 * coalesce(greatest(j.before_expected, j.after_expected), 0)
+          or t.score <= -j.score_from and j.expected >= j.least and 1.5 * j.seen <= coalesce(least(j.before_expected, j.after_expected), 0),
+        false
+      ) as unusual
+    from judged j
+    cross join lateral (select case when j.experience then j.distance / j.deviation end as score) t
+  )
+  insert into audit.judgements as j
+    (organization_id, metric, hour, seen, made_of, expected, spread, score, learned, unusual, alerts)
+  select t.organization_id, t.metric, v_hour, t.seen, t.made_of, t.expected, t.chance * t.deviation, t.score,
+    case when not t.unusual then t.distance end, t.unusual,
+    -- Who had incidents lately is told of the next one only if it is plainer; one that goes on stays one, unless it
+    -- becomes very unusual.
+    case
+      when t.unusual and (t.going_on > 0 or abs(t.score) >= t.score_from + least(t.incidents, 4))
+        then greatest(t.going_on, case when abs(t.score) >= 1.5 * t.score_from then 2 else 1 end)
+      else 0
+    end
+  from thought t
+  order by t.organization_id, t.metric
+  on conflict on constraint judgements_pkey do update set
+    seen = excluded.seen, made_of = excluded.made_of, expected = excluded.expected, spread = excluded.spread,
+    score = excluded.score, learned = excluded.learned, unusual = excluded.unusual, alerts = excluded.alerts, late = false;
+  get diagnostics v_judged = row_count;
+  return v_judged;
+end
+$$;
+
+comment on function audit.judge_activity(timestamptz, uuid, text) is
+  'Judges an hour, of all organisations or of one; returns of how many metrics. Hours are judged in order; one that was judged is judged anew.';
+
+-- sql/636_anomalies.sql
+
+-- Anomalies: what is done about unusual hours. An alert says what was expected and seen, how unusual that is and who or
+-- what contributed, and leads to entries. An incident is alerted once; its further hours are repetitions.
+
+-- Who and what made an hour unusual: each actor, provider, model and action beside its own same hours of the days
+-- before, those that were unusual left out.
+create or replace function audit.anomaly_contributors(judgement audit.judgements, at_most int default 3)
+  returns table (dimension text, value text, seen numeric, expected numeric)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with day as materialized (
+    select j.hour
+    from audit.same_hours((judgement).hour, coalesce(audit.setting('time_zone', (judgement).organization_id) #>> '{}', 'UTC')) s
+    join audit.judgements j
+      on j.organization_id = (judgement).organization_id and j.metric = (judgement).metric and j.hour = s.hour and not j.unusual
+  ),
+  part as materialized (
+    select a.hour, a.dimension, a.value, case (judgement).metric when 'queries' then a.queries::numeric else a.cost end as amount
+    from audit.activity a
+    where a.organization_id = (judgement).organization_id and a.dimension <> 'all'
+      and (a.hour = (judgement).hour or a.hour in (select d.hour from day d))
+  ),
+  compared as (
+    select v.dimension, v.value,
+      coalesce((select p.amount from part p where p.hour = (judgement).hour and p.dimension = v.dimension and p.value = v.value), 0) as seen,
+      -- A day without it is a day with none of it.
+      coalesce((
+        select percentile_disc(0.5) within group (order by coalesce(p.amount, 0))
+        from day d left join part p on p.hour = d.hour and p.dimension = v.dimension and p.value = v.value
+      ), 0) as expected
+    from (select distinct p.dimension, p.value from part p) v
+  ),
+  ranked as (
+    select c.*, row_number() over (partition by c.dimension order by abs(c.seen - c.expected) desc, c.value) as n
+    from compared c
+    -- Only what goes the way that the whole went.
+    where sign(c.seen - c.expected) = sign((judgement).score)
+  )
+  select r.dimension, r.value, r.seen, r.expected
+  from ranked r
+  where r.n <= anomaly_contributors.at_most
+  order by array_position(array['actor', 'provider', 'model', 'action'], r.dimension), r.n
+$$;
+
+comment on function audit.anomaly_contributors(audit.judgements, int) is
+  'The actors, providers, models and actions that made an hour unusual most, each beside what it usually has at this hour.';
+
+create or replace function audit.anomaly_entries(judgement audit.judgements, actor text)
+  returns text[]
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select array(
+    select a.chain || '-' || a.seq
+    from public.audit_logs a
+    where a.organization_id = (judgement).organization_id
+      and a.created_at >= (judgement).hour and a.created_at < (judgement).hour + interval '1 hour'
+      and case (judgement).metric when 'queries' then a.action = 'query.executed' else a.cost is not null end
+    order by coalesce(a.created_by::text, a.actor_type) = anomaly_entries.actor desc, nullif(a.cost, 'NaN') desc nulls last, a.created_at, a.chain, a.seq
+    limit 20
+  )
+$$;
+
+comment on function audit.anomaly_entries(audit.judgements, text) is
+  'Names of entries of an unusual hour: those of one actor first, the dearest before others.';
+
+create or replace function audit.anomaly_degree(alerts smallint)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return case when alerts > 1 then 'very unusual' else 'unusual' end;
+
+comment on function audit.anomaly_degree(smallint) is 'How unusual an hour that raises an alert is, in words.';
+
+create or replace function audit.anomaly_reason(judgement audit.judgements, contributors jsonb)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'metric', (judgement).metric,
+    'hour', audit.instant_text((judgement).hour),
+    'seen', (judgement).seen,
+    'expected', round((judgement).expected::numeric, 2),
+    'usual', jsonb_build_array(
+      greatest(round(((judgement).expected - 2 * (judgement).spread)::numeric, 2), 0),
+      round(((judgement).expected + 2 * (judgement).spread)::numeric, 2)
+    ),
+    'score', round((judgement).score::numeric, 1),
+    'meaning', audit.anomaly_degree((judgement).alerts) || format(': %s times as far from what is expected as hours commonly are', round(abs((judgement).score)::numeric, 1)),
+    'late', nullif((
+      select a.late from audit.activity a
+      where a.hour = (judgement).hour and a.organization_id = (judgement).organization_id and a.dimension = 'all'
+    ), 0),
+    'contributors', contributors
+  ))
+$$;
+
+comment on function audit.anomaly_reason(audit.judgements, jsonb) is
+  'Why an hour is unusual, for its alert: seen, expected, the usual range (about 19 of 20 such hours), how unusual, who contributed.';
+
+create or replace function audit.raise_anomaly(judgement audit.judgements)
+  returns uuid
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_rule audit.rules := audit.rule_for(audit.anomaly_rule(), (judgement).organization_id);
+  v_contributors jsonb;
+  v_alert uuid;
+begin
+  -- Who said that it is over does not want to hear of each hour that it goes on.
+  if not v_rule.enabled or exists (
+    select from audit.judgements j
+    join audit.alerts a on a.id = j.alert and a.state = 'resolved'
+    where j.organization_id = (judgement).organization_id and j.metric = (judgement).metric
+      and j.hour < (judgement).hour and j.hour > (judgement).hour - interval '24 hours' and j.alerts >= (judgement).alerts
+  ) then
+    return null;
+  end if;
+  select jsonb_agg(jsonb_build_object(
+      'dimension', c.dimension, 'value', c.value, 'seen', c.seen, 'expected', c.expected
+    )) into v_contributors
+  from audit.anomaly_contributors(judgement) c;
+  v_alert := audit.raise_alert(
+    v_rule.id, (judgement).organization_id,
+    jsonb_build_object('metric', (judgement).metric, 'degree', audit.anomaly_degree((judgement).alerts))::text, (judgement).hour,
+    format(
+      '%s %s in an hour, %s expected',
+      case (judgement).metric when 'queries' then 'Unusual number of queries:' else 'Unusual cost:' end,
+      round((judgement).seen, 2)::float8, round((judgement).expected::numeric, 2)::float8
+    ),
+    audit.anomaly_reason(judgement, v_contributors),
+    audit.anomaly_entries(judgement, jsonb_path_query_first(v_contributors, '$[*] ? (@.dimension == "actor").value') #>> '{}'),
+    -- Less than very unusual is not as loud as the rule says.
+    case when (judgement).alerts = 1 and v_rule.severity not in ('info', 'low') then 'low' end
+  );
+  update audit.judgements j set alert = v_alert
+  where j.organization_id = (judgement).organization_id and j.metric = (judgement).metric and j.hour = (judgement).hour;
+  return v_alert;
+end
+$$;
+
+comment on function audit.raise_anomaly(audit.judgements) is
+  'Raises the alert of an unusual hour, or counts a repetition; null where the rule is off or its alert was resolved within a day.';
+
+create or replace function audit.raise_anomalies(hour timestamptz, now timestamptz)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_judgement audit.judgements;
+  v_raised int := 0;
+begin
+  if raise_anomalies.hour < raise_anomalies.now - interval '1 day' then
+    return 0;
+  end if;
+  for v_judgement in
+    select j.* from audit.judgements j
+    where j.hour = raise_anomalies.hour and j.alerts > 0 and j.alert is null
+    order by j.organization_id, j.metric
+  loop
+    if audit.raise_anomaly(v_judgement) is not null then
+      v_raised := v_raised + 1;
+    end if;
+  end loop;
+  return v_raised;
+end
+$$;
+
+comment on function audit.raise_anomalies(timestamptz, timestamptz) is
+  'Raises the alerts of an hour that are not raised yet, unless they are a day old; returns how many.';
+
+-- A new normal --------------------------------------------------------------------------------------------------------
+
+create or replace function audit.learn_activity(organization_id uuid, metric text, since timestamptz, why text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  update audit.activity_baselines b set since = learn_activity.since
+  where b.organization_id = learn_activity.organization_id and b.metric = learn_activity.metric;
+  -- Judged again in the light of themselves, without an alert: the first ones teach, as those of a new organisation.
+  update audit.judgements j set unusual = false, alerts = 0, expected = null, spread = null, score = null, learned = null
+  where j.organization_id = learn_activity.organization_id and j.metric = learn_activity.metric and j.hour >= learn_activity.since;
+  perform audit.judge_activity(h.hour, learn_activity.organization_id, learn_activity.metric)
+  from (
+    select j.hour from audit.judgements j
+    where j.organization_id = learn_activity.organization_id and j.metric = learn_activity.metric and j.hour >= learn_activity.since
+    order by j.hour
+  ) h;
+  perform audit.record(
+    learn_activity.organization_id, 'anomaly.accepted', 'metric', learn_activity.metric,
+    jsonb_build_object('since', learn_activity.since, 'why', learn_activity.why)
+  );
+end
+$$;
+
+comment on function audit.learn_activity(uuid, text, timestamptz, text) is
+  'Makes what is since some hour the new normal: what was before is not compared with any more. Leaves an entry.';
+
+create or replace function audit.accept_activity(organization_id uuid, metric text, since timestamptz)
+  returns void
+  language plpgsql
+  security definer -- admins say what is normal through this function only
+  set search_path = ''
+as $$
+begin
+  perform audit.require_admin(accept_activity.organization_id);
+  if accept_activity.metric is null or accept_activity.metric not in ('queries', 'cost') then
+    perform audit.fail('AUARG', 'A metric is queries or cost.');
+  elsif accept_activity.since is null or accept_activity.since not between clock_timestamp() - interval '60 days' and clock_timestamp() then
+    perform audit.fail('AUARG', 'A new normal began within the last 60 days.', null, 'Pass the hour from which on it is normal.');
+  end if;
+  perform pg_advisory_xact_lock(hashtext('audit.count_activity'));
+  perform audit.learn_activity(
+    accept_activity.organization_id, accept_activity.metric, date_trunc('hour', accept_activity.since, 'UTC'), 'accepted'
+  );
+end
+$$;
+
+comment on function audit.accept_activity(uuid, text, timestamptz) is
+  'Says that numbers of queries, or costs, are as they should be since some hour: select audit.accept_activity(organization_id, ''cost'', ''2026-03-01 08:00Z'').
+For admins of the organisation. Without it a lasting change is accepted after seven days.';
+
+-- What was unusual on each of seven days, for hours and to the same side, is how it is now.
+create or replace function audit.learn_lasting_changes(hour timestamptz)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_change record;
+  v_learned int := 0;
+begin
+  for v_change in
+    select d.organization_id, d.metric, min(d.since) as since
+    from (
+      select j.organization_id, j.metric, sign(j.score) as side, min(j.hour) as since
+      from audit.judgements j
+      where j.unusual and j.hour > learn_lasting_changes.hour - interval '168 hours' and j.hour <= learn_lasting_changes.hour
+        and (j.organization_id, j.metric) in (
+          select n.organization_id, n.metric from audit.judgements n where n.hour = learn_lasting_changes.hour and n.unusual
+        )
+      group by 1, 2, 3, ceil(extract(epoch from learn_lasting_changes.hour - j.hour + interval '1 second') / 86400)
+      having count(*) >= 6
+    ) d
+    group by d.organization_id, d.metric, d.side
+    having count(*) = 7
+  loop
+    perform audit.learn_activity(v_change.organization_id, v_change.metric, v_change.since, 'lasted seven days');
+    v_learned := v_learned + 1;
+  end loop;
+  return v_learned;
+end
+$$;
+
+comment on function audit.learn_lasting_changes(timestamptz) is
+  'Accepts what was unusual for six hours and more on each of the last seven days as the new normal; returns how often.';
+
+-- The schedule --------------------------------------------------------------------------------------------------------
+
+create or replace function audit.detect_anomalies(grace interval default '5 minutes')
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_closed timestamptz := date_trunc('hour', v_now - detect_anomalies.grace, 'UTC');
+  v_hour timestamptz;
+  v_judgement audit.judgements;
+  v_counted int;
+  v_raised int := 0;
+begin
+  loop
+    v_counted := audit.count_activity();
+    exit when v_counted < 20000;
+    -- Somebody else is at it, or there is more than a run's worth: hours are judged when all of them is counted.
+    if v_counted is null or clock_timestamp() > v_now + interval '10 seconds' then
+      return 0;
+    end if;
+  end loop;
+
+  -- What came after its hour was judged is judged with it; only what is still news raises an alert.
+  for v_judgement in select j.* from audit.judgements j where j.late order by j.hour loop
+    perform audit.judge_activity(v_judgement.hour, v_judgement.organization_id, v_judgement.metric);
+    v_raised := v_raised + audit.raise_anomalies(v_judgement.hour, v_now);
+  end loop;
+
+  select coalesce(k.judged_to, (select min(a.hour) from audit.activity a), v_closed) into v_hour from audit.activity_clock k for update;
+  while v_hour < v_closed and clock_timestamp() < v_now + interval '40 seconds' loop
+    perform audit.judge_activity(v_hour);
+    v_raised := v_raised + audit.raise_anomalies(v_hour, v_now);
+    perform audit.learn_lasting_changes(v_hour);
+    -- Parts of an hour are compared for 14 days, hours and what was thought of them are kept for 60.
+    delete from audit.activity a where a.hour = v_hour - interval '360 hours' and a.dimension <> 'all';
+    delete from audit.activity a where a.hour = v_hour - interval '1440 hours';
+    delete from audit.judgements j where j.hour = v_hour - interval '1440 hours';
+    v_hour := v_hour + interval '1 hour';
+  end loop;
+  update audit.activity_clock k set judged_to = v_hour where k.judged_to is distinct from v_hour;
+  return v_raised;
+end
+$$;
+
+comment on function audit.detect_anomalies(interval) is
+  'Counts what is new, judges the hours that ended a grace ago, and raises alerts; returns how many. Missed runs are made up for,
+without alerts for what is over for a day. pg_cron runs it.';
 
 -- sql/640_channels.sql
 
@@ -16767,6 +20731,22 @@ create or replace function audit.subject_query(user_id uuid)
 
 comment on function audit.subject_query(uuid) is 'The query for every entry about a user: as actor, as resource, or named in the details.';
 
+-- Not through the search index: whose every entry it is would be found there one by one.
+create or replace function audit.subject_source(report audit.reports)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select format(
+    'from public.audit_logs e where e.organization_id = %1$L and e.created_at >= %2$L and e.created_at < %3$L'
+      || ' and (e.created_by = %4$L or e.resource_id = %4$L or e.details::text like %5$L)',
+    (report).organization_id, (report).period_from, (report).period_to, (report).subject, '%' || (report).subject || '%'
+  )
+$$;
+
+comment on function audit.subject_source(audit.reports) is 'From and where of the entries e about a person; what audit.subject_query() finds.';
+
 create or replace function audit.subject_sections(report audit.reports, section text)
   returns jsonb
   language plpgsql
@@ -16803,8 +20783,16 @@ begin
       return jsonb_build_array(audit.report_table('Personal values of records about the person',
         '[{"title": "Kind", "width": 2}, {"title": "Record", "width": 3}, {"title": "Column", "width": 2}, {"title": "Value", "width": 4}, {"title": "Recorded", "width": 2}]', v_rows, null, v_total));
     else
-      return jsonb_build_array(audit.listing_section(report, 'Entries about the person', audit.subject_query((report).subject), 1000,
-        'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.'));
+      execute format('select count(*) %s', audit.subject_source(report)) into v_total;
+      execute format(
+        'select jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq) from (select e.* %s order by e.created_at, e.chain, e.seq limit 1000) i',
+        audit.subject_source(report)
+      ) into v_rows;
+      return jsonb_build_array(jsonb_build_object(
+        'kind', 'entries', 'title', 'Entries about the person', 'query', audit.report_query(report, audit.subject_query((report).subject)),
+        'note', 'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.',
+        'total', v_total, 'items', coalesce(v_rows, '[]')
+      ));
   end case;
 end
 $$;
@@ -17406,7 +21394,10 @@ begin
   if v_report.template in ('incident', 'subject_access') then
     return query execute format(
       'select concat(''{"hash":"'', encode(e.hash, ''hex''), ''","entry":'', audit.entry_text(e), ''}'') %s order by e.created_at, e.chain, e.seq limit %s',
-      audit.report_source(v_report.organization_id, audit.report_query(v_report, case when v_report.subject is not null then audit.subject_query(v_report.subject) else '' end)),
+      case
+        when v_report.subject is not null then audit.subject_source(v_report)
+        else audit.report_source(v_report.organization_id, audit.report_query(v_report, ''))
+      end,
       at_most
     );
   else
@@ -18060,12 +22051,18 @@ begin
     perform cron.schedule('audit-auth-sightings', '47 * * * *', 'select audit.forget_auth_sightings()');
     -- Searches find what is not indexed yet by reading it, so late is only slower.
     perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
+    -- A minute late at most, and an hour is judged when it is over: later is late, never twice.
+    perform cron.schedule('audit-anomalies', '* * * * *', 'select audit.detect_anomalies()');
     perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
     -- Missed, reports are late; what was due by schedule is caught up once.
     perform cron.schedule('audit-reports', '10 seconds', 'select audit.continue_reports()');
     -- Missed, an erasure takes longer; its state says where it is.
     perform cron.schedule('audit-erasures', '5 seconds', 'select audit.continue_erasing()');
     perform cron.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
+    -- What is new waits for the next turn; a turn that finds another at work ends.
+    perform cron.schedule('audit-rules', '3 seconds', 'select audit.evaluate_rules()');
+    perform cron.schedule('audit-checks', '* * * * *', 'select audit.run_checks(), audit.run_digests()');
+    perform cron.schedule('audit-rules-prune', '*/10 * * * *', 'select audit.prune_rules()');
     -- Missed or doubled, it does no harm: what is due stays due, and a log belongs to one run at a time.
     perform cron.schedule('audit-seal', '5 seconds', 'select audit.continue_sealing()');
     perform cron.schedule('audit-anchor', '*/5 * * * *', 'select audit.anchor_checkpoints()');
@@ -18104,7 +22101,7 @@ revoke all on all functions in schema audit from public, anon, authenticated, se
 grant usage on schema audit to authenticated, service_role;
 
 -- Signed-in users: row level security decides what they see; the functions decide who is an admin.
-grant select on audit.identities, audit.personal_values, audit.retention, audit.places, audit.place_ranges, audit.place_data to authenticated;
+grant select on audit.identities, audit.personal_values, audit.retention, audit.alerts, audit.open_alerts, audit.alert_entries, audit.places, audit.place_ranges, audit.place_data to authenticated;
 grant execute on function
   audit.caller(),
   audit.admin_organizations(),
@@ -18115,7 +22112,17 @@ grant execute on function
   audit.set_retention(uuid, int, int),
   audit.place_hold(uuid, text, text),
   audit.release_hold(uuid, text),
+  audit.accept_activity(uuid, text, timestamptz),
   audit.retention_status(),
+  audit.create_rule(jsonb),
+  audit.change_rule(jsonb),
+  audit.delete_rule(jsonb),
+  audit.choose_rule(jsonb),
+  audit.list_rules(jsonb),
+  audit.preview_rule(jsonb),
+  audit.test_rule(jsonb),
+  audit.list_alerts(jsonb),
+  audit.change_alert(jsonb),
   audit.entry_text(public.audit_logs),
   audit.entry_text(
     uuid, int, bigint, timestamptz, text, text, text, text, uuid, text, bytea, text, numeric, text, jsonb, bytea
@@ -18284,7 +22291,9 @@ grant select on
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
   audit.backups, audit.restores,
   audit.log_collection_status, audit.places, audit.place_ranges, audit.place_data,
-  audit.channels, audit.deliveries, audit.dead_letters, audit.delivery_health
+  audit.channels, audit.deliveries, audit.dead_letters, audit.delivery_health,
+  audit.rules, audit.rule_choices, audit.rule_tests, audit.rule_positions, audit.alerts, audit.open_alerts, audit.alert_entries,
+  audit.activity, audit.judgements
 to service_role;
 grant execute on all functions in schema audit to service_role;
 revoke execute on function
@@ -18448,7 +22457,40 @@ revoke execute on function
   audit.withdraw_reports(uuid, uuid),
   audit.forget_reports(uuid[]),
   audit.run_schedule(uuid, timestamptz, timestamptz),
-  audit.continue_reports()
+  audit.continue_reports(),
+  audit.keep_default(jsonb, jsonb),
+  audit.compile_rules(),
+  audit.forget_rule(uuid, uuid),
+  audit.skip_to_now(),
+  audit.evaluate_rules(int),
+  audit.evaluate_entries(text, uuid[], public.audit_logs[], uuid),
+  audit.collect(text, public.audit_logs[], text, uuid, audit.rule_in_force[]),
+  audit.collect_all(text, public.audit_logs[], uuid[], audit.rule_in_force[]),
+  audit.judge_windows(audit.rule_total[]),
+  audit.judge_values(audit.rule_total[], audit.rule_in_force[]),
+  audit.judge_budgets(audit.rule_total[], audit.rule_in_force[]),
+  audit.outside_hours(audit.rule_total[]),
+  audit.note_budget(uuid, text, text, jsonb),
+  audit.note_firing(audit.rule_firing, text, text),
+  audit.note_overflow(uuid, text, audit.rule_firing[], text[]),
+  audit.admitted_firings(audit.rule_firing[]),
+  audit.raise_alert(uuid, uuid, text, timestamptz, text, jsonb, text[], text),
+  audit.move_alert(uuid, text, jsonb),
+  audit.resolve_alert(uuid, timestamptz, text),
+  audit.resolve_alerts_of(uuid),
+  audit.close_quiet_alerts(),
+  audit.prune_rules(),
+  audit.run_checks(),
+  audit.run_digests(interval, timestamptz),
+  audit.try_rule(audit.rules, text, uuid, public.audit_logs[]),
+  audit.test_rules(uuid),
+  audit.count_activity(int),
+  audit.judge_activity(timestamptz, uuid, text),
+  audit.raise_anomaly(audit.judgements),
+  audit.raise_anomalies(timestamptz, timestamptz),
+  audit.learn_activity(uuid, text, timestamptz, text),
+  audit.learn_lasting_changes(timestamptz),
+  audit.detect_anomalies(interval)
 from service_role;
 
 -- Auth calls its hooks as itself, and nothing else.

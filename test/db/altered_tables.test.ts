@@ -133,9 +133,13 @@ describe("tables altered after they were tracked", () => {
     const fresh = await createDatabase("product");
     try {
       const other = await fresh.connect();
+      const installed = (await entries(other)).length;
       await other.query("create table public.budgets (id int primary key, organization_id uuid)");
       await other.query("insert into public.budgets values (1, $1)", [organization]);
-      expect((await entries(other)).map((entry) => entry.action)).toEqual(["capture.tracked", "budget.created"]);
+      expect((await entries(other)).slice(installed).map((entry) => entry.action)).toEqual([
+        "capture.tracked",
+        "budget.created",
+      ]);
       await expectVerified(other);
     } finally {
       await fresh.drop();

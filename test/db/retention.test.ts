@@ -482,6 +482,7 @@ describe("with a real archive", () => {
     expect(await expireArchives(deps(database, archive))).toEqual({
       archives: 2,
       exports: 0,
+      reports: 0,
       files: 0,
       failed: 0,
       more: false,

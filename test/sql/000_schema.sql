@@ -38,10 +38,10 @@ select results_eq(
     order by 1
   $$,
   array[
-    'admin_organizations', 'append', 'append_all', 'archived_before', 'auditor_organizations', 'begin_restore',
-    'cancel_export', 'change_channel', 'close_export_part', 'close_restore', 'create_channel', 'delete_channel',
-    'enable_channel', 'entries_before', 'erase_subject', 'erasure_status', 'export_status', 'find_erasure',
-    'find_export', 'find_report', 'grant_auditor', 'hook_mfa_verification_attempt',
+    'accept_activity', 'admin_organizations', 'append', 'append_all', 'archived_before', 'auditor_organizations',
+    'begin_restore', 'cancel_export', 'change_channel', 'close_export_part', 'close_restore', 'create_channel',
+    'delete_channel', 'enable_channel', 'entries_before', 'erase_subject', 'erasure_status', 'export_status',
+    'find_erasure', 'find_export', 'find_report', 'grant_auditor', 'hook_mfa_verification_attempt',
     'hook_password_verification_attempt', 'list_channels', 'list_deliveries', 'list_exports', 'list_reports',
     'list_schedules', 'member_organizations', 'memberships', 'on_auth_change', 'on_ddl_command_end', 'on_sql_drop',
     'open_part', 'organization_of', 'part_after', 'place_hold', 'place_in_log', 'purge', 'record', 'record_denial',

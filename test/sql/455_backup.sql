@@ -20,6 +20,7 @@ select set_eq(
   array[
     'anchor_entries', 'log_ranges', 'sequenced', 'cosigned_checkpoints', -- of the archive, and of checkpoints
     'search_index', 'search_positions', 'readings', 'verifications', -- made again
+    'activity', 'activity_baselines', 'activity_clock', 'activity_positions', 'judgements', -- too
     'report_templates', 'report_controls', -- of the product
     'exports', 'export_parts', -- which end by themselves
     'auth_sightings', 'waiting_auth_events', 'denials', -- of a day, and of seconds

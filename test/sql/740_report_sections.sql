@@ -22,6 +22,7 @@ create temporary table p as select audit.report_sections(pg_temp.report('subject
 select is((s ->> 'total')::int, 3, 'entries as actor, as resource and in details, of one organisation') from p where u = 'subject_entries';
 select is(s #>> '{rows,0,0}', 'aa@acme.example', 'the contexts of the person') from p where u = 'subject_identities';
 select is(s #>> '{rows,0,3}', 'member', 'values of columns that are declared personal') from p where u = 'subject_values';
+select is((s ->> 'total')::bigint, audit.report_count(acme(), s ->> 'query'), 'the query says the same') from p where u = 'subject_entries';
 select matches(s #>> '{paragraphs,0}', 'aa000000', 'who it is about') from p where u = 'subject';
 
 -- An incident: only what one person did, where that is asked for

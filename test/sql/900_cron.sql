@@ -3,11 +3,11 @@
 select set_eq(
   $$ select jobname::text from cron.job where jobname like 'audit-%' and username = 'postgres' and active $$,
   array[
-    'audit-alerts-deliver', 'audit-anchor', 'audit-auth-events', 'audit-auth-sightings', 'audit-auth-tables',
-    'audit-backup', 'audit-collect-logs', 'audit-deliveries', 'audit-deliveries-prune', 'audit-empty-partitions',
-    'audit-erasures', 'audit-expire', 'audit-exports', 'audit-forget', 'audit-known-tables', 'audit-manifests',
-    'audit-partitions', 'audit-purge', 'audit-read-back', 'audit-receivers', 'audit-reports', 'audit-seal',
-    'audit-search-index', 'audit-verify'
+    'audit-alerts-deliver', 'audit-anchor', 'audit-anomalies', 'audit-auth-events', 'audit-auth-sightings',
+    'audit-auth-tables', 'audit-backup', 'audit-collect-logs', 'audit-deliveries', 'audit-deliveries-prune',
+    'audit-empty-partitions', 'audit-erasures', 'audit-expire', 'audit-exports', 'audit-forget',
+    'audit-known-tables', 'audit-manifests', 'audit-partitions', 'audit-purge', 'audit-read-back',
+    'audit-receivers', 'audit-reports', 'audit-seal', 'audit-search-index', 'audit-verify'
   ],
   'this is looked after by schedule, as the owner'
 );

@@ -1,0 +1,194 @@
+-- Which hours are unusual. Each closed hour is judged once, from hours before it only, for all organisations in one
+-- statement: against the same hour of the 14 days before, in the organisation's time zone, and against how far its hours
+-- commonly are from that. What was unusual teaches nothing: neither what is expected, nor how much hours differ.
+--
+-- Distances are in units of chance, as counts differ (the square root of what is expected), so that a quiet night and a
+-- busy noon are held against each other; costs are counted in units of what one query usually costs. sql/README.md has
+-- the measurements behind the numbers.
+
+create table if not exists audit.activity_baselines (
+  organization_id uuid not null,
+  metric text not null,
+  since timestamptz not null,
+  active_at timestamptz not null,
+  constraint activity_baselines_pkey primary key (organization_id, metric)
+);
+
+comment on table audit.activity_baselines is
+  'Since when hours of an organisation are compared; written by audit.judge_activity() and audit.learn_activity().';
+comment on column audit.activity_baselines.organization_id is 'The organisation.';
+comment on column audit.activity_baselines.metric is 'Of what: queries or cost.';
+comment on column audit.activity_baselines.since is 'The first hour that later ones are compared with.';
+comment on column audit.activity_baselines.active_at is 'The last hour with any activity; after 14 days without, experience begins anew.';
+
+alter table audit.activity_baselines enable row level security;
+
+create or replace function audit.anomaly_rule()
+  returns uuid
+  language sql
+  immutable
+  parallel safe
+  return '00000000-0000-4000-a000-000000000624'::uuid;
+
+comment on function audit.anomaly_rule() is 'The default rule about unusual numbers of queries and costs.';
+
+create or replace function audit.anomaly_parameter(settings jsonb, name text)
+  returns float8
+  language sql
+  immutable
+  parallel safe
+  return coalesce(
+    case when jsonb_typeof(settings #> array['parameters', name]) = 'number'
+      then least(greatest((settings #>> array['parameters', name])::numeric, 0), 1e12)::float8
+    end,
+    case name when 'score' then 4 when 'least_queries' then 50 when 'least_cost' then 10 end
+  );
+
+comment on function audit.anomaly_parameter(jsonb, text) is
+  'A parameter of the rule as an organisation has tuned it, else its default: score 4, least_queries 50, least_cost 10.';
+
+-- The same hour of the days before, where the organisation works: across a change of the clocks the hour of the clock
+-- stays, not the distance.
+create or replace function audit.same_hours(hour timestamptz, zone text)
+  returns table (hour timestamptz)
+  language sql
+  stable
+  set search_path = ''
+  rows 14
+as $$
+  select date_trunc('hour', (same_hours.hour at time zone same_hours.zone - d * interval '1 day') at time zone same_hours.zone, 'UTC')
+  from generate_series(1, 14) d
+$$;
+
+comment on function audit.same_hours(timestamptz, text) is 'Hours that had the same hour of the clock, one and up to 14 days before.';
+
+create or replace function audit.judge_activity(hour timestamptz, organization_id uuid default null, metric text default null)
+  returns int
+  language plpgsql
+  set search_path = ''
+  -- Each tenant's hours lie together in the index; while the table is new the planner does not know how many there are.
+  set enable_seqscan = off
+  set enable_hashjoin = off
+  set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+  v_hour timestamptz := judge_activity.hour;
+  v_judged int;
+begin
+  insert into audit.activity_baselines as b (organization_id, metric, since, active_at)
+  select a.organization_id, m.metric, v_hour, v_hour
+  from audit.activity a
+  cross join lateral (values ('queries', a.queries), ('cost', a.costs)) m (metric, made_of)
+  where a.hour = v_hour and a.dimension = 'all' and m.made_of > 0
+    and a.organization_id = coalesce(judge_activity.organization_id, a.organization_id)
+    and m.metric = coalesce(judge_activity.metric, m.metric)
+  order by 1, 2
+  on conflict on constraint activity_baselines_pkey do update set
+    since = case when b.active_at < v_hour - interval '336 hours' then v_hour else b.since end,
+    active_at = greatest(b.active_at, v_hour);
+
+  with clock as materialized (
+    -- What is only an hour early or late is compared with the hours beside it.
+    select z.zone,
+      array(select s.hour from audit.same_hours(v_hour, z.zone) s) as same,
+      array(select s.hour from audit.same_hours(v_hour - interval '1 hour', z.zone) s) as before,
+      array(select s.hour from audit.same_hours(v_hour + interval '1 hour', z.zone) s) as after
+    from (
+      select 'UTC' union select s.value #>> '{}' from audit.settings s where s.name = 'time_zone'
+    ) z (zone)
+  ),
+  member as materialized (
+    select b.organization_id, b.metric, k.same, k.before, k.after, o.score_from,
+      -- By the clock, 14 days can be a few hours more.
+      greatest(b.since, v_hour - interval '340 hours') as since,
+      case b.metric when 'queries' then o.least_queries else o.least_cost end as least,
+      coalesce(case b.metric when 'queries' then a.queries::numeric else a.cost end, 0) as seen,
+      coalesce(case b.metric when 'queries' then a.queries else a.costs end, 0) as made_of
+    from audit.activity_baselines b
+    join (
+      select i.organization_id, coalesce(audit.setting('time_zone', i.organization_id) #>> '{}', 'UTC') as zone,
+        audit.anomaly_parameter(r.settings, 'score') as score_from,
+        audit.anomaly_parameter(r.settings, 'least_queries') as least_queries,
+        audit.anomaly_parameter(r.settings, 'least_cost') as least_cost
+      from (
+        select distinct b.organization_id from audit.activity_baselines b
+        where b.active_at >= v_hour - interval '336 hours'
+          and b.organization_id = coalesce(judge_activity.organization_id, b.organization_id)
+      ) i
+      cross join lateral audit.rule_for(audit.anomaly_rule(), i.organization_id) r
+      offset 0
+    ) o on o.organization_id = b.organization_id
+    join clock k on k.zone = o.zone
+    left join audit.activity a
+      on a.hour = v_hour and a.organization_id = b.organization_id and a.dimension = 'all' and a.value = ''
+    where b.since <= v_hour and b.active_at >= v_hour - interval '336 hours'
+      and b.metric = coalesce(judge_activity.metric, b.metric)
+  ),
+  judged as (
+    select m.*, h.expected, h.before_expected, h.after_expected, h.experience, h.busiest, u.incidents, u.alerts as going_on,
+      (m.seen::float8 - h.expected) / c.chance as distance,
+      -- Hours differ at least as much as chance makes them.
+      greatest(h.deviation, 1) as deviation, c.chance
+    from member m
+    cross join lateral (
+      select
+        case
+          when count(*) filter (where j.hour = any (m.same)) >= 2
+            then percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.same))
+        end as expected,
+        percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.before)) as before_expected,
+        percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.after)) as after_expected,
+        count(j.learned) >= 48 and count(*) filter (where j.made_of > 0) >= 48
+          and count(distinct date_trunc('day', j.hour, 'UTC')) filter (where j.made_of > 0) >= 3 as experience,
+        coalesce(stddev_samp(j.learned), 0) as deviation,
+        max(j.seen)::float8 as busiest,
+        (case when sum(j.seen) > 0 then sum(j.seen) / sum(j.made_of) end)::float8 as unit
+      from audit.judgements j
+      where j.organization_id = m.organization_id and j.metric = m.metric and j.hour >= m.since and j.hour < v_hour
+        and not j.unusual
+    ) h
+    cross join lateral (select sqrt(greatest(h.expected, h.unit) * h.unit) as chance) c
+    cross join lateral (
+      select count(*) filter (where i.hour >= coalesce(i.before, '-infinity') + interval '24 hours') as incidents,
+        coalesce(max(i.alerts) filter (where i.hour > v_hour - interval '24 hours'), 0) as alerts
+      from (
+        select j.hour, j.alerts, lag(j.hour) over (order by j.hour) as before
+        from audit.judgements j
+        where j.organization_id = m.organization_id and j.metric = m.metric and j.hour >= m.since and j.hour < v_hour
+          and j.unusual
+      ) i
+    ) u
+  ),
+  thought as (
+    select j.*, t.*, coalesce(
+        t.score >= j.score_from and j.seen >= j.least and j.seen >= 0.75 * j.busiest and j.seen >= 1.5 * coalesce(greatest(j.before_expected, j.after_expected), 0)
+          or t.score <= -j.score_from and j.expected >= j.least and 1.5 * j.seen <= coalesce(least(j.before_expected, j.after_expected), 0),
+        false
+      ) as unusual
+    from judged j
+    cross join lateral (select case when j.experience then j.distance / j.deviation end as score) t
+  )
+  insert into audit.judgements as j
+    (organization_id, metric, hour, seen, made_of, expected, spread, score, learned, unusual, alerts)
+  select t.organization_id, t.metric, v_hour, t.seen, t.made_of, t.expected, t.chance * t.deviation, t.score,
+    case when not t.unusual then t.distance end, t.unusual,
+    -- Who had incidents lately is told of the next one only if it is plainer; one that goes on stays one, unless it
+    -- becomes very unusual.
+    case
+      when t.unusual and (t.going_on > 0 or abs(t.score) >= t.score_from + least(t.incidents, 4))
+        then greatest(t.going_on, case when abs(t.score) >= 1.5 * t.score_from then 2 else 1 end)
+      else 0
+    end
+  from thought t
+  order by t.organization_id, t.metric
+  on conflict on constraint judgements_pkey do update set
+    seen = excluded.seen, made_of = excluded.made_of, expected = excluded.expected, spread = excluded.spread,
+    score = excluded.score, learned = excluded.learned, unusual = excluded.unusual, alerts = excluded.alerts, late = false;
+  get diagnostics v_judged = row_count;
+  return v_judged;
+end
+$$;
+
+comment on function audit.judge_activity(timestamptz, uuid, text) is
+  'Judges an hour, of all organisations or of one; returns of how many metrics. Hours are judged in order; one that was judged is judged anew.';
