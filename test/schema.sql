@@ -104,6 +104,59 @@ kind text
 node jsonb
 at integer
 
+-- type audit.rule_firing
+c, owner postgres
+rule_id uuid
+organization_id uuid
+group_key text
+first_at timestamp with time zone
+last_at timestamp with time zone
+occurrences bigint
+seen numeric
+names text[]
+about_alerts boolean
+note jsonb
+
+-- type audit.rule_hit
+c, owner postgres
+rule_id uuid
+group_key text
+value text
+weight numeric
+note jsonb
+
+-- type audit.rule_in_force
+c, owner postgres
+rule_id uuid
+organization_id uuid
+own boolean
+kind text
+settings jsonb
+quiet_period interval
+slot bigint
+span bigint
+threshold numeric
+
+-- type audit.rule_total
+c, owner postgres
+rule_id uuid
+organization_id uuid
+kind text
+threshold numeric
+span bigint
+slot_length bigint
+hours jsonb
+group_key text
+value text
+slot bigint
+weight numeric
+hits bigint
+first_at timestamp with time zone
+last_at timestamp with time zone
+names text[]
+about_alerts boolean
+note jsonb
+
 -- type audit.statement_context
 c, owner postgres
 created_by uuid
@@ -121,9 +174,144 @@ organization_id uuid
 user_id uuid
 addresses text[]
 
+-- relation audit.active_hours
+kind r, owner postgres, persistence p
+row level security
+column organization_id uuid not null
+column hour smallint not null
+column since date not null
+column days date[] not null
+constraint active_hours_pkey PRIMARY KEY (organization_id, hour)
+CREATE UNIQUE INDEX active_hours_pkey ON audit.active_hours USING btree (organization_id, hour)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: At which hours of the week people of an organisation work; written by audit.evaluate_rules() only.
+comment on column organization_id: The organisation.
+comment on column hour: The hour of the week in its time zone, from 0: Monday from midnight to one.
+comment on column since: The first day on which somebody did something at this hour.
+comment on column days: The last 13 days on which somebody did.
+
+-- relation audit.activity
+kind r, owner postgres, persistence p, with fillfactor=70
+row level security
+column hour timestamp with time zone not null
+column organization_id uuid not null
+column dimension text not null
+column value text not null
+column entries bigint not null
+column queries bigint not null
+column costs bigint not null
+column cost numeric not null
+column late bigint not null
+constraint activity_pkey PRIMARY KEY (hour, organization_id, dimension, value)
+CREATE UNIQUE INDEX activity_pkey ON audit.activity USING btree (hour, organization_id, dimension, value)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Entries, queries and costs of each hour (UTC), of organisations as a whole for 60 days and of their parts for 15; written by audit.count_activity().
+comment on column hour: When the hour began; an entry belongs to the hour of its created_at, however late it is seen.
+comment on column organization_id: Whose activity.
+comment on column dimension: Of what: all, actor, provider, model or action.
+comment on column value: Which one: a user's id (the type of an actor without one), a provider, a model, an action; empty for all.
+comment on column entries: How many entries.
+comment on column queries: How many of them are query.executed.
+comment on column costs: How many of them have a cost.
+comment on column cost: What these cost together.
+comment on column late: How many of the entries came when the hour had already been judged.
+
+-- relation audit.activity_baselines
+kind r, owner postgres, persistence p
+row level security
+column organization_id uuid not null
+column metric text not null
+column since timestamp with time zone not null
+column active_at timestamp with time zone not null
+constraint activity_baselines_pkey PRIMARY KEY (organization_id, metric)
+CREATE UNIQUE INDEX activity_baselines_pkey ON audit.activity_baselines USING btree (organization_id, metric)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Since when hours of an organisation are compared; written by audit.judge_activity() and audit.learn_activity().
+comment on column organization_id: The organisation.
+comment on column metric: Of what: queries or cost.
+comment on column since: The first hour that later ones are compared with.
+comment on column active_at: The last hour with any activity; after 14 days without, experience begins anew.
+
+-- relation audit.activity_clock
+kind r, owner postgres, persistence p
+row level security
+column one boolean not null default true
+column judged_to timestamp with time zone
+constraint activity_clock_has_one_row CHECK (one)
+constraint activity_clock_pkey PRIMARY KEY (one)
+CREATE UNIQUE INDEX activity_clock_pkey ON audit.activity_clock USING btree (one)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Up to when hours are closed and judged; written by audit.detect_anomalies() only.
+comment on column one: There is one row.
+comment on column judged_to: Hours that begin before then are judged; null before the first.
+
+-- relation audit.activity_positions
+kind r, owner postgres, persistence p, with fillfactor=50
+row level security
+column organization_id uuid not null
+column chain integer not null
+column seq bigint not null
+column last_at timestamp with time zone not null
+constraint activity_positions_pkey PRIMARY KEY (organization_id, chain)
+CREATE UNIQUE INDEX activity_positions_pkey ON audit.activity_positions USING btree (organization_id, chain)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: How far activity is counted; written by audit.count_activity() only.
+comment on column organization_id: Whose chain.
+comment on column chain: The chain.
+comment on column seq: The last entry that is counted.
+comment on column last_at: Its time; no later entry of the chain is earlier.
+
+-- relation audit.alert_entries
+kind v, owner postgres, persistence p, with security_invoker=true
+column alert uuid
+column organization_id uuid
+column chain integer
+column seq bigint
+column created_at timestamp with time zone
+column action text
+column outcome text
+column resource_type text
+column resource_id text
+column created_by uuid
+column actor_type text
+column identity_hash bytea
+column provider text
+column cost numeric
+column request_id text
+column details jsonb
+column prev_hash bytea
+column hash bytea
+grant authenticated: SELECT
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: The entries that caused each alert: select * from audit.alert_entries where alert = '…'.
+as
+ SELECT a.id AS alert,
+    e.organization_id,
+    e.chain,
+    e.seq,
+    e.created_at,
+    e.action,
+    e.outcome,
+    e.resource_type,
+    e.resource_id,
+    e.created_by,
+    e.actor_type,
+    e.identity_hash,
+    e.provider,
+    e.cost,
+    e.request_id,
+    e.details,
+    e.prev_hash,
+    e.hash
+   FROM ((audit.alerts a
+     CROSS JOIN LATERAL unnest(a.entries) n(name))
+     JOIN public.audit_logs e ON (((e.organization_id = a.organization_id) AND (e.chain = (split_part(n.name, '-'::text, 1))::integer) AND (e.seq = (split_part(n.name, '-'::text, 2))::bigint))));
+
 -- relation audit.alerts
 kind r, owner postgres, persistence p
-no row level security
+row level security
 column id uuid not null default gen_random_uuid()
 column organization_id uuid not null
 column rule_id uuid not null
@@ -136,28 +324,38 @@ column opened_at timestamp with time zone not null default clock_timestamp()
 column first_seen_at timestamp with time zone not null
 column last_seen_at timestamp with time zone not null
 column resolved_at timestamp with time zone
+column silenced_until timestamp with time zone
 column occurrences bigint not null
 column entries text[] not null
 column channels uuid[]
+constraint alert_severity_is_known CHECK ((severity = ANY (ARRAY['info'::text, 'low'::text, 'medium'::text, 'high'::text, 'critical'::text])))
+constraint alert_state_is_known CHECK ((state = ANY (ARRAY['open'::text, 'acknowledged'::text, 'silenced'::text, 'resolved'::text])))
 constraint alerts_pkey PRIMARY KEY (id)
+CREATE INDEX alerts_group_idx ON audit.alerts USING btree (rule_id, organization_id, group_key, first_seen_at)
+CREATE INDEX alerts_organization_idx ON audit.alerts USING btree (organization_id, opened_at, id)
+CREATE UNIQUE INDEX alerts_open_idx ON audit.alerts USING btree (rule_id, organization_id, group_key) WHERE (state <> 'resolved'::text)
 CREATE UNIQUE INDEX alerts_pkey ON audit.alerts USING btree (id)
+policy "admins and auditors read their organisation's alerts", command r, permissive, to authenticated, using ((organization_id = ANY (ARRAY( SELECT audit.admin_organizations() AS admin_organizations))) OR (organization_id = ANY (ARRAY( SELECT audit.auditor_organizations() AS auditor_organizations)))), check -
+grant authenticated: SELECT
 grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
-comment: Open incidents of rules, and those that are over.
+grant service_role: SELECT
+comment: Open incidents, and those that are over; written by the functions of 620 only.
 comment on column id: Names the alert.
 comment on column organization_id: Whom it concerns.
-comment on column rule_id: The rule.
-comment on column group_key: Which of the rule's groups: a user, an address, a provider.
-comment on column severity: info, low, medium, high or critical.
-comment on column title: What happened, in a line.
-comment on column reason: Why: expected, seen, and what contributed.
-comment on column state: open, acknowledged, silenced or resolved.
+comment on column rule_id: The rule that raised it; it may be deleted meanwhile.
+comment on column group_key: What it is about, as JSON: {"actor": "…"}. Addresses are commitments of identities, never the addresses themselves.
+comment on column severity: How loud: info, low, medium, high or critical.
+comment on column title: The name that the rule had.
+comment on column reason: What was seen, and what the rule expects.
+comment on column state: open, acknowledged (somebody looks into it), silenced (until a time) or resolved.
 comment on column opened_at: When it was opened.
-comment on column first_seen_at: When it happened first.
-comment on column last_seen_at: When it happened last.
+comment on column first_seen_at: When it happened first, by the entries' time.
+comment on column last_seen_at: When it happened last, by the entries' time.
 comment on column resolved_at: When it was over.
-comment on column occurrences: How many times.
-comment on column entries: The first entries that caused it, by name.
-comment on column channels: Where its transitions go, as the rule said; null for the organisation's default channels.
+comment on column silenced_until: Until when nobody wants to hear of it.
+comment on column occurrences: How many entries it is about.
+comment on column entries: The first of them by name, 20 at most.
+comment on column channels: Where its transitions go, as the rule said when it was opened; null for the organisation's default channels.
 
 -- relation audit.anchor_entries
 kind r, owner postgres, persistence p
@@ -267,6 +465,46 @@ comment on column bytes: How many bytes they have.
 comment on column sha256: Over all of them, one after the other; in hex.
 comment on column rows: How many rows of what it holds.
 comment on column deleted_at: When it was deleted; null while it is there.
+
+-- relation audit.budget_crossings
+kind r, owner postgres, persistence p
+row level security
+column rule_id uuid not null
+column organization_id uuid not null
+column budget_id text not null
+column period_start date not null
+column share text not null
+column spent_limit numeric not null
+constraint budget_crossings_pkey PRIMARY KEY (rule_id, organization_id, budget_id, period_start, share, spent_limit)
+CREATE UNIQUE INDEX budget_crossings_pkey ON audit.budget_crossings USING btree (rule_id, organization_id, budget_id, period_start, share, spent_limit)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Which shares of which budgets were reached, so that each is told once; written by audit.evaluate_rules() only.
+comment on column rule_id: The rule.
+comment on column organization_id: Whose budget.
+comment on column budget_id: Its id in the application.
+comment on column period_start: The first day of the period.
+comment on column share: Percent of the limit, or exceeded.
+comment on column spent_limit: The limit: changed, it is another.
+
+-- relation audit.budgets_known
+kind r, owner postgres, persistence p
+row level security
+column organization_id uuid not null
+column budget_id text not null
+column spent_limit numeric not null
+column period text not null
+column percent integer[]
+column provider text
+constraint budgets_known_pkey PRIMARY KEY (organization_id, budget_id)
+CREATE UNIQUE INDEX budgets_known_pkey ON audit.budgets_known USING btree (organization_id, budget_id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: The budgets that entries tell of; written by audit.evaluate_rules() only.
+comment on column organization_id: Whose budget.
+comment on column budget_id: Its id in the application.
+comment on column spent_limit: At most so much a period.
+comment on column period: day, week or month.
+comment on column percent: At which shares of it the application asks to be told; null where it does not say.
+comment on column provider: Only costs of this provider; null for all.
 
 -- relation audit.chain_bounds
 kind r, owner postgres, persistence p, with fillfactor=70
@@ -771,7 +1009,7 @@ as
     http_status,
     name,
     meaning
-   FROM ( VALUES ('AUIMM'::text,409,'log_immutable'::text,'Entries of the log are never changed or deleted.'::text), ('AUTBL'::text,404,'table_not_found'::text,'There is no table of that name.'::text), ('AUKND'::text,422,'table_kind_unsupported'::text,'Only ordinary and partitioned tables can be tracked.'::text), ('AUPRT'::text,422,'table_is_partition'::text,'A partition is captured through its parent.'::text), ('AULOG'::text,422,'table_is_the_log'::text,'The product''s own tables are not tracked.'::text), ('AUNPK'::text,422,'no_primary_key'::text,'A tracked table needs a primary key, or option "id".'::text), ('AUORG'::text,422,'no_organization'::text,'The organisation of a row could not be determined.'::text), ('AUOPT'::text,422,'invalid_option'::text,'An option is unknown, of the wrong type or names no column.'::text), ('AUARG'::text,422,'invalid_argument'::text,'An argument is missing or out of range.'::text), ('AUQRY'::text,400,'invalid_query'::text,'A query could not be read; the detail says where.'::text), ('AUCUR'::text,400,'invalid_cursor'::text,'A cursor was edited, or belongs to another search.'::text), ('AUNOT'::text,404,'not_found'::text,'There is no such thing that the caller may read.'::text), ('AUPND'::text,409,'not_sealed'::text,'The entry is not in a signed log yet.'::text), ('AUDEN'::text,403,'access_denied'::text,'The caller may not do this.'::text), ('AUVLT'::text,409,'vault_missing'::text,'The project has no Vault to keep a secret in.'::text), ('AUSTL'::text,409,'capture_stale'::text,'The table was altered after it was tracked; track it again.'::text), ('AUFRK'::text,409,'log_forked'::text,'A log would get two roots for one size.'::text), ('AULSE'::text,409,'lease_lost'::text,'Another run took over the work.'::text), ('AURST'::text,409,'not_restorable'::text,'A log is restored into an empty database, by one transaction.'::text), ('AURAT'::text,429,'too_many_requests'::text,'The caller does this more often than is allowed.'::text), ('AUROW'::text,409,'rows_unpaired'::text,'An update''s old and new rows could not be paired.'::text)) registry(code, http_status, name, meaning);
+   FROM ( VALUES ('AUIMM'::text,409,'log_immutable'::text,'Entries of the log are never changed or deleted.'::text), ('AUTBL'::text,404,'table_not_found'::text,'There is no table of that name.'::text), ('AUKND'::text,422,'table_kind_unsupported'::text,'Only ordinary and partitioned tables can be tracked.'::text), ('AUPRT'::text,422,'table_is_partition'::text,'A partition is captured through its parent.'::text), ('AULOG'::text,422,'table_is_the_log'::text,'The product''s own tables are not tracked.'::text), ('AUNPK'::text,422,'no_primary_key'::text,'A tracked table needs a primary key, or option "id".'::text), ('AUORG'::text,422,'no_organization'::text,'The organisation of a row could not be determined.'::text), ('AUOPT'::text,422,'invalid_option'::text,'An option is unknown, of the wrong type or names no column.'::text), ('AUARG'::text,422,'invalid_argument'::text,'An argument is missing or out of range.'::text), ('AUQRY'::text,400,'invalid_query'::text,'A query could not be read; the detail says where.'::text), ('AURUL'::text,422,'invalid_rule'::text,'A rule has an unknown field, or a value that it cannot have.'::text), ('AUCUR'::text,400,'invalid_cursor'::text,'A cursor was edited, or belongs to another search.'::text), ('AUNOT'::text,404,'not_found'::text,'There is no such thing that the caller may read.'::text), ('AUPND'::text,409,'not_sealed'::text,'The entry is not in a signed log yet.'::text), ('AUDEN'::text,403,'access_denied'::text,'The caller may not do this.'::text), ('AUVLT'::text,409,'vault_missing'::text,'The project has no Vault to keep a secret in.'::text), ('AUSTL'::text,409,'capture_stale'::text,'The table was altered after it was tracked; track it again.'::text), ('AUFRK'::text,409,'log_forked'::text,'A log would get two roots for one size.'::text), ('AULSE'::text,409,'lease_lost'::text,'Another run took over the work.'::text), ('AURST'::text,409,'not_restorable'::text,'A log is restored into an empty database, by one transaction.'::text), ('AURAT'::text,429,'too_many_requests'::text,'The caller does this more often than is allowed.'::text), ('AUROW'::text,409,'rows_unpaired'::text,'An update''s old and new rows could not be paired.'::text)) registry(code, http_status, name, meaning);
 
 -- relation audit.event_keys
 kind r, owner postgres, persistence p
@@ -998,7 +1236,9 @@ column check_at timestamp with time zone
 constraint identity_hash_is_sha256 CHECK ((octet_length(identity_hash) = 32))
 constraint salt_has_16_bytes CHECK ((octet_length(salt) = 16))
 CREATE INDEX identities_check_idx ON audit.identities USING btree (check_at) WHERE (check_at IS NOT NULL)
+CREATE INDEX identities_email_idx ON audit.identities USING btree (organization_id, lower(email), created_at, identity_hash)
 CREATE INDEX identities_identity_hash_idx ON audit.identities USING btree (identity_hash)
+CREATE INDEX identities_ip_address_idx ON audit.identities USING btree (organization_id, ip_address, created_at, identity_hash)
 CREATE INDEX identities_lookup_idx ON audit.identities USING btree (lookup)
 CREATE INDEX identities_user_id_idx ON audit.identities USING btree (user_id)
 policy "admins and permitted auditors read identities", command r, permissive, to authenticated, using ((organization_id = ANY (ARRAY( SELECT audit.admin_organizations() AS admin_organizations))) OR (organization_id = ANY (ARRAY( SELECT audit.auditor_organizations(identities => true) AS auditor_organizations)))), check -
@@ -1079,6 +1319,44 @@ as
      LEFT JOIN LATERAL ( SELECT count(*) AS findings
            FROM audit.findings f_1
           WHERE ((f_1.organization_id = h.organization_id) AND (f_1.resolved_at IS NULL))) f ON (true));
+
+-- relation audit.judgements
+kind r, owner postgres, persistence p, with fillfactor=70
+row level security
+column organization_id uuid not null
+column metric text not null
+column hour timestamp with time zone not null
+column seen numeric not null
+column made_of bigint not null
+column expected double precision
+column spread double precision
+column score double precision
+column learned double precision
+column unusual boolean not null
+column alerts smallint not null
+column alert uuid
+column late boolean not null default false
+constraint judgements_pkey PRIMARY KEY (organization_id, metric, hour)
+CREATE INDEX judgements_hour_idx ON audit.judgements USING btree (hour)
+CREATE INDEX judgements_late_idx ON audit.judgements USING btree (hour) WHERE late
+CREATE INDEX judgements_unusual_idx ON audit.judgements USING btree (organization_id, metric, hour) WHERE unusual
+CREATE UNIQUE INDEX judgements_pkey ON audit.judgements USING btree (organization_id, metric, hour)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: What was thought of each closed hour of the last 60 days; written by audit.judge_activity(), and audit.count_activity() for what is late.
+comment on column organization_id: Whose hour.
+comment on column metric: Of what: queries or cost.
+comment on column hour: When the hour began.
+comment on column seen: How many queries, or what cost.
+comment on column made_of: Of how many entries.
+comment on column expected: The median of the same hour of the 14 days before, unusual ones left out; null where there are too few.
+comment on column spread: How far from what is expected such an hour commonly is (one standard deviation); null before there is experience.
+comment on column score: How many spreads it is away from what is expected; null before there is experience.
+comment on column learned: What later hours learn from it: the distance in units of chance; null for unusual hours, which teach nothing.
+comment on column unusual: Whether it is so far away that nothing is learned from it.
+comment on column alerts: 0: it raises none; 1: it is, or belongs to, an alert; 2: to one that is very unusual.
+comment on column alert: The alert that was raised.
+comment on column late: Whether entries of this hour came after it was judged, and it is to be judged again.
 
 -- relation audit.log_collection
 kind r, owner postgres, persistence p
@@ -1211,6 +1489,39 @@ column last_value bigint not null
 column log_cnt bigint not null
 column is_called boolean not null
 grant postgres: SELECT, UPDATE, USAGE
+
+-- relation audit.open_alerts
+kind v, owner postgres, persistence p, with security_invoker=true
+column id uuid
+column organization_id uuid
+column severity text
+column title text
+column state text
+column first_seen_at timestamp with time zone
+column last_seen_at timestamp with time zone
+column occurrences bigint
+column group_key text
+column reason jsonb
+column entries text[]
+grant authenticated: SELECT
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Alerts that are not resolved, the loudest first. For admins and auditors of the organisation.
+as
+ SELECT id,
+    organization_id,
+    severity,
+    title,
+    state,
+    first_seen_at,
+    last_seen_at,
+    occurrences,
+    group_key,
+    reason,
+    entries
+   FROM audit.alerts a
+  WHERE (state <> 'resolved'::text)
+  ORDER BY (array_position(ARRAY['critical'::text, 'high'::text, 'medium'::text, 'low'::text, 'info'::text], severity)), last_seen_at DESC;
 
 -- relation audit.outside
 kind v, owner postgres, persistence p
@@ -1740,6 +2051,172 @@ comment on column archive_days_before: Days in the archive until then.
 comment on column effective_at: When a shorter period takes effect; in the past where none waits.
 comment on column changed_at: When it was last chosen; the log has every change.
 
+-- relation audit.rule_choices
+kind r, owner postgres, persistence p
+row level security
+column rule_id uuid not null
+column organization_id uuid not null
+column choice jsonb not null
+column changed_at timestamp with time zone not null default clock_timestamp()
+constraint rule_choices_pkey PRIMARY KEY (rule_id, organization_id)
+constraint rule_choices_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES audit.rules(id) ON DELETE CASCADE
+CREATE UNIQUE INDEX rule_choices_pkey ON audit.rule_choices USING btree (rule_id, organization_id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: How organisations have tuned the defaults; written by audit.choose_rule() only.
+comment on column rule_id: The default.
+comment on column organization_id: Who has chosen.
+comment on column choice: The fields that differ: enabled, severity, quiet_period, channels, and settings such as threshold.
+comment on column changed_at: When it was chosen; the log has every change.
+
+-- relation audit.rule_positions
+kind r, owner postgres, persistence p, with fillfactor=50
+row level security
+column organization_id uuid not null
+column chain integer not null
+column seq bigint not null
+column last_at timestamp with time zone not null
+column upto bigint not null
+constraint rule_positions_pkey PRIMARY KEY (organization_id, chain)
+CREATE INDEX rule_positions_batch_idx ON audit.rule_positions USING btree (organization_id, chain) WHERE (upto > seq)
+CREATE UNIQUE INDEX rule_positions_pkey ON audit.rule_positions USING btree (organization_id, chain)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: How far the rules have come; written by audit.evaluate_rules() only.
+comment on column organization_id: Whose chain.
+comment on column chain: The chain.
+comment on column seq: The last entry that was looked at.
+comment on column last_at: Its time; no later entry of the chain is earlier.
+comment on column upto: The last entry of the batch that is being looked at; else the same as seq.
+
+-- relation audit.rule_runs
+kind r, owner postgres, persistence p
+row level security
+column rule_id uuid not null
+column organization_id uuid not null
+column done_until timestamp without time zone not null
+constraint rule_runs_pkey PRIMARY KEY (rule_id, organization_id)
+constraint rule_runs_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES audit.rules(id) ON DELETE CASCADE
+CREATE UNIQUE INDEX rule_runs_pkey ON audit.rule_runs USING btree (rule_id, organization_id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Up to which week each digest was made; written by audit.run_schedules() only.
+comment on column rule_id: The rule.
+comment on column organization_id: Whose digest.
+comment on column done_until: When the last week ended, in the organisation's time zone.
+
+-- relation audit.rule_tests
+kind r, owner postgres, persistence p
+row level security
+column rule_id uuid not null
+column name text not null
+column entries jsonb not null
+column alerts integer not null
+constraint rule_tests_pkey PRIMARY KEY (rule_id, name)
+constraint rule_tests_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES audit.rules(id) ON DELETE CASCADE
+CREATE UNIQUE INDEX rule_tests_pkey ON audit.rule_tests USING btree (rule_id, name)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: Sample entries for rules, and how many alerts they must raise; audit.test_rules() runs them.
+comment on column rule_id: The rule.
+comment on column name: What the sample shows.
+comment on column entries: A list of entries; "after" is their time from the first on, such as "10m".
+comment on column alerts: How many alerts they raise.
+
+-- relation audit.rule_values
+kind r, owner postgres, persistence p
+row level security
+column rule_id uuid not null
+column organization_id uuid not null
+column group_key text not null
+column value text not null
+column first_at timestamp with time zone not null
+column last_at timestamp with time zone not null
+column days integer not null
+column forget_at timestamp with time zone not null
+constraint rule_values_pkey PRIMARY KEY (rule_id, organization_id, group_key, value)
+CREATE UNIQUE INDEX rule_values_pkey ON audit.rule_values USING btree (rule_id, organization_id, group_key, value)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Which values a rule has seen in which group; written by audit.evaluate_rules() only.
+comment on column rule_id: The rule.
+comment on column organization_id: Whose entries.
+comment on column group_key: The group.
+comment on column value: The value; empty for the group itself, of any value.
+comment on column first_at: When it was seen first.
+comment on column last_at: When it was seen last.
+comment on column days: On how many days, for the group itself.
+comment on column forget_at: When it would be new again.
+
+-- relation audit.rule_windows
+kind r, owner postgres, persistence p
+row level security
+column rule_id uuid not null
+column organization_id uuid not null
+column group_key text not null
+column slot bigint not null
+column value text not null
+column weight numeric not null
+column hits bigint not null
+column counted bigint not null default 0
+column first_at timestamp with time zone not null
+column last_at timestamp with time zone not null
+column names text[] not null
+column forget_at timestamp with time zone not null
+constraint rule_windows_pkey PRIMARY KEY (rule_id, organization_id, group_key, slot, value)
+CREATE UNIQUE INDEX rule_windows_pkey ON audit.rule_windows USING btree (rule_id, organization_id, group_key, slot, value)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: What the rules remember of entries within their windows; written by audit.evaluate_rules() only.
+comment on column rule_id: The rule.
+comment on column organization_id: Whose entries.
+comment on column group_key: The group.
+comment on column slot: When, in slots of the rule since 1970.
+comment on column value: Of which value, or which step of a sequence.
+comment on column weight: How much that adds.
+comment on column hits: How many entries it was.
+comment on column counted: How many of them an alert has counted.
+comment on column first_at: The time of the first.
+comment on column last_at: The time of the last.
+comment on column names: Their names, 20 at most.
+comment on column forget_at: When no window reaches it any more, entries that come an hour late included.
+
+-- relation audit.rules
+kind r, owner postgres, persistence p
+row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column name text not null
+column description text not null default ''::text
+column version integer not null default 1
+column kind text not null
+column severity text not null
+column enabled boolean not null default true
+column match jsonb not null
+column settings jsonb not null
+column quiet_period interval
+column channels uuid[]
+column compiled text
+column changed_at timestamp with time zone not null default clock_timestamp()
+constraint rules_name_key UNIQUE (organization_id, name)
+constraint rules_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX rules_name_key ON audit.rules USING btree (organization_id, name)
+CREATE UNIQUE INDEX rules_pkey ON audit.rules USING btree (id)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+grant service_role: SELECT
+comment: What is watched for; written by audit.create_rule(), audit.change_rule() and audit.delete_rule() only.
+comment on column id: Names the rule.
+comment on column organization_id: Whose rule it is; the nil UUID for the defaults, which hold for everybody.
+comment on column name: What it is called, and the title of its alerts.
+comment on column description: What it means and what to do then.
+comment on column version: How many times it was written; the log has every change.
+comment on column kind: event, count, distinct, sum, sequence, new_value, schedule or anomaly.
+comment on column severity: info, low, medium, high or critical.
+comment on column enabled: Whether it is in force.
+comment on column match: Which entries it is about: a canonical query tree.
+comment on column settings: What its kind needs: window, threshold, group_by, …; sql/README.md lists them.
+comment on column quiet_period: An alert is over when nothing happened for so long; null: when somebody resolves it.
+comment on column channels: Where its alerts go; null for the organisation's default channels.
+comment on column compiled: SQL of what an entry e adds to it, made when it was written; null for kinds that look at no single entry.
+comment on column changed_at: When it was last written.
+
 -- relation audit.search_index
 kind r, owner postgres, persistence p
 no row level security
@@ -1823,6 +2300,8 @@ CASE name
     WHEN 'client_actions'::text THEN (jsonb_typeof(value) = 'array'::text)
     WHEN 'collect_logs_every'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric = (0)::numeric) OR (((value)::numeric >= (30)::numeric) AND ((value)::numeric <= (3600)::numeric))))
     WHEN 'local_channels'::text THEN (jsonb_typeof(value) = 'boolean'::text)
+    WHEN 'alerts_per_hour'::text THEN (((value)::text ~ '^\d+$'::text) AND (((value)::numeric >= (1)::numeric) AND ((value)::numeric <= (1000)::numeric)))
+    WHEN 'time_zone'::text THEN ((jsonb_typeof(value) = 'string'::text) AND (('2000-01-01 00:00:00'::timestamp without time zone AT TIME ZONE (value #>> '{}'::text[])) IS NOT NULL))
     ELSE false
 END)
 constraint settings_pkey PRIMARY KEY (organization_id, name)
@@ -1832,9 +2311,27 @@ grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE,
 grant service_role: SELECT
 comment: What a project or an organisation has chosen; written by audit.configure().
 comment on column organization_id: Whose choice; the nil UUID is the project's default.
-comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions), collect_logs_every (seconds; 0: never) or local_channels (true or false; of the project alone).
+comment on column name: ip_addresses ("on", "truncated" or "off"), query_text (true or false), seal_after (seconds), shorten_retention_after (days), backup_days (days), login_lockout (false, or failures and seconds), api_access ("off", a share, "all"), client_actions (actions), collect_logs_every (seconds; 0: never), local_channels (true or false; of the project alone), alerts_per_hour or time_zone.
 comment on column value: The chosen value.
 comment on column changed_at: When it was last chosen; the log has every change.
+
+-- relation audit.spending
+kind r, owner postgres, persistence p
+row level security
+column rule_id uuid not null
+column organization_id uuid not null
+column day date not null
+column provider text not null
+column spent numeric not null
+constraint spending_pkey PRIMARY KEY (rule_id, organization_id, day, provider)
+CREATE UNIQUE INDEX spending_pkey ON audit.spending USING btree (rule_id, organization_id, day, provider)
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: What was spent on which day; written by audit.evaluate_rules() only.
+comment on column rule_id: The rule that adds it up.
+comment on column organization_id: Who spent it.
+comment on column day: The day in the organisation's time zone.
+comment on column provider: With which provider; empty where the entry names none.
+comment on column spent: How much.
 
 -- relation audit.tracked_tables
 kind r, owner postgres, persistence p
@@ -2086,6 +2583,34 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A json value as jsonb, or as a string where jsonb cannot hold it.
 
+-- function audit.accept_activity(uuid,text,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.accept_activity(organization_id uuid, metric text, since timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.require_admin(accept_activity.organization_id);
+  if accept_activity.metric is null or accept_activity.metric not in ('queries', 'cost') then
+    perform audit.fail('AUARG', 'A metric is queries or cost.');
+  elsif accept_activity.since is null or accept_activity.since not between clock_timestamp() - interval '60 days' and clock_timestamp() then
+    perform audit.fail('AUARG', 'A new normal began within the last 60 days.', null, 'Pass the hour from which on it is normal.');
+  end if;
+  perform pg_advisory_xact_lock(hashtext('audit.count_activity'));
+  perform audit.learn_activity(
+    accept_activity.organization_id, accept_activity.metric, date_trunc('hour', accept_activity.since, 'UTC'), 'accepted'
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Says that numbers of queries, or costs, are as they should be since some hour: select audit.accept_activity(organization_id, 'cost', '2026-03-01 08:00Z').
+For admins of the organisation. Without it a lasting change is accepted after seven days.
+
 -- function audit.access_page()
 CREATE OR REPLACE FUNCTION audit.access_page()
  RETURNS jsonb
@@ -2203,6 +2728,88 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Organisations that the caller administers.
 
+-- function audit.admitted_firings(audit.rule_firing[])
+CREATE OR REPLACE FUNCTION audit.admitted_firings(firings audit.rule_firing[])
+ RETURNS audit.rule_firing[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_admitted audit.rule_firing[];
+  v_over record;
+begin
+  if cardinality(firings) < 2 then
+    return firings;
+  end if;
+  for v_over in
+    with rule as materialized (
+      select d.rule_id, d.organization_id, r.name, r.severity
+      from (select distinct f.rule_id, f.organization_id from unnest(firings) f) d
+      cross join lateral audit.rule_for(d.rule_id, d.organization_id) r
+    ),
+    firing as materialized (
+      select f as firing, f.organization_id, f.first_at, r.name, coalesce(f.note ->> 'severity', r.severity) as severity,
+        exists (
+          select from audit.alerts a
+          where a.rule_id = f.rule_id and a.organization_id = f.organization_id and a.group_key = f.group_key
+            and (a.state <> 'resolved' or a.resolved_at >= f.first_at)
+        ) as known
+      from unnest(firings) f
+      join rule r on r.rule_id = f.rule_id and r.organization_id = f.organization_id
+    ),
+    capacity as materialized (
+      select d.organization_id, d.severity, audit.alerts_left(d.organization_id, d.severity) as left
+      from (select distinct f.organization_id, f.severity from firing f) d
+    ),
+    ranked as (
+      select f.*, c.left, count(*) filter (where not f.known) over (
+        partition by f.organization_id, f.severity order by f.first_at, (f.firing).rule_id, (f.firing).group_key rows unbounded preceding
+      ) as nth
+      from firing f
+      join capacity c on c.organization_id = f.organization_id and c.severity = f.severity
+    )
+    select r.known or r.nth <= r.left as admitted, case when not (r.known or r.nth <= r.left) then r.organization_id end as organization_id,
+      case when not (r.known or r.nth <= r.left) then r.severity end as severity,
+      array_agg(r.firing order by r.first_at) as firings, array_agg(r.name) as titles
+    from ranked r
+    group by 1, 2, 3
+  loop
+    if v_over.admitted then
+      v_admitted := v_over.firings;
+    else
+      perform audit.note_overflow(v_over.organization_id, v_over.severity, v_over.firings, v_over.titles);
+    end if;
+  end loop;
+  return coalesce(v_admitted, '{}');
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Firings that open an alert, or belong to one; those that would be too many are counted together.
+
+-- function audit.alert_json(audit.alerts)
+CREATE OR REPLACE FUNCTION audit.alert_json(alert audit.alerts)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'id', (alert).id, 'organization_id', (alert).organization_id, 'rule_id', (alert).rule_id, 'group', (alert).group_key,
+    'severity', (alert).severity, 'title', (alert).title, 'reason', (alert).reason, 'state', (alert).state,
+    'opened_at', audit.instant_text((alert).opened_at), 'first_seen_at', audit.instant_text((alert).first_seen_at),
+    'last_seen_at', audit.instant_text((alert).last_seen_at), 'resolved_at', audit.instant_text((alert).resolved_at),
+    'silenced_until', audit.instant_text((alert).silenced_until), 'occurrences', (alert).occurrences, 'entries', to_jsonb((alert).entries)
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: An alert as the API shows it.
+
 -- function audit.alert_message(audit.alerts,text)
 CREATE OR REPLACE FUNCTION audit.alert_message(alert audit.alerts, transition text)
  RETURNS jsonb
@@ -2230,6 +2837,30 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What channels are told of an alert: what happened, to whom, when, why, and the names of the entries that show it.
+
+-- function audit.alerts_left(uuid,text)
+CREATE OR REPLACE FUNCTION audit.alerts_left(organization_id uuid, severity text)
+ RETURNS integer
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  -- Of each severity so many, so that noise cannot keep what is loud from being heard.
+  select s.most - (
+    select count(*) from (
+      select from audit.alerts a
+      where a.organization_id = alerts_left.organization_id and a.opened_at > clock_timestamp() - interval '1 hour' and a.severity = alerts_left.severity
+        and a.rule_id <> '00000000-0000-4000-a000-000000000639'
+      limit s.most
+    ) o
+  )::int
+  from (select (audit.setting('alerts_per_hour', alerts_left.organization_id))::int as most) s
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How many more alerts of a severity an organisation gets within the hour.
 
 -- function audit.anchor_checkpoints()
 CREATE OR REPLACE FUNCTION audit.anchor_checkpoints()
@@ -2299,6 +2930,142 @@ grant service_role: EXECUTE
 comment: Where the anchor log has the first checkpoint of a log that covers so many entries: its index there, its text and its
 size; how far the anchor log is published (beyond the index: it is proved), and its newest cosigned checkpoint that covers
 it. Null where it is not anchored yet.
+
+-- function audit.anomaly_contributors(audit.judgements,integer)
+CREATE OR REPLACE FUNCTION audit.anomaly_contributors(judgement audit.judgements, at_most integer DEFAULT 3)
+ RETURNS TABLE(dimension text, value text, seen numeric, expected numeric)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with day as materialized (
+    select j.hour
+    from audit.same_hours((judgement).hour, coalesce(audit.setting('time_zone', (judgement).organization_id) #>> '{}', 'UTC')) s
+    join audit.judgements j
+      on j.organization_id = (judgement).organization_id and j.metric = (judgement).metric and j.hour = s.hour and not j.unusual
+  ),
+  part as materialized (
+    select a.hour, a.dimension, a.value, case (judgement).metric when 'queries' then a.queries::numeric else a.cost end as amount
+    from audit.activity a
+    where a.organization_id = (judgement).organization_id and a.dimension <> 'all'
+      and (a.hour = (judgement).hour or a.hour in (select d.hour from day d))
+  ),
+  compared as (
+    select v.dimension, v.value,
+      coalesce((select p.amount from part p where p.hour = (judgement).hour and p.dimension = v.dimension and p.value = v.value), 0) as seen,
+      -- A day without it is a day with none of it.
+      coalesce((
+        select percentile_disc(0.5) within group (order by coalesce(p.amount, 0))
+        from day d left join part p on p.hour = d.hour and p.dimension = v.dimension and p.value = v.value
+      ), 0) as expected
+    from (select distinct p.dimension, p.value from part p) v
+  ),
+  ranked as (
+    select c.*, row_number() over (partition by c.dimension order by abs(c.seen - c.expected) desc, c.value) as n
+    from compared c
+    -- Only what goes the way that the whole went.
+    where sign(c.seen - c.expected) = sign((judgement).score)
+  )
+  select r.dimension, r.value, r.seen, r.expected
+  from ranked r
+  where r.n <= anomaly_contributors.at_most
+  order by array_position(array['actor', 'provider', 'model', 'action'], r.dimension), r.n
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The actors, providers, models and actions that made an hour unusual most, each beside what it usually has at this hour.
+
+-- function audit.anomaly_degree(smallint)
+CREATE OR REPLACE FUNCTION audit.anomaly_degree(alerts smallint)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (alerts > 1) THEN 'very unusual'::text ELSE 'unusual'::text END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How unusual an hour that raises an alert is, in words.
+
+-- function audit.anomaly_entries(audit.judgements,text)
+CREATE OR REPLACE FUNCTION audit.anomaly_entries(judgement audit.judgements, actor text)
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select array(
+    select a.chain || '-' || a.seq
+    from public.audit_logs a
+    where a.organization_id = (judgement).organization_id
+      and a.created_at >= (judgement).hour and a.created_at < (judgement).hour + interval '1 hour'
+      and case (judgement).metric when 'queries' then a.action = 'query.executed' else a.cost is not null end
+    order by coalesce(a.created_by::text, a.actor_type) = anomaly_entries.actor desc, nullif(a.cost, 'NaN') desc nulls last, a.created_at, a.chain, a.seq
+    limit 20
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Names of entries of an unusual hour: those of one actor first, the dearest before others.
+
+-- function audit.anomaly_parameter(jsonb,text)
+CREATE OR REPLACE FUNCTION audit.anomaly_parameter(settings jsonb, name text)
+ RETURNS double precision
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN COALESCE(CASE WHEN (jsonb_typeof((settings #> ARRAY['parameters'::text, name])) = 'number'::text) THEN (LEAST(GREATEST(((settings #>> ARRAY['parameters'::text, name]))::numeric, (0)::numeric), '1000000000000'::numeric))::double precision ELSE NULL::double precision END, (CASE name WHEN 'score'::text THEN 4 WHEN 'least_queries'::text THEN 50 WHEN 'least_cost'::text THEN 10 ELSE NULL::integer END)::double precision)
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A parameter of the rule as an organisation has tuned it, else its default: score 4, least_queries 50, least_cost 10.
+
+-- function audit.anomaly_reason(audit.judgements,jsonb)
+CREATE OR REPLACE FUNCTION audit.anomaly_reason(judgement audit.judgements, contributors jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'metric', (judgement).metric,
+    'hour', audit.instant_text((judgement).hour),
+    'seen', (judgement).seen,
+    'expected', round((judgement).expected::numeric, 2),
+    'usual', jsonb_build_array(
+      greatest(round(((judgement).expected - 2 * (judgement).spread)::numeric, 2), 0),
+      round(((judgement).expected + 2 * (judgement).spread)::numeric, 2)
+    ),
+    'score', round((judgement).score::numeric, 1),
+    'meaning', audit.anomaly_degree((judgement).alerts) || format(': %s times as far from what is expected as hours commonly are', round(abs((judgement).score)::numeric, 1)),
+    'late', nullif((
+      select a.late from audit.activity a
+      where a.hour = (judgement).hour and a.organization_id = (judgement).organization_id and a.dimension = 'all'
+    ), 0),
+    'contributors', contributors
+  ))
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Why an hour is unusual, for its alert: seen, expected, the usual range (about 19 of 20 such hours), how unusual, who contributed.
+
+-- function audit.anomaly_rule()
+CREATE OR REPLACE FUNCTION audit.anomaly_rule()
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '00000000-0000-4000-a000-000000000624'::uuid
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The default rule about unusual numbers of queries and costs.
 
 -- function audit.answer_attempt(text,jsonb)
 CREATE OR REPLACE FUNCTION audit.answer_attempt(action text, event jsonb)
@@ -2656,6 +3423,25 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Up to when entries of an organisation may be in the archive only; null where all that there is is in the database.
+
+-- function audit.as_trial(audit.rules)
+CREATE OR REPLACE FUNCTION audit.as_trial(rule audit.rules)
+ RETURNS audit.rules
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_rule audit.rules := rule;
+begin
+  v_rule.id := gen_random_uuid();
+  return v_rule;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A rule under another id, so that what it remembers stays out of a trial.
 
 -- function audit.as_uuid(text)
 CREATE OR REPLACE FUNCTION audit.as_uuid(value text)
@@ -3487,6 +4273,14 @@ AS $function$
     ('erasures', 'select to_jsonb(e) - array[''deleted_in'', ''awaited''] from audit.erasures e'),
     ('report_schedules', 'select to_jsonb(s) from audit.report_schedules s'),
     ('reports', 'select to_jsonb(r) - ''lease_until'' from audit.reports r'),
+    -- Not their SQL: it is made anew, so that no backup can bring any.
+    ('rules', 'select to_jsonb(r) - ''compiled'' from audit.rules r where not audit.is_built_in(r.id)'),
+    ('rule_choices', 'select to_jsonb(c) from audit.rule_choices c'),
+    ('rule_tests', 'select to_jsonb(t) from audit.rule_tests t where not audit.is_built_in(t.rule_id)'),
+    ('alerts', 'select to_jsonb(a) from audit.alerts a'),
+    ('budgets_known', 'select to_jsonb(b) from audit.budgets_known b'),
+    ('spending', 'select to_jsonb(s) from audit.spending s'),
+    ('budget_crossings', 'select to_jsonb(c) from audit.budget_crossings c'),
     ('identities', 'select to_jsonb(i) from audit.identities i'),
     ('personal_values', 'select to_jsonb(v) from audit.personal_values v'),
     ('entries', 'select jsonb_build_object(''text'', e) from audit.unpublished_entries() e')
@@ -4293,6 +5087,70 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: As a window function over entry texts whose prev_hash is null, in order of seq: each entry's prev_hash and hash, joined.
 
+-- function audit.change_alert(jsonb)
+CREATE OR REPLACE FUNCTION audit.change_alert(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_alert audit.alerts;
+  v_do text := request ->> 'do';
+  v_until timestamptz;
+begin
+  perform audit.check_request(request, array['id', 'do', 'until', 'note']);
+  select a.* into v_alert from audit.alerts a where a.id = audit.as_uuid(request ->> 'id') for update;
+  if not found or audit.reach(v_alert.organization_id) is distinct from 'all' then
+    perform audit.fail('AUNOT', 'There is no such alert that you may read.');
+  end if;
+  perform audit.require_admin(v_alert.organization_id);
+  if v_do is null or v_do not in ('acknowledge', 'silence', 'resolve', 'reopen') then
+    perform audit.fail('AUARG', 'What to do with an alert is acknowledge, silence, resolve or reopen.');
+  elsif length(request ->> 'note') > 2000 then
+    perform audit.fail('AUARG', 'A note has at most 2,000 characters.');
+  elsif (v_do = 'silence') <> (request ? 'until') then
+    perform audit.fail('AUARG', 'An alert is silenced until a time.', null, 'Pass until: a timestamp, or a length of time such as 8h.');
+  elsif (v_alert.state = 'resolved') <> (v_do = 'reopen') and not (v_do = 'reopen' and v_alert.state = 'silenced') then
+    perform audit.fail('AUARG', format('The alert is %s.', v_alert.state), null, 'What is resolved can be reopened, what is open acknowledged, silenced and resolved.');
+  end if;
+
+  case v_do
+    when 'acknowledge' then
+      update audit.alerts a set state = 'acknowledged', silenced_until = null where a.id = v_alert.id;
+    when 'silence' then
+      v_until := coalesce(clock_timestamp() + audit.duration(request ->> 'until'), case
+        when request ->> 'until' ~ '[Tt ].*([Zz]|[+-]\d\d(:?\d\d)?)$' then lower(audit.query_instants(request ->> 'until'))
+      end);
+      if coalesce(v_until not between clock_timestamp() and clock_timestamp() + interval '366 days', true) then
+        perform audit.fail('AUARG', 'until is a timestamp with offset, or a length of time, within the next year.');
+      end if;
+      update audit.alerts a set state = 'silenced', silenced_until = v_until where a.id = v_alert.id;
+    when 'resolve' then
+      update audit.alerts a set state = 'resolved', resolved_at = clock_timestamp(), silenced_until = null where a.id = v_alert.id;
+    when 'reopen' then
+      begin
+        update audit.alerts a set state = 'open', resolved_at = null, silenced_until = null, last_seen_at = clock_timestamp() where a.id = v_alert.id;
+      exception when unique_violation then
+        perform audit.fail('AUARG', 'There is a newer alert of the same rule and group.', null, 'That one is open.');
+      end;
+  end case;
+  perform audit.move_alert(
+    v_alert.id, case v_do when 'acknowledge' then 'acknowledged' when 'silence' then 'silenced' when 'resolve' then 'resolved' else 'reopened' end,
+    jsonb_strip_nulls(jsonb_build_object('until', audit.instant_text(v_until), 'note', request ->> 'note'))
+  );
+  return (select audit.alert_json(a) from audit.alerts a where a.id = v_alert.id);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Acknowledges, silences, resolves or reopens an alert: select audit.change_alert('{"id": "…", "do": "silence", "until": "8h"}').
+For admins of the organisation; leaves an entry.
+
 -- function audit.change_channel(jsonb)
 CREATE OR REPLACE FUNCTION audit.change_channel(request jsonb)
  RETURNS jsonb
@@ -4349,6 +5207,58 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Changes what {channel, …} gives of a channel, by the names of audit.create_channel(). For admins; leaves an entry.
+
+-- function audit.change_rule(jsonb)
+CREATE OR REPLACE FUNCTION audit.change_rule(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_old audit.rules := audit.rule_to_change(request ->> 'id');
+  v_new audit.rules;
+begin
+  if request ? 'version' and request -> 'version' <> to_jsonb(v_old.version) then
+    perform audit.fail_rule('The rule was changed meanwhile.', format('It is version %s now.', v_old.version));
+  elsif request ? 'organization_id' and audit.as_uuid(request ->> 'organization_id') is distinct from v_old.organization_id then
+    perform audit.fail_rule('A rule stays with its organisation.');
+  elsif audit.is_built_in(v_old.id) then
+    perform audit.fail_rule('A default is not changed but tuned.', 'audit.choose_rule() tunes it for an organisation.');
+  end if;
+  -- What is null is as if it had never been said, where null is no value.
+  v_new := audit.checked_rule(
+    case when request ? 'kind' and request ->> 'kind' <> v_old.kind
+      then audit.rule_json(v_old) - array(select f.field from audit.rule_fields() f where f.field <> 'match')
+      else audit.rule_json(v_old)
+    end || request
+  );
+  begin
+    update audit.rules r set
+      name = v_new.name, description = v_new.description, version = r.version + 1, kind = v_new.kind, severity = v_new.severity,
+      enabled = v_new.enabled, match = v_new.match, settings = v_new.settings, quiet_period = v_new.quiet_period,
+      channels = v_new.channels, compiled = v_new.compiled, changed_at = clock_timestamp()
+    where r.id = v_old.id
+    returning r.* into v_new;
+  exception when unique_violation then
+    perform audit.fail_rule('There is a rule of this name.', 'Choose another, or change that rule.');
+  end;
+  if (v_old.kind, v_old.match, v_old.settings) is distinct from (v_new.kind, v_new.match, v_new.settings) then
+    perform audit.forget_rule(v_new.id);
+  end if;
+  perform audit.keep_rule_tests(v_new.id, request -> 'tests');
+  perform audit.record_rule_change(v_new.organization_id, v_new.id, audit.rule_summary(v_old), audit.rule_summary(v_new));
+  return audit.rule_json(v_new);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Changes the fields that are named: select audit.change_rule('{"id": "…", "threshold": 5}'). With "version" only if it is
+still that. For admins of the rule's organisation; leaves an entry.
 
 -- function audit.channel_config(text,jsonb)
 CREATE OR REPLACE FUNCTION audit.channel_config(kind text, config jsonb)
@@ -4584,6 +5494,33 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Refuses hosts that are no public DNS names by their spelling.
 
+-- function audit.check_hours(jsonb)
+CREATE OR REPLACE FUNCTION audit.check_hours(hours jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if hours = '"learned"' then
+    return;
+  end if;
+  if jsonb_typeof(hours) is distinct from 'object' or not (hours - array['days', 'from', 'to'] = '{}' and hours ?& array['days', 'from', 'to'])
+    or jsonb_typeof(hours -> 'days') <> 'array' or not hours -> 'days' <@ '[1, 2, 3, 4, 5, 6, 7]' or hours -> 'days' = '[]'
+    or not (coalesce(hours ->> 'from', '') ~ '^([01]\d|2[0-3]):(00|15|30|45)$' and coalesce(hours ->> 'to', '') ~ '^(([01]\d|2[0-3]):(00|15|30|45)|24:00)$')
+    or hours ->> 'from' = hours ->> 'to'
+  then
+    perform audit.fail_rule('"hours" is "learned", or the hours of work, outside of which entries count.',
+      'For example {"days": [1, 2, 3, 4, 5], "from": "08:00", "to": "18:30"}: days from 1, Monday; quarters of an hour; from 22:00 to 06:00 is across midnight.');
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Raises AURUL for what are no hours of work.
+
 -- function audit.check_identities()
 CREATE OR REPLACE FUNCTION audit.check_identities()
  RETURNS void
@@ -4685,6 +5622,120 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Refuses fields that a request does not have.
 
+-- function audit.check_rule_tests(jsonb)
+CREATE OR REPLACE FUNCTION audit.check_rule_tests(tests jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if jsonb_typeof(tests) is distinct from 'array' or jsonb_array_length(tests) > 20
+    or exists (
+      select from jsonb_array_elements(tests) t
+      where jsonb_typeof(t) <> 'object' or t - array['name', 'entries', 'alerts'] <> '{}'
+        or coalesce(length(t ->> 'name') not between 1 and 200, true) or coalesce(t ->> 'alerts', '') !~ '^\d{1,6}$' or not t ? 'entries'
+    )
+    or (select count(distinct t ->> 'name') < count(*) from jsonb_array_elements(tests) t)
+  then
+    perform audit.fail_rule('"tests" is a list of up to 20 tests.', 'Each has a name, entries and how many alerts they raise.');
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Raises AURUL for what are no tests of a rule.
+
+-- function audit.check_setting(text,text,jsonb)
+CREATE OR REPLACE FUNCTION audit.check_setting(kind text, field text, value jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_each text;
+  v_number numeric := case when jsonb_typeof(value) = 'number' then (value #>> '{}')::numeric end;
+begin
+  case
+    when field in ('match', 'then') then
+      return audit.rule_tree(value, field);
+    when field in ('window', 'history', 'limit') then
+      if jsonb_typeof(value) <> 'string' or coalesce(audit.duration(value #>> '{}') not between interval '1 second' and interval '8784 hours', true) then
+        perform audit.fail_rule(format('"%s" is a length of time from 1s to 1y.', field), 'For example 30s, 10m, 1h, 14d.');
+      end if;
+    when field = 'threshold' then
+      if coalesce(v_number <= 0, true) or v_number > 1e12 or kind <> 'sum' and v_number % 1 <> 0 then
+        perform audit.fail_rule('"threshold" is a number above 0, and a whole one except in sums.');
+      end if;
+    when field in ('group_by', 'value') then
+      if field = 'value' and jsonb_typeof(value) <> 'string' or field = 'group_by' and (
+        jsonb_typeof(value) <> 'array' or jsonb_array_length(value) > 3
+          or exists (select from jsonb_array_elements(value) e where jsonb_typeof(e) <> 'string')
+          or (select count(distinct e) < count(*) from jsonb_array_elements(value) e)
+      ) then
+        perform audit.fail_rule(case field when 'value' then '"value" names one field.' else '"group_by" is a list of up to three fields.' end);
+      end if;
+      foreach v_each in array case jsonb_typeof(value) when 'string' then array[value #>> '{}'] else array(select jsonb_array_elements_text(value)) end loop
+        if kind = 'sum' and field = 'value' then
+          if v_each <> 'cost' and audit.query_path(v_each) is null then
+            perform audit.fail_rule(format('There is no number in "%s" to add up.', left(v_each, 100)), 'It is cost, or a path into details: details.entries.');
+          end if;
+        elsif audit.rule_field_sql(v_each) is null then
+          perform audit.fail_rule(format('A rule cannot look at the field "%s".', left(v_each, 100)),
+            'Fields are actor, email, ip, country, action, outcome, actor_type, resource, resource_type, resource_id, provider, request_id, and paths: new.…, old.…, changes.…, details.….');
+        end if;
+      end loop;
+    when field = 'hours' then
+      perform audit.check_hours(value);
+    when field = 'against' then
+      if value <> '"budgets"' then
+        perform audit.fail_rule('A sum is held against "budgets", or a threshold.');
+      end if;
+    when field = 'percent' then
+      if jsonb_typeof(value) <> 'array' or jsonb_array_length(value) not between 1 and 10
+        or exists (select from jsonb_array_elements(value) e where jsonb_typeof(e) <> 'number' or (e #>> '{}')::numeric not between 1 and 1000)
+      then
+        perform audit.fail_rule('"percent" is a list of numbers from 1 to 1000: shares of a budget.');
+      end if;
+    when field = 'allowed' then
+      if value <> 'null' and (jsonb_typeof(value) <> 'array' or jsonb_array_length(value) > 1000
+        or exists (select from jsonb_array_elements(value) e where jsonb_typeof(e) <> 'string'))
+      then
+        perform audit.fail_rule('"allowed" is a list of texts, or null.');
+      end if;
+    when field = 'warm_up' then
+      if coalesce(v_number % 1 <> 0 or v_number not between 0 and 365, true) then
+        perform audit.fail_rule('"warm_up" is a number of days from 0 to 365.');
+      end if;
+    when field = 'check' then
+      if not audit.health_checks() ? coalesce(value #>> '{}', '') then
+        perform audit.fail_rule('There is no such check.', 'Checks are ' || (select string_agg(k, ', ') from jsonb_object_keys(audit.health_checks()) k) || '.');
+      end if;
+    when field = 'digest' then
+      if value not in ('"activity"', '"costs"', '"overflow"') then
+        perform audit.fail_rule('A digest is of "activity", "costs" or "overflow".');
+      end if;
+    when field in ('weekday', 'hour') then
+      if coalesce(v_number % 1 <> 0, true) or field = 'weekday' and v_number not between 1 and 7 or field = 'hour' and v_number not between 0 and 23 then
+        perform audit.fail_rule('"weekday" is 1 (Monday) to 7 and "hour" 0 to 23, in the organisation''s time zone.');
+      end if;
+    else
+      if jsonb_typeof(value) <> 'object' or length(value::text) > 10000 then
+        perform audit.fail_rule('"parameters" is an object.');
+      end if;
+  end case;
+  return value;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The value of a rule's field as it is kept; raises AURUL or AUQRY where the kind cannot have it.
+
 -- function audit.check_sort(text)
 CREATE OR REPLACE FUNCTION audit.check_sort(sort text)
  RETURNS void
@@ -4705,6 +5756,92 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Refuses what entries are not sorted by.
+
+-- function audit.checked_rule(jsonb)
+CREATE OR REPLACE FUNCTION audit.checked_rule(rule jsonb)
+ RETURNS audit.rules
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_variable
+declare
+  v_rule audit.rules;
+  v_common constant text[] := array['id', 'organization_id', 'name', 'description', 'kind', 'severity', 'enabled', 'quiet_period', 'channels', 'version', 'changed_at', 'default', 'tests'];
+  v_field record;
+  v_unknown text;
+begin
+  if jsonb_typeof(rule) is distinct from 'object' then
+    perform audit.fail_rule('A rule is a JSON object.');
+  end if;
+  v_rule.kind := rule ->> 'kind';
+  if v_rule.kind is null or v_rule.kind not in ('event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'schedule', 'anomaly') then
+    perform audit.fail_rule('A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, schedule or anomaly.');
+  end if;
+  select string_agg(format('"%s"', left(k, 50)), ', ') into v_unknown
+  from jsonb_object_keys(rule) k
+  where k <> all (v_common) and not exists (select from audit.rule_fields() f where f.field = k and v_rule.kind = any (f.kinds));
+  if v_unknown is not null then
+    perform audit.fail_rule(format('A rule of kind %s has no %s.', v_rule.kind, v_unknown), 'It has name, description, severity, enabled, quiet_period, channels'
+      || coalesce((select string_agg(', ' || f.field, '') from audit.rule_fields() f where v_rule.kind = any (f.kinds)), '') || '.');
+  end if;
+  if jsonb_typeof(rule -> 'name') is distinct from 'string' or length(trim(rule ->> 'name')) not between 1 and 200 then
+    perform audit.fail_rule('A rule has a name of up to 200 characters.');
+  elsif jsonb_typeof(coalesce(rule -> 'description', '""')) <> 'string' or length(rule ->> 'description') > 2000 then
+    perform audit.fail_rule('"description" has up to 2,000 characters.');
+  elsif coalesce(rule ->> 'severity', 'medium') not in ('info', 'low', 'medium', 'high', 'critical') then
+    perform audit.fail_rule('"severity" is info, low, medium, high or critical.');
+  elsif jsonb_typeof(coalesce(rule -> 'enabled', 'true')) <> 'boolean' then
+    perform audit.fail_rule('"enabled" is true or false.');
+  elsif rule -> 'quiet_period' <> 'null' and coalesce(audit.duration(rule ->> 'quiet_period') not between interval '1 second' and interval '8784 hours', true) then
+    perform audit.fail_rule('"quiet_period" is a length of time from 1s to 1y, or null: until somebody resolves the alert.');
+  elsif rule -> 'channels' <> 'null' and (
+    jsonb_typeof(rule -> 'channels') <> 'array' or jsonb_array_length(rule -> 'channels') > 20
+      or exists (select from jsonb_array_elements(rule -> 'channels') e where audit.as_uuid(e #>> '{}') is null)
+  ) then
+    perform audit.fail_rule('"channels" is a list of ids of channels, or null for the default ones.');
+  end if;
+  v_rule.name := trim(rule ->> 'name');
+  v_rule.description := coalesce(rule ->> 'description', '');
+  v_rule.severity := coalesce(rule ->> 'severity', 'medium');
+  v_rule.enabled := coalesce((rule ->> 'enabled')::boolean, true);
+  v_rule.quiet_period := case when rule ? 'quiet_period' then audit.duration(rule ->> 'quiet_period') else interval '1 hour' end;
+  v_rule.channels := case when jsonb_typeof(rule -> 'channels') = 'array' then array(select e::uuid from jsonb_array_elements_text(rule -> 'channels') e) end;
+  v_rule.match := '{"and": []}';
+  v_rule.settings := '{}';
+  for v_field in select f.field, rule -> f.field as value, v_rule.kind = any (f.required_of) as required from audit.rule_fields() f where v_rule.kind = any (f.kinds) loop
+    if v_field.value is null then
+      if v_field.required then
+        perform audit.fail_rule(format('A rule of kind %s needs "%s".', v_rule.kind, v_field.field));
+      end if;
+    elsif v_field.field = 'match' then
+      v_rule.match := audit.check_setting(v_rule.kind, 'match', v_field.value);
+    else
+      v_rule.settings := v_rule.settings || jsonb_build_object(v_field.field, audit.check_setting(v_rule.kind, v_field.field, v_field.value));
+    end if;
+  end loop;
+  if v_rule.kind = 'sum' and v_rule.settings ? 'against' = (v_rule.settings ?| array['window', 'threshold', 'value', 'group_by'])
+    or v_rule.kind = 'sum' and not v_rule.settings ? 'against' and not v_rule.settings ?& array['window', 'threshold']
+  then
+    perform audit.fail_rule('A sum has a window and a threshold, or stands "against" budgets.');
+  elsif v_rule.kind = 'schedule' and v_rule.settings ? 'check' = v_rule.settings ? 'digest' then
+    perform audit.fail_rule('A schedule has either a "check" or a "digest".');
+  elsif v_rule.kind = 'event' and v_rule.match = '{"and": []}' then
+    perform audit.fail_rule('An event rule that matches everything is the log itself.', 'Say in "match" which entries are meant.');
+  end if;
+  -- Times that are closer are not told apart (audit.rules_in_force).
+  if v_rule.quiet_period < greatest(audit.duration(v_rule.settings ->> 'window') / 1000, case when v_rule.settings ? 'hours' then interval '15 minutes' end) then
+    perform audit.fail_rule('"quiet_period" is at least a thousandth of the window, and 15m where hours count.');
+  end if;
+  v_rule.compiled := audit.compile_rule(v_rule);
+  return v_rule;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A rule as it is kept, from its JSON; raises AURUL or AUQRY where something is wrong.
 
 -- function audit.checkpoint_section(audit.reports)
 CREATE OR REPLACE FUNCTION audit.checkpoint_section(report audit.reports)
@@ -4732,6 +5869,67 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The logs of a period, each with its last checkpoint.
+
+-- function audit.choose_rule(jsonb)
+CREATE OR REPLACE FUNCTION audit.choose_rule(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_organization uuid := audit.as_uuid(request ->> 'organization_id');
+  v_rule audit.rules;
+  v_old audit.rules;
+  v_new audit.rules;
+  v_choice jsonb;
+  v_fixed text;
+begin
+  if v_organization is null then
+    perform audit.fail_rule('Who chooses is an organisation.', 'Pass organization_id.');
+  end if;
+  perform audit.require_admin(v_organization);
+  select r.* into v_rule from audit.rules r where r.id = audit.as_uuid(request ->> 'id') and r.organization_id = audit.system_organization();
+  if not found then
+    perform audit.fail('AUNOT', 'There is no such default.', null, 'audit.list_rules() lists them; an organisation''s own rules are changed by audit.change_rule().');
+  end if;
+  v_choice := request - array['id', 'organization_id'];
+  select string_agg(format('"%s"', left(k, 50)), ', ') into v_fixed
+  from jsonb_object_keys(v_choice) k
+  where k in ('name', 'description', 'kind', 'match', 'then', 'group_by', 'value', 'version');
+  if v_fixed is not null then
+    perform audit.fail_rule(format('What a default is about stays as it is: %s.', v_fixed),
+      'Switch it off for the organisation ("enabled": false) and create a rule of your own.');
+  end if;
+  v_old := audit.rule_for(v_rule.id, v_organization);
+  -- An empty choice is the default again; what is not named anew is as it was chosen.
+  v_choice := case when v_choice = '{}' then '{}' else coalesce((
+    select c.choice from audit.rule_choices c where c.rule_id = v_rule.id and c.organization_id = v_organization
+  ), '{}') || v_choice end;
+  perform audit.checked_rule(audit.rule_json(v_rule) || v_choice);
+  if v_choice = '{}' then
+    delete from audit.rule_choices c where c.rule_id = v_rule.id and c.organization_id = v_organization;
+  else
+    insert into audit.rule_choices as c (rule_id, organization_id, choice)
+    values (v_rule.id, v_organization, v_choice)
+    on conflict on constraint rule_choices_pkey do update set choice = excluded.choice, changed_at = clock_timestamp();
+  end if;
+  v_new := audit.rule_for(v_rule.id, v_organization);
+  if v_old.settings <> v_new.settings then
+    perform audit.forget_rule(v_rule.id, v_organization);
+  end if;
+  perform audit.record_rule_change(v_organization, v_rule.id, audit.rule_summary(v_old), audit.rule_summary(v_new));
+  return audit.rule_json(v_new);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Tunes a default for an organisation, or switches it off: select audit.choose_rule('{"id": "…", "organization_id": "…",
+"enabled": false}'). Without any field it is the default again. For admins of the organisation; leaves an entry.
 
 -- function audit.claim_collection(interval)
 CREATE OR REPLACE FUNCTION audit.claim_collection(lease interval DEFAULT '00:01:30'::interval)
@@ -5108,6 +6306,37 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Notes size and digest of a part that was sent or stored.
 
+-- function audit.close_quiet_alerts()
+CREATE OR REPLACE FUNCTION audit.close_quiet_alerts()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_alert record;
+  v_closed int := 0;
+begin
+  for v_alert in
+    select a.id, a.last_seen_at + r.quiet_period as over_at
+    from audit.alerts a
+    cross join lateral audit.rule_for(a.rule_id, a.organization_id) r
+    where a.state <> 'resolved' and a.last_seen_at + r.quiet_period < clock_timestamp() and coalesce(a.silenced_until < clock_timestamp(), true)
+    order by a.last_seen_at
+    limit 1000
+    for no key update of a skip locked
+  loop
+    perform audit.resolve_alert(v_alert.id, v_alert.over_at, 'quiet');
+    v_closed := v_closed + 1;
+  end loop;
+  return v_closed;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Resolves alerts of which nothing was seen for their rule's quiet period; returns how many.
+
 -- function audit.close_restore(integer,jsonb)
 CREATE OR REPLACE FUNCTION audit.close_restore(incarnation integer, details jsonb)
  RETURNS jsonb
@@ -5125,6 +6354,94 @@ $function$
 owner audit_purger
 grant postgres: EXECUTE
 comment: Ends a restore, and answers what installing had recorded.
+
+-- function audit.collect(text,public.audit_logs[],text,uuid,audit.rule_in_force[])
+CREATE OR REPLACE FUNCTION audit.collect(source text, sample public.audit_logs[], expressions text, organization uuid, force audit.rule_in_force[])
+ RETURNS audit.rule_total[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET jit TO 'off'
+ SET enable_nestloop TO 'off'
+AS $function$
+declare
+  v_totals audit.rule_total[];
+begin
+  if expressions is null then
+    return '{}';
+  end if;
+  execute format(
+    $q$
+    with hit as materialized (
+      select e.organization_id, e.created_at, (extract(epoch from e.created_at) * 1000000)::bigint as micros,
+        e.chain || '-' || e.seq as name, e.action like 'alert.%%' as about_alerts, h.*
+      from %s
+      cross join lateral unnest(array[%s]::audit.rule_hit[]) h
+      where h.rule_id is not null and h.group_key is not null and h.value is not null and h.weight > 0 and h.weight < 'Infinity' %s
+    )
+    select array_agg(row(
+      t.rule_id, t.organization_id, t.kind, t.threshold, t.span, t.slot_length, t.hours, t.group_key, t.value, t.slot, t.weight, t.hits,
+      t.first_at, t.last_at, t.names, t.about_alerts, t.note
+    )::audit.rule_total)
+    from (
+      select h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot as slot_length, f.settings -> 'hours' as hours,
+        h.group_key, h.value, h.micros / f.slot as slot, sum(h.weight) as weight, count(*) as hits,
+        min(h.created_at) as first_at, max(h.created_at) as last_at, (array_agg(h.name))[:20] as names,
+        bool_or(h.about_alerts) as about_alerts, h.note
+      from hit h
+      join unnest($2) f on f.rule_id = h.rule_id and f.organization_id = h.organization_id
+      group by h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot, f.settings -> 'hours', h.group_key, h.value, h.micros / f.slot, h.note
+    ) t
+    $q$,
+    source, expressions, 'and e.organization_id = ' || quote_literal(organization)
+  ) into v_totals using sample, force;
+  return coalesce(v_totals, '{}');
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: What the entries e of a FROM clause, or of a sample ($1), add to rules, by the rules' expressions, in one pass.
+
+-- function audit.collect_all(text,public.audit_logs[],uuid[],audit.rule_in_force[])
+CREATE OR REPLACE FUNCTION audit.collect_all(source text, sample public.audit_logs[], organizations uuid[], force audit.rule_in_force[])
+ RETURNS audit.rule_total[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_totals audit.rule_total[] := '{}';
+  v_set record;
+  v_rule uuid;
+begin
+  -- Everybody's rules in one pass over all entries; an organisation's own in one over its entries.
+  for v_set in
+    select case when f.own then f.organization_id end as organization, array_agg(distinct f.rule_id) as rules
+    from unnest(force) f
+    group by 1
+  loop
+    begin
+      v_totals := v_totals || audit.collect(source, sample, audit.rule_expressions(v_set.rules), v_set.organization, force);
+    exception when data_exception or program_limit_exceeded or internal_error then
+      -- One of them fails on an entry. The others must not be silenced by it: each alone, and the one is switched off.
+      foreach v_rule in array v_set.rules loop
+        begin
+          v_totals := v_totals || audit.collect(source, sample, audit.rule_expressions(array[v_rule]), v_set.organization, force);
+        exception when data_exception or program_limit_exceeded or internal_error then
+          perform audit.note_finding(
+            coalesce(v_set.organization, audit.system_organization()), 'rule_failed', v_rule::text, jsonb_build_object('error', sqlerrm)
+          );
+        end;
+      end loop;
+    end;
+  end loop;
+  return v_totals;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: What entries add to all rules. A rule that fails on an entry is passed over, which is a finding.
 
 -- function audit.column_json(text,text,oid)
 CREATE OR REPLACE FUNCTION audit.column_json(alias text, name text, type oid)
@@ -5581,6 +6898,62 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The condition of resource:type or resource:type/id.
 
+-- function audit.compile_rule(audit.rules)
+CREATE OR REPLACE FUNCTION audit.compile_rule(rule audit.rules)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_settings jsonb := (rule).settings;
+  v_group text := audit.group_sql(array(select jsonb_array_elements_text(coalesce(v_settings -> 'group_by', '[]'))));
+  v_hit constant text := 'case when %s and %s then row($rule$, %s, %s, %s, %s)::audit.rule_hit end';
+  v_condition text := audit.rule_condition((rule).match);
+  v_guard text := audit.rule_guard((rule).match);
+begin
+  case
+    when (rule).kind in ('schedule', 'anomaly') then
+      return null;
+    when v_settings ? 'against' then
+      -- What was spent, and what may be.
+      return format(v_hit, v_guard || ' and e.cost > 0 and e.cost < ''Infinity''', v_condition, 'coalesce(e.provider, '''')', '''spent''', 'e.cost', 'null')
+        || ', ' || format(v_hit, 'e.action like ''budget.%''', 'e.resource_type = ''budget''', 'coalesce(e.resource_id, '''')',
+          'concat_ws(''-'', e.chain, e.seq)', '1', 'jsonb_build_object(''action'', e.action, ''details'', e.details)');
+    when (rule).kind = 'sum' then
+      return format(v_hit, v_guard, v_condition, v_group, '''''', case
+        when coalesce(v_settings ->> 'value', 'cost') = 'cost' then 'case when e.cost < ''Infinity'' then e.cost end'
+        else format('audit.number_value(e.details #>> %L)', audit.query_path(v_settings ->> 'value'))
+      end, 'null');
+    when (rule).kind in ('distinct', 'new_value') then
+      return format(v_hit, v_guard, v_condition, v_group, format('left(%s, 300)', audit.rule_field_sql(v_settings ->> 'value')), '1', 'null');
+    when (rule).kind = 'sequence' then
+      return format(v_hit, v_guard, v_condition, v_group, '''first''', '1', 'null')
+        || ', ' || format(v_hit, v_guard, audit.rule_condition(v_settings -> 'then'), v_group, '''then''', '1', 'null');
+    else
+      return format(v_hit, v_guard, v_condition, v_group, '''''', '1', 'null');
+  end case;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The SQL of what an entry e adds to a rule, $rule$ standing for its id; null for kinds that look at no single entry.
+
+-- function audit.compile_rules()
+CREATE OR REPLACE FUNCTION audit.compile_rules()
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update audit.rules r set compiled = audit.compile_rule(r) where r.compiled is distinct from audit.compile_rule(r)
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Makes the SQL of all rules anew: when a version is loaded, and after a restore.
+
 -- function audit.compile_time(text,text[])
 CREATE OR REPLACE FUNCTION audit.compile_time(op text, term_values text[])
  RETURNS audit.compiled_query
@@ -5745,9 +7118,9 @@ begin
     insert into audit.settings as s (organization_id, name, value)
     values (configure.organization_id, configure.name, configure.value)
     on conflict on constraint settings_pkey do update set value = excluded.value, changed_at = clock_timestamp();
-  exception when check_violation or not_null_violation then
+  exception when check_violation or not_null_violation or invalid_parameter_value then
     perform audit.fail('AUOPT', format('There is no setting %s = %s.', configure.name, configure.value), null,
-      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions), collect_logs_every (30 to 3600 seconds; 0: never) and local_channels (true, false).');
+      'Settings are ip_addresses ("on", "truncated", "off"), query_text (true, false), seal_after (1 to 3600 seconds), shorten_retention_after (1 to 90 days), backup_days (0 to 90 days; 0: no backups), login_lockout (false, or {"failures": 1 to 999, "seconds": 1 to 99999}), api_access ("off", "all", or a share such as 0.01), client_actions (a list of actions), collect_logs_every (30 to 3600 seconds; 0: never), local_channels (true, false), alerts_per_hour (1 to 1000) and time_zone ("Europe/Berlin").');
   end;
 
   -- Settings that every write depends on are compiled into the functions that apply them.
@@ -6556,6 +7929,93 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Costs as JSON, for the function "audit". Leaves a log.searched entry.
 
+-- function audit.count_activity(integer)
+CREATE OR REPLACE FUNCTION audit.count_activity(at_most integer DEFAULT 20000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_judged_to timestamptz := (select k.judged_to from audit.activity_clock k);
+  v_counted int;
+begin
+  -- One at a time; who comes second has nothing to do.
+  if not pg_try_advisory_xact_lock(hashtext('audit.count_activity')) then
+    return null;
+  end if;
+
+  -- A chain's entries become visible in order and without gaps, so everything up to its head is there.
+  with waiting as (
+    select h.organization_id, h.chain, f.after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - f.after) over (order by h.last_at, h.organization_id, h.chain) as running
+    from audit.heads h
+    left join audit.activity_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+    left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    -- What was purged before it was counted is not waited for.
+    cross join lateral (select coalesce(greatest(p.seq, b.seq), 0) as after) f
+    where h.seq > f.after
+  ),
+  taken as materialized (
+    select w.organization_id, w.chain, w.after, w.last_at,
+      least(w.seq, w.seq - (w.running - count_activity.at_most)) as upto
+    from waiting w
+    where w.running - (w.seq - w.after) < count_activity.at_most
+  ),
+  entry as materialized (
+    select a.organization_id, a.chain, a.created_at, date_trunc('hour', a.created_at, 'UTC') as hour,
+      coalesce(a.created_by::text, a.actor_type) as actor, a.provider, a.action,
+      case when a.cost > '-Infinity' and a.cost < 'Infinity' then a.cost end as cost,
+      -- A response does not name its model; its query, an earlier entry of the same resource, does.
+      left(coalesce(a.details #>> '{new,model}', a.details ->> 'model', case when a.cost is not null then (
+        select q.details #>> '{new,model}' from public.audit_logs q
+        where q.resource_id = a.resource_id and q.organization_id = a.organization_id and q.resource_type = a.resource_type
+          and q.action = 'query.executed' and q.created_at between a.created_at - interval '1 day' and a.created_at
+        limit 1
+      ) end), 200) as model
+    from taken t
+    join public.audit_logs a
+      on a.organization_id = t.organization_id and a.chain = t.chain and a.seq > t.after and a.seq <= t.upto
+        and a.created_at >= t.last_at
+  ),
+  counted as (
+    insert into audit.activity as c (hour, organization_id, dimension, value, entries, queries, costs, cost, late)
+    select e.hour, e.organization_id, d.dimension, d.value, count(*), count(*) filter (where e.action = 'query.executed'),
+      count(e.cost), coalesce(sum(e.cost), 0), count(*) filter (where e.hour < v_judged_to)
+    from entry e
+    cross join lateral (
+      values ('all', '', 60), ('actor', e.actor, 15), ('provider', e.provider, 15), ('model', e.model, 15), ('action', e.action, 15)
+    ) d (dimension, value, days)
+    -- Hours that are forgotten by now stay forgotten.
+    where d.value is not null and e.hour > coalesce(v_judged_to, clock_timestamp()) - d.days * interval '24 hours'
+    group by e.hour, e.organization_id, d.dimension, d.value
+    order by e.hour, e.organization_id, d.dimension, d.value
+    on conflict on constraint activity_pkey do update set
+      entries = c.entries + excluded.entries, queries = c.queries + excluded.queries, costs = c.costs + excluded.costs,
+      cost = c.cost + excluded.cost, late = c.late + excluded.late
+    returning c.hour, c.organization_id, c.dimension
+  ),
+  belated as (
+    update audit.judgements j set late = true
+    from counted c
+    where c.dimension = 'all' and c.hour < v_judged_to and j.organization_id = c.organization_id and j.hour = c.hour
+  ),
+  moved as (
+    insert into audit.activity_positions as p (organization_id, chain, seq, last_at)
+    select t.organization_id, t.chain, t.upto, coalesce(max(e.created_at), t.last_at)
+    from taken t
+    left join entry e on e.organization_id = t.organization_id and e.chain = t.chain
+    group by t.organization_id, t.chain, t.upto, t.last_at
+    on conflict on constraint activity_positions_pkey do update set seq = excluded.seq, last_at = excluded.last_at
+  )
+  select coalesce(sum(t.upto - t.after), 0) into v_counted from taken t;
+  return v_counted;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Counts new entries into their hours, at most so many at once; returns how many, null where another run is counting.
+
 -- function audit.count_erased(audit.erasures,bigint,bigint,timestamp with time zone)
 CREATE OR REPLACE FUNCTION audit.count_erased(INOUT erasure audit.erasures, personal_values bigint, identities bigint, since timestamp with time zone)
  RETURNS audit.erasures
@@ -6575,6 +8035,31 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Adds to what an erasure has erased.
+
+-- function audit.country_of(bytea)
+CREATE OR REPLACE FUNCTION audit.country_of(identity_hash bytea)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_ip text := (select i.ip_address from audit.identities i where i.identity_hash = country_of.identity_hash limit 1);
+  v_country text;
+begin
+  -- Where no table of addresses is loaded there are no countries.
+  if v_ip is null or to_regproc('audit.place_of') is null then
+    return null;
+  end if;
+  execute 'select p.country from audit.place_of($1) p' into v_country using v_ip;
+  return v_country;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The country of an identity's IP address, where the project has a table of them.
 
 -- function audit.coverage_sections(audit.reports)
 CREATE OR REPLACE FUNCTION audit.coverage_sections(report audit.reports)
@@ -6702,6 +8187,51 @@ owner postgres
 grant postgres: EXECUTE
 comment: Makes a source of events, for one organisation or (null) any, and returns its secret, which nobody can read again: select audit.create_event_source('billing').
 
+-- function audit.create_rule(jsonb)
+CREATE OR REPLACE FUNCTION audit.create_rule(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_rule audit.rules;
+  v_organization uuid := audit.as_uuid(request ->> 'organization_id');
+begin
+  if request ? 'id' or request ? 'version' then
+    perform audit.fail_rule('A new rule gets its id and version.');
+  elsif v_organization is null then
+    perform audit.fail_rule('A rule is an organisation''s.', 'Pass organization_id.');
+  end if;
+  perform audit.require_admin(v_organization);
+  v_rule := audit.checked_rule(request);
+  if (select count(*) from audit.rules r where r.organization_id = v_organization) >= 100 then
+    perform audit.fail_rule('An organisation has at most 100 rules of its own.');
+  end if;
+  begin
+    insert into audit.rules (organization_id, name, description, kind, severity, enabled, match, settings, quiet_period, channels, compiled)
+    values (
+      v_organization, v_rule.name, v_rule.description, v_rule.kind, v_rule.severity, v_rule.enabled, v_rule.match, v_rule.settings,
+      v_rule.quiet_period, v_rule.channels, v_rule.compiled
+    )
+    returning * into v_rule;
+  exception when unique_violation then
+    perform audit.fail_rule('There is a rule of this name.', 'Choose another, or change that rule.');
+  end;
+  perform audit.keep_rule_tests(v_rule.id, request -> 'tests');
+  perform audit.record_rule_change(v_organization, v_rule.id, null, audit.rule_summary(v_rule));
+  return audit.rule_json(v_rule);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Makes a rule of an organisation: select audit.create_rule('{"organization_id": "…", "name": "Keys deleted", "kind": "count",
+"match": "action:api_key.deleted", "window": "1h", "threshold": 3, "group_by": ["actor"]}'). For its admins; leaves an entry.
+
 -- function audit.csv_text(text)
 CREATE OR REPLACE FUNCTION audit.csv_text(value text)
  RETURNS text
@@ -6744,6 +8274,36 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Takes {channel} away, with its secret and what waits for it. For admins; leaves an entry, which counts the latter.
 
+-- function audit.delete_rule(jsonb)
+CREATE OR REPLACE FUNCTION audit.delete_rule(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_rule audit.rules := audit.rule_to_change(request ->> 'id');
+begin
+  perform audit.check_request(request, array['id']);
+  if audit.is_built_in(v_rule.id) then
+    perform audit.fail_rule('A default is not deleted but switched off.', 'audit.choose_rule() does, for an organisation.');
+  end if;
+  perform audit.forget_rule(v_rule.id);
+  delete from audit.rules r where r.id = v_rule.id;
+  perform audit.record_rule_change(v_rule.organization_id, v_rule.id, audit.rule_summary(v_rule), null);
+  perform audit.resolve_alerts_of(v_rule.id);
+  return audit.rule_json(v_rule);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Deletes a rule: select audit.delete_rule('{"id": "…"}'). Its alerts are resolved, and stay. For admins of the rule's
+organisation; leaves an entry.
+
 -- function audit.delivery_json(audit.deliveries)
 CREATE OR REPLACE FUNCTION audit.delivery_json(delivery audit.deliveries)
  RETURNS jsonb
@@ -6777,6 +8337,56 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Most bytes of details in an entry; what is larger is cut to a digest.
 
+-- function audit.detect_anomalies(interval)
+CREATE OR REPLACE FUNCTION audit.detect_anomalies(grace interval DEFAULT '00:05:00'::interval)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_closed timestamptz := date_trunc('hour', v_now - detect_anomalies.grace, 'UTC');
+  v_hour timestamptz;
+  v_judgement audit.judgements;
+  v_counted int;
+  v_raised int := 0;
+begin
+  loop
+    v_counted := audit.count_activity();
+    exit when v_counted < 20000;
+    -- Somebody else is at it, or there is more than a run's worth: hours are judged when all of them is counted.
+    if v_counted is null or clock_timestamp() > v_now + interval '10 seconds' then
+      return 0;
+    end if;
+  end loop;
+
+  -- What came after its hour was judged is judged with it; only what is still news raises an alert.
+  for v_judgement in select j.* from audit.judgements j where j.late order by j.hour loop
+    perform audit.judge_activity(v_judgement.hour, v_judgement.organization_id, v_judgement.metric);
+    v_raised := v_raised + audit.raise_anomalies(v_judgement.hour, v_now);
+  end loop;
+
+  select coalesce(k.judged_to, (select min(a.hour) from audit.activity a), v_closed) into v_hour from audit.activity_clock k for update;
+  while v_hour < v_closed and clock_timestamp() < v_now + interval '40 seconds' loop
+    perform audit.judge_activity(v_hour);
+    v_raised := v_raised + audit.raise_anomalies(v_hour, v_now);
+    perform audit.learn_lasting_changes(v_hour);
+    -- Parts of an hour are compared for 14 days, hours and what was thought of them are kept for 60.
+    delete from audit.activity a where a.hour = v_hour - interval '360 hours' and a.dimension <> 'all';
+    delete from audit.activity a where a.hour = v_hour - interval '1440 hours';
+    delete from audit.judgements j where j.hour = v_hour - interval '1440 hours';
+    v_hour := v_hour + interval '1 hour';
+  end loop;
+  update audit.activity_clock k set judged_to = v_hour where k.judged_to is distinct from v_hour;
+  return v_raised;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Counts what is new, judges the hours that ended a grace ago, and raises alerts; returns how many. Missed runs are made up for,
+without alerts for what is over for a day. pg_cron runs it.
+
 -- function audit.differs_expression(text,oid)
 CREATE OR REPLACE FUNCTION audit.differs_expression(name text, type oid)
  RETURNS text
@@ -6803,6 +8413,80 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The condition that a column of an updated row changed.
+
+-- function audit.digest_activity(uuid,timestamp with time zone,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.digest_activity(organization_id uuid, from_time timestamp with time zone, to_time timestamp with time zone)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with entry as materialized (
+    select e.action, e.outcome, e.created_by from public.audit_logs e
+    where e.organization_id = digest_activity.organization_id and e.created_at >= from_time and e.created_at < to_time
+  )
+  select jsonb_build_object(
+    'entries', (select count(*) from entry),
+    'not_successful', (select count(*) from entry where outcome <> 'success'),
+    'actions', (
+      select coalesce(jsonb_agg(jsonb_build_object('action', a.action, 'count', a.n) order by a.n desc, a.action), '[]')
+      from (select action, count(*) as n from entry group by action order by n desc, action limit 20) a
+    ),
+    'actors', (
+      select coalesce(jsonb_agg(jsonb_build_object('actor', a.created_by, 'count', a.n) order by a.n desc, a.created_by), '[]')
+      from (select created_by, count(*) as n from entry where created_by is not null group by created_by order by n desc, created_by limit 10) a
+    ),
+    'alerts', (
+      select coalesce(jsonb_object_agg(s.severity, s.n), '{}')
+      from (
+        select a.severity, count(*) as n from audit.alerts a
+        where a.organization_id = digest_activity.organization_id and a.opened_at >= from_time and a.opened_at < to_time
+          and not exists (select from audit.rules r where r.id = a.rule_id and r.settings ? 'digest')
+        group by a.severity
+      ) s
+    )
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Who did what in an organisation between two times: counts of actions, actors and alerts.
+
+-- function audit.digest_costs(uuid,timestamp with time zone,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.digest_costs(organization_id uuid, from_time timestamp with time zone, to_time timestamp with time zone)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with entry as materialized (
+    select e.chain || '-' || e.seq as name, e.action, e.created_by, e.provider, e.cost from public.audit_logs e
+    where e.organization_id = digest_costs.organization_id and e.created_at >= from_time and e.created_at < to_time
+      and e.cost > 0 and e.cost < 'Infinity'
+  )
+  select jsonb_build_object(
+    'entries', (select count(*) from entry),
+    'cost', (select coalesce(sum(cost), 0)::text from entry),
+    'providers', (
+      select coalesce(jsonb_agg(jsonb_build_object('provider', p.provider, 'cost', p.cost::text, 'count', p.n) order by p.cost desc), '[]')
+      from (select provider, sum(cost) as cost, count(*) as n from entry group by provider order by 2 desc limit 20) p
+    ),
+    'actors', (
+      select coalesce(jsonb_agg(jsonb_build_object('actor', a.created_by, 'cost', a.cost::text, 'count', a.n) order by a.cost desc), '[]')
+      from (select created_by, sum(cost) as cost, count(*) as n from entry where created_by is not null group by created_by order by 2 desc limit 10) a
+    ),
+    'dearest', (
+      select coalesce(jsonb_agg(jsonb_build_object('entry', d.name, 'action', d.action, 'actor', d.created_by, 'provider', d.provider, 'cost', d.cost::text) order by d.cost desc), '[]')
+      from (select * from entry order by cost desc, name limit 10) d
+    )
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What an organisation spent between two times: by provider and actor, and the dearest actions.
 
 -- function audit.digest_id(text)
 CREATE OR REPLACE FUNCTION audit.digest_id(value text)
@@ -7277,6 +8961,30 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Schedules that are due, or were never reckoned.
 
+-- function audit.duration(text)
+CREATE OR REPLACE FUNCTION audit.duration(value text)
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (value ~ '^\d{1,8}[smhdwy]$'::text) THEN ((("left"(value, '-1'::integer))::integer)::double precision * CASE "right"(value, 1) WHEN 's'::text THEN '00:00:01'::interval WHEN 'm'::text THEN '00:01:00'::interval WHEN 'h'::text THEN '01:00:00'::interval WHEN 'd'::text THEN '24:00:00'::interval WHEN 'w'::text THEN '168:00:00'::interval ELSE '8760:00:00'::interval END) ELSE NULL::interval END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A length of time as rules write it: 30s, 10m, 1h, 14d, 2w, 1y; null for what is none.
+
+-- function audit.duration_text(interval)
+CREATE OR REPLACE FUNCTION audit.duration_text(length interval)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (((EXTRACT(epoch FROM length))::bigint % (86400)::bigint) = 0) THEN (((EXTRACT(epoch FROM length))::bigint / 86400) || 'd'::text) WHEN (((EXTRACT(epoch FROM length))::bigint % (3600)::bigint) = 0) THEN (((EXTRACT(epoch FROM length))::bigint / 3600) || 'h'::text) WHEN (((EXTRACT(epoch FROM length))::bigint % (60)::bigint) = 0) THEN (((EXTRACT(epoch FROM length))::bigint / 60) || 'm'::text) ELSE ((EXTRACT(epoch FROM length))::bigint || 's'::text) END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A length of time as rules write it.
+
 -- function audit.either(audit.compiled_query[])
 CREATE OR REPLACE FUNCTION audit.either(sides audit.compiled_query[])
  RETURNS audit.compiled_query
@@ -7368,6 +9076,9 @@ begin
   perform audit.compile_ip_setting();
   -- Searches find entries by reading them until the index is made again.
   perform audit.rebuild_search_index();
+  -- What was there before the loss has raised its alerts.
+  perform audit.compile_rules();
+  perform audit.skip_to_now();
   v_installed := audit.close_restore(end_restore.incarnation, end_restore.details);
   perform audit.record(o.organization_id, 'log.restored', 'log', null, o.details)
   from jsonb_to_recordset(end_restore.organizations) o (organization_id uuid, details jsonb);
@@ -7513,6 +9224,29 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: How many entries the earlier parts of an export have.
+
+-- function audit.entries_between(uuid,integer,bigint,bigint,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.entries_between(organization_id uuid, chain integer, after bigint, upto bigint, since timestamp with time zone)
+ RETURNS SETOF public.audit_logs
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+AS $function$
+begin
+  return query
+    select a.* from public.audit_logs a
+    where a.organization_id = entries_between.organization_id and a.chain = entries_between.chain
+      and a.seq > entries_between.after and a.seq <= entries_between.upto and a.created_at >= entries_between.since
+    order by a.seq;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The entries of a chain after one position and up to another, none of which is earlier than a time.
 
 -- function audit.entries_by_name(uuid,audit."position"[])
 CREATE OR REPLACE FUNCTION audit.entries_by_name(organization_id uuid, names audit."position"[])
@@ -8051,6 +9785,106 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: How far an erasure is; without "erasure", the newest of the organisation.
 
+-- function audit.evaluate_entries(text,uuid[],public.audit_logs[],uuid)
+CREATE OR REPLACE FUNCTION audit.evaluate_entries(source text, organizations uuid[], sample public.audit_logs[] DEFAULT NULL::public.audit_logs[], only_rule uuid DEFAULT NULL::uuid)
+ RETURNS audit.rule_firing[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_force audit.rule_in_force[] := array(
+    select f from audit.rules_in_force(organizations) f where only_rule is null or (f).rule_id = only_rule
+  );
+  v_values audit.rule_total[];
+  v_budgets audit.rule_total[];
+  v_hours audit.rule_total[];
+  v_others audit.rule_total[];
+begin
+  select array_agg(t) filter (where t.kind = 'new_value'), array_agg(t) filter (where t.kind = 'sum' and t.span = 0),
+    array_agg(t) filter (where t.hours is not null),
+    array_agg(t) filter (where t.hours is null and t.kind <> 'new_value' and (t.kind <> 'sum' or t.span > 0))
+  into v_values, v_budgets, v_hours, v_others
+  from unnest(audit.collect_all(source, sample, organizations, v_force)) t;
+  return audit.joined_firings(
+    audit.judge_windows(coalesce(v_others, '{}') || audit.outside_hours(v_hours))
+      || audit.judge_values(v_values, v_force)
+      || audit.judge_budgets(v_budgets, v_force),
+    v_force
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes entries into what the rules remember, and answers where conditions hold now that did not before.
+
+-- function audit.evaluate_rules(integer)
+CREATE OR REPLACE FUNCTION audit.evaluate_rules(at_most integer DEFAULT 10000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_taken bigint;
+  v_waiting bigint;
+  v_organizations uuid[];
+  v_firing audit.rule_firing;
+begin
+  -- One at a time; who comes second has nothing to do.
+  if not pg_try_advisory_xact_lock(hashtext('audit.evaluate_rules')) then
+    return 0;
+  end if;
+
+  with waiting as (
+    select h.organization_id, h.chain, f.after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - f.after) over (order by h.last_at, h.organization_id, h.chain) as running
+    from audit.heads h
+    left join audit.rule_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+    left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    -- What was purged before it was looked at is not waited for.
+    cross join lateral (select coalesce(greatest(p.seq, b.seq), 0) as after) f
+    where h.seq > f.after
+  ),
+  taken as (
+    insert into audit.rule_positions as p (organization_id, chain, seq, last_at, upto)
+    select w.organization_id, w.chain, w.after, w.last_at, least(w.seq, w.seq - (w.running - evaluate_rules.at_most))
+    from waiting w
+    where w.running - (w.seq - w.after) < evaluate_rules.at_most
+    -- At REPEATABLE READ a batch that somebody else has taken meanwhile ends here, with a serialization failure.
+    on conflict on constraint rule_positions_pkey do update set seq = excluded.seq, upto = excluded.upto
+    returning organization_id, upto - seq as entries
+  )
+  select sum(t.entries), array_agg(distinct t.organization_id), (select max(w.running) from waiting w)
+  into v_taken, v_organizations, v_waiting
+  from taken t;
+
+  if v_taken > 0 then
+    foreach v_firing in array audit.admitted_firings(audit.evaluate_entries(
+      '(select * from audit.rule_positions p where p.upto > p.seq) p'
+        || ' cross join lateral audit.entries_between(p.organization_id, p.chain, p.seq, p.upto, p.last_at) e',
+      v_organizations
+    )) loop
+      perform audit.note_firing(v_firing);
+    end loop;
+    update audit.rule_positions p set seq = p.upto, last_at = coalesce((
+      select e.created_at from public.audit_logs e
+      where e.organization_id = p.organization_id and e.chain = p.chain and e.seq = p.upto and e.created_at >= p.last_at
+    ), p.last_at)
+    where p.upto > p.seq;
+  end if;
+  -- What is over is over once nothing waits that could still belong to it.
+  if v_waiting is null or v_waiting <= evaluate_rules.at_most then
+    perform audit.close_quiet_alerts();
+  end if;
+  return coalesce(v_taken, 0);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Evaluates the rules on at most so many new entries, and raises alerts; returns how many it looked at. pg_cron runs it.
+
 -- function audit.exact_number(numeric)
 CREATE OR REPLACE FUNCTION audit.exact_number(value numeric)
  RETURNS jsonb
@@ -8411,6 +10245,23 @@ owner postgres
 grant postgres: EXECUTE
 comment: Notes why a report failed, or puts it back to be tried again. For audit-jobs.
 
+-- function audit.fail_rule(text,text)
+CREATE OR REPLACE FUNCTION audit.fail_rule(message text, hint text DEFAULT NULL::text)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.fail('AURUL', fail_rule.message, null, fail_rule.hint);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Raises AURUL.
+
 -- function audit.find_entry(uuid,text)
 CREATE OR REPLACE FUNCTION audit.find_entry(organization_id uuid, name text)
  RETURNS public.audit_logs
@@ -8756,6 +10607,24 @@ owner postgres
 grant postgres: EXECUTE
 comment: Forgets expired reports of which Storage has nothing any more.
 
+-- function audit.forget_rule(uuid,uuid)
+CREATE OR REPLACE FUNCTION audit.forget_rule(rule_id uuid, organization_id uuid DEFAULT NULL::uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  delete from audit.rule_windows w
+  where w.rule_id = forget_rule.rule_id and w.organization_id = coalesce(forget_rule.organization_id, w.organization_id);
+  delete from audit.rule_values v
+  where v.rule_id = forget_rule.rule_id and v.organization_id = coalesce(forget_rule.organization_id, v.organization_id);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Forgets what a rule remembers of entries, of one organisation or of all.
+
 -- function audit.forget_seen_logs()
 CREATE OR REPLACE FUNCTION audit.forget_seen_logs()
  RETURNS bigint
@@ -8984,6 +10853,31 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Lets a user read one organisation's log until a date; leaves an entry. For admins of the organisation.
 
+-- function audit.group_sql(text[])
+CREATE OR REPLACE FUNCTION audit.group_sql(fields text[])
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case
+    when coalesce(cardinality(fields), 0) = 0 then ''''''
+    -- JSON as text. Where an address is missing there is no group, so all who have none are not taken for one.
+    else '''{' || string_agg(
+      replace(to_json(f.field)::text, '''', '''''') || ': '' || ' || case
+        when f.field in ('ip', 'email', 'country') then format('to_json(%s)::text', audit.rule_field_sql(f.field))
+        else format('coalesce(to_json(%s)::text, ''null'')', audit.rule_field_sql(f.field))
+      end, ' || '', ' order by f.n
+    ) || ' || ''}'''
+  end
+  from unnest(fields) with ordinality f (field, n)
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The SQL of the key of the group that an entry belongs to.
+
 -- function audit.has_account(uuid)
 CREATE OR REPLACE FUNCTION audit.has_account(user_id uuid)
  RETURNS boolean
@@ -9052,6 +10946,103 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The recomputed hashes of a log's entries, 64 hex digits each; for one that was purged SHA-256 of nothing, for one that is
 missing zeros: no entry has either.
+
+-- function audit.health_check(text,interval)
+CREATE OR REPLACE FUNCTION audit.health_check(name text, most interval)
+ RETURNS TABLE(organization_id uuid, group_key text, reason jsonb)
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  case name
+    when 'capture' then
+      return query
+        select audit.system_organization(), jsonb_build_object('table', c.table_name)::text,
+          jsonb_build_object('findings', jsonb_agg(c.finding order by c.finding), 'way_out', min(c.way_out))
+        from audit.coverage c
+        where not c.healthy
+        group by c.table_name;
+    when 'sealing' then
+      -- Where nothing was ever sealed, sealing is not set up, which its owner knows.
+      return query
+        select audit.system_organization(), '', jsonb_build_object('organizations', count(distinct w.organization_id), 'oldest', min(w.since))
+        from audit.waiting_chains() w
+        where w.since < clock_timestamp() - most and exists (select from audit.logs l where l.published > 0)
+        having count(*) > 0;
+    when 'archive' then
+      return query
+        select l.organization_id, '', jsonb_build_object('logs', count(*), 'entries', sum(l.published - l.read_back))
+        from audit.logs l
+        where l.read_back < l.published and l.archive_deletion_began_at is null and l.sealed_at < clock_timestamp() - most
+          and coalesce((select max(r.ended_at) from audit.readings r where r.log = l.id), '-infinity') < clock_timestamp() - most
+          and exists (select from audit.readings)
+        group by l.organization_id;
+    when 'rules' then
+      return query
+        select audit.system_organization(), '', jsonb_build_object('chains', count(*), 'oldest', min(h.last_at))
+        from audit.heads h
+        left join audit.rule_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+        where h.seq > coalesce(p.seq, 0) and h.last_at < clock_timestamp() - most
+        having count(*) > 0;
+    when 'search' then
+      return query
+        select audit.system_organization(), '', jsonb_build_object('chains', count(*), 'oldest', min(h.last_at))
+        from audit.heads h
+        left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+        where h.seq > coalesce(p.seq, 0) and h.last_at < clock_timestamp() - most
+        having count(*) > 0;
+    when 'cron' then
+      if to_regclass('cron.job_run_details') is not null then
+        -- Dynamic: the schema need not exist when this function is made. A job that never ran has had no turn yet.
+        return query execute $q$
+          select $1, jsonb_build_object('job', j.jobname)::text,
+            jsonb_build_object('last_run', l.start_time, 'status', l.status, 'message', left(l.return_message, 200))
+          from cron.job j
+          cross join lateral (
+            select d.start_time, d.status, d.return_message from cron.job_run_details d
+            where d.jobid = j.jobid and d.status in ('succeeded', 'failed')
+            order by d.runid desc limit 1
+          ) l
+          where j.jobname like 'audit-%' and (l.status = 'failed' or j.schedule like '% seconds' and l.start_time < clock_timestamp() - $2)
+        $q$ using audit.system_organization(), most;
+      end if;
+    when 'outside' then
+      return query
+        select audit.system_organization(), jsonb_build_object('receiver', o.name)::text,
+          jsonb_build_object('kind', o.kind, 'logs', count(*), 'error', max(r.last_error), 'disabled', bool_or(r.disabled_at is not null))
+        from audit.owed_checkpoints o
+        join audit.receivers r on r.id = o.receiver
+        where greatest(r.succeeded_at, r.registered_at) < clock_timestamp() - most
+        group by o.name, o.kind;
+    when 'deliveries' then
+      if to_regclass('audit.dead_letters') is not null then
+        return query execute $q$
+          select d.organization_id, '', jsonb_build_object('deliveries', count(*)) from audit.dead_letters d group by d.organization_id
+        $q$;
+      end if;
+    else
+      perform audit.fail_rule('There is no such check.');
+  end case;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What a check finds wrong now: whom it concerns, what it is, and why. audit.health_checks() names the checks.
+
+-- function audit.health_checks()
+CREATE OR REPLACE FUNCTION audit.health_checks()
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '{"cron": "a schedule of the product fails, or has not run for longer than the limit", "rules": "entries wait longer than the limit for the rules", "search": "entries wait longer than the limit for the search index", "archive": "what was archived was not read back for longer than the limit", "capture": "a table is not captured whole, or the log''s own guards are off", "outside": "a receiver of checkpoints has not got one for longer than the limit", "sealing": "entries wait longer than the limit to be sealed", "deliveries": "an alert could not be delivered"}'::jsonb
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The checks that schedule rules run, and what each finds.
 
 -- function audit.heartbeat_section(audit.reports)
 CREATE OR REPLACE FUNCTION audit.heartbeat_section(report audit.reports)
@@ -9616,6 +11607,30 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether Auth's own record may call the action no more than "user_modified", which says that something changed.
 
+-- function audit.is_at_work(jsonb,timestamp without time zone)
+CREATE OR REPLACE FUNCTION audit.is_at_work(hours jsonb, local timestamp without time zone)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN ((hours ->> 'from'::text) < (hours ->> 'to'::text)) THEN ((to_char(local, 'HH24:MI'::text) >= (hours ->> 'from'::text)) AND (to_char(local, 'HH24:MI'::text) < (hours ->> 'to'::text)) AND ((hours -> 'days'::text) @> to_jsonb((EXTRACT(isodow FROM local))::integer))) WHEN (to_char(local, 'HH24:MI'::text) >= (hours ->> 'from'::text)) THEN ((hours -> 'days'::text) @> to_jsonb((EXTRACT(isodow FROM local))::integer)) WHEN (to_char(local, 'HH24:MI'::text) < (hours ->> 'to'::text)) THEN ((hours -> 'days'::text) @> to_jsonb((EXTRACT(isodow FROM (local - '1 day'::interval)))::integer)) ELSE false END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether a local time is within hours of work, which may go across midnight.
+
+-- function audit.is_built_in(uuid)
+CREATE OR REPLACE FUNCTION audit.is_built_in(rule_id uuid)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((rule_id)::text ~~ '00000000-0000-4000-a000-%'::text)
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether a rule comes with the product (605): loading that again would undo a change of it.
+
 -- function audit.is_collection_due()
 CREATE OR REPLACE FUNCTION audit.is_collection_due()
  RETURNS boolean
@@ -9728,6 +11743,36 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether the newest checkpoint of an organisation is over every entry up to a time.
 
+-- function audit.is_usual_hour(uuid,timestamp without time zone)
+CREATE OR REPLACE FUNCTION audit.is_usual_hour(organization_id uuid, local timestamp without time zone)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with now as (
+    select extract(isodow from is_usual_hour.local)::int - 1 as weekday, extract(hour from is_usual_hour.local)::int as hour
+  ),
+  past as (
+    select a.hour, a.since, d.day
+    from audit.active_hours a
+    cross join lateral unnest(a.days) d (day)
+    where a.organization_id = is_usual_hour.organization_id and d.day between is_usual_hour.local::date - 90 and is_usual_hour.local::date - 1
+  )
+  select coalesce(min(p.since) > is_usual_hour.local::date - 28, true)
+    or count(distinct p.day) filter (where (p.hour - n.weekday * 24 - n.hour + 169) % 168 <= 2) >= 3
+    or count(distinct p.day) filter (where (p.hour - n.hour + 25) % 24 <= 2) >= 3
+      and exists (select from past w where w.hour / 24 = n.weekday group by w.hour having count(*) >= 3)
+  from now n
+  left join past p on true
+  group by n.weekday, n.hour
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Whether people of an organisation are used to work at this hour, or it is not known yet.
+
 -- function audit.is_value_of(audit.personal_values,audit.subject)
 CREATE OR REPLACE FUNCTION audit.is_value_of(value audit.personal_values, subject audit.subject)
  RETURNS boolean
@@ -9739,6 +11784,489 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Whether a personal value is of a person.
+
+-- function audit.joined_firings(audit.rule_firing[],audit.rule_in_force[])
+CREATE OR REPLACE FUNCTION audit.joined_firings(firings audit.rule_firing[], force audit.rule_in_force[])
+ RETURNS audit.rule_firing[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(array_agg(row(
+    j.rule_id, j.organization_id, j.group_key, j.first_at, j.last_at, j.occurrences, j.seen,
+    array(select n from unnest(j.parts) p cross join lateral unnest(p.names) n limit 20), j.about_alerts, (j.parts[1]).note
+  )::audit.rule_firing order by j.first_at), '{}')
+  from (
+    select e.rule_id, e.organization_id, e.group_key, min(e.first_at) as first_at, max(e.last_at) as last_at,
+      sum(e.occurrences)::bigint as occurrences, max(e.seen) as seen, bool_or(e.about_alerts) as about_alerts,
+      (array_agg(e.firing order by e.first_at))[:20] as parts
+    from (
+      select b.*, count(*) filter (where b.begins) over (partition by b.rule_id, b.organization_id, b.group_key order by b.first_at, b.last_at) as episode
+      from (
+        select f.*, f as firing, f.first_at > max(f.last_at) over (
+            partition by f.rule_id, f.organization_id, f.group_key order by f.first_at, f.last_at rows between unbounded preceding and 1 preceding
+          ) + coalesce(q.quiet_period, '100 years') as begins
+        from unnest(firings) f
+        join unnest(force) q on q.rule_id = f.rule_id and q.organization_id = f.organization_id
+      ) b
+    ) e
+    group by e.rule_id, e.organization_id, e.group_key, e.episode
+  ) j
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Firings of a group that follow each other within its quiet period, as one.
+
+-- function audit.judge_activity(timestamp with time zone,uuid,text)
+CREATE OR REPLACE FUNCTION audit.judge_activity(hour timestamp with time zone, organization_id uuid DEFAULT NULL::uuid, metric text DEFAULT NULL::text)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+  v_hour timestamptz := judge_activity.hour;
+  v_judged int;
+begin
+  insert into audit.activity_baselines as b (organization_id, metric, since, active_at)
+  select a.organization_id, m.metric, v_hour, v_hour
+  from audit.activity a
+  cross join lateral (values ('queries', a.queries), ('cost', a.costs)) m (metric, made_of)
+  where a.hour = v_hour and a.dimension = 'all' and m.made_of > 0
+    and a.organization_id = coalesce(judge_activity.organization_id, a.organization_id)
+    and m.metric = coalesce(judge_activity.metric, m.metric)
+  order by 1, 2
+  on conflict on constraint activity_baselines_pkey do update set
+    since = case when b.active_at < v_hour - interval '336 hours' then v_hour else b.since end,
+    active_at = greatest(b.active_at, v_hour);
+
+  with clock as materialized (
+    -- What is only an hour early or late is compared with the hours beside it.
+    select z.zone,
+      array(select s.hour from audit.same_hours(v_hour, z.zone) s) as same,
+      array(select s.hour from audit.same_hours(v_hour - interval '1 hour', z.zone) s) as before,
+      array(select s.hour from audit.same_hours(v_hour + interval '1 hour', z.zone) s) as after
+    from (
+      select 'UTC' union select s.value #>> '{}' from audit.settings s where s.name = 'time_zone'
+    ) z (zone)
+  ),
+  member as materialized (
+    select b.organization_id, b.metric, k.same, k.before, k.after, o.score_from,
+      -- By the clock, 14 days can be a few hours more.
+      greatest(b.since, v_hour - interval '340 hours') as since,
+      case b.metric when 'queries' then o.least_queries else o.least_cost end as least,
+      coalesce(case b.metric when 'queries' then a.queries::numeric else a.cost end, 0) as seen,
+      coalesce(case b.metric when 'queries' then a.queries else a.costs end, 0) as made_of
+    from audit.activity_baselines b
+    join (
+      select i.organization_id, coalesce(audit.setting('time_zone', i.organization_id) #>> '{}', 'UTC') as zone,
+        audit.anomaly_parameter(r.settings, 'score') as score_from,
+        audit.anomaly_parameter(r.settings, 'least_queries') as least_queries,
+        audit.anomaly_parameter(r.settings, 'least_cost') as least_cost
+      from (
+        select distinct b.organization_id from audit.activity_baselines b
+        where b.active_at >= v_hour - interval '336 hours'
+          and b.organization_id = coalesce(judge_activity.organization_id, b.organization_id)
+      ) i
+      cross join lateral audit.rule_for(audit.anomaly_rule(), i.organization_id) r
+      offset 0
+    ) o on o.organization_id = b.organization_id
+    join clock k on k.zone = o.zone
+    left join audit.activity a
+      on a.hour = v_hour and a.organization_id = b.organization_id and a.dimension = 'all' and a.value = ''
+    where b.since <= v_hour and b.active_at >= v_hour - interval '336 hours'
+      and b.metric = coalesce(judge_activity.metric, b.metric)
+  ),
+  judged as (
+    select m.*, h.expected, h.before_expected, h.after_expected, h.experience, h.busiest, u.incidents, u.alerts as going_on,
+      (m.seen::float8 - h.expected) / c.chance as distance,
+      -- Hours differ at least as much as chance makes them.
+      greatest(h.deviation, 1) as deviation, c.chance
+    from member m
+    cross join lateral (
+      select
+        case
+          when count(*) filter (where j.hour = any (m.same)) >= 2
+            then percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.same))
+        end as expected,
+        percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.before)) as before_expected,
+        percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.after)) as after_expected,
+        count(j.learned) >= 48 and count(*) filter (where j.made_of > 0) >= 48
+          and count(distinct date_trunc('day', j.hour, 'UTC')) filter (where j.made_of > 0) >= 3 as experience,
+        coalesce(stddev_samp(j.learned), 0) as deviation,
+        max(j.seen)::float8 as busiest,
+        (case when sum(j.seen) > 0 then sum(j.seen) / sum(j.made_of) end)::float8 as unit
+      from audit.judgements j
+      where j.organization_id = m.organization_id and j.metric = m.metric and j.hour >= m.since and j.hour < v_hour
+        and not j.unusual
+    ) h
+    cross join lateral (select sqrt(greatest(h.expected, h.unit) * h.unit) as chance) c
+    cross join lateral (
+      select count(*) filter (where i.hour >= coalesce(i.before, '-infinity') + interval '24 hours') as incidents,
+        coalesce(max(i.alerts) filter (where i.hour > v_hour - interval '24 hours'), 0) as alerts
+      from (
+        select j.hour, j.alerts, lag(j.hour) over (order by j.hour) as before
+        from audit.judgements j
+        where j.organization_id = m.organization_id and j.metric = m.metric and j.hour >= m.since and j.hour < v_hour
+          and j.unusual
+      ) i
+    ) u
+  ),
+  thought as (
+    select j.*, t.*, coalesce(
+        t.score >= j.score_from and j.seen >= j.least and j.seen >= 0.75 * j.busiest and j.seen >= 1.5 * coalesce(greatest(j.before_expected, j.after_expected), 0)
+          or t.score <= -j.score_from and j.expected >= j.least and 1.5 * j.seen <= coalesce(least(j.before_expected, j.after_expected), 0),
+        false
+      ) as unusual
+    from judged j
+    cross join lateral (select case when j.experience then j.distance / j.deviation end as score) t
+  )
+  insert into audit.judgements as j
+    (organization_id, metric, hour, seen, made_of, expected, spread, score, learned, unusual, alerts)
+  select t.organization_id, t.metric, v_hour, t.seen, t.made_of, t.expected, t.chance * t.deviation, t.score,
+    case when not t.unusual then t.distance end, t.unusual,
+    -- Who had incidents lately is told of the next one only if it is plainer; one that goes on stays one, unless it
+    -- becomes very unusual.
+    case
+      when t.unusual and (t.going_on > 0 or abs(t.score) >= t.score_from + least(t.incidents, 4))
+        then greatest(t.going_on, case when abs(t.score) >= 1.5 * t.score_from then 2 else 1 end)
+      else 0
+    end
+  from thought t
+  order by t.organization_id, t.metric
+  on conflict on constraint judgements_pkey do update set
+    seen = excluded.seen, made_of = excluded.made_of, expected = excluded.expected, spread = excluded.spread,
+    score = excluded.score, learned = excluded.learned, unusual = excluded.unusual, alerts = excluded.alerts, late = false;
+  get diagnostics v_judged = row_count;
+  return v_judged;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Judges an hour, of all organisations or of one; returns of how many metrics. Hours are judged in order; one that was judged is judged anew.
+
+-- function audit.judge_budgets(audit.rule_total[],audit.rule_in_force[])
+CREATE OR REPLACE FUNCTION audit.judge_budgets(totals audit.rule_total[], force audit.rule_in_force[])
+ RETURNS audit.rule_firing[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_budget record;
+  v_firings audit.rule_firing[];
+begin
+  if totals is null then
+    return '{}';
+  end if;
+  for v_budget in
+    select distinct on (t.first_at, t.value) t.organization_id, t.group_key as id, t.note from unnest(totals) t
+    where t.note ? 'action' order by t.first_at, t.value
+  loop
+    perform audit.note_budget(v_budget.organization_id, v_budget.id, v_budget.note ->> 'action', v_budget.note -> 'details');
+  end loop;
+
+  with spent as materialized (
+    select t.rule_id, t.organization_id, d.day, t.value, t.group_key as provider, sum(t.weight) as spent, max(t.last_at) as at,
+      max(t.names[1]) as name, f.settings
+    from unnest(totals) t
+    join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id and f.settings ? 'against'
+    join (select o.id, audit.time_zone_of(o.id) as zone from (select distinct f.organization_id as id from unnest(force) f where f.settings ? 'against') o) o
+      on o.id = t.organization_id
+    cross join lateral (select (to_timestamp(t.slot * 900) at time zone o.zone)::date as day) d
+    group by t.rule_id, t.organization_id, d.day, t.value, t.group_key, f.settings
+  ),
+  added as (
+    insert into audit.spending as p (rule_id, organization_id, day, provider, spent)
+    select s.rule_id, s.organization_id, s.day, s.provider, s.spent from spent s
+    where s.value = 'spent'
+    order by s.rule_id, s.organization_id, s.day, s.provider
+    on conflict on constraint spending_pkey do update set spent = p.spent + excluded.spent
+    returning p.rule_id, p.organization_id, p.day, p.provider, p.spent
+  ),
+  period as materialized (
+    select s.rule_id, s.organization_id, b.budget_id, b.spent_limit, b.provider, date_trunc(b.period, s.day)::date as starts,
+      (date_trunc(b.period, s.day) + ('1 ' || b.period)::interval)::date as ends, max(s.at) as at,
+      (array_agg(s.name order by s.at desc))[1] as name,
+      coalesce(b.percent, array(select jsonb_array_elements_text(coalesce(s.settings -> 'percent', '[50, 80, 100]'))::numeric::int)) as percent
+    from spent s
+    join audit.budgets_known b on b.organization_id = s.organization_id
+    group by s.rule_id, s.organization_id, s.settings, b.budget_id, b.spent_limit, b.percent, b.provider, b.period, 6, 7
+  ),
+  -- The statement does not see in the table what it has just added.
+  spending as materialized (
+    select p.*, (
+        select sum(coalesce(a.spent, k.spent))
+        from (select * from audit.spending k where k.rule_id = p.rule_id and k.organization_id = p.organization_id and k.day >= p.starts and k.day < p.ends) k
+        full join (select * from added a where a.rule_id = p.rule_id and a.organization_id = p.organization_id and a.day >= p.starts and a.day < p.ends) a
+          on a.day = k.day and a.provider = k.provider
+        where coalesce(a.provider, k.provider) = coalesce(p.provider, a.provider, k.provider)
+      ) as spent
+    from period p
+  ),
+  crossing as (
+    insert into audit.budget_crossings (rule_id, organization_id, budget_id, period_start, share, spent_limit)
+    select s.rule_id, s.organization_id, s.budget_id, s.starts, c.share, s.spent_limit
+    from spending s
+    cross join lateral (
+      select p::text as share from unnest(s.percent) p where s.spent * 100 >= s.spent_limit * p
+      union
+      select 'exceeded' where s.spent > s.spent_limit
+    ) c
+    on conflict do nothing
+    returning rule_id, organization_id, budget_id, period_start, share
+  )
+  select array_agg(row(
+    c.rule_id, c.organization_id,
+    jsonb_build_object('budget', c.budget_id, 'period', c.period_start, 'share', c.share, 'limit', s.spent_limit)::text,
+    s.at, s.at, 1, s.spent, array[s.name], false,
+    jsonb_build_object('spent', s.spent, 'limit', s.spent_limit, 'share', c.share, 'budget', c.budget_id,
+      'severity', case when c.share = 'exceeded' or c.share::int >= 100 then 'high' end)
+  )::audit.rule_firing)
+  into v_firings
+  from crossing c
+  join spending s on s.rule_id = c.rule_id and s.organization_id = c.organization_id and s.budget_id = c.budget_id and s.starts = c.period_start;
+  return coalesce(v_firings, '{}');
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Keeps what entries tell of budgets, and answers which shares of them costs have reached now.
+
+-- function audit.judge_values(audit.rule_total[],audit.rule_in_force[])
+CREATE OR REPLACE FUNCTION audit.judge_values(totals audit.rule_total[], force audit.rule_in_force[])
+ RETURNS audit.rule_firing[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_firings audit.rule_firing[];
+begin
+  if totals is null then
+    return '{}';
+  end if;
+  with seen as materialized (
+    select t.rule_id, t.organization_id, t.group_key, t.value, t.first_at, t.last_at, t.hits, t.names, t.about_alerts,
+      f.settings -> 'allowed' as allowed, f.settings ->> 'value' as field,
+      coalesce(audit.duration(f.settings ->> 'history'), interval '14 days') as history,
+      coalesce((f.settings ->> 'warm_up')::int, 5) as warm_up
+    from unnest(totals) t
+    join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id
+    where t.value <> '' and f.kind = 'new_value'
+  ),
+  placed as (
+    select s.*, v.first_at as known_since, v.last_at as known_until, g.days as known_days, g.last_at as group_until,
+      lag(s.last_at) over value_before as before,
+      least(g.first_at, min(s.first_at) over group_before) as group_since,
+      -- A day counts once, however many entries it has.
+      (s.first_at at time zone 'utc')::date > greatest(
+        (g.last_at at time zone 'utc')::date, (lag(s.last_at) over group_before at time zone 'utc')::date, '-infinity'::date
+      ) as new_day
+    from seen s
+    left join audit.rule_values v on v.rule_id = s.rule_id and v.organization_id = s.organization_id and v.group_key = s.group_key and v.value = s.value
+    left join audit.rule_values g on g.rule_id = s.rule_id and g.organization_id = s.organization_id and g.group_key = s.group_key and g.value = ''
+    window value_before as (partition by s.rule_id, s.organization_id, s.group_key, s.value order by s.first_at),
+      group_before as (partition by s.rule_id, s.organization_id, s.group_key order by s.first_at, s.value)
+  ),
+  judged as materialized (
+    select p.*,
+      coalesce(p.known_days, 0) + count(*) filter (where p.new_day) over (
+        partition by p.rule_id, p.organization_id, p.group_key order by p.first_at, p.value
+      ) as days
+    from placed p
+  ),
+  kept as (
+    insert into audit.rule_values as v (rule_id, organization_id, group_key, value, first_at, last_at, days, forget_at)
+    select k.rule_id, k.organization_id, k.group_key, k.value, k.first_at, k.last_at, k.days, k.last_at + k.history
+    from (
+      select j.rule_id, j.organization_id, j.group_key, j.value, min(j.first_at) as first_at, max(j.last_at) as last_at, 1 as days, max(j.history) as history
+      from judged j group by j.rule_id, j.organization_id, j.group_key, j.value
+      union all
+      select j.rule_id, j.organization_id, j.group_key, '', min(j.first_at), max(j.last_at), max(j.days)::int, max(j.history)
+      from judged j group by j.rule_id, j.organization_id, j.group_key
+    ) k
+    order by k.rule_id, k.organization_id, k.group_key, k.value
+    on conflict on constraint rule_values_pkey do update set
+      first_at = least(v.first_at, excluded.first_at), last_at = greatest(v.last_at, excluded.last_at),
+      days = greatest(v.days, excluded.days), forget_at = greatest(v.forget_at, excluded.forget_at)
+  )
+  select array_agg(row(
+    j.rule_id, j.organization_id, (coalesce(nullif(j.group_key, ''), '{}')::jsonb || jsonb_build_object(j.field, j.value))::text,
+    j.first_at, j.last_at, j.hits, j.hits, j.names, j.about_alerts,
+    case when jsonb_typeof(j.allowed) = 'array' then '{"not_allowed": true}'::jsonb else jsonb_build_object('days_known', j.days) end
+  )::audit.rule_firing)
+  into v_firings
+  from judged j
+  where case
+    -- Who has said what is allowed has nothing to learn.
+    when jsonb_typeof(j.allowed) = 'array' then not j.allowed ? j.value
+    else coalesce(greatest(j.known_until, j.before) < j.first_at - j.history, true)
+      and j.group_since <= j.first_at - j.warm_up * interval '1 day' and j.days > j.warm_up
+  end;
+  return coalesce(v_firings, '{}');
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes which values were seen, and answers which are new, or not allowed.
+
+-- function audit.judge_windows(audit.rule_total[])
+CREATE OR REPLACE FUNCTION audit.judge_windows(totals audit.rule_total[])
+ RETURNS audit.rule_firing[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+  v_firings audit.rule_firing[];
+  v_windowed audit.rule_firing[];
+begin
+  -- Where one entry is enough there is nothing to remember.
+  v_firings := array(
+    select row(t.rule_id, t.organization_id, t.group_key, t.first_at, t.last_at, t.hits, t.hits, t.names, t.about_alerts, null)::audit.rule_firing
+    from unnest(totals) t
+    where t.kind = 'event'
+  );
+
+  insert into audit.rule_windows as w
+    (rule_id, organization_id, group_key, slot, value, weight, hits, first_at, last_at, names, forget_at)
+  select t.rule_id, t.organization_id, t.group_key, t.slot, t.value, t.weight, t.hits, t.first_at, t.last_at, t.names,
+    to_timestamp((t.slot + 2 * t.span + 1) * t.slot_length / 1000000.0) + interval '1 hour'
+  from unnest(totals) t
+  where t.span > 0
+  order by t.rule_id, t.organization_id, t.group_key, t.slot, t.value
+  on conflict on constraint rule_windows_pkey do update set
+    weight = w.weight + excluded.weight, hits = w.hits + excluded.hits,
+    first_at = least(w.first_at, excluded.first_at), last_at = greatest(w.last_at, excluded.last_at),
+    names = (w.names || excluded.names)[:20];
+
+  with touched as materialized (
+    select t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold, min(t.slot) as lo, max(t.slot) as hi, bool_or(t.about_alerts) as about_alerts
+    from unnest(totals) t
+    where t.span > 0
+    group by t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold
+  ),
+  held as (
+    select t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold, t.lo, t.about_alerts,
+      w.slot, w.value, w.hits, w.counted, w.first_at, w.last_at, w.names,
+      case when t.kind in ('sum', 'count') then w.weight when w.value = 'then' and t.kind = 'sequence' then 0
+        when t.kind = 'sequence' then w.weight else 1 end as weight,
+      -- A value that comes again counts on from there; what else there is counts as long as the window is.
+      case when t.kind = 'distinct' then lead(w.slot) over (
+        partition by t.rule_id, t.organization_id, t.group_key, w.value order by w.slot
+      ) end as again
+    from touched t
+    cross join lateral (
+      select w.* from audit.rule_windows w
+      where w.rule_id = t.rule_id and w.organization_id = t.organization_id and w.group_key = t.group_key
+        and w.slot between t.lo - t.span and t.hi + t.span
+      offset 0
+    ) w
+  ),
+  running as (
+    select c.*, sum(c.change) over (partition by c.rule_id, c.organization_id, c.group_key order by c.at) as total
+    from (
+      select h.*, h.slot as at, h.weight as change, true as begins from held h
+      union all
+      select h.*, least(h.slot + h.span + 1, h.again), -h.weight, false from held h
+    ) c
+  ),
+  firing as materialized (
+    select r.*, coalesce(lag(r.slot) over (partition by r.rule_id, r.organization_id, r.group_key order by r.slot, r.value) < r.slot - r.span, true) as is_first
+    from running r
+    where r.begins and r.total >= r.threshold and r.slot >= r.lo and r.hits > r.counted and (r.kind <> 'sequence' or r.value = 'then')
+  ),
+  counted as (
+    update audit.rule_windows w set counted = w.hits
+    from firing f
+    where w.rule_id = f.rule_id and w.organization_id = f.organization_id and w.group_key = f.group_key and w.slot = f.slot and w.value = f.value
+  )
+  select array_agg(row(
+    f.rule_id, f.organization_id, f.group_key, f.first_at, f.last_at, f.hits - f.counted, f.total,
+    -- What the first of them is made of; others only go on.
+    case when f.is_first then array(
+      select n.name
+      from audit.rule_windows w
+      cross join lateral unnest(w.names) n (name)
+      where w.rule_id = f.rule_id and w.organization_id = f.organization_id and w.group_key = f.group_key and w.slot between f.slot - f.span and f.slot
+      order by w.slot, n.name
+      limit 20
+    ) else f.names end,
+    f.about_alerts, null
+  )::audit.rule_firing)
+  into v_windowed
+  from firing f;
+  return v_firings || coalesce(v_windowed, '{}');
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes what entries add into the windows, and answers where a threshold is reached now that was not, or holds on.
+
+-- function audit.keep_default(jsonb,jsonb)
+CREATE OR REPLACE FUNCTION audit.keep_default(rule jsonb, tests jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_rule audit.rules := audit.checked_rule(rule);
+begin
+  v_rule.id := (rule ->> 'id')::uuid;
+  insert into audit.rules as r (id, organization_id, name, description, kind, severity, enabled, match, settings, quiet_period, channels, compiled)
+  values (
+    v_rule.id, audit.system_organization(), v_rule.name, v_rule.description, v_rule.kind, v_rule.severity, v_rule.enabled, v_rule.match,
+    v_rule.settings, v_rule.quiet_period, v_rule.channels, v_rule.compiled
+  )
+  on conflict (id) do update set
+    name = excluded.name, description = excluded.description, version = r.version + 1, kind = excluded.kind, severity = excluded.severity,
+    enabled = excluded.enabled, match = excluded.match, settings = excluded.settings, quiet_period = excluded.quiet_period,
+    channels = excluded.channels, compiled = excluded.compiled, changed_at = clock_timestamp()
+  where (r.name, r.description, r.kind, r.severity, r.enabled, r.match, r.settings, r.quiet_period, r.channels, r.compiled) is distinct from
+    (excluded.name, excluded.description, excluded.kind, excluded.severity, excluded.enabled, excluded.match, excluded.settings,
+      excluded.quiet_period, excluded.channels, excluded.compiled);
+  perform audit.keep_rule_tests(v_rule.id, tests);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Makes a default rule as it is defined here, with its samples.
+
+-- function audit.keep_rule_tests(uuid,jsonb)
+CREATE OR REPLACE FUNCTION audit.keep_rule_tests(rule_id uuid, tests jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  if tests is null then
+    return;
+  end if;
+  perform audit.check_rule_tests(tests);
+  delete from audit.rule_tests t where t.rule_id = keep_rule_tests.rule_id;
+  insert into audit.rule_tests (rule_id, name, entries, alerts)
+  select keep_rule_tests.rule_id, t.name, t.entries, t.alerts from jsonb_to_recordset(tests) t (name text, entries jsonb, alerts int);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Keeps the tests of a rule, in place of those it had; null leaves them.
 
 -- function audit.keep_secret(uuid,text)
 CREATE OR REPLACE FUNCTION audit.keep_secret(secret_id uuid, secret text)
@@ -9905,6 +12433,72 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: When it happened, for the details of an entry that is written more than five seconds later; else null.
 
+-- function audit.learn_activity(uuid,text,timestamp with time zone,text)
+CREATE OR REPLACE FUNCTION audit.learn_activity(organization_id uuid, metric text, since timestamp with time zone, why text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  update audit.activity_baselines b set since = learn_activity.since
+  where b.organization_id = learn_activity.organization_id and b.metric = learn_activity.metric;
+  -- Judged again in the light of themselves, without an alert: the first ones teach, as those of a new organisation.
+  update audit.judgements j set unusual = false, alerts = 0, expected = null, spread = null, score = null, learned = null
+  where j.organization_id = learn_activity.organization_id and j.metric = learn_activity.metric and j.hour >= learn_activity.since;
+  perform audit.judge_activity(h.hour, learn_activity.organization_id, learn_activity.metric)
+  from (
+    select j.hour from audit.judgements j
+    where j.organization_id = learn_activity.organization_id and j.metric = learn_activity.metric and j.hour >= learn_activity.since
+    order by j.hour
+  ) h;
+  perform audit.record(
+    learn_activity.organization_id, 'anomaly.accepted', 'metric', learn_activity.metric,
+    jsonb_build_object('since', learn_activity.since, 'why', learn_activity.why)
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Makes what is since some hour the new normal: what was before is not compared with any more. Leaves an entry.
+
+-- function audit.learn_lasting_changes(timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.learn_lasting_changes(hour timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_change record;
+  v_learned int := 0;
+begin
+  for v_change in
+    select d.organization_id, d.metric, min(d.since) as since
+    from (
+      select j.organization_id, j.metric, sign(j.score) as side, min(j.hour) as since
+      from audit.judgements j
+      where j.unusual and j.hour > learn_lasting_changes.hour - interval '168 hours' and j.hour <= learn_lasting_changes.hour
+        and (j.organization_id, j.metric) in (
+          select n.organization_id, n.metric from audit.judgements n where n.hour = learn_lasting_changes.hour and n.unusual
+        )
+      group by 1, 2, 3, ceil(extract(epoch from learn_lasting_changes.hour - j.hour + interval '1 second') / 86400)
+      having count(*) >= 6
+    ) d
+    group by d.organization_id, d.metric, d.side
+    having count(*) = 7
+  loop
+    perform audit.learn_activity(v_change.organization_id, v_change.metric, v_change.since, 'lasted seven days');
+    v_learned := v_learned + 1;
+  end loop;
+  return v_learned;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Accepts what was unusual for six hours and more on each of the last seven days as the new normal; returns how often.
+
 -- function audit.lease_checkpoint(integer,bigint,interval)
 CREATE OR REPLACE FUNCTION audit.lease_checkpoint(log integer, size bigint, lease interval DEFAULT '00:02:00'::interval)
  RETURNS uuid
@@ -9933,6 +12527,71 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The hash of an entry whose text, in UTF-8, was made with null as prev_hash, linked to the entry before it.
+
+-- function audit.list_alerts(jsonb)
+CREATE OR REPLACE FUNCTION audit.list_alerts(request jsonb DEFAULT '{}'::jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_organization uuid;
+  v_limit int := 50;
+  v_after audit.position;
+  v_scope text := 'alerts ' || coalesce(request - array['cursor', 'limit', 'organization_id'], '{}')::text;
+  v_alerts audit.alerts[];
+  v_last audit.alerts;
+begin
+  perform audit.check_request(request, array['organization_id', 'state', 'severity', 'rule_id', 'limit', 'cursor']);
+  v_organization := audit.requested_organization(request);
+  perform audit.require_reach(v_organization);
+  if request ? 'limit' then
+    if coalesce(request ->> 'limit', '') !~ '^\d{1,4}$' or (request ->> 'limit')::int not between 1 and 200 then
+      perform audit.fail('AUARG', 'limit is a whole number from 1 to 200.');
+    end if;
+    v_limit := (request ->> 'limit')::int;
+  end if;
+  if request ->> 'state' not in ('open', 'acknowledged', 'silenced', 'resolved', 'unresolved') then
+    perform audit.fail('AUARG', 'state is open, acknowledged, silenced, resolved, or unresolved for all but the last.');
+  elsif request ->> 'severity' not in ('info', 'low', 'medium', 'high', 'critical') then
+    perform audit.fail('AUARG', 'severity is info, low, medium, high or critical.');
+  elsif request ->> 'rule_id' is not null and audit.as_uuid(request ->> 'rule_id') is null then
+    perform audit.fail('AUARG', 'rule_id is a UUID.');
+  end if;
+  -- Two alerts of one microsecond are told apart by a number of their ids, which a cursor has room for.
+  v_after := audit.read_cursor(v_organization, v_scope, request ->> 'cursor');
+  v_alerts := array(
+    select a
+    from audit.alerts a
+    where a.organization_id = v_organization
+      and (request ->> 'state' is null or a.state = request ->> 'state' or request ->> 'state' = 'unresolved' and a.state <> 'resolved')
+      and (request ->> 'severity' is null or a.severity = request ->> 'severity')
+      and (request ->> 'rule_id' is null or a.rule_id = audit.as_uuid(request ->> 'rule_id'))
+      and (v_after is null or (a.opened_at, hashtextextended(a.id::text, 0)) < (v_after.created_at, v_after.seq))
+    order by a.opened_at desc, hashtextextended(a.id::text, 0) desc
+    limit v_limit + 1
+  );
+  if cardinality(v_alerts) > v_limit then
+    v_alerts := v_alerts[:v_limit];
+    v_last := v_alerts[v_limit];
+  end if;
+  return jsonb_build_object(
+    'organization_id', v_organization,
+    'alerts', (select coalesce(jsonb_agg(audit.alert_json(v_alerts[n]) order by n), '[]') from generate_subscripts(v_alerts, 1) n),
+    'next', case when v_last.id is not null then audit.make_cursor(
+      v_organization, v_scope, row(null, v_last.opened_at, 0, hashtextextended(v_last.id::text, 0))::audit.position
+    ) end
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Alerts, newest first: select audit.list_alerts('{"organization_id": "…", "state": "unresolved"}'). For admins and auditors.
 
 -- function audit.list_channels(jsonb)
 CREATE OR REPLACE FUNCTION audit.list_channels(request jsonb DEFAULT '{}'::jsonb)
@@ -10071,6 +12730,37 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The newest reports of an organisation.
+
+-- function audit.list_rules(jsonb)
+CREATE OR REPLACE FUNCTION audit.list_rules(request jsonb DEFAULT '{}'::jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  perform audit.require_reach(v_organization);
+  return jsonb_build_object('organization_id', v_organization, 'rules', (
+    select coalesce(jsonb_agg(audit.rule_json(t) || jsonb_build_object('tuned', c.rule_id is not null) order by t.organization_id, t.name), '[]')
+    from audit.rules r
+    left join audit.rule_choices c on c.rule_id = r.id and c.organization_id = v_organization
+    cross join lateral audit.tuned_rule(r, c.choice) t
+    where r.organization_id in (audit.system_organization(), v_organization)
+  ));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The rules of an organisation, the defaults included as it has tuned them: select audit.list_rules('{"organization_id": "…"}').
+For its admins and auditors.
 
 -- function audit.list_schedules(jsonb)
 CREATE OR REPLACE FUNCTION audit.list_schedules(request jsonb DEFAULT '{}'::jsonb)
@@ -10799,6 +13489,28 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A year by months.
 
+-- function audit.move_alert(uuid,text,jsonb)
+CREATE OR REPLACE FUNCTION audit.move_alert(alert_id uuid, transition text, details jsonb DEFAULT '{}'::jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_alert audit.alerts;
+begin
+  select a.* into v_alert from audit.alerts a where a.id = move_alert.alert_id;
+  perform audit.record(
+    v_alert.organization_id, case transition when 'digest' then 'alert.opened' else 'alert.' || transition end, 'alert', v_alert.id::text,
+    jsonb_build_object('rule', v_alert.rule_id, 'title', v_alert.title, 'severity', v_alert.severity) || move_alert.details
+  );
+  perform audit.queue_alert(v_alert.id, move_alert.transition);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Leaves the entry of an alert's transition (opened, acknowledged, silenced, resolved, reopened, digest) and has it delivered.
+
 -- function audit.names_person(text)
 CREATE OR REPLACE FUNCTION audit.names_person(value text)
  RETURNS boolean
@@ -11002,6 +13714,41 @@ owner postgres
 grant postgres: EXECUTE
 comment: Notes that capture of Auth failed: a finding, or only a warning where not even that can be written. Never an error.
 
+-- function audit.note_budget(uuid,text,text,jsonb)
+CREATE OR REPLACE FUNCTION audit.note_budget(organization_id uuid, budget_id text, action text, details jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  -- What it is now, whether the entry tells all of it or what changed.
+  v_now jsonb := coalesce(details -> 'new', (select jsonb_object_agg(c.key, c.value -> 'new') from jsonb_each(details -> 'changes') c), '{}');
+  v_limit numeric := audit.number_value(coalesce(v_now ->> 'limit_usd', v_now ->> 'limit', v_now ->> 'limit_amount', v_now ->> 'amount'));
+  v_period text := case v_now ->> 'period' when 'daily' then 'day' when 'weekly' then 'week' when 'monthly' then 'month' end;
+  v_percent int[] := case when jsonb_typeof(v_now -> 'alert_thresholds') = 'array' then array(
+    select p::numeric::int from jsonb_array_elements_text(v_now -> 'alert_thresholds') p where audit.number_value(p) between 1 and 1000
+  ) end;
+begin
+  if action = 'budget.deleted' then
+    delete from audit.budgets_known b where b.organization_id = note_budget.organization_id and b.budget_id = note_budget.budget_id;
+    return;
+  end if;
+  update audit.budgets_known b set
+    spent_limit = coalesce(v_limit, b.spent_limit), period = coalesce(v_period, b.period), percent = coalesce(v_percent, b.percent),
+    provider = coalesce(v_now ->> 'provider', b.provider)
+  where b.organization_id = note_budget.organization_id and b.budget_id = note_budget.budget_id;
+  if not found and v_limit > 0 then
+    insert into audit.budgets_known (organization_id, budget_id, spent_limit, period, percent, provider)
+    values (note_budget.organization_id, note_budget.budget_id, v_limit, coalesce(v_period, 'month'), v_percent, v_now ->> 'provider');
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Keeps what an entry tells of a budget.
+
 -- function audit.note_finding(uuid,text,text,jsonb)
 CREATE OR REPLACE FUNCTION audit.note_finding(organization_id uuid, kind text, subject text, detail jsonb DEFAULT '{}'::jsonb)
  RETURNS boolean
@@ -11031,6 +13778,135 @@ owner postgres
 grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 comment: Notes what a check found wrong; the first time it leaves a verification.failed entry. Answers whether it is new.
+
+-- function audit.note_firing(audit.rule_firing,text,text)
+CREATE OR REPLACE FUNCTION audit.note_firing(firing audit.rule_firing, title text DEFAULT NULL::text, severity text DEFAULT NULL::text)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_rule audit.rules := audit.rule_for((firing).rule_id, (firing).organization_id);
+  v_severity text := coalesce(note_firing.severity, (firing).note ->> 'severity', v_rule.severity, 'medium');
+  v_title text := coalesce(note_firing.title, v_rule.name, 'Alert');
+  v_alert audit.alerts;
+begin
+  -- Two who raise alerts at once do it one after the other: the rules, an anomaly, a check.
+  perform pg_advisory_xact_lock(hashtext('audit.alerts'));
+
+  -- What comes late belongs to the alert that was open when it happened, even if that is over.
+  update audit.alerts a set
+    occurrences = a.occurrences + (firing).occurrences, last_seen_at = greatest(a.last_seen_at, (firing).last_at),
+    first_seen_at = least(a.first_seen_at, (firing).first_at),
+    -- What was over by itself is over that much later.
+    resolved_at = case
+      when a.resolved_at = a.last_seen_at + v_rule.quiet_period then greatest(a.last_seen_at, (firing).last_at) + v_rule.quiet_period
+      else a.resolved_at
+    end
+  where a.id = (
+      select l.id from audit.alerts l
+      where l.rule_id = (firing).rule_id and l.organization_id = (firing).organization_id and l.group_key = (firing).group_key
+        and l.state = 'resolved' and (firing).first_at <= l.resolved_at
+        and (firing).last_at >= l.first_seen_at - coalesce(v_rule.quiet_period, '0')
+      order by l.first_seen_at
+      limit 1
+    )
+  returning a.* into v_alert;
+  if found then
+    return v_alert.id;
+  end if;
+
+  select a.* into v_alert from audit.alerts a
+  where a.rule_id = (firing).rule_id and a.organization_id = (firing).organization_id and a.group_key = (firing).group_key and a.state <> 'resolved'
+  for no key update;
+  if found and v_alert.last_seen_at + v_rule.quiet_period < (firing).first_at and coalesce(v_alert.silenced_until < (firing).first_at, true) then
+    -- It was over, only nobody had looked.
+    perform audit.resolve_alert(v_alert.id, v_alert.last_seen_at + v_rule.quiet_period, 'quiet');
+  elsif found then
+    update audit.alerts a set
+      occurrences = a.occurrences + (firing).occurrences, last_seen_at = greatest(a.last_seen_at, (firing).last_at),
+      first_seen_at = least(a.first_seen_at, (firing).first_at),
+      state = case when a.silenced_until <= (firing).last_at then 'open' else a.state end,
+      silenced_until = case when a.silenced_until > (firing).last_at then a.silenced_until end
+    where a.id = v_alert.id;
+    if v_alert.silenced_until <= (firing).last_at then
+      perform audit.move_alert(v_alert.id, 'reopened', '{"why": "silence is over"}');
+    end if;
+    return v_alert.id;
+  end if;
+
+  if audit.alerts_left((firing).organization_id, v_severity) <= 0 then
+    return audit.note_overflow((firing).organization_id, v_severity, array[firing], array[v_title]);
+  end if;
+
+  insert into audit.alerts (organization_id, rule_id, group_key, severity, title, reason, first_seen_at, last_seen_at, occurrences, entries, channels)
+  values (
+    (firing).organization_id, (firing).rule_id, (firing).group_key, v_severity, v_title,
+    jsonb_strip_nulls(jsonb_build_object(
+      'seen', (firing).seen, 'threshold', v_rule.settings -> 'threshold', 'window', v_rule.settings -> 'window'
+    )) || coalesce((firing).note - 'severity', '{}'),
+    (firing).first_at, (firing).last_at, (firing).occurrences, (firing).names, v_rule.channels
+  )
+  returning * into v_alert;
+  perform audit.move_alert(v_alert.id, 'opened', jsonb_build_object('group', v_alert.group_key, 'reason', v_alert.reason, 'entries', to_jsonb(v_alert.entries))
+    || case when (firing).about_alerts then '{"about": "alerts"}' else '{}'::jsonb end);
+  return v_alert.id;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Opens an alert, or counts a repetition of one that is open.
+
+-- function audit.note_overflow(uuid,text,audit.rule_firing[],text[])
+CREATE OR REPLACE FUNCTION audit.note_overflow(organization_id uuid, severity text, firings audit.rule_firing[], titles text[])
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_rule audit.rules := audit.rule_for('00000000-0000-4000-a000-000000000639', note_overflow.organization_id);
+  v_group text := jsonb_build_object('severity', note_overflow.severity)::text;
+  v_alert audit.alerts;
+  v_is_new boolean;
+  v_of jsonb;
+begin
+  select a.* into v_alert from audit.alerts a
+  where a.rule_id = v_rule.id and a.organization_id = note_overflow.organization_id and a.group_key = v_group and a.state <> 'resolved'
+  for no key update;
+  v_is_new := not found;
+  select jsonb_object_agg(t.title, t.n) into v_of
+  from (
+    select t.title, sum(t.n) as n
+    from (
+      select u.title, 1 as n from unnest(note_overflow.titles) u (title)
+      union all
+      select o.key, o.value::int from jsonb_each_text(v_alert.reason -> 'of') o
+    ) t
+    group by t.title
+  ) t;
+  insert into audit.alerts as a
+    (organization_id, rule_id, group_key, severity, title, reason, first_seen_at, last_seen_at, occurrences, entries, channels)
+  select note_overflow.organization_id, v_rule.id, v_group, note_overflow.severity, v_rule.name,
+    jsonb_build_object('alerts', coalesce((v_alert.reason ->> 'alerts')::int, 0) + count(*), 'of', v_of),
+    min(f.first_at), max(f.last_at), sum(f.occurrences), array(select n from unnest(note_overflow.firings) p cross join lateral unnest(p.names) n limit 20),
+    v_rule.channels
+  from unnest(note_overflow.firings) f
+  on conflict (rule_id, organization_id, group_key) where state <> 'resolved' do update set
+    last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at), occurrences = a.occurrences + excluded.occurrences, reason = excluded.reason
+  returning a.* into v_alert;
+  if v_is_new then
+    perform audit.move_alert(v_alert.id, 'digest');
+  end if;
+  return v_alert.id;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Counts what would be too many alerts in one; titles are those they would have had.
 
 -- function audit.note_text(text)
 CREATE OR REPLACE FUNCTION audit.note_text(note text)
@@ -11763,6 +14639,62 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The organisation under which the log last knew a resource; for rows whose parent was deleted in the same cascade.
 
+-- function audit.outside_hours(audit.rule_total[])
+CREATE OR REPLACE FUNCTION audit.outside_hours(totals audit.rule_total[])
+ RETURNS audit.rule_total[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET enable_nestloop TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+  v_left audit.rule_total[];
+begin
+  if totals is null then
+    return '{}';
+  end if;
+  with timed as materialized (
+    select t as total, t.organization_id, t.slot, t.hours from unnest(totals) t
+  ),
+  -- Each quarter of an hour once, whoever did something in it; of what was learned each hour.
+  quarter as materialized (
+    select q.organization_id, q.slot, q.hours, to_timestamp(q.slot * 900) at time zone z.zone as at
+    from (select distinct t.organization_id, t.slot, t.hours from timed t) q
+    join (
+      select o.organization_id, audit.time_zone_of(o.organization_id) as zone from (select distinct t.organization_id from timed t) o
+    ) z on z.organization_id = q.organization_id
+  ),
+  hour as materialized (
+    select h.organization_id, h.at, audit.is_usual_hour(h.organization_id, h.at) as usual
+    from (select distinct q.organization_id, date_trunc('hour', q.at) as at from quarter q where q.hours = '"learned"') h
+  ),
+  learned as (
+    insert into audit.active_hours as a (organization_id, hour, since, days)
+    select d.organization_id, d.hour, min(d.day), (array_agg(d.day order by d.day desc))[:13]
+    from (
+      select h.organization_id, ((extract(isodow from h.at)::int - 1) * 24 + extract(hour from h.at)::int)::smallint as hour, h.at::date as day
+      from hour h
+    ) d
+    group by d.organization_id, d.hour
+    order by d.organization_id, d.hour
+    on conflict on constraint active_hours_pkey do update set
+      since = least(a.since, excluded.since),
+      days = (select (array_agg(distinct d order by d desc))[:13] from unnest(a.days || excluded.days) d)
+    where not a.days @> excluded.days
+  )
+  select array_agg(t.total) into v_left
+  from timed t
+  join quarter q on q.organization_id = t.organization_id and q.slot = t.slot and q.hours = t.hours
+  left join hour h on h.organization_id = q.organization_id and h.at = date_trunc('hour', q.at) and q.hours = '"learned"'
+  where not coalesce(h.usual, audit.is_at_work(q.hours, q.at));
+  return coalesce(v_left, '{}');
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Leaves out, of rules that are about hours, what happened within them; and learns the hours from it.
+
 -- function audit.overview_sections(audit.reports)
 CREATE OR REPLACE FUNCTION audit.overview_sections(report audit.reports)
  RETURNS jsonb
@@ -12304,6 +15236,72 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The condition that an entry stands before or after a position in time.
 
+-- function audit.preview_rule(jsonb)
+CREATE OR REPLACE FUNCTION audit.preview_rule(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_organization uuid;
+  v_rule audit.rules;
+  v_from timestamptz;
+  v_to timestamptz;
+  v_upto timestamptz;
+  v_start timestamptz;
+  v_firings audit.rule_firing[];
+  v_most constant int := 100000;
+begin
+  perform audit.check_request(request, array['organization_id', 'rule', 'id', 'from', 'to']);
+  v_organization := audit.requested_organization(request);
+  perform audit.require_reach(v_organization);
+  v_rule := audit.requested_rule(request, v_organization);
+  v_from := coalesce(lower(audit.query_instants(request ->> 'from')), case when not request ? 'from' then clock_timestamp() - interval '7 days' end);
+  v_to := coalesce(lower(audit.query_instants(request ->> 'to')), case when not request ? 'to' then clock_timestamp() end);
+  if v_from is null or v_to is null or v_from >= v_to then
+    perform audit.fail('AUARG', 'from and to are dates, in this order.', null, 'For example 2026-03-14, 2026-03-14T15:09:26Z, or an age: 24h, 30d.');
+  end if;
+  -- So many entries at once; "next" says where to go on.
+  select e.created_at into v_upto from public.audit_logs e
+  where e.organization_id = v_organization and e.created_at >= v_from and e.created_at < v_to
+  order by e.created_at offset v_most limit 1;
+  -- What a window or history reaches back to is read too, but not more than as many again.
+  select e.created_at into v_start from public.audit_logs e
+  where e.organization_id = v_organization and e.created_at < v_from
+  order by e.created_at desc offset v_most limit 1;
+  v_start := greatest(v_start, v_from - case
+    when v_rule.kind = 'new_value' then coalesce(audit.duration(v_rule.settings ->> 'history'), interval '14 days')
+      + coalesce((v_rule.settings ->> 'warm_up')::int, 5) * interval '1 day'
+    when v_rule.settings ? 'against' or v_rule.settings -> 'hours' = '"learned"' then interval '90 days'
+    else coalesce(audit.duration(v_rule.settings ->> 'window'), interval '0')
+  end);
+  v_firings := audit.try_rule(v_rule, format(
+    '(select 1) one join public.audit_logs e on e.created_at >= %L and e.created_at < %L', v_start, coalesce(v_upto, v_to)
+  ), v_organization);
+  return jsonb_build_object(
+    'organization_id', v_organization, 'from', audit.instant_text(v_from), 'to', audit.instant_text(coalesce(v_upto, v_to)),
+    'read_from', audit.instant_text(v_start), 'next', audit.instant_text(v_upto),
+    'alerts', (select count(*) from unnest(v_firings) f where f.last_at >= v_from),
+    'would_fire', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'first_seen_at', audit.instant_text(f.first_at), 'last_seen_at', audit.instant_text(f.last_at), 'group', f.group_key,
+        'occurrences', f.occurrences, 'seen', f.seen, 'entries', to_jsonb(f.names)
+      ) order by f.first_at), '[]')
+      from (select f.* from unnest(v_firings) f where f.last_at >= v_from order by f.first_at limit 200) f
+    )
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What a rule would have raised: select audit.preview_rule('{"organization_id": "…", "rule": {…}, "from": "30d"}'). It looks at
+100,000 entries at most and shows 200 alerts; "next" is where to go on. For admins and auditors of the organisation.
+
 -- function audit.processing_section(audit.reports)
 CREATE OR REPLACE FUNCTION audit.processing_section(report audit.reports)
  RETURNS jsonb
@@ -12373,6 +15371,33 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Forgets messages that were delivered 30 days ago, or given up 90 days ago, and secrets that were rotated away.
+
+-- function audit.prune_rules()
+CREATE OR REPLACE FUNCTION audit.prune_rules()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_pruned int;
+begin
+  -- An evaluation that is behind may still need what is old; and none runs meanwhile.
+  if not pg_try_advisory_xact_lock(hashtext('audit.evaluate_rules')) or exists (select from audit.health_check('rules', interval '1 minute')) then
+    return 0;
+  end if;
+  delete from audit.rule_windows w where w.forget_at < clock_timestamp();
+  get diagnostics v_pruned = row_count;
+  delete from audit.rule_values v where v.forget_at < clock_timestamp();
+  -- The longest period of a budget is a month.
+  delete from audit.spending s where s.day < current_date - 62;
+  delete from audit.budget_crossings c where c.period_start < current_date - 62;
+  return v_pruned;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Forgets what no window reaches any more; returns how many slots. pg_cron runs it.
 
 -- function audit.purge(integer)
 CREATE OR REPLACE FUNCTION audit.purge(most_entries integer DEFAULT 5000)
@@ -13072,6 +16097,102 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Has a channel told something: {title, …}, with severity and lines where there are any. In the caller's transaction.
+
+-- function audit.raise_alert(uuid,uuid,text,timestamp with time zone,text,jsonb,text[],text)
+CREATE OR REPLACE FUNCTION audit.raise_alert(rule_id uuid, organization_id uuid, group_key text, happened_at timestamp with time zone, title text, reason jsonb, entries text[], severity text DEFAULT NULL::text)
+ RETURNS uuid
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select audit.note_firing(
+    row(
+      raise_alert.rule_id, raise_alert.organization_id, raise_alert.group_key, raise_alert.happened_at, raise_alert.happened_at, 1, null,
+      coalesce(raise_alert.entries[:20], '{}'), false, raise_alert.reason
+    )::audit.rule_firing,
+    raise_alert.title, raise_alert.severity
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Opens an alert of a rule, or counts a repetition of one that is open for the group; returns its id.
+
+-- function audit.raise_anomalies(timestamp with time zone,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.raise_anomalies(hour timestamp with time zone, now timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_judgement audit.judgements;
+  v_raised int := 0;
+begin
+  if raise_anomalies.hour < raise_anomalies.now - interval '1 day' then
+    return 0;
+  end if;
+  for v_judgement in
+    select j.* from audit.judgements j
+    where j.hour = raise_anomalies.hour and j.alerts > 0 and j.alert is null
+    order by j.organization_id, j.metric
+  loop
+    if audit.raise_anomaly(v_judgement) is not null then
+      v_raised := v_raised + 1;
+    end if;
+  end loop;
+  return v_raised;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Raises the alerts of an hour that are not raised yet, unless they are a day old; returns how many.
+
+-- function audit.raise_anomaly(audit.judgements)
+CREATE OR REPLACE FUNCTION audit.raise_anomaly(judgement audit.judgements)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_rule audit.rules := audit.rule_for(audit.anomaly_rule(), (judgement).organization_id);
+  v_contributors jsonb;
+  v_alert uuid;
+begin
+  -- Who said that it is over does not want to hear of each hour that it goes on.
+  if not v_rule.enabled or exists (
+    select from audit.judgements j
+    join audit.alerts a on a.id = j.alert and a.state = 'resolved'
+    where j.organization_id = (judgement).organization_id and j.metric = (judgement).metric
+      and j.hour < (judgement).hour and j.hour > (judgement).hour - interval '24 hours' and j.alerts >= (judgement).alerts
+  ) then
+    return null;
+  end if;
+  select jsonb_agg(jsonb_build_object(
+      'dimension', c.dimension, 'value', c.value, 'seen', c.seen, 'expected', c.expected
+    )) into v_contributors
+  from audit.anomaly_contributors(judgement) c;
+  v_alert := audit.raise_alert(
+    v_rule.id, (judgement).organization_id,
+    jsonb_build_object('metric', (judgement).metric, 'degree', audit.anomaly_degree((judgement).alerts))::text, (judgement).hour,
+    format(
+      '%s %s in an hour, %s expected',
+      case (judgement).metric when 'queries' then 'Unusual number of queries:' else 'Unusual cost:' end,
+      round((judgement).seen, 2)::float8, round((judgement).expected::numeric, 2)::float8
+    ),
+    audit.anomaly_reason(judgement, v_contributors),
+    audit.anomaly_entries(judgement, jsonb_path_query_first(v_contributors, '$[*] ? (@.dimension == "actor").value') #>> '{}'),
+    -- Less than very unusual is not as loud as the rule says.
+    case when (judgement).alerts = 1 and v_rule.severity not in ('info', 'low') then 'low' end
+  );
+  update audit.judgements j set alert = v_alert
+  where j.organization_id = (judgement).organization_id and j.metric = (judgement).metric and j.hour = (judgement).hour;
+  return v_alert;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Raises the alert of an unusual hour, or counts a repetition; null where the rule is off or its alert was resolved within a day.
 
 -- function audit.random_salt()
 CREATE OR REPLACE FUNCTION audit.random_salt()
@@ -13959,6 +17080,31 @@ owner postgres
 grant postgres: EXECUTE
 comment: Records the root of a log at a size, once and for all; raises AUFRK for another root, or another size than the next.
 
+-- function audit.record_rule_change(uuid,uuid,jsonb,jsonb)
+CREATE OR REPLACE FUNCTION audit.record_rule_change(organization_id uuid, rule_id uuid, old jsonb, new jsonb)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select audit.record(
+    record_rule_change.organization_id, 'rule.changed', 'rule', rule_id::text,
+    case
+      when old is null then jsonb_build_object('new', new)
+      when new is null then jsonb_build_object('old', old)
+      else jsonb_build_object('changes', (
+        select coalesce(jsonb_object_agg(k, jsonb_build_object('old', old -> k, 'new', new -> k)), '{}')
+        from (select jsonb_object_keys(old) union select jsonb_object_keys(new)) f (k)
+        where old -> k is distinct from new -> k
+      ))
+    end
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Leaves the entry that says how a rule was changed.
+
 -- function audit.refresh_capture()
 CREATE OR REPLACE FUNCTION audit.refresh_capture()
  RETURNS void
@@ -14337,7 +17483,10 @@ begin
   if v_report.template in ('incident', 'subject_access') then
     return query execute format(
       'select concat(''{"hash":"'', encode(e.hash, ''hex''), ''","entry":'', audit.entry_text(e), ''}'') %s order by e.created_at, e.chain, e.seq limit %s',
-      audit.report_source(v_report.organization_id, audit.report_query(v_report, case when v_report.subject is not null then audit.subject_query(v_report.subject) else '' end)),
+      case
+        when v_report.subject is not null then audit.subject_source(v_report)
+        else audit.report_source(v_report.organization_id, audit.report_query(v_report, ''))
+      end,
       at_most
     );
   else
@@ -14869,6 +18018,41 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The id of the report that a request is about.
 
+-- function audit.requested_rule(jsonb,uuid)
+CREATE OR REPLACE FUNCTION audit.requested_rule(request jsonb, organization_id uuid)
+ RETURNS audit.rules
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_rule audit.rules;
+begin
+  if (request ? 'rule') = (request ? 'id') then
+    perform audit.fail('AUARG', 'Pass either the id of a rule or a rule.');
+  elsif request ? 'rule' then
+    v_rule := audit.checked_rule(request -> 'rule');
+  else
+    select t.* into v_rule from audit.rules r cross join lateral audit.rule_for(r.id, requested_rule.organization_id) t
+    where r.id = audit.as_uuid(request ->> 'id') and r.organization_id in (audit.system_organization(), requested_rule.organization_id);
+    if not found then
+      perform audit.fail('AUNOT', 'There is no such rule.', null, 'audit.list_rules() lists them.');
+    end if;
+  end if;
+  if v_rule.compiled is null then
+    perform audit.fail_rule(format('A rule of kind %s looks at no single entry.', v_rule.kind), 'Others can be tried.');
+  end if;
+  v_rule.id := gen_random_uuid();
+  return v_rule;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The rule of a request, by its id or as it is, to be tried.
+
 -- function audit.requested_tree(jsonb)
 CREATE OR REPLACE FUNCTION audit.requested_tree(request jsonb)
  RETURNS jsonb
@@ -14916,6 +18100,26 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Raises AUDEN unless the caller administers the organisation.
 
+-- function audit.require_reach(uuid)
+CREATE OR REPLACE FUNCTION audit.require_reach(organization_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if audit.reach(require_reach.organization_id) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'Rules and alerts are for those who read all of the organisation''s log.', null,
+      'They are its admins and auditors.');
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Raises AUDEN unless the caller reads all of the organisation's log.
+
 -- function audit.require_restoring()
 CREATE OR REPLACE FUNCTION audit.require_restoring()
  RETURNS void
@@ -14936,6 +18140,43 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Raises AURST outside of a transaction that audit.begin_restore() began.
+
+-- function audit.resolve_alert(uuid,timestamp with time zone,text)
+CREATE OR REPLACE FUNCTION audit.resolve_alert(alert_id uuid, at timestamp with time zone, why text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  update audit.alerts a set state = 'resolved', resolved_at = resolve_alert.at, silenced_until = null
+  where a.id = resolve_alert.alert_id and a.state <> 'resolved';
+  if not found then
+    return false;
+  end if;
+  perform audit.move_alert(resolve_alert.alert_id, 'resolved', jsonb_build_object('why', resolve_alert.why));
+  return true;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Says that an alert is over, and why; false if it was already.
+
+-- function audit.resolve_alerts_of(uuid)
+CREATE OR REPLACE FUNCTION audit.resolve_alerts_of(rule_id uuid)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select audit.resolve_alert(a.id, clock_timestamp(), 'rule deleted')
+  from audit.alerts a
+  where a.rule_id = resolve_alerts_of.rule_id and a.state <> 'resolved'
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Says that all alerts of a rule are over.
 
 -- function audit.resolve_channel_findings(audit.channels)
 CREATE OR REPLACE FUNCTION audit.resolve_channel_findings(channel audit.channels)
@@ -15197,7 +18438,10 @@ begin
   case
     when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
       perform audit.restore_kept_rows(section, rows);
-    when section in ('auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports') then
+    when section in (
+      'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'rules', 'rule_choices', 'rule_tests', 'alerts',
+      'budgets_known', 'spending', 'budget_crossings'
+    ) then
       perform audit.load_rows(section, rows);
     -- Installing has made some of its own.
     when section in ('settings', 'report_schedules') then
@@ -15417,6 +18661,446 @@ owner postgres
 grant postgres: EXECUTE
 comment: Gives a source a new secret and returns it; the one before is taken until the time given, by default for a day.
 
+-- function audit.rule_condition(jsonb)
+CREATE OR REPLACE FUNCTION audit.rule_condition(tree jsonb)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_field text := tree ->> 'field';
+  v_values text[] := case jsonb_typeof(tree -> 'value')
+    when 'array' then array(select lower(v.value) from jsonb_array_elements_text(tree -> 'value') v (value))
+    when 'string' then array[lower(tree ->> 'value')]
+  end;
+  v_users uuid[];
+  v_test text;
+begin
+  if tree ?| array['and', 'or'] then
+    return coalesce((
+      select '(' || string_agg(audit.rule_condition(e.value), case when tree ? 'and' then ' and ' else ' or ' end
+        -- The action first: it tells most entries from most rules.
+        order by e.value ->> 'field' is distinct from 'action', e.value ? 'text', e.n) || ')'
+      from jsonb_array_elements(coalesce(tree -> 'and', tree -> 'or')) with ordinality e (value, n)
+    ), 'true');
+  elsif tree ? 'not' then
+    return format('(%s) is not true', audit.rule_condition(tree -> 'not'));
+  elsif v_field in ('email', 'ip', 'user_agent', 'actor') and not (v_field = 'actor' and tree ->> 'op' = 'exists') then
+    select array_agg(audit.as_uuid(v)) filter (where audit.as_uuid(v) is not null) into v_users from unnest(v_values) v;
+    v_test := format('i.%I', case v_field when 'ip' then 'ip_address' when 'user_agent' then 'user_agent' else 'email' end);
+    v_test := case tree ->> 'op'
+      when 'exists' then v_test || ' is not null'
+      when 'like' then format('lower(%s) like %L', v_test, audit.pattern_like(v_values[1]))
+      else format('lower(%s) = any (%L::text[])', v_test, v_values)
+    end;
+    return format('exists (select from audit.identities i where i.identity_hash = e.identity_hash and %s)', v_test)
+      || case when v_field = 'actor' and v_users is not null then format(' or e.created_by = any (%L::uuid[])', v_users) else '' end;
+  elsif tree ? 'text' then
+    -- Taking an entry apart into words is dear, so its longest word must be in it at all.
+    select w into v_test from unnest(audit.search_words(tree ->> 'text')) w order by length(w) desc limit 1;
+    return format('(strpos(lower(audit.search_text(e) collate "und-x-icu"), %L) > 0 and %s)', v_test,
+      (audit.compile_leaf(audit.system_organization(), tree)).condition);
+  end if;
+  return '(' || (audit.compile_leaf(audit.system_organization(), tree)).condition || ')';
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The SQL of a rule's canonical query tree, for an entry e of any organisation.
+
+-- function audit.rule_expressions(uuid[])
+CREATE OR REPLACE FUNCTION audit.rule_expressions(rules uuid[])
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select string_agg(replace(r.compiled, '$rule$', quote_literal(r.id) || '::uuid'), ', ' order by r.id)
+  from audit.rules r
+  where r.id = any (rules) and r.compiled is not null
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The expressions of rules, to be evaluated together.
+
+-- function audit.rule_field_sql(text)
+CREATE OR REPLACE FUNCTION audit.rule_field_sql(field text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case
+    when field in ('action', 'outcome', 'resource_type', 'resource_id', 'provider', 'actor_type', 'request_id')
+      then format('e.%I', field)
+    when field = 'actor' then 'coalesce(e.created_by::text, audit.same_email(e.identity_hash))'
+    when field = 'resource' then 'concat_ws(''/'', e.resource_type, e.resource_id)'
+    when field = 'email' then 'audit.same_email(e.identity_hash)'
+    when field = 'ip' then 'audit.same_ip(e.identity_hash)'
+    when field = 'country' then 'audit.country_of(e.identity_hash)'
+    when audit.query_path(field) is not null and length(field) <= 500
+      then format('audit.bounded(e.details #>> %L, 300)', audit.query_path(field))
+  end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The SQL of a field that rules group by; null for what is none.
+
+-- function audit.rule_fields()
+CREATE OR REPLACE FUNCTION audit.rule_fields()
+ RETURNS TABLE(field text, kinds text[], required_of text[])
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  values
+    ('match', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value'], array['event', 'count', 'distinct', 'sequence', 'new_value']),
+    ('group_by', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value'], '{}'),
+    ('window', array['count', 'distinct', 'sum', 'sequence'], array['count', 'distinct', 'sequence']),
+    ('threshold', array['count', 'distinct', 'sum', 'sequence'], array['count', 'distinct']),
+    ('hours', array['event', 'count'], '{}'),
+    ('value', array['distinct', 'sum', 'new_value'], array['distinct', 'new_value']),
+    ('against', array['sum'], '{}'),
+    ('percent', array['sum'], '{}'),
+    ('then', array['sequence'], array['sequence']),
+    ('history', array['new_value'], '{}'),
+    ('warm_up', array['new_value'], '{}'),
+    ('allowed', array['new_value'], '{}'),
+    ('check', array['schedule'], '{}'),
+    ('digest', array['schedule'], '{}'),
+    ('limit', array['schedule'], '{}'),
+    ('weekday', array['schedule'], '{}'),
+    ('hour', array['schedule'], '{}'),
+    ('parameters', array['anomaly'], '{}')
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The fields of rules, which kinds have each, and which need it.
+
+-- function audit.rule_for(uuid,uuid)
+CREATE OR REPLACE FUNCTION audit.rule_for(rule_id uuid, organization_id uuid)
+ RETURNS audit.rules
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select t.*
+  from audit.rules r
+  left join audit.rule_choices c on c.rule_id = r.id and c.organization_id = rule_for.organization_id
+  cross join lateral audit.tuned_rule(r, c.choice) t
+  where r.id = rule_for.rule_id
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A rule as it holds for an organisation.
+
+-- function audit.rule_guard(jsonb)
+CREATE OR REPLACE FUNCTION audit.rule_guard(tree jsonb)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case
+    when exists (
+      select from jsonb_path_query(tree, 'strict $.** ? (@.field == "action")') l
+      cross join lateral jsonb_path_query(l, 'lax $.value[*]') v
+      where l ->> 'op' in ('eq', 'in', 'like') and v #>> '{}' like 'alert.%'
+    ) then 'e.details ->> ''about'' is distinct from ''alerts'''
+    else 'e.action not like ''alert.%'''
+  end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The condition that keeps a rule from alerts about alerts.
+
+-- function audit.rule_json(audit.rules)
+CREATE OR REPLACE FUNCTION audit.rule_json(rule audit.rules)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+      'id', (rule).id, 'organization_id', (rule).organization_id, 'default', (rule).organization_id = audit.system_organization(),
+      'name', (rule).name, 'description', (rule).description, 'version', (rule).version, 'kind', (rule).kind,
+      'severity', (rule).severity, 'enabled', (rule).enabled, 'quiet_period', audit.duration_text((rule).quiet_period),
+      'channels', (rule).channels, 'changed_at', audit.instant_text((rule).changed_at)
+    )
+    || case when (rule).kind in ('schedule', 'anomaly') then '{}' else jsonb_build_object('match', audit.format_query((rule).match)) end
+    || (rule).settings
+    || case when (rule).settings ? 'then' then jsonb_build_object('then', audit.format_query((rule).settings -> 'then')) else '{}' end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A rule as the API shows it; audit.checked_rule() takes it back.
+
+-- function audit.rule_summary(audit.rules)
+CREATE OR REPLACE FUNCTION audit.rule_summary(rule audit.rules)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select audit.rule_json(rule) - array['id', 'organization_id', 'default', 'changed_at']
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A rule as entries about it tell it.
+
+-- function audit.rule_to_change(text)
+CREATE OR REPLACE FUNCTION audit.rule_to_change(rule_id text)
+ RETURNS audit.rules
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_rule audit.rules;
+begin
+  select r.* into v_rule from audit.rules r where r.id = audit.as_uuid(rule_to_change.rule_id) for update;
+  if not found then
+    perform audit.fail('AUNOT', 'There is no such rule.', null, 'audit.list_rules() lists them.');
+  end if;
+  perform audit.require_admin(v_rule.organization_id);
+  return v_rule;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The rule of an id, locked; raises AUNOT or AUDEN.
+
+-- function audit.rule_tree(jsonb,text)
+CREATE OR REPLACE FUNCTION audit.rule_tree(value jsonb, field text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_tree jsonb;
+  v_text text;
+begin
+  if jsonb_typeof(value) = 'string' then
+    v_tree := audit.parse_query(value #>> '{}');
+  elsif jsonb_typeof(value) = 'object' then
+    v_tree := audit.canonical_query(value);
+  else
+    perform audit.fail_rule(format('"%s" is a query: a string or a tree.', field), 'For example "action:api_key.*".');
+  end if;
+  v_text := v_tree::text;
+  if exists (
+    select from jsonb_path_query(v_tree, 'strict $.**.field') f where f #>> '{}' in ('created', 'chain', 'seq')
+  ) then
+    perform audit.fail_rule(format('"%s" looks at entries as they come: created, chain and seq have no place in it.', field),
+      'How long back is looked is said by "window" and "history".');
+  elsif (length(v_text) - length(replace(v_text, '"field"', ''))) / 7 > 50 or (length(v_text) - length(replace(v_text, '"text"', ''))) / 6 > 3 then
+    perform audit.fail_rule(format('"%s" has at most 50 comparisons and 3 texts.', field));
+  end if;
+  return v_tree;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The canonical tree of a rule's query; raises AUQRY or AURUL.
+
+-- function audit.rules_in_force(uuid[])
+CREATE OR REPLACE FUNCTION audit.rules_in_force(organizations uuid[])
+ RETURNS SETOF audit.rule_in_force
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select t.id, o.id, t.organization_id <> audit.system_organization(), t.kind, t.settings, t.quiet_period, s.slot,
+    case
+      when t.kind in ('count', 'distinct', 'sum', 'sequence') and not t.settings ? 'against' then ceil(w.reach / s.slot)::bigint
+      else 0
+    end,
+    coalesce((t.settings ->> 'threshold')::numeric, 1)
+  from unnest(organizations) o (id)
+  join audit.rules r on r.organization_id in (o.id, audit.system_organization()) and r.compiled is not null
+  left join audit.rule_choices c on c.rule_id = r.id and c.organization_id = o.id
+  cross join lateral audit.tuned_rule(r, c.choice) t
+  cross join lateral (
+    select extract(epoch from coalesce(audit.duration(t.settings ->> 'window'), t.quiet_period, interval '1 day')) * 1000000 as reach
+  ) w
+  cross join lateral (
+    select case
+      when t.settings ?| array['hours', 'against'] then 900000000
+      when t.kind = 'sequence' then greatest(1, ceil(w.reach / 1000000))
+      else greatest(1, ceil(w.reach / 1000))
+    end::bigint as slot
+  ) s
+  where t.enabled
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The rules that hold for organisations, as each has tuned them.
+
+-- function audit.run_checks()
+CREATE OR REPLACE FUNCTION audit.run_checks()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_rule audit.rules;
+  v_wrong record;
+  v_alert uuid;
+  v_alerts uuid[];
+  v_found int := 0;
+begin
+  for v_rule in
+    select r.* from audit.rules r
+    where r.kind = 'schedule' and r.settings ? 'check' and (audit.rule_for(r.id, audit.system_organization())).enabled
+    order by r.name
+  loop
+    v_alerts := '{}';
+    for v_wrong in
+      select c.organization_id, c.group_key, c.reason
+      from audit.health_check(v_rule.settings ->> 'check', coalesce(audit.duration(v_rule.settings ->> 'limit'), interval '1 hour')) c
+      where v_rule.organization_id in (audit.system_organization(), c.organization_id) and (audit.rule_for(v_rule.id, c.organization_id)).enabled
+      limit 1000
+    loop
+      v_alert := audit.raise_alert(v_rule.id, v_wrong.organization_id, v_wrong.group_key, clock_timestamp(), v_rule.name, v_wrong.reason, '{}');
+      v_alerts := v_alerts || v_alert;
+      v_found := v_found + 1;
+    end loop;
+    -- What is no longer wrong is over.
+    perform audit.resolve_alert(a.id, clock_timestamp(), 'in order again')
+    from audit.alerts a
+    where a.rule_id = v_rule.id and a.state <> 'resolved' and a.id <> all (v_alerts);
+  end loop;
+  return v_found;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Runs the checks of all schedule rules: raises an alert for what is wrong, and resolves those of what is in order again; returns
+how much is wrong.
+
+-- function audit.run_digests(interval,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.run_digests(at_most interval DEFAULT '00:00:05'::interval, at timestamp with time zone DEFAULT clock_timestamp())
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_start timestamptz := clock_timestamp();
+  v_due record;
+  v_content jsonb;
+  v_alert uuid;
+  v_from timestamptz;
+  v_to timestamptz;
+  v_made int := 0;
+begin
+  if not pg_try_advisory_xact_lock(hashtext('audit.run_digests')) then
+    return 0;
+  end if;
+  for v_due in
+    select d.*, u.done_until
+    from (
+      select r.id as rule_id, r.name, r.severity, r.channels, r.settings, o.organization_id, o.zone,
+        -- The last time that it was this hour of this day of the week where the organisation is.
+        w.week + case when w.week > o.local then interval '-7 days' else '0' end as until
+      from (
+        select h.organization_id, z.zone, run_digests.at at time zone z.zone as local
+        from (select distinct h.organization_id from audit.heads h) h
+        cross join lateral (select audit.time_zone_of(h.organization_id) as zone) z
+      ) o
+      join audit.rules n on n.kind = 'schedule' and n.settings ->> 'digest' in ('activity', 'costs') and n.organization_id in (audit.system_organization(), o.organization_id)
+      cross join lateral audit.rule_for(n.id, o.organization_id) r
+      cross join lateral (
+        select date_trunc('week', o.local) + make_interval(
+          days => coalesce((r.settings ->> 'weekday')::int, 1) - 1, hours => coalesce((r.settings ->> 'hour')::int, 8)
+        ) as week
+      ) w
+      where r.enabled
+    ) d
+    left join audit.rule_runs u on u.rule_id = d.rule_id and u.organization_id = d.organization_id
+    where u.done_until is distinct from d.until
+  loop
+    insert into audit.rule_runs as u (rule_id, organization_id, done_until) values (v_due.rule_id, v_due.organization_id, v_due.until)
+    on conflict on constraint rule_runs_pkey do update set done_until = excluded.done_until where u.done_until < excluded.done_until;
+    -- Whom the rule has never met has had no whole week; what was missed for weeks is not made up for.
+    continue when v_due.done_until is null or not found;
+    v_from := (v_due.until - interval '7 days') at time zone v_due.zone;
+    v_to := v_due.until at time zone v_due.zone;
+    v_content := case v_due.settings ->> 'digest'
+      when 'costs' then audit.digest_costs(v_due.organization_id, v_from, v_to) else audit.digest_activity(v_due.organization_id, v_from, v_to)
+    end;
+    continue when v_content -> 'entries' = '0';
+    insert into audit.alerts
+      (organization_id, rule_id, group_key, severity, title, reason, state, first_seen_at, last_seen_at, resolved_at, occurrences, entries, channels)
+    values (
+      v_due.organization_id, v_due.rule_id, jsonb_build_object('week', (v_due.until - interval '7 days')::date)::text, v_due.severity,
+      v_due.name, jsonb_build_object('from', audit.instant_text(v_from), 'to', audit.instant_text(v_to), 'time_zone', v_due.zone) || v_content,
+      'resolved', v_from, v_to, clock_timestamp(), (v_content ->> 'entries')::bigint,
+      coalesce(array(select jsonb_array_elements(v_content -> 'dearest') ->> 'entry'), '{}'), v_due.channels
+    )
+    returning id into v_alert;
+    perform audit.move_alert(v_alert, 'digest');
+    v_made := v_made + 1;
+    exit when clock_timestamp() >= v_start + at_most;
+  end loop;
+  return v_made;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Makes the digests that are due: an alert each, resolved from the start, delivered like others; returns how many.
+
+-- function audit.run_rule_test(audit.rules,jsonb)
+CREATE OR REPLACE FUNCTION audit.run_rule_test(rule audit.rules, entries jsonb)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid := gen_random_uuid();
+  v_alerts int;
+begin
+  begin
+    v_alerts := coalesce(cardinality(audit.try_rule(rule, 'unnest($1) e', v_organization, audit.sample_entries(entries, v_organization))), 0);
+    raise triggered_action_exception; -- and no identity stays
+  exception when triggered_action_exception then
+    return v_alerts;
+  end;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How many alerts a rule raises on a sample.
+
 -- function audit.run_schedule(uuid,timestamp with time zone,timestamp with time zone)
 CREATE OR REPLACE FUNCTION audit.run_schedule(id uuid, was_at timestamp with time zone, next_at timestamp with time zone)
  RETURNS integer
@@ -15458,6 +19142,137 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Asks for the reports of a schedule that was due at a time, once; answers how many. For audit-jobs.
+
+-- function audit.same_email(bytea)
+CREATE OR REPLACE FUNCTION audit.same_email(identity_hash bytea)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select encode(f.identity_hash, 'hex')
+  from (select i.organization_id, i.email from audit.identities i where i.identity_hash = same_email.identity_hash limit 1) i
+  cross join lateral (
+    select f.identity_hash from audit.identities f
+    where f.organization_id = i.organization_id and lower(f.email) = lower(i.email)
+    order by f.created_at, f.identity_hash
+    limit 1
+  ) f
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The same for all identities of an organisation with one e-mail address: the commitment of the first of them.
+
+-- function audit.same_hours(timestamp with time zone,text)
+CREATE OR REPLACE FUNCTION audit.same_hours(hour timestamp with time zone, zone text)
+ RETURNS TABLE(hour timestamp with time zone)
+ LANGUAGE sql
+ STABLE ROWS 14
+ SET search_path TO ''
+AS $function$
+  select date_trunc('hour', (same_hours.hour at time zone same_hours.zone - d * interval '1 day') at time zone same_hours.zone, 'UTC')
+  from generate_series(1, 14) d
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Hours that had the same hour of the clock, one and up to 14 days before.
+
+-- function audit.same_ip(bytea)
+CREATE OR REPLACE FUNCTION audit.same_ip(identity_hash bytea)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select encode(f.identity_hash, 'hex')
+  from (select i.organization_id, i.ip_address from audit.identities i where i.identity_hash = same_ip.identity_hash limit 1) i
+  cross join lateral (
+    select f.identity_hash from audit.identities f
+    where f.organization_id = i.organization_id and f.ip_address = i.ip_address
+    order by f.created_at, f.identity_hash
+    limit 1
+  ) f
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The same for all identities of an organisation with one IP address: the commitment of the first of them.
+
+-- function audit.sample_entries(jsonb,uuid)
+CREATE OR REPLACE FUNCTION audit.sample_entries(entries jsonb, organization_id uuid)
+ RETURNS public.audit_logs[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_unknown text;
+begin
+  if jsonb_typeof(entries) is distinct from 'array' or jsonb_array_length(entries) > 1000
+    or exists (select from jsonb_array_elements(entries) e where jsonb_typeof(e) <> 'object')
+  then
+    perform audit.fail_rule('A sample is a list of up to 1,000 entries.');
+  end if;
+  select string_agg(distinct format('"%s"', left(k, 50)), ', ') into v_unknown
+  from jsonb_array_elements(entries) e cross join lateral jsonb_object_keys(e) k
+  where k not in ('action', 'outcome', 'actor', 'actor_type', 'email', 'ip', 'resource', 'provider', 'cost', 'request_id', 'details', 'after', 'times', 'every');
+  if v_unknown is not null then
+    perform audit.fail_rule(format('An entry of a sample has no %s.', v_unknown),
+      'It has action, outcome, actor, actor_type, email, ip, resource (type/id), provider, cost, request_id, details; "after" (10m), and "times" with "every".');
+  elsif exists (
+    select from jsonb_array_elements(entries) e
+    where coalesce(e ->> 'action', '') !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' or coalesce(e ->> 'times', '1') !~ '^\d{1,4}$'
+      or audit.duration(coalesce(e ->> 'after', '0s')) is null or audit.duration(coalesce(e ->> 'every', '1s')) is null
+      or e ->> 'cost' is not null and audit.number_value(e ->> 'cost') is null
+      or jsonb_typeof(coalesce(e -> 'details', '{}')) <> 'object'
+  ) then
+    perform audit.fail_rule('An entry of a sample has an action, and numbers and times where they belong.');
+  end if;
+
+  -- People are named as one likes; an address makes an identity.
+  insert into audit.identities (organization_id, user_id, email, ip_address, salt, identity_hash, lookup)
+  select distinct sample_entries.organization_id, md5(e ->> 'actor')::uuid, e ->> 'email', e ->> 'ip', '\x00000000000000000000000000000000'::bytea,
+    audit.sample_identity(sample_entries.organization_id, e), ''::bytea
+  from jsonb_array_elements(entries) e
+  where e ?| array['email', 'ip'];
+
+  return array(
+    select jsonb_populate_record(null::public.audit_logs, jsonb_build_object(
+      'organization_id', sample_entries.organization_id, 'chain', n, 'seq', t + 1,
+      'created_at', timestamptz '2026-01-05 12:00Z' + audit.duration(coalesce(e ->> 'after', '0s')) + t * audit.duration(coalesce(e ->> 'every', '1s')),
+      'action', e -> 'action', 'outcome', coalesce(e -> 'outcome', '"success"'), 'resource_type', split_part(e ->> 'resource', '/', 1),
+      'resource_id', substr(e ->> 'resource', strpos(e ->> 'resource', '/') + 1), 'created_by', coalesce(audit.as_uuid(e ->> 'actor'), md5(e ->> 'actor')::uuid),
+      'actor_type', coalesce(e ->> 'actor_type', case when e ? 'actor' then 'user' else 'system' end),
+      'identity_hash', case when e ?| array['email', 'ip'] then audit.sample_identity(sample_entries.organization_id, e)::text end,
+      'provider', e -> 'provider', 'cost', e -> 'cost', 'request_id', e -> 'request_id', 'details', coalesce(e -> 'details', '{}')
+    ))
+    from jsonb_array_elements(entries) with ordinality l (e, n)
+    cross join lateral generate_series(0, coalesce((e ->> 'times')::int, 1) - 1) t
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The entries of a rule's test, with their identities, which the caller takes back.
+
+-- function audit.sample_identity(uuid,jsonb)
+CREATE OR REPLACE FUNCTION audit.sample_identity(organization_id uuid, entry jsonb)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN sha256(convert_to((ROW(organization_id, (entry ->> 'actor'::text), (entry ->> 'email'::text), (entry ->> 'ip'::text)))::text, 'UTF8'::name))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What stands for the identity of an entry of a sample.
 
 -- function audit.sample_matching(uuid,audit.compiled_query,integer)
 CREATE OR REPLACE FUNCTION audit.sample_matching(organization_id uuid, compiled audit.compiled_query, at_most integer)
@@ -16708,6 +20523,21 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The resource type for a table name: budgets → budget.
 
+-- function audit.skip_to_now()
+CREATE OR REPLACE FUNCTION audit.skip_to_now()
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  insert into audit.rule_positions as p (organization_id, chain, seq, last_at, upto)
+  select h.organization_id, h.chain, h.seq, h.last_at, h.seq from audit.heads h
+  on conflict on constraint rule_positions_pkey do update set seq = excluded.seq, last_at = excluded.last_at, upto = excluded.upto
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has the rules pass over all entries there are: at installation, and after a restore.
+
 -- function audit.state_erased(audit.erasures,bytea[],bytea[])
 CREATE OR REPLACE FUNCTION audit.state_erased(erasure audit.erasures, identities bytea[], personal_values bytea[])
  RETURNS void
@@ -16824,8 +20654,16 @@ begin
       return jsonb_build_array(audit.report_table('Personal values of records about the person',
         '[{"title": "Kind", "width": 2}, {"title": "Record", "width": 3}, {"title": "Column", "width": 2}, {"title": "Value", "width": 4}, {"title": "Recorded", "width": 2}]', v_rows, null, v_total));
     else
-      return jsonb_build_array(audit.listing_section(report, 'Entries about the person', audit.subject_query((report).subject), 1000,
-        'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.'));
+      execute format('select count(*) %s', audit.subject_source(report)) into v_total;
+      execute format(
+        'select jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq) from (select e.* %s order by e.created_at, e.chain, e.seq limit 1000) i',
+        audit.subject_source(report)
+      ) into v_rows;
+      return jsonb_build_array(jsonb_build_object(
+        'kind', 'entries', 'title', 'Entries about the person', 'query', audit.report_query(report, audit.subject_query((report).subject)),
+        'note', 'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.',
+        'total', v_total, 'items', coalesce(v_rows, '[]')
+      ));
   end case;
 end
 $function$
@@ -16834,6 +20672,25 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What the log holds about a person (GDPR Art. 15).
+
+-- function audit.subject_source(audit.reports)
+CREATE OR REPLACE FUNCTION audit.subject_source(report audit.reports)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select format(
+    'from public.audit_logs e where e.organization_id = %1$L and e.created_at >= %2$L and e.created_at < %3$L'
+      || ' and (e.created_by = %4$L or e.resource_id = %4$L or e.details::text like %5$L)',
+    (report).organization_id, (report).period_from, (report).period_to, (report).subject, '%' || (report).subject || '%'
+  )
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: From and where of the entries e about a person; what audit.subject_query() finds.
 
 -- function audit.system_organization()
 CREATE OR REPLACE FUNCTION audit.system_organization()
@@ -17000,6 +20857,96 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Sends {channel} a message, once, also where it is disabled; audit.list_deliveries() says what became of it. For admins; leaves an entry.
+
+-- function audit.test_rule(jsonb)
+CREATE OR REPLACE FUNCTION audit.test_rule(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_organization uuid;
+  v_rule audit.rules;
+  v_tests jsonb;
+begin
+  perform audit.check_request(request, array['organization_id', 'rule', 'id', 'tests']);
+  v_organization := audit.requested_organization(request);
+  perform audit.require_reach(v_organization);
+  v_rule := audit.requested_rule(request, v_organization);
+  v_tests := coalesce(request -> 'tests', (
+    select jsonb_agg(jsonb_build_object('name', t.name, 'entries', t.entries, 'alerts', t.alerts) order by t.name)
+    from audit.rule_tests t where t.rule_id = audit.as_uuid(request ->> 'id')
+  ), '[]');
+  perform audit.check_rule_tests(v_tests);
+  return jsonb_build_object('tests', (
+    select coalesce(jsonb_agg(jsonb_build_object('name', t.name, 'expected', t.alerts, 'alerts', t.raised, 'passed', t.alerts = t.raised) order by t.n), '[]')
+    from (
+      select t ->> 'name' as name, (t ->> 'alerts')::int as alerts, audit.run_rule_test(v_rule, t -> 'entries') as raised, n
+      from jsonb_array_elements(v_tests) with ordinality l (t, n)
+    ) t
+  ));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Runs tests on a rule: those that are kept with it, or {"tests": [{"name", "entries", "alerts"}]}. For admins and auditors.
+
+-- function audit.test_rules(uuid)
+CREATE OR REPLACE FUNCTION audit.test_rules(rule_id uuid DEFAULT NULL::uuid)
+ RETURNS TABLE(rule text, test text, expected integer, alerts integer, passed boolean)
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  return query
+    select s.name, s.test, s.expected, s.alerts, s.expected = s.alerts
+    from (
+      select r.name, t.name as test, t.alerts as expected, audit.run_rule_test(audit.as_trial(r), t.entries) as alerts
+      from audit.rule_tests t
+      join audit.rules r on r.id = t.rule_id
+      where test_rules.rule_id is null or r.id = test_rules.rule_id
+      order by r.organization_id, r.name, t.name
+    ) s;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Runs the tests of a rule, or of all: select * from audit.test_rules() where not passed.
+
+-- function audit.time_zone_of(uuid)
+CREATE OR REPLACE FUNCTION audit.time_zone_of(organization_id uuid)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_zone text := audit.setting('time_zone', time_zone_of.organization_id) #>> '{}';
+begin
+  if v_zone is null and exists (
+    select from pg_catalog.pg_attribute a
+    where a.attrelid = to_regclass('public.organizations') and a.attname = 'time_zone' and not a.attisdropped
+  ) then
+    execute 'select o.time_zone::text from public.organizations o where o.id::text = $1' into v_zone using time_zone_of.organization_id::text;
+    if not exists (select from pg_catalog.pg_timezone_names z where z.name = v_zone) then
+      v_zone := null;
+    end if;
+  end if;
+  return coalesce(v_zone, 'UTC');
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: In which time zone an organisation works: its setting time_zone, else what the application's organizations.time_zone says, else UTC.
 
 -- function audit.timeline(uuid,timestamp with time zone,timestamp with time zone,boolean,audit."position",integer)
 CREATE OR REPLACE FUNCTION audit.timeline(organization_id uuid, from_time timestamp with time zone, to_time timestamp with time zone, descending boolean, after audit."position", at_most integer)
@@ -17246,6 +21193,62 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The number of the chain that this transaction writes, where transactions can be prepared.
+
+-- function audit.try_rule(audit.rules,text,uuid,public.audit_logs[])
+CREATE OR REPLACE FUNCTION audit.try_rule(rule audit.rules, source text, organization uuid, sample public.audit_logs[] DEFAULT NULL::public.audit_logs[])
+ RETURNS audit.rule_firing[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_firings audit.rule_firing[];
+begin
+  begin
+    -- As a rule of the organisation's own, which remembers nothing yet.
+    insert into audit.rules (id, organization_id, name, kind, severity, match, settings, quiet_period, compiled)
+    values (
+      (rule).id, organization, (rule).id::text, (rule).kind, (rule).severity, (rule).match, (rule).settings, (rule).quiet_period, (rule).compiled
+    );
+    v_firings := audit.evaluate_entries(source, array[organization], sample, (rule).id);
+    raise triggered_action_exception; -- takes back all of it
+  exception when triggered_action_exception then
+    return v_firings;
+  end;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: What a rule says of the entries e of a FROM clause, or of a sample ($1), as if it had not seen any other; leaves nothing behind.
+
+-- function audit.tuned_rule(audit.rules,jsonb)
+CREATE OR REPLACE FUNCTION audit.tuned_rule(rule audit.rules, choice jsonb)
+ RETURNS audit.rules
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_rule audit.rules := rule;
+begin
+  if choice is not null then
+    v_rule.enabled := coalesce((choice ->> 'enabled')::boolean, v_rule.enabled);
+    v_rule.severity := coalesce(choice ->> 'severity', v_rule.severity);
+    v_rule.quiet_period := case when choice ? 'quiet_period' then audit.duration(choice ->> 'quiet_period') else v_rule.quiet_period end;
+    v_rule.channels := case
+      when not choice ? 'channels' then v_rule.channels
+      when choice -> 'channels' <> 'null' then array(select e::uuid from jsonb_array_elements_text(choice -> 'channels') e)
+    end;
+    v_rule.settings := v_rule.settings || (choice - array['enabled', 'severity', 'quiet_period', 'channels']);
+  end if;
+  return v_rule;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A default as an organisation has tuned it.
 
 -- function audit.unpublished_chains()
 CREATE OR REPLACE FUNCTION audit.unpublished_chains()

@@ -413,6 +413,32 @@ describe("beyond the list", () => {
     await closeAll();
   });
 
+  test("alerts are moved by admins, and each move leaves an entry", async () => {
+    await viewer.admin.query(
+      `select audit.raise_alert(r.id, $1, '{}', now(), 'Something <b>happened</b>', '{"seen": 3}', '{}', 'high')
+       from audit.rules r order by r.name limit 1`,
+      [ORGANIZATION],
+    );
+    const page = await openAs(ADMIN, "#/alerts");
+    const alert = page.getByRole("article", { name: "Something <b>happened</b>" });
+    await alert.waitFor();
+    expect(await accessibilityFaults(page)).toEqual([]);
+    await alert.getByRole("button", { name: "Acknowledge" }).click();
+    await alert.getByText("High · Acknowledged").waitFor();
+    await alert.getByRole("button", { name: "Silence for 8 hours" }).click();
+    await alert.getByText("High · Silenced until").waitFor();
+    await alert.getByRole("button", { name: "Resolve" }).click();
+    await alert.getByText("High · Resolved").waitFor();
+    const { rows: moves } = await viewer.admin.query(
+      "select action from public.audit_logs where action ~ '^alert\\.(acknowledged|silenced|resolved)$' order by created_at",
+    );
+    expect(moves.map(({ action }) => action)).toEqual(["alert.acknowledged", "alert.silenced", "alert.resolved"]);
+    const auditor = await openAs(AUDITOR, "#/alerts?state=resolved");
+    await auditor.getByRole("article", { name: "Something <b>happened</b>" }).waitFor();
+    expect(await auditor.getByRole("button", { name: "Reopen" }).count()).toBe(0);
+    await closeAll();
+  });
+
   test("reports are generated and downloaded by those who read everything", async () => {
     const page = await openAs(ADMIN, "#/reports");
     await page.getByRole("button", { name: "Generate" }).click();

@@ -1,6 +1,7 @@
 // The frame around every view: who looks, at which organisation, and where to go.
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { Activity } from "./activity.tsx";
+import { Alerts } from "./alerts.tsx";
 import { type Access, type Api, isProblem, type Membership, type Problem } from "./api.ts";
 import type { Config } from "./config.ts";
 import { Costs } from "./costs.tsx";
@@ -25,9 +26,14 @@ export type ViewProps = {
 type View = (props: ViewProps) => preact.JSX.Element;
 
 /** In the navigation, and besides. */
-const VIEWS: Record<string, View> = { activity: Activity, costs: Costs, reports: Reports };
+const VIEWS: Record<string, View> = {
+  activity: Activity,
+  alerts: Alerts,
+  costs: Costs,
+  reports: Reports,
+};
 /** Of these a member reads nothing. */
-const FOR_ALL_READERS = ["reports"];
+const FOR_ALL_READERS = ["alerts", "reports"];
 const OTHERS: Record<string, View> = { entry: EntryPage };
 
 export function App({ config, auth, api }: { config: Config; auth: Auth; api: Api }) {

@@ -14,6 +14,7 @@ export const text = {
   skip: "Skip to the content",
   views: {
     activity: "Activity",
+    alerts: "Alerts",
     costs: "Costs",
     reports: "Reports",
   } as Record<string, string>,
@@ -112,6 +113,31 @@ export const text = {
     entries: "Entries",
     none: "none",
     total: (cost: string, entries: number) => `${cost} in all, in ${entries.toLocaleString()} entries`,
+  },
+  alerts: {
+    show: "Show",
+    states: {
+      unresolved: "Not resolved",
+      open: "Open",
+      acknowledged: "Acknowledged",
+      silenced: "Silenced",
+      resolved: "Resolved",
+    },
+    severities: { info: "Info", low: "Low", medium: "Medium", high: "High", critical: "Critical" } as Record<
+      string,
+      string
+    >,
+    moves: {
+      acknowledge: "Acknowledge",
+      silence: "Silence for 8 hours",
+      resolve: "Resolve",
+      reopen: "Reopen",
+    },
+    until: (at: string) => `until ${at}`,
+    seen: (times: number, at: string) => `${times === 1 ? "once" : `${times.toLocaleString()} times`}, last at ${at}`,
+    entries: "Entries:",
+    reason: "Why",
+    none: "There is no such alert.",
   },
   reports: {
     template: "Report",
