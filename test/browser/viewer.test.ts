@@ -484,6 +484,11 @@ describe("for everyone", () => {
       )
         .first().waitFor();
       expect([address, await accessibilityFaults(page)]).toEqual([address, []]);
+      // No row lies upon another.
+      const boxes = await rows(page).evaluateAll((all) =>
+        all.map((row) => row.getBoundingClientRect()).map(({ top, bottom }) => ({ top, bottom }))
+      );
+      boxes.slice(1).forEach(({ top }, n) => expect(top).toBeGreaterThan(boxes[n]!.bottom - 1));
       // Nothing has to be scrolled sideways to be read.
       expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
     }

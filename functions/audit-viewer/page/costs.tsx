@@ -75,8 +75,8 @@ function Table({ sums, by, q, organization }: { sums: Sums; by: By; q: string; o
         <thead>
           <tr>
             <th scope="col">{text.costs.kinds[by]}</th>
-            <th scope="col">{text.list.cost}</th>
-            <th scope="col">{text.costs.entries}</th>
+            <th scope="col" class="number">{text.list.cost}</th>
+            <th scope="col" class="number">{text.costs.entries}</th>
             <td />
           </tr>
         </thead>
