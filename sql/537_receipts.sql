@@ -27,23 +27,47 @@ $$;
 comment on function audit.place_in_log(uuid, int, bigint) is
   'The log, index and newest checkpoint of an entry that is sealed; null while it is not.';
 
+create or replace function audit.is_purged(organization_id uuid, name text)
+  returns boolean
+  language sql
+  stable
+  security definer -- who reads all of a log is told up to where it was purged
+  set search_path = ''
+as $$
+  select is_purged.name ~ '^\d{1,9}-\d{1,18}$' and audit.reach(is_purged.organization_id) is not distinct from 'all' and exists (
+    select from audit.chain_bounds b
+    where b.organization_id = is_purged.organization_id and b.chain = split_part(is_purged.name, '-', 1)::int
+      and b.seq >= split_part(is_purged.name, '-', 2)::bigint
+  )
+$$;
+
+comment on function audit.is_purged(uuid, text) is
+  'Whether an entry has left the database, for who reads all of the organisation''s log; false for everybody else.';
+
 create or replace function audit.entry_proof(request jsonb)
   returns jsonb
   language plpgsql
-  stable
   set search_path = ''
 as $$
 declare
   v_organization uuid;
+  v_name text := request ->> 'name';
   v_entry public.audit_logs;
   v_place jsonb;
 begin
   perform audit.check_request(request, array['organization_id', 'name']);
   v_organization := audit.requested_organization(request);
-  v_entry := audit.find_entry(v_organization, request ->> 'name');
+  if audit.is_purged(v_organization, v_name) then
+    v_place := audit.place_in_log(v_organization, split_part(v_name, '-', 1)::int, split_part(v_name, '-', 2)::bigint);
+    if v_place is not null then
+      perform audit.read_archive(v_organization, v_place ->> 'folder', true);
+      return v_place;
+    end if;
+  end if;
+  v_entry := audit.find_entry(v_organization, v_name);
   v_place := audit.place_in_log(v_organization, v_entry.chain, v_entry.seq);
   if v_place is null then
-    perform audit.fail('AUPND', format('The entry %s is not sealed yet.', request ->> 'name'), null,
+    perform audit.fail('AUPND', format('The entry %s is not sealed yet.', v_name), null,
       'Sealing takes a minute: ask again then.');
   end if;
   return v_place || jsonb_build_object('hash', encode(v_entry.hash, 'hex'), 'entry_text', audit.entry_text(v_entry));
@@ -51,5 +75,5 @@ end
 $$;
 
 comment on function audit.entry_proof(jsonb) is
-  'What a receipt is made of: the place of an entry that the caller may read, its newest checkpoint, hash and text. AUPND while
-it is not sealed.';
+  'What a receipt is made of: the place of an entry that the caller may read, its newest checkpoint, hash and text; without
+these two for one that was purged, which the archive has. AUPND while it is not sealed.';

@@ -177,6 +177,7 @@ as $$
 begin
   if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1))
     or exists (select from audit.expired_reports())
+    or exists (select from audit.superseded_files(1))
   then
     return audit.call_jobs('expire');
   end if;
@@ -185,7 +186,7 @@ end
 $$;
 
 comment on function audit.continue_expiring() is
-  'Has the files of expired archives, exports and reports removed; does nothing where nothing is expired.';
+  'Has the files of expired archives, exports and reports removed, and superseded ones; does nothing where nothing is.';
 
 create or replace function audit.continue_backups()
   returns bigint
@@ -283,7 +284,7 @@ begin
     -- A batch at a time; where nothing is past its retention it looks and ends.
     perform cron.schedule('audit-purge', '30 seconds', 'select audit.purge()');
     perform cron.schedule('audit-empty-partitions', '*/10 * * * *', 'select audit.drop_empty_partition()');
-    perform cron.schedule('audit-expire', '41 3 * * *', 'select audit.continue_expiring()');
+    perform cron.schedule('audit-expire', '41 * * * *', 'select audit.continue_expiring()');
     -- Once a day; one that failed is tried again an hour later.
     perform cron.schedule('audit-backup', '29 * * * *', 'select audit.continue_backups()');
   end if;

@@ -1,6 +1,7 @@
 // The database: a small pool of connections, and transactions as the person who asks. Row level security decides what
 // they see, because each transaction takes the role `authenticated` and the person's verified claims, as PostgREST does.
 import pg from "pg";
+import { copyChunks } from "./copy_out.ts";
 import { Socket } from "./socket.ts";
 
 /** Who asks, and how the request came. */
@@ -21,6 +22,8 @@ export type Database = {
   askAsOwner(statement: Statement): Promise<string | null>;
   /** A connection of one's own, to be released. */
   connect(): Promise<pg.PoolClient>;
+  /** All that a COPY sends, on a connection of one's own. */
+  copy(client: pg.PoolClient, text: string): AsyncIterable<Uint8Array>;
   /** Ends the statement that a connection is busy with. */
   cancel(client: pg.PoolClient): void;
   /** Ends what a connection is doing, at once and from outside, and the connection. */
@@ -75,6 +78,7 @@ export function openDatabase({ url, ca, connections = 6 }: DatabaseOptions): Dat
         (client) => answer<string | null>(client, statement),
       ),
     connect: () => pool.connect(),
+    copy: copyChunks,
     cancel: (client) => cancel(target, tls, client),
     abort(client) {
       client.release(true);

@@ -9,6 +9,7 @@ const PROBLEMS = {
   not_authenticated: [401, "The request does not say who makes it."],
   not_a_person: [403, "The token is a project's key, not a person's."],
   route_not_found: [404, "There is no such address."],
+  archive_encrypted: [409, "Only who has the archive's key can read it."],
   method_not_allowed: [405, "The address does not take this method."],
   too_large: [413, "The request is too large."],
   too_many_requests: [429, "More was sent than is taken in that time."],

@@ -13,8 +13,6 @@ import { noteFinding } from "./findings.ts";
 
 export type BackupDeps = {
   database: Database;
-  /** What a COPY sends. */
-  copy(client: pg.PoolClient, text: string): AsyncIterable<Uint8Array>;
   /** Where backups lie; nothing else does. */
   storage: Archive;
   keys: BackupKeys;
@@ -58,7 +56,7 @@ export async function makeBackup(deps: BackupDeps): Promise<BackupResult> {
 }
 
 /** Undefined where another run is at it. */
-async function storeBackup({ database, copy, storage, keys }: BackupDeps): Promise<Made | undefined> {
+async function storeBackup({ database, storage, keys }: BackupDeps): Promise<Made | undefined> {
   const client = await database.connect();
   let isBroken = true;
   try {
@@ -73,7 +71,12 @@ async function storeBackup({ database, copy, storage, keys }: BackupDeps): Promi
     if (isOurs === "true") {
       const name = madeAt.replace(/[:.]/g, "-");
       const rows: Record<string, number> = {};
-      made = { name, madeAt, rows, ...await storeParts(storage, name, sealBackup(keys, linesOf(client, copy, rows))) };
+      made = {
+        name,
+        madeAt,
+        rows,
+        ...await storeParts(storage, name, sealBackup(keys, linesOf(database, client, rows))),
+      };
     }
     await client.query("commit");
     isBroken = false;
@@ -86,8 +89,8 @@ async function storeBackup({ database, copy, storage, keys }: BackupDeps): Promi
 
 /** The lines of all sections, counted on their way. */
 async function* linesOf(
+  database: Database,
   client: pg.PoolClient,
-  copy: BackupDeps["copy"],
   counts: Record<string, number>,
 ): AsyncGenerator<Uint8Array> {
   const { rows: sections } = await client.query<[string, string]>({
@@ -101,7 +104,7 @@ async function* linesOf(
     // Lines as they are: JSON has no control characters, and plain text would double backslashes.
     const text =
       `copy (select q::text from (${query}) q (q)) to stdout with (format csv, quote E'\\x01', delimiter E'\\x02')`;
-    for await (const bytes of copy(client, text)) {
+    for await (const bytes of database.copy(client, text)) {
       for (let at = bytes.indexOf(LINE_FEED); at >= 0; at = bytes.indexOf(LINE_FEED, at + 1)) rows++;
       yield bytes;
     }

@@ -1,7 +1,9 @@
-// Expiry: files that are past their retention are removed from Storage. PostgreSQL says which (sql/420_expire.sql,
-// sql/540_export.sql, sql/750_report_queue.sql); what fails, or is interrupted, is still expired when the next run asks.
+// Expiry: files that are past their retention are removed from Storage, and partial ones that a full one replaced.
+// PostgreSQL says which (sql/420_expire.sql, sql/425_superseded_files.sql, sql/540_export.sql, sql/750_report_queue.sql);
+// what fails, or is interrupted, is still expired when the next run asks.
 import type { Archive } from "../_shared/archive/archive.ts";
 import type { Database } from "../_shared/database.ts";
+import { type TileId, tilePath } from "../_shared/tlog/tile.ts";
 
 type Files = Pick<Archive, "list" | "remove">;
 
@@ -13,11 +15,15 @@ export type ExpireDeps = {
   exported: Files;
 };
 
-/** Of archives, exports and reports, how many are gone for good; `more` is whether the run ended before its work. */
+/**
+ * Of archives, exports and reports, how many are gone for good, and of how many logs superseded files; `more` is whether
+ * the run ended before its work.
+ */
 export type ExpireResult = {
   archives: number;
   exports: number;
   reports: number;
+  trimmed: number;
   files: number;
   failed: number;
   more: boolean;
@@ -26,6 +32,8 @@ export type ExpireResult = {
 /** What audit.expired_logs(), and audit.expired_exports() and audit.expired_reports() answer. */
 type ExpiredLog = { log: number; origin: string; folder: string };
 type ExpiredExport = { export: string; folder: string | null };
+/** What audit.superseded_files() answers. */
+type Superseded = { log: number; folder: string; size: number; tiles: TileId[] };
 
 /** What Storage removes at once. */
 const BATCH = 1_000;
@@ -65,7 +73,8 @@ export async function expireArchives(deps: ExpireDeps): Promise<ExpireResult> {
       values: [gone[kind]],
     });
   }
-  return { ...result, exports: gone.exports.length, reports: gone.reports.length, more: isOver() };
+  const trimmed = await removeSuperseded(deps, result, isOver);
+  return { ...result, exports: gone.exports.length, reports: gone.reports.length, trimmed, more: isOver() };
 }
 
 /** Whether all of it but the checkpoint is gone: not where a hold was placed, or the time is over. */
@@ -90,6 +99,36 @@ async function deleteArchive(
   return true;
 }
 
+/** Removes partial files that a full one replaced. Answers of how many logs. */
+async function removeSuperseded(
+  { database, archive }: ExpireDeps,
+  result: { files: number; failed: number },
+  isOver: () => boolean,
+): Promise<number> {
+  const trimmed = new Set<number>();
+  for (let due = await ask<Superseded>(database, "superseded_files"); due.length > 0 && !isOver();) {
+    for (const { log, folder, size, tiles } of due) {
+      if (isOver()) break;
+      await attempt(result, "archive", folder, async () => {
+        const paths = tiles.flatMap((tile) =>
+          tile.level === 0 ? [tile, { ...tile, level: "entries" as const }] : [tile]
+        )
+          .map((tile) => `${folder}/${tilePath(tile)}`);
+        await archive.remove(paths);
+        await database.askAsOwner({
+          name: "record_trimmed",
+          text: "select audit.record_trimmed($1, $2)::text",
+          values: [log, size],
+        });
+        result.files += paths.length;
+        trimmed.add(log);
+      });
+    }
+    due = await ask<Superseded>(database, "superseded_files");
+  }
+  return trimmed.size;
+}
+
 async function mayDelete(database: Database, log: number): Promise<boolean> {
   const answer = await database.askAsOwner({
     name: "begin_archive_deletion",
@@ -99,7 +138,10 @@ async function mayDelete(database: Database, log: number): Promise<boolean> {
   return answer === "true";
 }
 
-async function ask<T>(database: Database, what: "expired_logs" | "expired_exports" | "expired_reports"): Promise<T[]> {
+async function ask<T>(
+  database: Database,
+  what: "expired_logs" | "expired_exports" | "expired_reports" | "superseded_files",
+): Promise<T[]> {
   const answer = await database.askAsOwner({
     name: what,
     text: `select coalesce(json_agg(e), '[]')::text from audit.${what}() e`,

@@ -2,7 +2,6 @@
 import { parseArchiveKeys } from "../_shared/archive/bundle_encryption.ts";
 import { encryptedBundles } from "../_shared/archive/encrypted_bundles.ts";
 import { storageArchive } from "../_shared/archive/storage_archive.ts";
-import { copyChunks } from "../_shared/copy_out.ts";
 import { openDatabase } from "../_shared/database.ts";
 import { openConnection, required, resolveName, secureConnection, setting } from "../_shared/env.ts";
 import { type LogKeys, readLogKeys } from "../_shared/log_keys.ts";
@@ -48,7 +47,6 @@ const app = createApp({
     backup: () =>
       makeBackup({
         database,
-        copy: copyChunks,
         ...readBackupSettings({ setting, openBucket: (bucket) => storageArchive({ projectUrl, serviceKey, bucket }) }),
       }),
     exports: () =>

@@ -136,7 +136,7 @@ async function openPublished(deps: SealDeps, claim: Claim): Promise<Edge> {
     if (!(error instanceof TlogError)) throw error;
     // The archive was damaged since: what its newest files held is in the database too, and is checked all the same.
     await note(deps, claim, "archive_damaged", `${claim.folder}/checkpoint`, { size, problem: error.message });
-    const kept = await readEntries(deps.database, claim.log, size - size % TILE_WIDTH, size);
+    const kept = [...await readEntries(deps.database, claim.log, size - size % TILE_WIDTH, size)];
     const leaves = concatBytes(...kept.map(({ entry }) => leafHash(entry)));
     return await openEdge(
       frontier,
@@ -153,7 +153,7 @@ async function extend(deps: SealDeps, claim: Claim, edge: Edge): Promise<void> {
     for (const entry of await readEntries(deps.database, claim.log, from, Math.min(from + CHUNK, claim.size))) {
       const leaf = leafHash(entry.entry);
       // Sealed as it is now: refusing would let whoever altered it stop all sealing. The next entry's link shows it too.
-      if (formatHex(leaf) !== entry.hash) {
+      if (!equalBytes(leaf, entry.hash)) {
         await note(deps, claim, "entry_altered", nameOf(entry.entry), { index: entry.index });
       }
       files.push(...appendEntry(edge, entry.entry, leaf));

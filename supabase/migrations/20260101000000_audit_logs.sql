@@ -8698,6 +8698,66 @@ $$;
 comment on function audit.record_archive_deleted(int) is
   'Notes that a log''s archive is gone but for its checkpoint; leaves a log.purged entry with origin, size and root.';
 
+-- sql/425_superseded_files.sql
+
+-- Partial files of the archive that a full one replaced. Every checkpoint has some, three or four, so that readers have it
+-- whole; when the full ones are there they say nothing more, and C2SP tlog-tiles lets them go. The function audit-jobs
+-- removes them: those whose full files were read back and were right, and an hour after readers got the checkpoint that
+-- has the full ones, for who is reading by an older one.
+
+alter table audit.logs add column if not exists trimmed bigint not null default 0;
+
+comment on column audit.logs.trimmed is 'Up to which size the archive was rid of partial files that a full one replaced.';
+
+create or replace function audit.superseded_files(at_most int default 100, grace interval default '1 hour')
+  returns table (log int, folder text, size bigint, tiles jsonb)
+  language sql
+  stable
+  set search_path = ''
+as $$
+  with due as (
+    select l.id, l.trimmed, s.size,
+      case when l.month is null then 'anchor' else l.organization_id || '/' || to_char(l.month, 'YYYY-MM') end as folder
+    from audit.logs l
+    cross join lateral (
+      select coalesce(max(c.size), 0) as size from audit.checkpoints c
+      where c.log = l.id and c.size <= l.published and c.published_at < clock_timestamp() - superseded_files.grace
+    ) c
+    -- Sixteen bundles at a time: there may be a checkpoint for each entry.
+    cross join lateral (select least(l.read_back, c.size, l.trimmed + 4096) / 256 * 256 as size) s
+    where l.read_back / 256 > l.trimmed / 256 and l.archive_deletion_began_at is null and s.size > l.trimmed
+    limit at_most
+  )
+  select d.id, d.folder, d.size, coalesce(t.tiles, '[]')
+  from due d
+  cross join lateral (
+    select jsonb_agg(jsonb_build_object('level', f.level, 'index', f.index, 'width', f.width)) as tiles
+    from (
+      select distinct v.level, c.size / v.span as index, c.size % v.span / (v.span / 256) as width
+      from (
+        select n as level, (256::numeric ^ (n + 1))::bigint as span from generate_series(0, 6) n
+      ) v
+      -- Those between what was full before and what is full now.
+      join audit.checkpoints c on c.log = d.id and c.size >= d.trimmed / v.span * v.span and c.size < d.size / v.span * v.span
+    ) f
+    where f.width > 0
+  ) t
+$$;
+
+comment on function audit.superseded_files(int, interval) is
+  'Logs with partial files that may go, the size up to which they are meant, and which tiles: those of level 0 with their bundles.';
+
+create or replace function audit.record_trimmed(log int, size bigint)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  update audit.logs l set trimmed = record_trimmed.size
+  where l.id = record_trimmed.log and l.trimmed < record_trimmed.size and record_trimmed.size <= l.read_back
+$$;
+
+comment on function audit.record_trimmed(int, bigint) is 'Notes that the partial files of audit.superseded_files() are gone.';
+
 -- sql/430_retention_status.sql
 
 -- What is kept where, for people: the periods in force, what waits, who holds, and how far back each place reaches.
@@ -12295,23 +12355,47 @@ $$;
 comment on function audit.place_in_log(uuid, int, bigint) is
   'The log, index and newest checkpoint of an entry that is sealed; null while it is not.';
 
+create or replace function audit.is_purged(organization_id uuid, name text)
+  returns boolean
+  language sql
+  stable
+  security definer -- who reads all of a log is told up to where it was purged
+  set search_path = ''
+as $$
+  select is_purged.name ~ '^\d{1,9}-\d{1,18}$' and audit.reach(is_purged.organization_id) is not distinct from 'all' and exists (
+    select from audit.chain_bounds b
+    where b.organization_id = is_purged.organization_id and b.chain = split_part(is_purged.name, '-', 1)::int
+      and b.seq >= split_part(is_purged.name, '-', 2)::bigint
+  )
+$$;
+
+comment on function audit.is_purged(uuid, text) is
+  'Whether an entry has left the database, for who reads all of the organisation''s log; false for everybody else.';
+
 create or replace function audit.entry_proof(request jsonb)
   returns jsonb
   language plpgsql
-  stable
   set search_path = ''
 as $$
 declare
   v_organization uuid;
+  v_name text := request ->> 'name';
   v_entry public.audit_logs;
   v_place jsonb;
 begin
   perform audit.check_request(request, array['organization_id', 'name']);
   v_organization := audit.requested_organization(request);
-  v_entry := audit.find_entry(v_organization, request ->> 'name');
+  if audit.is_purged(v_organization, v_name) then
+    v_place := audit.place_in_log(v_organization, split_part(v_name, '-', 1)::int, split_part(v_name, '-', 2)::bigint);
+    if v_place is not null then
+      perform audit.read_archive(v_organization, v_place ->> 'folder', true);
+      return v_place;
+    end if;
+  end if;
+  v_entry := audit.find_entry(v_organization, v_name);
   v_place := audit.place_in_log(v_organization, v_entry.chain, v_entry.seq);
   if v_place is null then
-    perform audit.fail('AUPND', format('The entry %s is not sealed yet.', request ->> 'name'), null,
+    perform audit.fail('AUPND', format('The entry %s is not sealed yet.', v_name), null,
       'Sealing takes a minute: ask again then.');
   end if;
   return v_place || jsonb_build_object('hash', encode(v_entry.hash, 'hex'), 'entry_text', audit.entry_text(v_entry));
@@ -12319,8 +12403,8 @@ end
 $$;
 
 comment on function audit.entry_proof(jsonb) is
-  'What a receipt is made of: the place of an entry that the caller may read, its newest checkpoint, hash and text. AUPND while
-it is not sealed.';
+  'What a receipt is made of: the place of an entry that the caller may read, its newest checkpoint, hash and text; without
+these two for one that was purged, which the archive has. AUPND while it is not sealed.';
 
 -- sql/538_archive_access.sql
 
@@ -21977,6 +22061,7 @@ as $$
 begin
   if exists (select from audit.expired_logs()) or exists (select from audit.expired_exports(1))
     or exists (select from audit.expired_reports())
+    or exists (select from audit.superseded_files(1))
   then
     return audit.call_jobs('expire');
   end if;
@@ -21985,7 +22070,7 @@ end
 $$;
 
 comment on function audit.continue_expiring() is
-  'Has the files of expired archives, exports and reports removed; does nothing where nothing is expired.';
+  'Has the files of expired archives, exports and reports removed, and superseded ones; does nothing where nothing is.';
 
 create or replace function audit.continue_backups()
   returns bigint
@@ -22083,7 +22168,7 @@ begin
     -- A batch at a time; where nothing is past its retention it looks and ends.
     perform cron.schedule('audit-purge', '30 seconds', 'select audit.purge()');
     perform cron.schedule('audit-empty-partitions', '*/10 * * * *', 'select audit.drop_empty_partition()');
-    perform cron.schedule('audit-expire', '41 3 * * *', 'select audit.continue_expiring()');
+    perform cron.schedule('audit-expire', '41 * * * *', 'select audit.continue_expiring()');
     -- Once a day; one that failed is tried again an hour later.
     perform cron.schedule('audit-backup', '29 * * * *', 'select audit.continue_backups()');
   end if;
@@ -22161,6 +22246,7 @@ grant execute on function
   audit.membership_details(uuid),
   audit.news(jsonb),
   audit.place_in_log(uuid, int, bigint),
+  audit.is_purged(uuid, text),
   audit.entry_json(public.audit_logs, text, text, text),
   audit.fail(text, text, text, text),
   audit.fail_query(text, jsonb, text),
@@ -22367,6 +22453,7 @@ revoke execute on function
   audit.check_identities(),
   audit.begin_archive_deletion(int),
   audit.record_archive_deleted(int),
+  audit.record_trimmed(int, bigint),
   audit.forget_exports(uuid[]),
   audit.continue_expiring(),
   audit.unpublished_entries(int),

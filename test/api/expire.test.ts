@@ -1,9 +1,17 @@
 // The job "expire" as it is deployed: what is past its retention goes from Storage, and searches say where the rest is.
+import { Buffer } from "node:buffer";
 import type pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { encryptBundle, parseArchiveKeys } from "../../functions/_shared/archive/bundle_encryption.ts";
+import { storageArchive } from "../../functions/_shared/archive/storage_archive.ts";
+import { leafHash } from "../../functions/_shared/tlog/hash.ts";
+import { parseVerifierKey, renameKey } from "../../functions/_shared/tlog/key.ts";
+import { noteVerifier } from "../../functions/_shared/tlog/note.ts";
+import { parseReceipt, verifyReceipt } from "../../functions/_shared/tlog/receipt.ts";
+import { logVkey } from "../../scripts/stack/keys.ts";
 import { ADMIN } from "../../scripts/stack/postgres.ts";
 import { nextDay, setRetention, writeOldChain } from "../support/old_log.ts";
-import { ACME, type Api, OSCAR, startApi } from "./server.ts";
+import { ACME, type Api, BOB, OSCAR, startApi } from "./server.ts";
 
 let api: Api;
 let admin: pg.Client;
@@ -47,7 +55,7 @@ test("is started with the jobs' secret only", async () => {
 test("where nothing is expired it does nothing", async () => {
   expect(await run("/expire")).toEqual({
     status: 200,
-    body: { archives: 0, exports: 0, reports: 0, files: 0, failed: 0, more: false },
+    body: { archives: 0, exports: 0, reports: 0, trimmed: 0, files: 0, failed: 0, more: false },
   });
 });
 
@@ -65,6 +73,26 @@ test("an archive goes but for its checkpoint, and searches say where entries are
   expect(await archivedBefore()).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
   expect(await archivedBefore(OSCAR)).toBe(null);
 
+  // Their receipts come out of the archive, for who reads all of the log.
+  const receipt = await (await api.call("/logs/900001-1/proof")).text();
+  const entry = parseReceipt(receipt).extra!;
+  expect(new TextDecoder().decode(entry)).toContain('"chain":900001,"seq":1,');
+  const origin = `${parseVerifierKey(logVkey(api.keys), "note").name}/${ACME}/${new Date().toISOString().slice(0, 7)}`;
+  const log = [noteVerifier(renameKey(parseVerifierKey(logVkey(api.keys), "note"), origin))];
+  expect(verifyReceipt(receipt, leafHash(entry), { origin, log }).checkpoint.size).toBeGreaterThan(600);
+  expect((await api.call("/logs/900001-1/proof", { as: BOB })).status).toBe(404);
+  expect((await api.call(`/logs/900001-1/proof?organization_id=${ACME}`, { as: OSCAR })).status).toBe(403);
+  expect((await api.call("/logs/900001-601/proof")).status).toBe(404);
+  const [bundle] = (await stored("audit-archive")).filter((path) => path.endsWith("/entries/000"));
+  const archive = storageArchive({ projectUrl: api.url, serviceKey: api.keys.service_role_key });
+  const keys = parseArchiveKeys(Buffer.alloc(32, 1).toString("base64"));
+  await archive.put(bundle!, await encryptBundle(keys, bundle!, (await archive.get(bundle!))!), "bundle");
+  const refused = await api.call("/logs/900001-1/proof");
+  expect([refused.status, await refused.json()]).toMatchObject([409, {
+    code: "archive_encrypted",
+    hint: expect.stringContaining("npm run restore"),
+  }]);
+
   const before = await stored("audit-archive");
   expect(before.length).toBeGreaterThan(5);
   expect((await run("/expire")).body, "entries of the month are still in the database").toMatchObject({ archives: 0 });
@@ -75,6 +103,7 @@ test("an archive goes but for its checkpoint, and searches say where entries are
     archives: 1,
     exports: 0,
     reports: 0,
+    trimmed: 0,
     files: before.length - 1,
     failed: 0,
     more: false,

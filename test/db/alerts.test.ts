@@ -522,7 +522,8 @@ describe("who may", () => {
     ]);
     await evaluate();
     const seen: string[] = [];
-    for (let cursor: string | null | undefined; cursor !== null;) {
+    let cursor: string | null | undefined;
+    while (cursor !== null) {
       const { rows } = await client.query("select audit.list_alerts($1) as page", [
         JSON.stringify({ organization_id: organization, limit: 7, ...(cursor ? { cursor } : {}) }),
       ]);

@@ -40,8 +40,6 @@ async function raised(of = organization): Promise<string[]> {
 
 const record = (action: string, { outcome = "success", resource = ["user", ADA] } = {}) =>
   client.query("select audit.record($1, $2, $3, $4, '{}', $5)", [organization, action, ...resource, outcome]);
-const acting = (sub: string, ip: string, work: () => Promise<unknown>) =>
-  asUser(client, { sub, headers: { "x-forwarded-for": ip } }, work);
 const asService = (sub: string | undefined, ip: string, work: () => Promise<unknown>) =>
   asUser(
     client,
@@ -374,7 +372,9 @@ describe("the product itself", () => {
   const open = async () => {
     await client.query("select audit.run_checks()");
     const { rows } = await client.query(
-      "select distinct a.title from audit.alerts a join audit.rules r on r.id = a.rule_id where a.organization_id = $1 and a.state <> 'resolved' and r.settings ? 'check' order by 1",
+      // Entries of past months stand in the default partition, which is not what these are about.
+      `select distinct a.title from audit.alerts a join audit.rules r on r.id = a.rule_id
+       where a.organization_id = $1 and a.state <> 'resolved' and r.settings ? 'check' and a.group_key not like '%audit_logs%' order by 1`,
       [SYSTEM],
     );
     return rows.map(({ title }) => title);
@@ -385,8 +385,9 @@ describe("the product itself", () => {
     await client.query("select audit.index_entries()");
     await client.query("select audit.track_known_tables()");
     const usual = await open();
-    await client.query("alter table public.api_keys disable trigger all").catch(() => {});
-    await admin.query("alter table public.api_keys disable trigger user");
+    await admin.query(
+      "set event_triggers = off; alter table public.api_keys disable trigger audit_insert; reset event_triggers",
+    );
     await admin.query(
       "insert into audit.logs (organization_id, month, origin, sequenced, size, published) values ($1, '2020-01-01', 'x', 1, 1, 1)",
       [organization],

@@ -281,7 +281,10 @@ describe("the drill", () => {
     const there = new Set((await rows(client, SEALED)).map((row) => JSON.stringify(row)));
     const sealed = await rows(lost.client, SEALED);
     expect(sealed.filter((row) => !there.has(JSON.stringify(row)))).toEqual([]);
-    expect(there.size).toBe(sealed.length + 410);
+    // How many that were depends on the hour: a purge goes by whole days.
+    const { rows: [{ purged }] } = await lost.client.query("select sum(seq)::int as purged from audit.chain_bounds");
+    expect(purged).toBeGreaterThan(400);
+    expect(there.size).toBe(sealed.length + purged);
     await expectVerified(client);
     const { rows: [{ details }] } = await client.query(
       "select details from public.audit_logs where action = 'log.restored' and organization_id = $1",

@@ -146,9 +146,10 @@ select set_eq(
     'search_candidates', 'search_tail', 'record_denial', 'record_reading', 'find_export', 'part_after', 'entries_before', 'open_part', 'close_export_part',
     'export_status', 'request_export', 'cancel_export', 'list_exports', 'set_retention', 'place_hold', 'release_hold', 'retention_status',
     'accept_activity', 'archived_before', 'change_channel', 'create_channel', 'delete_channel', 'enable_channel',
-    'erase_subject', 'erasure_status', 'find_erasure', 'find_report', 'list_channels', 'membership_details', 'list_deliveries',
-    'list_reports', 'list_schedules', 'place_in_log', 'replay_delivery', 'report_templates_json', 'request_report',
-    'rotate_channel_secret', 'schedule_report', 'shown_report', 'test_channel', 'unschedule_report'
+    'erase_subject', 'erasure_status', 'find_erasure', 'find_report', 'is_purged', 'list_channels',
+    'list_deliveries', 'list_reports', 'list_schedules', 'membership_details', 'place_in_log', 'replay_delivery',
+    'report_templates_json', 'request_report', 'rotate_channel_secret', 'schedule_report', 'shown_report',
+    'test_channel', 'unschedule_report'
   ],
   'what signed-in users execute with more than their own rights is exactly this'
 );

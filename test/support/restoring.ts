@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { randomBytes } from "node:crypto";
 import type pg from "pg";
-import { to as copyTo } from "pg-copy-streams";
 import { parseBackupKeys } from "../../functions/_shared/backup_format.ts";
 import type { LogKeys } from "../../functions/_shared/log_keys.ts";
 import { type BackupDeps, type BackupResult, makeBackup } from "../../functions/audit-jobs/backup.ts";
@@ -87,7 +86,6 @@ export async function deploy(): Promise<Deployment> {
         database,
         storage,
         keys: parseBackupKeys(backupKey),
-        copy: (connection, text) => connection.query(copyTo(text)),
         ...over,
       }),
     async files(name) {

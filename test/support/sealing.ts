@@ -1,6 +1,7 @@
 // What sealing needs, in the test's own process: the database as the functions see it, an archive in memory, faults in
 // front of either, and a reader who believes nothing but the key.
 import pg from "pg";
+import { to as copyTo } from "pg-copy-streams";
 import { type Archive, ArchiveError } from "../../functions/_shared/archive/archive.ts";
 import type { Database } from "../../functions/_shared/database.ts";
 import { type LogKeys, readLogKeys } from "../../functions/_shared/log_keys.ts";
@@ -28,6 +29,7 @@ export function jobDatabase(connectionString: string): JobDatabase {
       return rows[0]![0]!;
     },
     connect: () => pool.connect(),
+    copy: (client, text) => client.query(copyTo(text)),
     cancel: () => {},
     abort: (client) => client.release(true),
     end: () => pool.end(),
