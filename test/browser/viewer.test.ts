@@ -342,8 +342,8 @@ describe("the search", () => {
     await record("ranged.done");
     const page = await openAs(ADMIN, "#/activity?q=action:ranged.done");
     const today = new Date().toISOString().slice(0, 10);
-    await page.getByLabel("From").fill("2026-01-05");
-    await page.getByLabel("to", { exact: true }).fill("2026-01-02");
+    await page.locator(".days [name=from]").fill("2026-01-05");
+    await page.locator(".days [name=to]").fill("2026-01-02");
     await page.getByRole("button", { name: "Show these days" }).click();
     await expect.poll(() => query(page)).toBe("action:ranged.done created:2026-01-02..2026-01-05");
     await page.goBack();
@@ -385,7 +385,7 @@ describe("beyond the list", () => {
     for (let n = 0; n < 3; n++) await record("exported.done", { id: `n-${n}` });
     const page = await openAs(ADMIN, "#/activity?q=action:exported.done");
     await rows(page).first().waitFor();
-    await page.getByRole("button", { name: "Export" }).click();
+    await page.getByRole("button", { name: "Export …" }).click();
     const [download] = await Promise.all([
       page.waitForEvent("download"),
       page.getByRole("button", { name: "Download" }).click(),
@@ -402,6 +402,9 @@ describe("beyond the list", () => {
   });
 
   test("costs are added up, and lead to their entries", async () => {
+    await viewer.admin.query("select audit.record($1, 'cost.had', null, null, '{}', 'success', 'openai', 0.25)", [
+      ORGANIZATION,
+    ]);
     const page = await openAs(ADMIN, "#/costs");
     await page.getByRole("table").waitFor();
     const provider = page.getByRole("table").getByRole("link").first();

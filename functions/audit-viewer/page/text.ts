@@ -194,6 +194,7 @@ export const text = {
     pending: "It is not sealed yet. Sealing takes about a minute.",
     broken: (reason: string) =>
       `What is shown is not what was signed: ${reason}. Tell whoever is responsible for this log.`,
+    otherRoot: "it does not lead to the root that was signed",
     otherHash: "its text has another hash than the one in its chain",
     save: "Download the receipt",
   },
