@@ -254,6 +254,69 @@ $$;
 comment on function audit.view_entry(jsonb) is
   'One entry with its exact text, its neighbours in the chain and the other entries of its request. Leaves a log.viewed entry.';
 
+create or replace function audit.news(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+  v_since timestamptz;
+  v_count int;
+begin
+  perform audit.check_request(request, array['organization_id', 'since']);
+  v_organization := audit.requested_organization(request);
+  begin
+    v_since := (request ->> 'since')::timestamptz;
+  exception when invalid_datetime_format or datetime_field_overflow or invalid_parameter_value then
+    v_since := null;
+  end;
+  if request ? 'since' and not coalesce(isfinite(v_since), false) then
+    perform audit.fail('AUARG', 'since is the time of an earlier answer, or of an entry.');
+  end if;
+  -- The caller's own reading is no news, or looking would announce itself.
+  select count(*) into v_count
+  from (
+    select from public.audit_logs a
+    where a.organization_id = v_organization and a.created_at > v_since
+      and not (a.action like 'log.%' and a.created_by is not distinct from auth.uid())
+    limit 100
+  ) n;
+  return jsonb_build_object(
+    'count', v_count, 'more', v_count = 100, 'access', audit.reach(v_organization), 'at', audit.instant_text(now())
+  );
+end
+$$;
+
+comment on function audit.news(jsonb) is
+  'How many entries the caller may read that are newer than a time (none where it is not given), up to 100, and the time now.
+To be asked often: leaves no entry.';
+
+create or replace function audit.membership_details(organization_id uuid)
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads names and the caller's own grant on behalf of callers who may not
+  set search_path = ''
+as $$
+begin
+  if audit.reach(membership_details.organization_id) is null then
+    return '{}';
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'name', audit.organization_name(membership_details.organization_id),
+    'until', (
+      select audit.instant_text(a.expires_at) from audit.auditors a
+      where a.organization_id = membership_details.organization_id and a.user_id = auth.uid()
+    )
+  ));
+end
+$$;
+
+comment on function audit.membership_details(uuid) is
+  'What the application calls an organisation that the caller reads, and until when as its auditor.';
+
 create or replace function audit.access_page()
   returns jsonb
   language sql
@@ -266,13 +329,14 @@ as $$
       'organization_id', m.organization_id,
       'access', case when m.organization_id in (select audit.admin_organizations()) then 'all' else 'own' end,
       'as', case when m.organization_id in (select audit.admin_organizations()) then 'admin' else 'member' end
-    ) as access
+    ) || (audit.membership_details(m.organization_id) - 'until') as access
     from audit.member_organizations() m (organization_id)
     union all
-    select a.organization_id, jsonb_build_object('organization_id', a.organization_id, 'access', 'all', 'as', 'auditor')
+    select a.organization_id,
+      jsonb_build_object('organization_id', a.organization_id, 'access', 'all', 'as', 'auditor') || audit.membership_details(a.organization_id)
     from audit.auditor_organizations() a (organization_id)
     where a.organization_id not in (select audit.admin_organizations())
   ) o
 $$;
 
-comment on function audit.access_page() is 'Whose logs the caller reads, and how much of them.';
+comment on function audit.access_page() is 'Whose logs the caller reads, how much of them, and until when.';

@@ -64,6 +64,8 @@ grant execute on function
   audit.entries_json(public.audit_logs[]),
   audit.entry_proof(jsonb),
   audit.find_entry(uuid, text),
+  audit.membership_details(uuid),
+  audit.news(jsonb),
   audit.place_in_log(uuid, int, bigint),
   audit.is_purged(uuid, text),
   audit.entry_json(public.audit_logs, text, text, text),

@@ -9,6 +9,7 @@ const PROBLEMS = {
   not_authenticated: [401, "The request does not say who makes it."],
   not_a_person: [403, "The token is a project's key, not a person's."],
   route_not_found: [404, "There is no such address."],
+  not_proved: [409, "The entry is not the one that was sealed, or its log is damaged."],
   archive_encrypted: [409, "Only who has the archive's key can read it."],
   method_not_allowed: [405, "The address does not take this method."],
   too_large: [413, "The request is too large."],

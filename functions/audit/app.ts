@@ -18,6 +18,7 @@ import { addExport } from "./routes/export.ts";
 import { addExports } from "./routes/exports.ts";
 import { addHealth } from "./routes/health.ts";
 import { addHistory } from "./routes/history.ts";
+import { addNews } from "./routes/news.ts";
 import { addProof } from "./routes/proof.ts";
 import { addQuery } from "./routes/query.ts";
 import { addReference } from "./routes/reference.ts";
@@ -97,6 +98,7 @@ export function createApp(deps: Deps): App {
   });
 
   addSearch(app, deps);
+  addNews(app, deps);
   addEntries(app, deps);
   addProof(app, deps);
   addHistory(app, deps);

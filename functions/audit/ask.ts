@@ -7,6 +7,7 @@ import type { Deps, Env } from "./deps.ts";
 /** Functions of schema `audit` that take a request and answer it, both JSON. */
 export type Asked =
   | "search_page"
+  | "news"
   | "view_entry"
   | "entry_proof"
   | "convert_query"

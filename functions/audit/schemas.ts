@@ -120,6 +120,12 @@ export const ExportBody = z.strictObject({
 }).openapi("ExportRequest");
 
 export const OrganizationParameters = z.strictObject({ organization_id: organizationId.optional() });
+export const NewsParameters = z.strictObject({
+  organization_id: organizationId.optional(),
+  since: z.iso.datetime({ offset: true }).optional().openapi({
+    description: '"at" of an earlier answer, or created_at of an entry. Without it nothing is new.',
+  }),
+});
 export const HistoryParameters = z.strictObject({
   organization_id: organizationId.optional(),
   limit: whole(200).optional(),
@@ -456,13 +462,21 @@ export const Costs = z.strictObject({
   total: z.strictObject({ cost: z.string(), entries: z.int() }),
 }).openapi("Costs");
 
+export const News = z.strictObject({
+  count: z.int().openapi({ description: "At most 100; your own reading of the log is not counted." }),
+  more: z.boolean(),
+  access: z.enum(["all", "own"]),
+  at: z.iso.datetime({ precision: 6 }),
+}).openapi("News");
+
 export const Access = z.strictObject({
   user_id: z.guid(),
   organizations: z.array(z.strictObject({
     organization_id: z.guid(),
     access: z.enum(["all", "own"]),
     as: z.enum(["admin", "member", "auditor"]),
-    until: z.string().optional(),
+    name: z.string().optional().openapi({ description: "What the application calls it, where it does." }),
+    until: z.iso.datetime({ precision: 6 }).optional().openapi({ description: "When an auditor's access ends." }),
   })),
 }).openapi("Access");
 

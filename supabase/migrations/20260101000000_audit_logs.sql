@@ -590,33 +590,31 @@ $$;
 
 comment on type audit.statement_context is 'Who acts in the current statement and in which request; see audit.context().';
 
-create or replace function audit.context()
+create or replace function audit.context_sources()
+  returns text
+  language sql
+  stable
+  return format(
+    E'%s\x1e%s\x1e%s\x1e%s\x1e%s\x1e%s\x1e%s\x1e%s\x1e%s', pg_backend_pid()::text, session_user::text, current_setting('role', true),
+    current_setting('request.jwt.claims', true), current_setting('request.headers', true),
+    current_setting('audit.actor', true), current_setting('audit.actor_type', true),
+    current_setting('audit.actor_email', true), current_setting('audit.request_id', true)
+  );
+
+comment on function audit.context_sources() is
+  'All that audit.read_context() depends on, in one text: connection, roles, claims, headers and audit.* settings.';
+
+create or replace function audit.read_context()
   returns audit.statement_context
   language plpgsql
   set search_path = ''
 as $$
 declare
-  v_sources text := concat(
-    pg_backend_pid(), E'\x1e', session_user, E'\x1e', current_setting('role', true), E'\x1e',
-    current_setting('request.jwt.claims', true), E'\x1e', current_setting('request.headers', true), E'\x1e',
-    current_setting('audit.actor', true), E'\x1e', current_setting('audit.actor_type', true), E'\x1e',
-    current_setting('audit.actor_email', true), E'\x1e', current_setting('audit.request_id', true)
-  );
   v_context audit.statement_context;
   v_claims jsonb;
   v_headers jsonb;
   v_setting text;
 begin
-  -- Parsing claims and headers is the dearest part of a write, and most connections write more than once from the same
-  -- sources. Who can forge this setting can forge its sources just as well.
-  if current_setting('audit.context_sources', true) = v_sources then
-    begin
-      return current_setting('audit.context', true)::audit.statement_context;
-    exception when others then
-      null; -- somebody wrote nonsense there: read the sources again
-    end;
-  end if;
-
   -- Malformed claims or headers must not cost the application its change: the entry says that they were malformed.
   begin
     v_claims := nullif(current_setting('request.jwt.claims', true), '');
@@ -666,8 +664,39 @@ begin
 
   v_context.chain := audit.connection_chain();
 
-  perform set_config('audit.context', v_context::text, false), set_config('audit.context_sources', v_sources, false);
+  perform set_config('audit.context', v_context::text, false),
+    set_config('audit.context_sources', audit.context_sources(), false);
   return v_context;
+end
+$$;
+
+comment on function audit.read_context() is
+  'Reads the context from claims, headers and settings, and keeps it in the setting audit.context for this connection.';
+
+-- Parsing claims and headers is the dearest part of a write, and most connections write more than once from the same
+-- sources. Who can forge these settings can forge the sources just as well. One expression, which becomes part of the
+-- statement that asks; where somebody wrote nonsense into the settings, it is an error.
+create or replace function audit.kept_context()
+  returns audit.statement_context
+  language sql
+  return case
+    when current_setting('audit.context_sources', true) = audit.context_sources()
+      then current_setting('audit.context', true)::audit.statement_context
+    else audit.read_context()
+  end;
+
+comment on function audit.kept_context() is
+  'audit.context() for those who write: an error instead of a second reading where the settings hold nonsense.';
+
+create or replace function audit.context()
+  returns audit.statement_context
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  return audit.kept_context();
+exception when others then
+  return audit.read_context();
 end
 $$;
 
@@ -710,7 +739,12 @@ create or replace function audit.may_hold_secret(value text)
   language sql
   immutable
   parallel safe
-  return value ~ 'sk-|k_|pplx-|AIza|AKIA|gh|github|xox|sb|whsec|hf_|eyJ|-----BEGIN';
+  -- Not a regular expression: PostgreSQL builds its automaton anew for each text, which costs four times this. And by
+  -- bytes: a column's own collation may allow no patterns at all.
+  return value collate "C" like any (
+    '{%sk-%,%k\\_live\\_%,%k\\_test\\_%,%pplx-%,%AIza%,%AKIA%,%gh_\\_%,%github\\_pat\\_%,%xox_-%,%sb\\_secret\\_%,%sbp\\_%,%whsec\\_%,'
+      '%hf\\_%,%eyJ%,%-----BEGIN%}'
+  );
 
 comment on function audit.may_hold_secret(text) is
   'Whether the text has the beginning of anything that audit.masked() replaces: one cheap scan, where that is a dear one.';
@@ -4977,6 +5011,16 @@ select audit.compile_ip_setting();
 comment on function audit.permitted_ip(uuid, text) is
   'The address as the organisation''s setting ip_addresses lets it be kept: whole, its network, or not at all. Generated.';
 
+-- Where a row lies is kept in settings, for the next write of the same connection. Anybody may have written there.
+create or replace function audit.as_place(value text)
+  returns tid
+  language sql
+  stable
+  parallel safe
+  return case when translate(value, '0123456789', '') = '(,)' then value::tid end;
+
+comment on function audit.as_place(text) is 'The place of a row (ctid), or null where the text is none.';
+
 create or replace function audit.identify(
   organization_id uuid,
   user_id uuid,
@@ -4987,6 +5031,7 @@ create or replace function audit.identify(
   returns bytea
   language plpgsql
   set search_path = ''
+  set enable_seqscan = off -- a table of few rows is no reason to read it whole when it has many
 as $$
 #variable_conflict use_column
 declare
@@ -4996,6 +5041,7 @@ declare
     identify.organization_id, identify.user_id, identify.email, v_ip, identify.user_agent
   )::text, 'UTF8'));
   v_hash bytea;
+  v_place tid;
   v_salt bytea;
 begin
   if identify.email is null and v_ip is null and identify.user_agent is null then
@@ -5004,7 +5050,7 @@ begin
 
   -- At SERIALIZABLE a look-up that finds nothing is a predicate lock on the index page that every new identity is
   -- written to, and two of them abort each other; a duplicate row costs less than a failed transaction.
-  select i.identity_hash into v_hash
+  select i.identity_hash, i.ctid into v_hash, v_place
   from audit.identities i
   where i.lookup = v_lookup and current_setting('transaction_isolation') <> 'serializable'
   limit 1;
@@ -5016,8 +5062,10 @@ begin
     insert into audit.identities (organization_id, user_id, email, ip_address, user_agent, salt, identity_hash, lookup)
     values (
       identify.organization_id, identify.user_id, identify.email, v_ip, identify.user_agent, v_salt, v_hash, v_lookup
-    );
+    )
+    returning ctid into v_place;
   end if;
+  perform set_config('audit.identity_' || left(identify.organization_id::text, 2), v_place::text, false);
   return v_hash;
 end
 $$;
@@ -5362,7 +5410,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := clock_timestamp();
-  v_context audit.statement_context := audit.context();
+  v_context audit.statement_context;
   v_identity bytea;
   v_hint text;
   v_place text;
@@ -5371,6 +5419,11 @@ declare
 begin
   -- Each expression costs a new transaction 1 to 3 µs and each statement 10 and more, so the usual way through is
   -- short, and what is rare stands behind a condition.
+  begin
+    v_context := audit.kept_context();
+  exception when others then
+    v_context := audit.read_context(); -- somebody wrote nonsense into the setting
+  end;
   chain := v_context.chain;
   if chain is null then
     chain := audit.transaction_chain();
@@ -5391,9 +5444,20 @@ begin
     details := audit.fitted(audit.masked(details), audit.details_limit());
   end if;
   if v_context.email is not null or v_context.ip_address is not null or v_context.user_agent is not null then
-    v_identity := audit.identify(
-      organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
-    );
+    -- The identity that was used last, if it still is this one. At SERIALIZABLE, too: found by its place, nothing is
+    -- locked but itself.
+    select i.identity_hash into v_identity
+    from audit.identities i
+    where i.ctid = audit.as_place(current_setting('audit.identity_' || left(append.organization_id::text, 2), true))
+      and i.lookup <> '' and i.organization_id = append.organization_id
+      and i.user_id is not distinct from v_context.created_by and i.email is not distinct from v_context.email
+      and i.ip_address is not distinct from audit.permitted_ip(append.organization_id, v_context.ip_address)
+      and i.user_agent is not distinct from v_context.user_agent;
+    if v_identity is null then
+      v_identity := audit.identify(
+        organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
+      );
+    end if;
   end if;
 
   v_hint := 'audit.head_' || left(organization_id::text, 2);
@@ -12240,6 +12304,69 @@ $$;
 comment on function audit.view_entry(jsonb) is
   'One entry with its exact text, its neighbours in the chain and the other entries of its request. Leaves a log.viewed entry.';
 
+create or replace function audit.news(request jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+  v_since timestamptz;
+  v_count int;
+begin
+  perform audit.check_request(request, array['organization_id', 'since']);
+  v_organization := audit.requested_organization(request);
+  begin
+    v_since := (request ->> 'since')::timestamptz;
+  exception when invalid_datetime_format or datetime_field_overflow or invalid_parameter_value then
+    v_since := null;
+  end;
+  if request ? 'since' and not coalesce(isfinite(v_since), false) then
+    perform audit.fail('AUARG', 'since is the time of an earlier answer, or of an entry.');
+  end if;
+  -- The caller's own reading is no news, or looking would announce itself.
+  select count(*) into v_count
+  from (
+    select from public.audit_logs a
+    where a.organization_id = v_organization and a.created_at > v_since
+      and not (a.action like 'log.%' and a.created_by is not distinct from auth.uid())
+    limit 100
+  ) n;
+  return jsonb_build_object(
+    'count', v_count, 'more', v_count = 100, 'access', audit.reach(v_organization), 'at', audit.instant_text(now())
+  );
+end
+$$;
+
+comment on function audit.news(jsonb) is
+  'How many entries the caller may read that are newer than a time (none where it is not given), up to 100, and the time now.
+To be asked often: leaves no entry.';
+
+create or replace function audit.membership_details(organization_id uuid)
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads names and the caller's own grant on behalf of callers who may not
+  set search_path = ''
+as $$
+begin
+  if audit.reach(membership_details.organization_id) is null then
+    return '{}';
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'name', audit.organization_name(membership_details.organization_id),
+    'until', (
+      select audit.instant_text(a.expires_at) from audit.auditors a
+      where a.organization_id = membership_details.organization_id and a.user_id = auth.uid()
+    )
+  ));
+end
+$$;
+
+comment on function audit.membership_details(uuid) is
+  'What the application calls an organisation that the caller reads, and until when as its auditor.';
+
 create or replace function audit.access_page()
   returns jsonb
   language sql
@@ -12252,16 +12379,17 @@ as $$
       'organization_id', m.organization_id,
       'access', case when m.organization_id in (select audit.admin_organizations()) then 'all' else 'own' end,
       'as', case when m.organization_id in (select audit.admin_organizations()) then 'admin' else 'member' end
-    ) as access
+    ) || (audit.membership_details(m.organization_id) - 'until') as access
     from audit.member_organizations() m (organization_id)
     union all
-    select a.organization_id, jsonb_build_object('organization_id', a.organization_id, 'access', 'all', 'as', 'auditor')
+    select a.organization_id,
+      jsonb_build_object('organization_id', a.organization_id, 'access', 'all', 'as', 'auditor') || audit.membership_details(a.organization_id)
     from audit.auditor_organizations() a (organization_id)
     where a.organization_id not in (select audit.admin_organizations())
   ) o
 $$;
 
-comment on function audit.access_page() is 'Whose logs the caller reads, and how much of them.';
+comment on function audit.access_page() is 'Whose logs the caller reads, how much of them, and until when.';
 
 -- sql/537_receipts.sql
 
@@ -17153,7 +17281,8 @@ create table if not exists audit.judgements (
   alerts smallint not null,
   alert uuid,
   late boolean not null default false,
-  constraint judgements_pkey primary key (organization_id, metric, hour)
+  -- What later hours are compared with lies together, tenant by tenant; the rows lie hour by hour.
+  constraint judgements_pkey primary key (organization_id, metric, hour) include (seen, made_of, learned, unusual)
 )
 with (fillfactor = 70);
 
@@ -17345,6 +17474,7 @@ as $$
 #variable_conflict use_column
 declare
   v_hour timestamptz := judge_activity.hour;
+  v_zone text := coalesce(audit.setting('time_zone') #>> '{}', 'UTC');
   v_judged int;
 begin
   insert into audit.activity_baselines as b (organization_id, metric, since, active_at)
@@ -17366,34 +17496,28 @@ begin
       array(select s.hour from audit.same_hours(v_hour - interval '1 hour', z.zone) s) as before,
       array(select s.hour from audit.same_hours(v_hour + interval '1 hour', z.zone) s) as after
     from (
-      select 'UTC' union select s.value #>> '{}' from audit.settings s where s.name = 'time_zone'
+      select v_zone union select s.value #>> '{}' from audit.settings s where s.name = 'time_zone'
     ) z (zone)
   ),
   member as materialized (
-    select b.organization_id, b.metric, k.same, k.before, k.after, o.score_from,
+    select b.organization_id, b.metric, k.same, k.before, k.after, audit.anomaly_parameter(o.settings, 'score') as score_from,
       -- By the clock, 14 days can be a few hours more.
       greatest(b.since, v_hour - interval '340 hours') as since,
-      case b.metric when 'queries' then o.least_queries else o.least_cost end as least,
+      audit.anomaly_parameter(o.settings, 'least_' || b.metric) as least,
       coalesce(case b.metric when 'queries' then a.queries::numeric else a.cost end, 0) as seen,
       coalesce(case b.metric when 'queries' then a.queries else a.costs end, 0) as made_of
     from audit.activity_baselines b
-    join (
-      select i.organization_id, coalesce(audit.setting('time_zone', i.organization_id) #>> '{}', 'UTC') as zone,
-        audit.anomaly_parameter(r.settings, 'score') as score_from,
-        audit.anomaly_parameter(r.settings, 'least_queries') as least_queries,
-        audit.anomaly_parameter(r.settings, 'least_cost') as least_cost
-      from (
-        select distinct b.organization_id from audit.activity_baselines b
-        where b.active_at >= v_hour - interval '336 hours'
-          and b.organization_id = coalesce(judge_activity.organization_id, b.organization_id)
-      ) i
-      cross join lateral audit.rule_for(audit.anomaly_rule(), i.organization_id) r
-      offset 0
-    ) o on o.organization_id = b.organization_id
+    join audit.rules r on r.id = audit.anomaly_rule()
+    left join audit.rule_choices c on c.rule_id = r.id and c.organization_id = b.organization_id
+    left join audit.settings z on z.organization_id = b.organization_id and z.name = 'time_zone'
+    cross join lateral (
+      select r.settings || coalesce(c.choice, '{}') as settings, coalesce(z.value #>> '{}', v_zone) as zone
+    ) o
     join clock k on k.zone = o.zone
     left join audit.activity a
       on a.hour = v_hour and a.organization_id = b.organization_id and a.dimension = 'all' and a.value = ''
     where b.since <= v_hour and b.active_at >= v_hour - interval '336 hours'
+      and b.organization_id = coalesce(judge_activity.organization_id, b.organization_id)
       and b.metric = coalesce(judge_activity.metric, b.metric)
   ),
   judged as (
@@ -17410,8 +17534,9 @@ begin
         end as expected,
         percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.before)) as before_expected,
         percentile_cont(0.5) within group (order by j.seen::float8) filter (where j.hour = any (m.after)) as after_expected,
+        -- The active ones on three days at least.
         count(j.learned) >= 48 and count(*) filter (where j.made_of > 0) >= 48
-          and count(distinct date_trunc('day', j.hour, 'UTC')) filter (where j.made_of > 0) >= 3 as experience,
+          and max(j.hour) filter (where j.made_of > 0) >= min(j.hour) filter (where j.made_of > 0) + interval '48 hours' as experience,
         coalesce(stddev_samp(j.learned), 0) as deviation,
         max(j.seen)::float8 as busiest,
         (case when sum(j.seen) > 0 then sum(j.seen) / sum(j.made_of) end)::float8 as unit
@@ -22182,6 +22307,8 @@ grant execute on function
   audit.entries_json(public.audit_logs[]),
   audit.entry_proof(jsonb),
   audit.find_entry(uuid, text),
+  audit.membership_details(uuid),
+  audit.news(jsonb),
   audit.place_in_log(uuid, int, bigint),
   audit.is_purged(uuid, text),
   audit.entry_json(public.audit_logs, text, text, text),
@@ -22543,6 +22670,7 @@ grant select, insert on audit.identities to audit_writer;
 grant select, insert, update on audit.heads to audit_writer;
 grant select on audit.restores to audit_writer;
 grant execute on function
+  audit.as_place(text),
   audit.as_uuid(text),
   audit.bounded(text, int),
   audit.caller(),
@@ -22551,6 +22679,7 @@ grant execute on function
   audit.connection_chain(),
   audit.connection_slot(),
   audit.context(),
+  audit.context_sources(),
   audit.details_limit(),
   audit.digest_of(bytea),
   audit.digest_of(text),
@@ -22563,6 +22692,7 @@ grant execute on function
   audit.hash_of(text),
   audit.identify(uuid, uuid, text, text, text),
   audit.identity_text(uuid, uuid, text, text, text),
+  audit.kept_context(),
   audit.linked_hash(bytea, bytea),
   audit.masked(jsonb),
   audit.masked_text(text),
@@ -22572,6 +22702,7 @@ grant execute on function
   audit.parsed_entries(text[]),
   audit.permitted_ip(uuid, text),
   audit.random_salt(),
+  audit.read_context(),
   audit.require_restoring(),
   audit.secret_pattern(),
   audit.system_organization(),

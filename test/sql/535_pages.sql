@@ -5,11 +5,11 @@ create function pg_temp.page(name text, request jsonb) returns jsonb language sq
 -- Whose logs the caller reads
 insert into public.organization_members (organization_id, user_id, role) values (globex(), person('admin'), 'member');
 select is(said('admin', 'select audit.access_page()')::jsonb, jsonb_build_object('user_id', person('admin'), 'organizations', jsonb_build_array(
-  jsonb_build_object('organization_id', acme(), 'access', 'all', 'as', 'admin'), jsonb_build_object('organization_id', globex(), 'access', 'own', 'as', 'member')
+  jsonb_build_object('organization_id', acme(), 'access', 'all', 'as', 'admin', 'name', 'Acme'), jsonb_build_object('organization_id', globex(), 'access', 'own', 'as', 'member', 'name', 'Globex')
 )), 'and is told which');
 delete from public.organization_members where organization_id = globex() and user_id = person('admin');
 select is(said(name, $$ select audit.access_page() -> 'organizations' $$)::jsonb - 'until', organizations::jsonb, format('access of %s', name)) from (values
-  ('member', format('[{"organization_id": "%s", "access": "own", "as": "member"}]', acme())),
+  ('member', format('[{"organization_id": "%s", "access": "own", "as": "member", "name": "Acme"}]', acme())),
   ('viewer', '[]'), ('expired_auditor', '[]')
 ) p (name, organizations);
 select alike(said('auditor', $$ select audit.access_page() -> 'organizations' -> 0 $$), '%"as": "auditor"%"access": "all"%', 'access of an auditor');
@@ -77,5 +77,24 @@ select is(pg_temp.left_by(name, statement), entries, format('%s: %s', name, stat
   ('viewer', $$ select audit.search_page('{}') $$, null)
 ) s (name, statement, entries);
 select is(pg_temp.left_by('admin', format('select audit.search_page(%L)', jsonb_build_object('limit', 2, 'query', '-action:log.*', 'cursor', first -> 'next'))) #>> '{0,continued}', 'true', 'a later page says that it is one') from paged;
+
+-- What is new, which asking must not add to
+select is(pg_temp.left_by(name, format('select audit.news(%L)', jsonb_build_object('since', now() - interval '1 day'))), null, format('news leave no entry: %s', name)) from (values ('admin'), ('member'), ('auditor'), ('viewer')) p (name);
+create temporary table latest as select clock_timestamp() as at;
+create function pg_temp.news(name text) returns jsonb language sql as $$ select said(name, format('select audit.news(%L)', jsonb_build_object('since', at)))::jsonb - 'at' from latest $$;
+select is(pg_temp.news('admin'), '{"count": 0, "more": false, "access": "all"}', 'nothing is new at first');
+select count(pg_temp.page('admin', '{}'));
+select is(pg_temp.news('admin') -> 'count', '0', 'one''s own reading is no news');
+select is(pg_temp.news('seeing_auditor') -> 'count', '1', 'to others it is');
+insert into public.api_keys (organization_id, created_by) values (acme(), person('member'));
+select is(pg_temp.news('admin') -> 'count', '1', 'what a member does is news to an admin');
+select is(pg_temp.news('member'), '{"count": 1, "more": false, "access": "own"}', 'a member hears of the own activity alone');
+select is(pg_temp.news('stranger') -> 'count', '0', 'and another organisation of nothing');
+select is(said('stranger', format('select audit.news(%L)', jsonb_build_object('organization_id', acme(), 'since', at))), 'AUDEN', 'even where it asks') from latest;
+select is(said('viewer', format('select audit.news(%L)', jsonb_build_object('since', at))), 'AUDEN', 'nor does a viewer hear anything') from latest;
+select is(said('admin', format('select audit.news(%L)', request)), 'AUARG', format('news of %s', request)) from (values ('{"since": "later"}'::jsonb), ('{"since": "infinity"}'), ('{"since": "2026-13-01"}'), ('{"since": null}'), ('{"since": "2026-01-01", "q": "x"}'), ('[]')) r (request);
+select count(audit.record(acme(), 'news.made', 'row', n::text)) from generate_series(1, 120) n;
+select is(said('admin', 'select audit.news(''{}'')')::jsonb - 'at', '{"count": 0, "more": false, "access": "all"}', 'without a time nothing is new');
+select is(pg_temp.news('admin'), '{"count": 100, "more": true, "access": "all"}', 'it counts to 100');
 select is_empty($$ select * from audit.verify() where status <> 'verified' $$, 'every chain verifies');
 

@@ -61,6 +61,7 @@ export type Membership = {
   organization_id: string;
   access: "all" | "own";
   as: "admin" | "member" | "auditor";
+  name?: string;
   until?: string;
 };
 export type Access = { user_id: string; organizations: Membership[] };
@@ -106,6 +107,10 @@ export function openApi(config: Config, auth: Auth): Api {
         headers: { ...init.headers, authorization: `Bearer ${token}`, apikey: config.publishable_key },
       });
       if (response.ok) return response;
+      if (response.status === 401) {
+        await auth.signOut({ scope: "local" });
+        return problem(401, "signed_out");
+      }
       const body = await response.json().catch(() => ({}));
       return { ...problem(response.status, "internal_error"), ...body, problem: true };
     } catch (error) {

@@ -1,21 +1,39 @@
 // The frame around every view: who looks, at which organisation, and where to go.
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { Activity } from "./activity.tsx";
+import { Alerts } from "./alerts.tsx";
 import { type Access, type Api, isProblem, type Membership, type Problem } from "./api.ts";
 import type { Config } from "./config.ts";
+import { Costs } from "./costs.tsx";
 import { EntryPage } from "./entry.tsx";
 import { ProblemNote } from "./problem_note.tsx";
+import { Reports } from "./reports.tsx";
 import { formatRoute, go, useRoute } from "./route.ts";
 import type { Auth, Session } from "./session.ts";
 import { SignIn } from "./sign_in.tsx";
 import { text } from "./text.ts";
 
-export type ViewProps = { api: Api; config: Config; membership: Membership; parameters: URLSearchParams; name: string };
+export type ViewProps = {
+  api: Api;
+  config: Config;
+  membership: Membership;
+  parameters: URLSearchParams;
+  name: string;
+  /** Asks anew what the caller may read. */
+  recheck: () => void;
+};
 
 type View = (props: ViewProps) => preact.JSX.Element;
 
 /** In the navigation, and besides. */
-const VIEWS: Record<string, View> = { activity: Activity };
+const VIEWS: Record<string, View> = {
+  activity: Activity,
+  alerts: Alerts,
+  costs: Costs,
+  reports: Reports,
+};
+/** Of these a member reads nothing. */
+const FOR_ALL_READERS = ["alerts", "reports"];
 const OTHERS: Record<string, View> = { entry: EntryPage };
 
 export function App({ config, auth, api }: { config: Config; auth: Auth; api: Api }) {
@@ -40,6 +58,8 @@ function SignedIn({ config, auth, api, email }: { config: Config; auth: Auth; ap
   const [access, setAccess] = useState<Access | Problem>();
   const load = useCallback(async () => setAccess(await api.get<Access>("/access")), [api]);
   useEffect(() => void load(), [load]);
+  // Whoever is refused may have lost a role while looking.
+  const watched = useMemo(() => watchingDenials(api, load), [api, load]);
 
   const wanted = route.parameters.get("organization");
   const membership = useMemo(() => {
@@ -66,7 +86,13 @@ function SignedIn({ config, auth, api, email }: { config: Config; auth: Auth; ap
         {access !== undefined && isProblem(access) && <ProblemNote problem={access} retry={load} />}
         {access !== undefined && !isProblem(access) && membership === undefined && <Nothing />}
         {membership !== undefined && (
-          <View key={membership.organization_id} {...{ api, config, membership }} {...route} />
+          <View
+            key={`${membership.organization_id} ${membership.as}`}
+            {...{ config, membership }}
+            {...route}
+            api={watched}
+            recheck={load}
+          />
         )}
       </main>
     </>
@@ -76,7 +102,9 @@ function SignedIn({ config, auth, api, email }: { config: Config; auth: Auth; ap
 function Navigation({ view, membership }: { view: string; membership: Membership }) {
   return (
     <nav aria-label={text.product}>
-      {Object.keys(VIEWS).map((name) => (
+      {Object.keys(VIEWS).filter((name) => membership.access === "all" || !FOR_ALL_READERS.includes(name)).map((
+        name,
+      ) => (
         <a
           key={name}
           href={formatRoute(name, "", { organization: membership.organization_id })}
@@ -97,8 +125,8 @@ function OrganizationChoice({ access, membership, view }: { access: Access; memb
         value={membership.organization_id}
         onChange={({ currentTarget }) => go(formatRoute(view, "", { organization: currentTarget.value }))}
       >
-        {access.organizations.map(({ organization_id }) => (
-          <option key={organization_id} value={organization_id}>{organization_id}</option>
+        {access.organizations.map(({ organization_id, name = organization_id }) => (
+          <option key={organization_id} value={organization_id}>{name}</option>
         ))}
       </select>
     </label>
@@ -121,6 +149,18 @@ function Nothing() {
       <p>{text.nothing.body}</p>
     </section>
   );
+}
+
+function watchingDenials(api: Api, denied: () => void): Api {
+  const watch = <T,>(answer: T): T => {
+    if (isProblem(answer) && answer.code === "access_denied") denied();
+    return answer;
+  };
+  return {
+    get: async (...request) => watch(await api.get(...request)),
+    post: async (...request) => watch(await api.post(...request)),
+    download: async (...request) => watch(await api.download(...request)),
+  };
 }
 
 /** The address is the view's: following the link must not change it. */

@@ -6,6 +6,7 @@ import { Changes } from "./changes.tsx";
 import { actorOf, formatTime } from "./format.ts";
 import { ProblemNote } from "./problem_note.tsx";
 import { ProofState } from "./proof_state.tsx";
+import { quoted } from "./query_terms.ts";
 import { formatRoute } from "./route.ts";
 import { text } from "./text.ts";
 
@@ -119,9 +120,4 @@ function CopyLink() {
   const [copied, setCopied] = useState(false);
   const copy = () => void navigator.clipboard.writeText(location.href).then(() => setCopied(true));
   return <button type="button" onClick={copy}>{copied ? text.entry.copied : text.entry.copy}</button>;
-}
-
-/** A value in the query language. */
-export function quoted(value: string): string {
-  return `"${value.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 }

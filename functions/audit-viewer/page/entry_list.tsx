@@ -21,13 +21,15 @@ export function EntryList({ entries, organization, loading, more }: Props) {
   const [range, setRange] = useState({ from: 0, to: 40 });
 
   // All rows are equally high; how high depends on the font and the width.
-  useLayoutEffect(() => {
-    const row = frame.current?.querySelector<HTMLElement>("[role=row][aria-rowindex]");
+  const measure = () => {
+    const row = frame.current?.querySelector<HTMLElement>("[role=row]");
     if (row != null && row.offsetHeight > 0) setRowHeight(row.offsetHeight);
-  }, [entries.length > 0]);
+  };
+  useLayoutEffect(measure);
 
   useEffect(() => {
     const look = () => {
+      measure();
       const top = frame.current?.getBoundingClientRect().top ?? 0;
       const from = Math.max(0, Math.floor(-top / rowHeight) - BEYOND);
       const to = Math.min(entries.length, Math.ceil((innerHeight - top) / rowHeight) + BEYOND);

@@ -1,9 +1,16 @@
 // What was refused or failed: the cause, the way out, and another try where that can help.
+import { useEffect } from "preact/hooks";
 import type { Problem } from "./api.ts";
 import { text } from "./text.ts";
 
 export function ProblemNote({ problem, retry }: { problem: Problem; retry?: () => unknown }) {
   const says = text.problems[problem.code] ?? problem.detail ?? problem.title;
+  useEffect(() => {
+    if (problem.code !== "offline" || retry === undefined) return;
+    const again = () => void retry();
+    addEventListener("online", again);
+    return () => removeEventListener("online", again);
+  }, [problem, retry]);
   return (
     <div class="problem" role="alert">
       <p>{says}</p>

@@ -26,6 +26,9 @@ export function ProofState({ api, config, entry, entryText, organization }: Prop
     }
     const answer = await api.download(`/logs/${entry.name}/proof`, { organization_id: organization });
     if (isProblem(answer)) {
+      if (answer.code === "not_proved") {
+        return setState({ state: "broken", reason: text.proof.otherRoot, receipt: "" });
+      }
       return setState(answer.code === "not_sealed" ? { state: "pending" } : { state: "unknown", problem: answer });
     }
     const receipt = await answer.text();

@@ -5,6 +5,7 @@ import { isEncrypted } from "../../_shared/archive/bundle_encryption.ts";
 import { decoded } from "../../_shared/archive/decoded.ts";
 import { readFile, tilesOf } from "../../_shared/archive/tiles.ts";
 import { Problem } from "../../_shared/problem.ts";
+import { TlogError } from "../../_shared/tlog/error.ts";
 import { decodeBundle } from "../../_shared/tlog/bundle.ts";
 import { parseCheckpoint } from "../../_shared/tlog/checkpoint.ts";
 import { leafHash } from "../../_shared/tlog/hash.ts";
@@ -27,7 +28,7 @@ const proof = createRoute({
   description:
     "A C2SP tlog-proof: that the entry is in a log whose checkpoint is signed. Its extra data is the entry's " +
     "text, so the receipt can be verified by itself: npm run verify -- --receipt FILE --key VKEY. 409 not_sealed during " +
-    "the minute in which it is not sealed yet. An entry that was purged comes out of the archive, for those who read " +
+    "the minute in which it is not sealed yet; 409 not_proved where it is not the entry that was sealed. An entry that was purged comes out of the archive, for those who read " +
     "all of the organisation's log; 409 archive_encrypted where only who has the archive's key can read it.",
   security: SIGNED_IN,
   request: { params: EntryPath, query: OrganizationParameters },
@@ -48,7 +49,13 @@ export function addProof(app: App, deps: Deps): void {
     const note = parseNote(place.checkpoint);
     const entry = place.hash === undefined ? await archivedEntry(deps, place) : encodeText(place.entry_text);
     const leaf = place.hash === undefined ? leafHash(entry) : parseHex(place.hash);
-    const path = await proveInclusion(parseCheckpoint(note.text), index, leaf, tilesOf(deps.archive, folder));
+    const path = await proveInclusion(parseCheckpoint(note.text), index, leaf, tilesOf(deps.archive, folder))
+      .catch((error) => {
+        if (!(error instanceof TlogError) || error.code !== "root_mismatch") throw error;
+        throw new Problem("not_proved", `Entry ${name} does not lead to the root that was signed.`, {
+          hint: "Somebody may have changed it: audit.verify() and npm run verify say more.",
+        });
+      });
     const receipt = formatReceipt({ index, path, checkpoint: note, extra: entry });
     return c.text(receipt, 200, {
       "content-disposition": `attachment; filename="${name}.tlog-proof"`,

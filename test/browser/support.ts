@@ -1,0 +1,111 @@
+// A local stack of its own, with the built viewer, and Chromium to look at it.
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import pg from "pg";
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import { expect } from "vitest";
+import type { StackInfo } from "../../scripts/stack/info.ts";
+import { freePort } from "../../scripts/stack/ports.ts";
+import { startStack } from "../../scripts/stack/stack.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const CHROMIUM = process.env.CHROMIUM ??
+  ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => existsSync(path));
+
+/** Of the sample application: all of one organisation but the auditor, who is of none. */
+export const ORGANIZATION = "a0000000-0000-4000-8000-000000000001";
+export const ADMIN = "katharina.weiss@nordlicht.example";
+export const MEMBER = "mehmet.yildiz@nordlicht.example";
+export const VIEWER = "anna.krueger@nordlicht.example";
+export const AUDITOR = "ingrid.sorensen@sorensen-audit.example";
+export const PHONE = { width: 390, height: 844 };
+
+/** A page, and what went wrong in it: messages of the console and refusals of the content security policy. */
+export type Window = { page: Page; wrongs: string[] };
+
+export type Viewer = {
+  info: StackInfo;
+  /** A superuser of the database. */
+  admin: pg.Client;
+  open(options?: BrowserContextOptions): Promise<Window>;
+  /** Opens the page at an address after the #, signed in. */
+  openAs(email: string, address?: string, options?: BrowserContextOptions): Promise<Window>;
+  seal(): Promise<void>;
+  stop(): Promise<void>;
+};
+
+export async function startViewer(): Promise<Viewer> {
+  if (CHROMIUM === undefined) throw new Error("These tests need Chromium: apt-get install chromium, or set CHROMIUM.");
+  const dir = await mkdtemp(join(tmpdir(), "audit-viewer-"));
+  const [port, dbPort] = [await freePort(), await freePort()];
+  const { info, stop: stopStack } = await startStack({ root: ROOT, dir, port, dbPort });
+  const admin = new pg.Client({ connectionString: info.admin_db_url });
+  await admin.connect();
+  const browser: Browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
+  });
+
+  async function open(options: BrowserContextOptions = {}): Promise<Window> {
+    const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, locale: "en-GB", ...options });
+    page.setDefaultTimeout(20_000);
+    const wrongs: string[] = [];
+    page.on("pageerror", (error) => wrongs.push(error.message));
+    page.on("console", (message) => {
+      if (/Content Security Policy|Trusted/i.test(message.text())) wrongs.push(message.text());
+    });
+    page.on("dialog", (dialog) => {
+      wrongs.push(`a dialog: ${dialog.message()}`);
+      void dialog.dismiss();
+    });
+    return { page, wrongs };
+  }
+
+  return {
+    info,
+    admin,
+    open,
+    async openAs(email, address = "", options = {}) {
+      const window = await open(options);
+      await window.page.goto(`${info.viewer_url}/${address}`);
+      await signIn(window.page, email);
+      await window.page.getByRole("button", { name: "Sign out" }).waitFor();
+      return window;
+    },
+    async seal() {
+      const response = await fetch(`${info.api_url}/functions/v1/audit-jobs/seal?due_now=true`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${info.jobs_secret}` },
+      });
+      expect(await response.json()).toMatchObject({ failed: 0 });
+    },
+    async stop() {
+      await browser.close();
+      await admin.end();
+      await stopStack();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+export async function signIn(page: Page, email: string): Promise<void> {
+  await page.getByLabel("E-mail").fill(email);
+  await page.getByLabel("Password").fill("demo-password");
+  await page.getByRole("button", { name: "Sign in" }).click();
+}
+
+/** What axe finds against WCAG 2.2 A and AA. It is injected by the debugger, which the page's policy does not bind. */
+export async function accessibilityFaults(page: Page): Promise<string[]> {
+  await page.evaluate(await readFile(AXE, "utf8"));
+  return await page.evaluate(async () => {
+    const { axe } = globalThis as unknown as { axe: typeof import("axe-core") };
+    const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+    const { violations } = await axe.run({ runOnly: tags });
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" | ").slice(0, 400)}`);
+  });
+}
