@@ -44,13 +44,13 @@ select results_eq(
     'enable_channel', 'entries_before', 'erase_subject', 'erasure_status', 'export_status', 'find_erasure',
     'find_export', 'find_report', 'grant_auditor', 'hook_mfa_verification_attempt',
     'hook_password_verification_attempt', 'is_purged', 'list_alerts', 'list_channels', 'list_deliveries',
-    'list_exports', 'list_reports', 'list_rules', 'list_schedules', 'member_organizations', 'memberships', 'on_auth_change',
-    'on_ddl_command_end', 'on_sql_drop', 'open_part', 'organization_of', 'part_after', 'place_hold',
-    'place_in_log', 'preview_rule', 'purge', 'record', 'record_denial', 'record_reading', 'release_hold',
-    'replay_delivery', 'report_templates_json', 'request_export', 'request_report', 'restore_entries',
-    'restore_heads', 'restore_kept_rows', 'retention_status', 'revoke_auditor', 'rotate_channel_secret',
-    'schedule_report', 'search_candidates', 'search_tail', 'sees_identities', 'set_retention', 'shown_report',
-    'test_channel', 'test_rule', 'unschedule_report'
+    'list_exports', 'list_reports', 'list_rules', 'list_schedules', 'member_organizations', 'membership_details',
+    'memberships', 'on_auth_change', 'on_ddl_command_end', 'on_sql_drop', 'open_part', 'organization_of',
+    'part_after', 'place_hold', 'place_in_log', 'preview_rule', 'purge', 'record', 'record_denial',
+    'record_reading', 'release_hold', 'replay_delivery', 'report_templates_json', 'request_export',
+    'request_report', 'restore_entries', 'restore_heads', 'restore_kept_rows', 'retention_status',
+    'revoke_auditor', 'rotate_channel_secret', 'schedule_report', 'search_candidates', 'search_tail',
+    'sees_identities', 'set_retention', 'shown_report', 'test_channel', 'test_rule', 'unschedule_report'
   ],
   'exactly these functions act with their owner''s rights'
 );

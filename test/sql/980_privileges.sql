@@ -142,27 +142,16 @@ select set_eq(
     where e.role = 'authenticated'
   $$,
   array[
-<<<<<<< HEAD
     'accept_activity', 'admin_organizations', 'archived_before', 'auditor_organizations', 'cancel_export',
     'change_alert', 'change_channel', 'change_rule', 'choose_rule', 'close_export_part', 'create_channel',
     'create_rule', 'delete_channel', 'delete_rule', 'enable_channel', 'entries_before', 'erase_subject',
     'erasure_status', 'export_status', 'find_erasure', 'find_export', 'find_report', 'grant_auditor', 'is_purged',
     'list_alerts', 'list_channels', 'list_deliveries', 'list_exports', 'list_reports', 'list_rules',
-    'list_schedules', 'member_organizations', 'open_part', 'part_after', 'place_hold', 'place_in_log',
-    'preview_rule', 'record_denial', 'record_reading', 'release_hold', 'replay_delivery', 'report_templates_json',
-    'request_export', 'request_report', 'retention_status', 'revoke_auditor', 'rotate_channel_secret',
-    'schedule_report', 'search_candidates', 'search_tail', 'set_retention', 'shown_report', 'test_channel',
-    'test_rule', 'unschedule_report'
-=======
-    'admin_organizations', 'member_organizations', 'auditor_organizations', 'grant_auditor', 'revoke_auditor',
-    'search_candidates', 'search_tail', 'record_denial', 'record_reading', 'find_export', 'part_after', 'entries_before', 'open_part', 'close_export_part',
-    'export_status', 'request_export', 'cancel_export', 'list_exports', 'set_retention', 'place_hold', 'release_hold', 'retention_status',
-    'accept_activity', 'archived_before', 'change_channel', 'create_channel', 'delete_channel', 'enable_channel',
-    'erase_subject', 'erasure_status', 'find_erasure', 'find_report', 'is_purged', 'list_channels',
-    'list_deliveries', 'list_reports', 'list_schedules', 'membership_details', 'place_in_log', 'replay_delivery',
-    'report_templates_json', 'request_report', 'rotate_channel_secret', 'schedule_report', 'shown_report',
-    'test_channel', 'unschedule_report'
->>>>>>> viewer
+    'list_schedules', 'member_organizations', 'membership_details', 'open_part', 'part_after', 'place_hold',
+    'place_in_log', 'preview_rule', 'record_denial', 'record_reading', 'release_hold', 'replay_delivery',
+    'report_templates_json', 'request_export', 'request_report', 'retention_status', 'revoke_auditor',
+    'rotate_channel_secret', 'schedule_report', 'search_candidates', 'search_tail', 'set_retention',
+    'shown_report', 'test_channel', 'test_rule', 'unschedule_report'
   ],
   'what signed-in users execute with more than their own rights is exactly this'
 );
