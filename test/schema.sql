@@ -2626,10 +2626,11 @@ AS $function$
       'organization_id', m.organization_id,
       'access', case when m.organization_id in (select audit.admin_organizations()) then 'all' else 'own' end,
       'as', case when m.organization_id in (select audit.admin_organizations()) then 'admin' else 'member' end
-    ) as access
+    ) || (audit.membership_details(m.organization_id) - 'until') as access
     from audit.member_organizations() m (organization_id)
     union all
-    select a.organization_id, jsonb_build_object('organization_id', a.organization_id, 'access', 'all', 'as', 'auditor')
+    select a.organization_id,
+      jsonb_build_object('organization_id', a.organization_id, 'access', 'all', 'as', 'auditor') || audit.membership_details(a.organization_id)
     from audit.auditor_organizations() a (organization_id)
     where a.organization_id not in (select audit.admin_organizations())
   ) o
@@ -2639,7 +2640,7 @@ owner postgres
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Whose logs the caller reads, and how much of them.
+comment: Whose logs the caller reads, how much of them, and until when.
 
 -- function audit.add_report(audit.reports)
 CREATE OR REPLACE FUNCTION audit.add_report(report audit.reports)
@@ -3129,7 +3130,7 @@ AS $function$
 #variable_conflict use_column
 declare
   v_now timestamptz := clock_timestamp();
-  v_context audit.statement_context := audit.context();
+  v_context audit.statement_context;
   v_identity bytea;
   v_hint text;
   v_place text;
@@ -3138,6 +3139,11 @@ declare
 begin
   -- Each expression costs a new transaction 1 to 3 µs and each statement 10 and more, so the usual way through is
   -- short, and what is rare stands behind a condition.
+  begin
+    v_context := audit.kept_context();
+  exception when others then
+    v_context := audit.read_context(); -- somebody wrote nonsense into the setting
+  end;
   chain := v_context.chain;
   if chain is null then
     chain := audit.transaction_chain();
@@ -3158,9 +3164,20 @@ begin
     details := audit.fitted(audit.masked(details), audit.details_limit());
   end if;
   if v_context.email is not null or v_context.ip_address is not null or v_context.user_agent is not null then
-    v_identity := audit.identify(
-      organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
-    );
+    -- The identity that was used last, if it still is this one. At SERIALIZABLE, too: found by its place, nothing is
+    -- locked but itself.
+    select i.identity_hash into v_identity
+    from audit.identities i
+    where i.ctid = audit.as_place(current_setting('audit.identity_' || left(append.organization_id::text, 2), true))
+      and i.lookup <> '' and i.organization_id = append.organization_id
+      and i.user_id is not distinct from v_context.created_by and i.email is not distinct from v_context.email
+      and i.ip_address is not distinct from audit.permitted_ip(append.organization_id, v_context.ip_address)
+      and i.user_agent is not distinct from v_context.user_agent;
+    if v_identity is null then
+      v_identity := audit.identify(
+        organization_id, v_context.created_by, v_context.email, v_context.ip_address, v_context.user_agent
+      );
+    end if;
   end if;
 
   v_hint := 'audit.head_' || left(organization_id::text, 2);
@@ -3424,6 +3441,19 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Up to when entries of an organisation may be in the archive only; null where all that there is is in the database.
+
+-- function audit.as_place(text)
+CREATE OR REPLACE FUNCTION audit.as_place(value text)
+ RETURNS tid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN CASE WHEN (translate(value, '0123456789'::text, ''::text) = '(,)'::text) THEN (value)::tid ELSE NULL::tid END
+
+owner postgres
+grant audit_writer: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The place of a row (ctid), or null where the text is none.
 
 -- function audit.as_trial(audit.rules)
 CREATE OR REPLACE FUNCTION audit.as_trial(rule audit.rules)
@@ -4279,6 +4309,9 @@ AS $function$
     ('rule_choices', 'select to_jsonb(c) from audit.rule_choices c'),
     ('rule_tests', 'select to_jsonb(t) from audit.rule_tests t where not audit.is_built_in(t.rule_id)'),
     ('alerts', 'select to_jsonb(a) from audit.alerts a'),
+    ('rule_runs', 'select to_jsonb(u) from audit.rule_runs u'),
+    ('rule_values', 'select to_jsonb(v) from audit.rule_values v'),
+    ('active_hours', 'select to_jsonb(a) from audit.active_hours a'),
     ('budgets_known', 'select to_jsonb(b) from audit.budgets_known b'),
     ('spending', 'select to_jsonb(s) from audit.spending s'),
     ('budget_crossings', 'select to_jsonb(c) from audit.budget_crossings c'),
@@ -5852,7 +5885,7 @@ CREATE OR REPLACE FUNCTION audit.checkpoint_section(report audit.reports)
  SET search_path TO ''
 AS $function$
   select audit.report_table(
-    'Logs and their checkpoints', '[{"title": "Log", "width": 5}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "Root", "width": 4}, {"title": "At the end of the period", "width": 2}]',
+    'Logs and their checkpoints', '[{"title": "Log", "width": 5}, {"title": "Entries", "width": 1, "align": "right"}, {"title": "Root", "width": 4}, {"title": "Published", "width": 2}]',
     jsonb_agg(jsonb_build_array(l.origin, c.size::text, encode(c.root, 'base64'), coalesce(audit.second_text(c.published_at), 'not published')) order by l.origin),
     'For each log, the last checkpoint that was published before the end of the period. Who kept one, at a receiver or a witness, can hold this against it.'
   )
@@ -7192,79 +7225,10 @@ CREATE OR REPLACE FUNCTION audit.context()
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
-declare
-  v_sources text := concat(
-    pg_backend_pid(), E'\x1e', session_user, E'\x1e', current_setting('role', true), E'\x1e',
-    current_setting('request.jwt.claims', true), E'\x1e', current_setting('request.headers', true), E'\x1e',
-    current_setting('audit.actor', true), E'\x1e', current_setting('audit.actor_type', true), E'\x1e',
-    current_setting('audit.actor_email', true), E'\x1e', current_setting('audit.request_id', true)
-  );
-  v_context audit.statement_context;
-  v_claims jsonb;
-  v_headers jsonb;
-  v_setting text;
 begin
-  -- Parsing claims and headers is the dearest part of a write, and most connections write more than once from the same
-  -- sources. Who can forge this setting can forge its sources just as well.
-  if current_setting('audit.context_sources', true) = v_sources then
-    begin
-      return current_setting('audit.context', true)::audit.statement_context;
-    exception when others then
-      null; -- somebody wrote nonsense there: read the sources again
-    end;
-  end if;
-
-  -- Malformed claims or headers must not cost the application its change: the entry says that they were malformed.
-  begin
-    v_claims := nullif(current_setting('request.jwt.claims', true), '');
-  exception when others then
-    v_context.extra := '{"malformed_claims": true}';
-  end;
-  begin
-    v_headers := nullif(current_setting('request.headers', true), '');
-  exception when others then
-    v_context.extra := coalesce(v_context.extra, '{}') || '{"malformed_headers": true}';
-  end;
-
-  v_context.ip_address := audit.normalized_ip(v_headers ->> 'x-forwarded-for');
-  v_context.user_agent := audit.masked_text(left(v_headers ->> 'user-agent', 500));
-  v_context.request_id := audit.masked_text(left(
-    coalesce(nullif(current_setting('audit.request_id', true), ''), v_headers ->> 'x-request-id'), 200
-  ));
-
-  v_setting := nullif(current_setting('audit.actor', true), '');
-  if v_claims ->> 'sub' <> '' then
-    v_context.created_by := audit.as_uuid(v_claims ->> 'sub');
-    v_context.actor_type := 'user';
-    v_context.email := nullif(left(v_claims ->> 'email', 320), '');
-    if v_context.created_by is null then
-      -- Third-party sign-in (Clerk, Auth0, Firebase): the subject is not a UUID.
-      v_context.extra := coalesce(v_context.extra, '{}') || jsonb_build_object('subject', left(v_claims ->> 'sub', 200));
-    end if;
-  elsif v_setting is not null then
-    v_context.created_by := audit.as_uuid(v_setting);
-    v_context.email := left(nullif(current_setting('audit.actor_email', true), ''), 320);
-    v_context.actor_type := case
-      when current_setting('audit.actor_type', true) in ('user', 'api_key', 'service', 'system')
-        then current_setting('audit.actor_type', true)
-      else 'user'
-    end;
-    if v_context.created_by is null then
-      v_context.extra := coalesce(v_context.extra, '{}') || jsonb_build_object('subject', left(v_setting, 200));
-    end if;
-  elsif v_claims ->> 'role' = 'service_role' then
-    v_context.actor_type := 'service';
-  elsif v_claims is not null then
-    v_context.actor_type := 'user'; -- anonymous: a client's request without a subject
-  else
-    v_context.actor_type := 'database';
-    v_context.extra := coalesce(v_context.extra, '{}') || jsonb_build_object('database_role', audit.caller());
-  end if;
-
-  v_context.chain := audit.connection_chain();
-
-  perform set_config('audit.context', v_context::text, false), set_config('audit.context_sources', v_sources, false);
-  return v_context;
+  return audit.kept_context();
+exception when others then
+  return audit.read_context();
 end
 $function$
 
@@ -7274,6 +7238,19 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The actor and request of the current statement: user id, kind of actor, e-mail, IP address,
 user agent, request id, and the chain that the connection writes.
+
+-- function audit.context_sources()
+CREATE OR REPLACE FUNCTION audit.context_sources()
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+RETURN format('%s%s%s%s%s%s%s%s%s'::text, (pg_backend_pid())::text, (SESSION_USER)::text, current_setting('role'::text, true), current_setting('request.jwt.claims'::text, true), current_setting('request.headers'::text, true), current_setting('audit.actor'::text, true), current_setting('audit.actor_type'::text, true), current_setting('audit.actor_email'::text, true), current_setting('audit.request_id'::text, true))
+
+owner postgres
+grant audit_writer: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: All that audit.read_context() depends on, in one text: connection, roles, claims, headers and audit.* settings.
 
 -- function audit.continue_alert_deliveries()
 CREATE OR REPLACE FUNCTION audit.continue_alert_deliveries()
@@ -11193,6 +11170,7 @@ CREATE OR REPLACE FUNCTION audit.identify(organization_id uuid, user_id uuid, em
  RETURNS bytea
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -11202,6 +11180,7 @@ declare
     identify.organization_id, identify.user_id, identify.email, v_ip, identify.user_agent
   )::text, 'UTF8'));
   v_hash bytea;
+  v_place tid;
   v_salt bytea;
 begin
   if identify.email is null and v_ip is null and identify.user_agent is null then
@@ -11210,7 +11189,7 @@ begin
 
   -- At SERIALIZABLE a look-up that finds nothing is a predicate lock on the index page that every new identity is
   -- written to, and two of them abort each other; a duplicate row costs less than a failed transaction.
-  select i.identity_hash into v_hash
+  select i.identity_hash, i.ctid into v_hash, v_place
   from audit.identities i
   where i.lookup = v_lookup and current_setting('transaction_isolation') <> 'serializable'
   limit 1;
@@ -11222,8 +11201,10 @@ begin
     insert into audit.identities (organization_id, user_id, email, ip_address, user_agent, salt, identity_hash, lookup)
     values (
       identify.organization_id, identify.user_id, identify.email, v_ip, identify.user_agent, v_salt, v_hash, v_lookup
-    );
+    )
+    returning ctid into v_place;
   end if;
+  perform set_config('audit.identity_' || left(identify.organization_id::text, 2), v_place::text, false);
   return v_hash;
 end
 $function$
@@ -12345,6 +12326,18 @@ owner postgres
 grant postgres: EXECUTE
 comment: Keeps a source's secret in the Vault beside the one before, or removes both; does nothing where there is no Vault.
 
+-- function audit.kept_context()
+CREATE OR REPLACE FUNCTION audit.kept_context()
+ RETURNS audit.statement_context
+ LANGUAGE sql
+RETURN CASE WHEN (current_setting('audit.context_sources'::text, true) = audit.context_sources()) THEN (current_setting('audit.context'::text, true))::audit.statement_context ELSE audit.read_context() END
+
+owner postgres
+grant audit_writer: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: audit.context() for those who write: an error instead of a second reading where the settings hold nonsense.
+
 -- function audit.kept_secret(uuid)
 CREATE OR REPLACE FUNCTION audit.kept_secret(secret_id uuid)
  RETURNS text
@@ -13287,7 +13280,7 @@ CREATE OR REPLACE FUNCTION audit.may_hold_secret(value text)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN (value ~ 'sk-|k_|pplx-|AIza|AKIA|gh|github|xox|sb|whsec|hf_|eyJ|-----BEGIN'::text)
+RETURN ((value COLLATE "C") ~~ ANY ('{%sk-%,"%k\\_live\\_%","%k\\_test\\_%",%pplx-%,%AIza%,%AKIA%,"%gh_\\_%","%github\\_pat\\_%",%xox_-%,"%sb\\_secret\\_%","%sbp\\_%","%whsec\\_%","%hf\\_%",%eyJ%,%-----BEGIN%}'::text[]))
 
 owner postgres
 grant audit_writer: EXECUTE
@@ -13387,6 +13380,33 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Who has which role, since when, granted by whom, and last active when.
+
+-- function audit.membership_details(uuid)
+CREATE OR REPLACE FUNCTION audit.membership_details(organization_id uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  if audit.reach(membership_details.organization_id) is null then
+    return '{}';
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'name', audit.organization_name(membership_details.organization_id),
+    'until', (
+      select audit.instant_text(a.expires_at) from audit.auditors a
+      where a.organization_id = membership_details.organization_id and a.user_id = auth.uid()
+    )
+  ));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What the application calls an organisation that the caller reads, and until when as its auditor.
 
 -- function audit.memberships(uuid)
 CREATE OR REPLACE FUNCTION audit.memberships(user_id uuid)
@@ -13612,6 +13632,49 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: How far ahead of this server's clock a line of a log may be.
+
+-- function audit.news(jsonb)
+CREATE OR REPLACE FUNCTION audit.news(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+  v_since timestamptz;
+  v_count int;
+begin
+  perform audit.check_request(request, array['organization_id', 'since']);
+  v_organization := audit.requested_organization(request);
+  begin
+    v_since := (request ->> 'since')::timestamptz;
+  exception when invalid_datetime_format or datetime_field_overflow or invalid_parameter_value then
+    v_since := null;
+  end;
+  if request ? 'since' and not coalesce(isfinite(v_since), false) then
+    perform audit.fail('AUARG', 'since is the time of an earlier answer, or of an entry.');
+  end if;
+  -- The caller's own reading is no news, or looking would announce itself.
+  select count(*) into v_count
+  from (
+    select from public.audit_logs a
+    where a.organization_id = v_organization and a.created_at > v_since
+      and not (a.action like 'log.%' and a.created_by is not distinct from auth.uid())
+    limit 100
+  ) n;
+  return jsonb_build_object(
+    'count', v_count, 'more', v_count = 100, 'access', audit.reach(v_organization), 'at', audit.instant_text(now())
+  );
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How many entries the caller may read that are newer than a time (none where it is not given), up to 100, and the time now.
+To be asked often: leaves no entry.
 
 -- function audit.normalized_ip(text)
 CREATE OR REPLACE FUNCTION audit.normalized_ip(value text)
@@ -16216,6 +16279,79 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Raises AUDEN unless the caller reads all of the organisation's log. Where entries are read, leaves a log.exported entry, at most one an hour for each person and log.
 
+-- function audit.read_context()
+CREATE OR REPLACE FUNCTION audit.read_context()
+ RETURNS audit.statement_context
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_context audit.statement_context;
+  v_claims jsonb;
+  v_headers jsonb;
+  v_setting text;
+begin
+  -- Malformed claims or headers must not cost the application its change: the entry says that they were malformed.
+  begin
+    v_claims := nullif(current_setting('request.jwt.claims', true), '');
+  exception when others then
+    v_context.extra := '{"malformed_claims": true}';
+  end;
+  begin
+    v_headers := nullif(current_setting('request.headers', true), '');
+  exception when others then
+    v_context.extra := coalesce(v_context.extra, '{}') || '{"malformed_headers": true}';
+  end;
+
+  v_context.ip_address := audit.normalized_ip(v_headers ->> 'x-forwarded-for');
+  v_context.user_agent := audit.masked_text(left(v_headers ->> 'user-agent', 500));
+  v_context.request_id := audit.masked_text(left(
+    coalesce(nullif(current_setting('audit.request_id', true), ''), v_headers ->> 'x-request-id'), 200
+  ));
+
+  v_setting := nullif(current_setting('audit.actor', true), '');
+  if v_claims ->> 'sub' <> '' then
+    v_context.created_by := audit.as_uuid(v_claims ->> 'sub');
+    v_context.actor_type := 'user';
+    v_context.email := nullif(left(v_claims ->> 'email', 320), '');
+    if v_context.created_by is null then
+      -- Third-party sign-in (Clerk, Auth0, Firebase): the subject is not a UUID.
+      v_context.extra := coalesce(v_context.extra, '{}') || jsonb_build_object('subject', left(v_claims ->> 'sub', 200));
+    end if;
+  elsif v_setting is not null then
+    v_context.created_by := audit.as_uuid(v_setting);
+    v_context.email := left(nullif(current_setting('audit.actor_email', true), ''), 320);
+    v_context.actor_type := case
+      when current_setting('audit.actor_type', true) in ('user', 'api_key', 'service', 'system')
+        then current_setting('audit.actor_type', true)
+      else 'user'
+    end;
+    if v_context.created_by is null then
+      v_context.extra := coalesce(v_context.extra, '{}') || jsonb_build_object('subject', left(v_setting, 200));
+    end if;
+  elsif v_claims ->> 'role' = 'service_role' then
+    v_context.actor_type := 'service';
+  elsif v_claims is not null then
+    v_context.actor_type := 'user'; -- anonymous: a client's request without a subject
+  else
+    v_context.actor_type := 'database';
+    v_context.extra := coalesce(v_context.extra, '{}') || jsonb_build_object('database_role', audit.caller());
+  end if;
+
+  v_context.chain := audit.connection_chain();
+
+  perform set_config('audit.context', v_context::text, false),
+    set_config('audit.context_sources', audit.context_sources(), false);
+  return v_context;
+end
+$function$
+
+owner postgres
+grant audit_writer: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Reads the context from claims, headers and settings, and keeps it in the setting audit.context for this connection.
+
 -- function audit.read_cursor(uuid,text,text)
 CREATE OR REPLACE FUNCTION audit.read_cursor(organization_id uuid, scope text, cursor text)
  RETURNS audit."position"
@@ -18409,7 +18545,7 @@ begin
       perform audit.restore_kept_rows(section, rows);
     when section in (
       'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'rules', 'rule_choices', 'rule_tests', 'alerts',
-      'budgets_known', 'spending', 'budget_crossings'
+      'rule_runs', 'rule_values', 'active_hours', 'budgets_known', 'spending', 'budget_crossings'
     ) then
       perform audit.load_rows(section, rows);
     -- Installing has made some of its own.
