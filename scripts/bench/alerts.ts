@@ -62,7 +62,7 @@ export async function benchAlerts(options: AlertsOptions): Promise<AlertsReport>
   };
 }
 
-export async function measureSize(log: LogDatabase, entries: number, options: AlertsOptions): Promise<EvaluationSize> {
+async function measureSize(log: LogDatabase, entries: number, options: AlertsOptions): Promise<EvaluationSize> {
   await withClient(log.url, async (client) => {
     await client.query("select audit.skip_to_now()");
     await client.query("delete from audit.rules where organization_id = $1", [log.organization]);
