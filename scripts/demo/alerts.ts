@@ -53,7 +53,7 @@ export async function receiveAlerts(client: Client, stack: StackInfo): Promise<A
       }
       const lines = alerts().map(({ type, data: { title, severity, reason, entries } }) =>
         `${type.padEnd(14)} [${severity}] ${title}${whyOf(reason)}${
-          entries.length === 0 ? "" : `, entries ${entries.join(" ")}`
+          entries.length === 0 ? "" : `, entries ${entries.slice(0, 3).join(" ")}${entries.length > 3 ? " …" : ""}`
         }`
       );
       return refused === 0 ? lines : [...lines, `${refused} messages did not verify`];

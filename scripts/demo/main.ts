@@ -138,6 +138,8 @@ function printNextSteps(stack: StackInfo): void {
   console.log(`
 What to try next
 
+  Look at it: ${stack.viewer_url}/ (the users below; the admin sees most)
+
   Connect: psql '${stack.db_url}'
 
     select action, provider, created_at, created_by from audit_logs

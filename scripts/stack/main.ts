@@ -235,6 +235,7 @@ async function reportRunning(dir: string, pid: number): Promise<void> {
 function summary(dir: string, info: StackInfo): string {
   return [
     `API       ${info.api_url}`,
+    `Viewer    ${info.viewer_url}/`,
     `Database  ${info.db_url}`,
     `More      ${join(dir, "stack.json")} has every URL, key and demo user`,
   ].join("\n");
