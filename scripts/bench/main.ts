@@ -176,7 +176,7 @@ program.command("anomaly").description(
   "--nab <folder>",
   "NAB's data: its checkout, or a folder like it (default: NAB_DATA, else beside this checkout)",
 )
-  .option("--tenants <number>", "made-up tenants of each kind", positive, 20).option(
+  .option("--tenants <number>", "made-up tenants of each kind", positive, 10).option(
     "--days <number>",
     "how long they are watched",
     positive,

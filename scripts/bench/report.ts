@@ -372,7 +372,7 @@ export function formatAnomaly(report: AnomalyReport): string {
       formatTable(["NAB's score", ...PROFILE_NAMES], [
         row("the six series that the numbers were chosen with", chosen),
         row("each at the threshold that is best for the other five", leaveOneOut),
-        row(`${heldOut?.series ?? 5} other series, not looked at for that`, heldOut?.scores),
+        row(`${heldOut?.series ?? 5} other series, by which nothing was chosen`, heldOut?.scores),
         ...variants.slice(1).map(({ title, scores }) => row(`the six, ${title}`, scores)),
       ]),
       "NAB's scoreboard, with each detector's threshold the best for all 58 files; the last two columns are standard\n" +
