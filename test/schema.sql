@@ -8182,6 +8182,8 @@ begin
     perform audit.fail_rule('A new rule gets its id and version.');
   elsif v_organization is null then
     perform audit.fail_rule('A rule is an organisation''s.', 'Pass organization_id.');
+  elsif request ->> 'kind' = 'anomaly' then
+    perform audit.fail_rule('Anomalies are watched for by the default alone.', 'Tune it: audit.choose_rule(), with "parameters".');
   end if;
   perform audit.require_admin(v_organization);
   v_rule := audit.checked_rule(request);

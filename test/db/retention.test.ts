@@ -483,6 +483,7 @@ describe("with a real archive", () => {
       archives: 2,
       exports: 0,
       reports: 0,
+      trimmed: 0,
       files: 0,
       failed: 0,
       more: false,
