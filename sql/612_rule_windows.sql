@@ -43,6 +43,7 @@ create or replace function audit.judge_windows(totals audit.rule_total[])
   set search_path = ''
   -- What a group remembers is found by its key, however many groups there are.
   set enable_seqscan = off
+  set jit = off -- see audit.outside_hours()
 as $$
 #variable_conflict use_column
 declare

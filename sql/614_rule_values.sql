@@ -198,6 +198,8 @@ create or replace function audit.outside_hours(totals audit.rule_total[])
   set search_path = ''
   -- Of arrays the planner knows no numbers: it would compare each with each.
   set enable_nestloop = off
+  -- What is switched off counts as dear wherever it is needed all the same, and what is dear is compiled: for longer than it runs.
+  set jit = off
 as $$
 #variable_conflict use_column
 declare

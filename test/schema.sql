@@ -11839,6 +11839,7 @@ CREATE OR REPLACE FUNCTION audit.judge_activity(hour timestamp with time zone, o
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -12133,6 +12134,7 @@ CREATE OR REPLACE FUNCTION audit.judge_windows(totals audit.rule_total[])
  LANGUAGE plpgsql
  SET search_path TO ''
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -14665,6 +14667,7 @@ CREATE OR REPLACE FUNCTION audit.outside_hours(totals audit.rule_total[])
  LANGUAGE plpgsql
  SET search_path TO ''
  SET enable_nestloop TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare

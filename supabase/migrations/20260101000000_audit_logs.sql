@@ -15656,6 +15656,7 @@ create or replace function audit.judge_windows(totals audit.rule_total[])
   set search_path = ''
   -- What a group remembers is found by its key, however many groups there are.
   set enable_seqscan = off
+  set jit = off -- see audit.outside_hours()
 as $$
 #variable_conflict use_column
 declare
@@ -15970,6 +15971,8 @@ create or replace function audit.outside_hours(totals audit.rule_total[])
   set search_path = ''
   -- Of arrays the planner knows no numbers: it would compare each with each.
   set enable_nestloop = off
+  -- What is switched off counts as dear wherever it is needed all the same, and what is dear is compiled: for longer than it runs.
+  set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -17472,6 +17475,7 @@ create or replace function audit.judge_activity(hour timestamptz, organization_i
   set enable_seqscan = off
   set enable_hashjoin = off
   set enable_mergejoin = off
+  set jit = off -- what is switched off counts as dear, and what is dear is compiled: for longer than it runs
 as $$
 #variable_conflict use_column
 declare

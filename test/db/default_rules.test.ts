@@ -385,9 +385,11 @@ describe("the product itself", () => {
     await client.query("select audit.index_entries()");
     await client.query("select audit.track_known_tables()");
     const usual = await open();
-    await admin.query(
-      "set event_triggers = off; alter table public.api_keys disable trigger audit_insert; reset event_triggers",
-    );
+    await admin.query(`
+      alter event trigger audit_on_ddl_command_end disable;
+      alter table public.api_keys disable trigger audit_insert;
+      alter event trigger audit_on_ddl_command_end enable;
+    `);
     await admin.query(
       "insert into audit.logs (organization_id, month, origin, sequenced, size, published) values ($1, '2020-01-01', 'x', 1, 1, 1)",
       [organization],
