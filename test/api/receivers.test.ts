@@ -302,7 +302,7 @@ describe("a run that is killed", () => {
   });
 });
 
-test("a receiver that comes and goes holds up no sealing, and misses nothing", { timeout: 60_000 }, async () => {
+test("a receiver that comes and goes holds up no sealing, and misses nothing", { timeout: 180_000 }, async () => {
   let sealing = true;
   const sealed = (async () => {
     for (let round = 0; round < 12; round++) await project.grow(1, round % 2 === 0 ? ACME : GLOBEX);
