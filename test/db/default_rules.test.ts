@@ -1,5 +1,5 @@
 // Each default, raised by what really happens, through triggers and the writer where a table tells it; beside each what
-// is near and must not raise it. The table of rules and tests in the README is made of the names here.
+// is near and must not raise it. The table of rules and tests in docs/alerts.md is made of the names here.
 import type pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { identity, writeAt } from "../../scripts/bench/entries_at.ts";
