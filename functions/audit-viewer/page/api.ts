@@ -87,6 +87,8 @@ export function isProblem(answer: unknown): answer is Problem {
 export type Api = {
   get<T>(path: string, parameters?: Record<string, string | undefined>, signal?: AbortSignal): Promise<Answer<T>>;
   post<T>(path: string, body: object, signal?: AbortSignal): Promise<Answer<T>>;
+  patch<T>(path: string, body: object, signal?: AbortSignal): Promise<Answer<T>>;
+  remove<T>(path: string, signal?: AbortSignal): Promise<Answer<T>>;
   /** The response itself, for what is saved as a file or read as bytes. */
   download(
     path: string,
@@ -128,19 +130,22 @@ export function openApi(config: Config, auth: Auth): Api {
     return search.size === 0 ? path : `${path}?${search}`;
   };
   const read = async <T>(answer: Answer<Response>) => isProblem(answer) ? answer : await answer.json() as T;
+  const sending = (method: string) => async <T>(path: string, body: object, signal?: AbortSignal) =>
+    read<T>(
+      await send(path, {
+        method,
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body),
+        signal: signal ?? null,
+      }),
+    );
 
   return {
     get: async (path, parameters, signal) =>
       read(await send(withParameters(path, parameters), { signal: signal ?? null })),
-    post: async (path, body, signal) =>
-      read(
-        await send(path, {
-          method: "POST",
-          headers: { "content-type": "application/json" },
-          body: JSON.stringify(body),
-          signal: signal ?? null,
-        }),
-      ),
+    post: sending("POST"),
+    patch: sending("PATCH"),
+    remove: async (path, signal) => read(await send(path, { method: "DELETE", signal: signal ?? null })),
     download: (path, parameters, signal) => send(withParameters(path, parameters), { signal: signal ?? null }),
   };
 }

@@ -159,6 +159,8 @@ function watchingDenials(api: Api, denied: () => void): Api {
   return {
     get: async (...request) => watch(await api.get(...request)),
     post: async (...request) => watch(await api.post(...request)),
+    patch: async (...request) => watch(await api.patch(...request)),
+    remove: async (...request) => watch(await api.remove(...request)),
     download: async (...request) => watch(await api.download(...request)),
   };
 }
