@@ -87,30 +87,26 @@ create or replace function audit.anchor_of(log int, size bigint)
   stable
   set search_path = ''
 as $$
-  select jsonb_build_object(
-    'index', e.index, 'entry', e.entry, 'size', e.size,
-    'log', a.id, 'origin', a.origin, 'folder', 'anchor', 'published', a.published,
-    'cosigned', (
-      select jsonb_build_object('size', c.size, 'note', c.note)
-      from audit.cosigned_checkpoints s
-      join audit.checkpoints c on c.log = s.log and c.size = s.size
-      where s.log = a.id and s.size > e.index
-      order by s.size desc
-      limit 1
-    )
-  )
-  from audit.logs a
-  cross join lateral (
+  select jsonb_build_object('index', e.index, 'entry', e.entry, 'size', e.size, 'checkpoint', c.note)
+  from (
     select e.index, e.entry, e.size
     from audit.anchor_entries e
     where e.log = anchor_of.log and e.size >= anchor_of.size
     order by e.size
     limit 1
   ) e
-  where a.month is null
+  cross join lateral (
+    select c.note
+    from audit.logs a
+    join audit.checkpoints c on c.log = a.id
+    left join audit.cosigned_checkpoints s on s.log = c.log and s.size = c.size
+    where a.month is null and c.size > e.index and c.size <= a.published
+      and (s.size is not null or c.size = a.published)
+    order by s.size desc nulls last
+    limit 1
+  ) c
 $$;
 
 comment on function audit.anchor_of(int, bigint) is
-  'Where the anchor log has the first checkpoint of a log that covers so many entries: its index there, its text and its
-size; how far the anchor log is published (beyond the index: it is proved), and its newest cosigned checkpoint that covers
-it. Null where it is not anchored yet.';
+  'Where the anchor log has the first checkpoint of a log that covers so many entries: its index there, its text and size; and
+the anchor log''s checkpoint over it, the newest that witnesses cosigned, else the newest. Null where it is not anchored yet.';

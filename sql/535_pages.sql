@@ -243,7 +243,7 @@ begin
       limit 50
     )),
     'proof', coalesce(
-      '{"state": "sealed"}'::jsonb || (audit.place_in_log(v_organization, v_chain, v_seq) - 'folder'), '{"state": "pending"}'
+      '{"state": "sealed"}'::jsonb || (audit.place_in_log(v_organization, v_chain, v_seq) - array['folder', 'anchored']), '{"state": "pending"}'
     )
   );
   perform audit.record_reading(v_organization, 'log.viewed', '{}', 'audit_log', request ->> 'name');

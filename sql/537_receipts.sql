@@ -10,7 +10,12 @@ create or replace function audit.place_in_log(organization_id uuid, chain int, s
 as $$
   select jsonb_build_object(
     'origin', l.origin, 'folder', l.organization_id || '/' || to_char(l.month, 'YYYY-MM'),
-    'index', r.start + place_in_log.seq - r.from_seq, 'size', c.size, 'checkpoint', c.note
+    'index', r.start + place_in_log.seq - r.from_seq, 'size', c.size, 'checkpoint', c.note,
+    'anchored', (
+      select jsonb_build_object('checkpoint', o.note, 'anchor', a.anchor)
+      from audit.anchor_of(l.id, r.start + place_in_log.seq - r.from_seq + 1) a (anchor)
+      join audit.checkpoints o on o.log = l.id and o.size = (a.anchor ->> 'size')::bigint
+    )
   )
   from (
     select r.log, r.start, r.from_seq, r.to_seq
@@ -25,7 +30,8 @@ as $$
 $$;
 
 comment on function audit.place_in_log(uuid, int, bigint) is
-  'The log, index and newest checkpoint of an entry that is sealed; null while it is not.';
+  'The log, index and newest checkpoint of an entry that is sealed, and the first checkpoint over it that the anchor log has,
+with its place there; null while it is not sealed.';
 
 create or replace function audit.is_purged(organization_id uuid, name text)
   returns boolean

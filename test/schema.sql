@@ -2903,35 +2903,31 @@ CREATE OR REPLACE FUNCTION audit.anchor_of(log integer, size bigint)
  STABLE
  SET search_path TO ''
 AS $function$
-  select jsonb_build_object(
-    'index', e.index, 'entry', e.entry, 'size', e.size,
-    'log', a.id, 'origin', a.origin, 'folder', 'anchor', 'published', a.published,
-    'cosigned', (
-      select jsonb_build_object('size', c.size, 'note', c.note)
-      from audit.cosigned_checkpoints s
-      join audit.checkpoints c on c.log = s.log and c.size = s.size
-      where s.log = a.id and s.size > e.index
-      order by s.size desc
-      limit 1
-    )
-  )
-  from audit.logs a
-  cross join lateral (
+  select jsonb_build_object('index', e.index, 'entry', e.entry, 'size', e.size, 'checkpoint', c.note)
+  from (
     select e.index, e.entry, e.size
     from audit.anchor_entries e
     where e.log = anchor_of.log and e.size >= anchor_of.size
     order by e.size
     limit 1
   ) e
-  where a.month is null
+  cross join lateral (
+    select c.note
+    from audit.logs a
+    join audit.checkpoints c on c.log = a.id
+    left join audit.cosigned_checkpoints s on s.log = c.log and s.size = c.size
+    where a.month is null and c.size > e.index and c.size <= a.published
+      and (s.size is not null or c.size = a.published)
+    order by s.size desc nulls last
+    limit 1
+  ) c
 $function$
 
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Where the anchor log has the first checkpoint of a log that covers so many entries: its index there, its text and its
-size; how far the anchor log is published (beyond the index: it is proved), and its newest cosigned checkpoint that covers
-it. Null where it is not anchored yet.
+comment: Where the anchor log has the first checkpoint of a log that covers so many entries: its index there, its text and size; and
+the anchor log's checkpoint over it, the newest that witnesses cosigned, else the newest. Null where it is not anchored yet.
 
 -- function audit.anomaly_contributors(audit.judgements,integer)
 CREATE OR REPLACE FUNCTION audit.anomaly_contributors(judgement audit.judgements, at_most integer DEFAULT 3)
@@ -15119,7 +15115,12 @@ CREATE OR REPLACE FUNCTION audit.place_in_log(organization_id uuid, chain intege
 AS $function$
   select jsonb_build_object(
     'origin', l.origin, 'folder', l.organization_id || '/' || to_char(l.month, 'YYYY-MM'),
-    'index', r.start + place_in_log.seq - r.from_seq, 'size', c.size, 'checkpoint', c.note
+    'index', r.start + place_in_log.seq - r.from_seq, 'size', c.size, 'checkpoint', c.note,
+    'anchored', (
+      select jsonb_build_object('checkpoint', o.note, 'anchor', a.anchor)
+      from audit.anchor_of(l.id, r.start + place_in_log.seq - r.from_seq + 1) a (anchor)
+      join audit.checkpoints o on o.log = l.id and o.size = (a.anchor ->> 'size')::bigint
+    )
   )
   from (
     select r.log, r.start, r.from_seq, r.to_seq
@@ -15137,7 +15138,8 @@ owner postgres
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: The log, index and newest checkpoint of an entry that is sealed; null while it is not.
+comment: The log, index and newest checkpoint of an entry that is sealed, and the first checkpoint over it that the anchor log has,
+with its place there; null while it is not sealed.
 
 -- function audit.place_of(text)
 CREATE OR REPLACE FUNCTION audit.place_of(ip_address text, OUT country text, OUT region text, OUT city text)
@@ -22185,7 +22187,7 @@ begin
       limit 50
     )),
     'proof', coalesce(
-      '{"state": "sealed"}'::jsonb || (audit.place_in_log(v_organization, v_chain, v_seq) - 'folder'), '{"state": "pending"}'
+      '{"state": "sealed"}'::jsonb || (audit.place_in_log(v_organization, v_chain, v_seq) - array['folder', 'anchored']), '{"state": "pending"}'
     )
   );
   perform audit.record_reading(v_organization, 'log.viewed', '{}', 'audit_log', request ->> 'name');

@@ -10,6 +10,7 @@ const PROBLEMS = {
   not_a_person: [403, "The token is a project's key, not a person's."],
   route_not_found: [404, "There is no such address."],
   not_proved: [409, "The entry is not the one that was sealed, or its log is damaged."],
+  not_anchored: [409, "The anchor log does not tell of the entry's log yet."],
   archive_encrypted: [409, "Only who has the archive's key can read it."],
   method_not_allowed: [405, "The address does not take this method."],
   too_large: [413, "The request is too large."],

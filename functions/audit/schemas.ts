@@ -120,6 +120,12 @@ export const ExportBody = z.strictObject({
 }).openapi("ExportRequest");
 
 export const OrganizationParameters = z.strictObject({ organization_id: organizationId.optional() });
+export const ReceiptParameters = z.strictObject({
+  organization_id: organizationId.optional(),
+  checkpoint: z.enum(["newest", "anchored"]).optional().openapi({
+    description: "Under which checkpoint: the newest of its log (default), or the first that the anchor log has.",
+  }),
+});
 export const NewsParameters = z.strictObject({
   organization_id: organizationId.optional(),
   since: z.iso.datetime({ offset: true }).optional().openapi({

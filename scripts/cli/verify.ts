@@ -12,6 +12,7 @@ type Options = {
   month?: string;
   receipt: string[];
   entry?: string;
+  anchor?: string;
   old: string[];
   export?: string;
   archiveKeyFile?: string;
@@ -30,6 +31,7 @@ What can be verified:
   a folder           a downloaded archive: whole, one organisation's, or one log's folder
   a URL              …/functions/v1/audit/archive/<organization_id>/<yyyy-mm>, and from it the months before
   --receipt <file>   that an entry is in a log; alone, or against an archive
+  --anchor <file>    with a receipt: that its log is in the anchor log, which witnesses cosign
   --export <folder>  a downloaded export: manifest.json, manifest.note and its parts; alone, or against an archive;
                      the same for a report's evidence pack, unpacked, and the certificate of an erasure
 
@@ -54,7 +56,8 @@ const program = new Command("npm run verify --").description(
 ).option("--receipt <file>", "a receipt (.tlog-proof); may be repeated", collect, []).option(
   "--entry <file>",
   "the entry text that the receipt is for; else that of the archive, else what the receipt holds",
-).option("--old <file>", "a checkpoint that you kept: the archive must continue it; may be repeated", collect, [])
+).option("--anchor <file>", "the anchor log's receipt of the log that the receipt is of")
+  .option("--old <file>", "a checkpoint that you kept: the archive must continue it; may be repeated", collect, [])
   .option("--export <folder>", "a downloaded export").option(
     "--database <url>",
     "compare every entry of the database with the archive, too",
@@ -95,6 +98,9 @@ async function verify(target: string | undefined, options: Options): Promise<voi
   if (options.entry !== undefined && options.receipt.length !== 1) {
     throw new UsageError("--entry belongs to one --receipt.");
   }
+  if (options.anchor !== undefined && options.receipt.length !== 1) {
+    throw new UsageError("--anchor belongs to one --receipt.");
+  }
   const progress = startProgress();
   const report = await runVerification({
     target,
@@ -102,6 +108,7 @@ async function verify(target: string | undefined, options: Options): Promise<voi
     month: options.month,
     receiptFiles: options.receipt,
     entryFile: options.entry,
+    anchorFile: options.anchor,
     oldFiles: options.old,
     exportFolder: options.export,
     archiveKeys: await contentOf(options.archiveKeyFile) ?? process.env["AUDIT_ARCHIVE_KEY"],

@@ -69,6 +69,7 @@ describe("the document", () => {
       "GET /audit/logs",
       "GET /audit/logs/{name}",
       "GET /audit/logs/{name}/proof",
+      "GET /audit/logs/{name}/proof/anchor",
       "GET /audit/news",
       "GET /audit/query",
       "GET /audit/report-schedules",

@@ -87,6 +87,45 @@ test("an entry is sealed into Storage, and its receipt verifies by the key alone
   });
 });
 
+test("with the anchor log's receipt, an entry's receipt leads to the one checkpoint that witnesses sign", async () => {
+  const entry = await name("action = 'budget.created' and seq = 700");
+  const anchored = () => api.call(`/logs/${entry}/proof?checkpoint=anchored`);
+  const ofLog = () => api.call(`/logs/${entry}/proof/anchor`);
+  for (const early of [await anchored(), await ofLog()]) {
+    expect(early.status).toBe(409);
+    expect(await early.json()).toMatchObject({ code: "not_anchored", hint: expect.stringContaining("five minutes") });
+  }
+  await client.query("select audit.anchor_checkpoints()");
+  await seal();
+  const receipt = await (await anchored()).text();
+  const { checkpoint, entry: proved } = verify(receipt);
+  expect(proved).toContain(`"seq":700,`);
+  const response = await ofLog();
+  expect(response.headers.get("content-disposition")).toContain(`${entry}.anchor.tlog-proof`);
+  const anchor = await response.text();
+  const extra = parseReceipt(anchor).extra!;
+  expect(new TextDecoder().decode(extra)).toBe(parseReceipt(receipt).checkpoint.text);
+  const key = parseVerifierKey(logVkey(api.keys), "note");
+  const origin = `${key.name}/anchor`;
+  expect(verifyReceipt(anchor, leafHash(extra), { origin, log: [noteVerifier(renameKey(key, origin))] })).toMatchObject(
+    {
+      checkpoint: { origin },
+    },
+  );
+  // What is sealed later does not change them: the first checkpoint over the entry is the one.
+  await client.query("update public.budgets set name = 'renamed' where name = 'B1'");
+  await seal();
+  await client.query("select audit.anchor_checkpoints()");
+  await seal();
+  expect(verify(await (await anchored()).text()).checkpoint).toEqual(checkpoint);
+  expect(verify(await (await api.call(`/logs/${entry}/proof`)).text()).checkpoint.size).toBeGreaterThan(
+    checkpoint.size,
+  );
+  expect(parseReceipt(await (await ofLog()).text()).extra).toEqual(extra);
+  expect((await api.call(`/logs/${entry}/proof/anchor?organization_id=${ACME}`, { as: VERA })).status).toBe(403);
+  expect((await api.call(`/logs/${entry}/proof?checkpoint=oldest`)).status).toBe(400);
+});
+
 test("receipts are for who may read the entry", async () => {
   const entry = await name("action = 'budget.created'");
   expect((await api.call(`/logs/${entry}/proof`, { as: BOB })).status).toBe(200);

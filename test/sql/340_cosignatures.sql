@@ -61,7 +61,16 @@ from sealed s join audit.anchor_entries e on e.log = s.id;
 select is(audit.anchor_of(id, 0), audit.anchor_of(id, size), 'one that covers more will do') from sealed;
 select is(audit.anchor_of(id, size + 1), null, 'one that covers less will not') from sealed;
 select is(audit.anchor_of(0, 0), null, 'nor is there one of a log that there is not');
-select is((audit.anchor_of(s.id, s.size) #>> '{cosigned,size}')::bigint, a.size, 'and that is cosigned') from sealed s, anchor a;
-select cmp_ok((audit.anchor_of(s.id, s.size) ->> 'published')::bigint, '>', (audit.anchor_of(s.id, s.size) ->> 'index')::bigint, 'and published') from sealed s;
-update audit.cosigned_checkpoints c set size = e.index from audit.anchor_entries e join sealed s on s.id = e.log;
-select is(audit.anchor_of(id, size) -> 'cosigned', 'null', 'a cosigned checkpoint that does not cover it proves nothing') from sealed;
+select is(audit.anchor_of(s.id, s.size) ->> 'checkpoint', c.note, 'under the checkpoint that is cosigned')
+from sealed s, anchor a join audit.checkpoints c on c.log = a.id and c.size = a.size;
+-- The log grows, and nobody has cosigned what it is now.
+select audit.record(acme(), 'a.two');
+select seal(), audit.anchor_checkpoints(), seal();
+select is(audit.anchor_of(s.id, s.size) ->> 'checkpoint', c.note, 'a newer one that nobody cosigned says less')
+from sealed s, anchor a join audit.checkpoints c on c.log = a.id and c.size = a.size;
+select is(audit.anchor_of(l.id, l.published) ->> 'checkpoint', c.note, 'but it is what there is for what came since')
+from audit.logs l, audit.logs a join audit.checkpoints c on c.log = a.id and c.size = a.published
+where l.organization_id = acme() and a.month is null;
+select audit.record(acme(), 'a.three');
+select seal(), audit.anchor_checkpoints();
+select is(audit.anchor_of(l.id, l.published), null, 'an index alone proves nothing') from audit.logs l where l.organization_id = acme();

@@ -18,7 +18,7 @@ begin
   end loop;
 end
 $do$;
-select is(pg_temp.proof('admin', one)::jsonb - array['folder', 'size'], jsonb_build_object(
+select is(pg_temp.proof('admin', one)::jsonb - array['folder', 'size', 'anchored'], jsonb_build_object(
   'origin', l.origin, 'index', e.index, 'checkpoint', 'note of ' || l.origin, 'hash', encode((one).hash, 'hex'), 'entry_text', audit.entry_text(one)
 ), 'afterwards it says where the entry stands') from other, audit.logs l cross join lateral audit.log_entries(l.id, 0, 1000) e
 where l.organization_id = acme() and e.hash = (one).hash;
@@ -39,7 +39,7 @@ select is(pg_temp.proof('admin', a), 'AUPND', 'an index alone is no proof') from
 create temporary table old as select a as one from public.audit_logs a where a.organization_id = acme() and a.action = 'organization.created' limit 1;
 grant insert on audit.chain_bounds to postgres;
 insert into audit.chain_bounds (organization_id, chain, seq, hash, created_at) select acme(), (one).chain, (one).seq, (one).hash, (one).created_at from old;
-select is(pg_temp.proof('admin', one)::jsonb - array['size', 'checkpoint', 'origin'], jsonb_build_object('folder', acme() || '/' || to_char(now() at time zone 'utc', 'YYYY-MM'), 'index', e.index),
+select is(pg_temp.proof('admin', one)::jsonb - array['size', 'checkpoint', 'origin', 'anchored'], jsonb_build_object('folder', acme() || '/' || to_char(now() at time zone 'utc', 'YYYY-MM'), 'index', e.index),
   'has its place still, and no text') from old, audit.logs l cross join lateral audit.log_entries(l.id, 0, 1000) e where l.organization_id = acme() and e.hash = (one).hash;
 select is((select count(*) from public.audit_logs where organization_id = acme() and action = 'log.exported' and details ->> 'format' = 'archive'), 1::bigint, 'and that it was read from the archive is in the log');
 select is(said(name, format('select audit.is_purged(%L, %L)', acme(), (one).chain || '-' || (one).seq)), case when reach = 'all' then 'true' else 'false' end, format('%s learns that it was purged or not', name)) from old, person_reach where organization = acme() and name <> 'anon';

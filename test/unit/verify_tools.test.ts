@@ -51,13 +51,13 @@ function entriesOf(files: Files, folder = LOG): Uint8Array[] {
   );
 }
 
-async function receiptOf(files: Files, index: number, extra?: Uint8Array): Promise<string> {
-  const checkpoint = parseNote(files.get(`${LOG}/checkpoint`)!);
+async function receiptOf(files: Files, index: number, extra?: Uint8Array, folder = LOG): Promise<string> {
+  const checkpoint = parseNote(files.get(`${folder}/checkpoint`)!);
   const path = await proveInclusion(
     parseCheckpoint(checkpoint.text),
     index,
-    leafHash(entriesOf(files)[index]!),
-    async (level, index, width) => files.get(`${LOG}/${tilePath({ level, index, width })}`)!,
+    leafHash(entriesOf(files, folder)[index]!),
+    async (level, index, width) => files.get(`${folder}/${tilePath({ level, index, width })}`)!,
   );
   return formatReceipt({ index, path, checkpoint, ...(extra === undefined ? {} : { extra }) });
 }
@@ -240,6 +240,66 @@ describe("witnesses", () => {
     const report = await verify(files, { policy: policy("two") });
     expect(report).toMatchObject({ verified: true });
     expect(report.not_proved.join("\n")).toContain("That witnesses have seen the last 10 entries of");
+  });
+
+  it("have seen the entry of a receipt, by the anchor log's receipt of its log", async () => {
+    const { files, checkpoints } = await oneLog(60, {}, [50]);
+    const anchor = new SampleLog(`${BASE}/anchor`, "anchor", {
+      keys: [KEY],
+      write: (path, bytes) => void files.set(path, bytes),
+    });
+    const anchored = [50, 60].map((size) => text(checkpoints.get(size)!.split("\n\n")[0]! + "\n"));
+    for (const checkpoint of anchored) await anchor.append(checkpoint);
+    await anchor.publish();
+    const plain = await receiptOf(files, 1, anchored[1], "anchor");
+    files.set("anchor/checkpoint", await cosigned(files.get("anchor/checkpoint")!, 2));
+    const genuine = await receiptOf(files, 1, anchored[1], "anchor");
+    const folder = await folderOf(
+      Object.entries({
+        receipt: await receiptOf(files, 30, entriesOf(files)[30]!),
+        genuine,
+        plain,
+        "of another checkpoint": await receiptOf(files, 0, anchored[0], "anchor"),
+        "without its checkpoint": await receiptOf(files, 1, undefined, "anchor"),
+        "of what is no checkpoint": genuine.replace(/^extra .*$/m, "extra AAAA"),
+        "at another place": genuine.replace("index 1", "index 0"),
+        "of the log itself": await receiptOf(files, 30, anchored[1]),
+        "that is empty": "",
+      }),
+    );
+    const check = (anchorFile: string, request: object = {}) =>
+      verify(files, {
+        target: undefined,
+        receiptFiles: [`${folder}/receipt`],
+        anchorFile: `${folder}/${anchorFile}`,
+        policy: policy("two"),
+        ...request,
+      });
+    const report = await check("genuine");
+    expect(report).toMatchObject({ verified: true, findings: [] });
+    expect(report.proved.join("\n")).toMatch(/is in localhost\/audit\/anchor, at index 1\.\n.*enough witnesses/);
+    expect(codes(await check("plain"))).toEqual(["not_witnessed"]);
+    expect(codes(await check("plain", { policy: undefined }))).toEqual([]);
+    expect(codes(await check("genuine", { keys: [formatVerifierKey(generateKey(BASE, "note"))] }))).toEqual([
+      "bad_receipt",
+    ]);
+    for (
+      const wrong of [
+        "of another checkpoint",
+        "without its checkpoint",
+        "of what is no checkpoint",
+        "at another place",
+        "of the log itself",
+        "that is empty",
+      ]
+    ) {
+      expect([wrong, codes(await check(wrong))]).toEqual([wrong, ["bad_receipt", "not_witnessed"]]);
+      expect(codes(await check(wrong, { policy: undefined }))).toEqual(["bad_receipt"]);
+    }
+    // Against the archive, the anchor log there is the one that the receipt is of.
+    const against = await verify(files, { receiptFiles: [`${folder}/receipt`], anchorFile: `${folder}/genuine` });
+    expect(against).toMatchObject({ verified: true });
+    expect(against.proved.join("\n")).toContain("(2 entries) is the beginning of localhost/audit/anchor");
   });
 });
 
@@ -628,6 +688,7 @@ describe("the command line", () => {
       [[`${folder}/nothing`, "--key", VKEY], "no folder"],
       [["--key", VKEY, "--old", "x", "--receipt", "x"], "--old"],
       [[folder, "--key", VKEY, "--entry", "x"], "--entry"],
+      [[folder, "--key", VKEY, "--anchor", "x"], "--anchor"],
       [[folder, "--key", VKEY, "--from-index", "-1"], "whole number"],
       [[folder, "--key", VKEY, "--unknown"], "unknown option"],
       [[folder, "--key", VKEY, "--old", `${folder}/nothing`], "cannot be read"],

@@ -1,5 +1,7 @@
-// Receipts: the proof that an entry is in a signed log, for whoever wants to check it without asking us.
+// Receipts: the proof that an entry is in a signed log, for whoever wants to check it without asking us; and that the log
+// is in the anchor log, which witnesses cosign.
 import { createRoute, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import { maxObjectBytes } from "../../_shared/archive/archive.ts";
 import { isEncrypted } from "../../_shared/archive/bundle_encryption.ts";
 import { decoded } from "../../_shared/archive/decoded.ts";
@@ -16,9 +18,11 @@ import { encodeText, parseHex } from "../../_shared/tlog/text.ts";
 import { TILE_WIDTH, tileWidth } from "../../_shared/tlog/tile.ts";
 import type { App } from "../app.ts";
 import { ask } from "../ask.ts";
-import type { Deps } from "../deps.ts";
+import type { Deps, Env } from "../deps.ts";
 import { PROBLEMS, SIGNED_IN } from "../respond.ts";
-import { EntryPath, OrganizationParameters } from "../schemas.ts";
+import { EntryPath, OrganizationParameters, ReceiptParameters } from "../schemas.ts";
+
+const RECEIPT = { "text/plain": { schema: z.string() } };
 
 const proof = createRoute({
   method: "get",
@@ -28,25 +32,41 @@ const proof = createRoute({
   description:
     "A C2SP tlog-proof: that the entry is in a log whose checkpoint is signed. Its extra data is the entry's " +
     "text, so the receipt can be verified by itself: npm run verify -- --receipt FILE --key VKEY. 409 not_sealed during " +
-    "the minute in which it is not sealed yet; 409 not_proved where it is not the entry that was sealed. An entry that was purged comes out of the archive, for those who read " +
-    "all of the organisation's log; 409 archive_encrypted where only who has the archive's key can read it.",
+    "the minute in which it is not sealed yet; 409 not_proved where it is not the entry that was sealed. An entry that " +
+    "was purged comes out of the archive, for those who read all of the organisation's log; 409 archive_encrypted where " +
+    "only who has the archive's key can read it.",
+  security: SIGNED_IN,
+  request: { params: EntryPath, query: ReceiptParameters },
+  responses: { 200: { description: "The receipt.", content: RECEIPT }, ...PROBLEMS },
+});
+
+const anchorProof = createRoute({
+  method: "get",
+  path: "/logs/{name}/proof/anchor",
+  tags: ["Proof"],
+  summary: "The receipt of the log that an entry is in",
+  description:
+    "A C2SP tlog-proof: that the anchor log has the checkpoint that the receipt with checkpoint=anchored is under. Where " +
+    "witnesses cosigned the anchor log, the two together show that they have seen the entry: npm run verify -- --receipt " +
+    "FILE --anchor FILE --key VKEY --witness-policy FILE. 409 not_anchored during the minutes in which it is not there yet.",
   security: SIGNED_IN,
   request: { params: EntryPath, query: OrganizationParameters },
-  responses: { 200: { description: "The receipt.", content: { "text/plain": { schema: z.string() } } }, ...PROBLEMS },
+  responses: { 200: { description: "The receipt.", content: RECEIPT }, ...PROBLEMS },
 });
 
 /** What audit.entry_proof() answers: of an entry that was purged, only where it stands. */
 type Place =
   & { folder: string; index: number; size: number; checkpoint: string }
+  & { anchored: { checkpoint: string; anchor: { index: number; entry: string; checkpoint: string } } | null }
   & ({ hash: string; entry_text: string } | { hash?: never });
 
 export function addProof(app: App, deps: Deps): void {
   app.openapi(proof, async (c) => {
     const { name } = c.req.valid("param");
-    const request = JSON.stringify({ ...c.req.valid("query"), name });
-    const place = JSON.parse(await ask(c, deps, "entry_proof", request)) as Place;
+    const { checkpoint, ...query } = c.req.valid("query");
+    const place = await findPlace(c, deps, { ...query, name });
     const { folder, index } = place;
-    const note = parseNote(place.checkpoint);
+    const note = parseNote(checkpoint === "anchored" ? anchoredOf(place, name).checkpoint : place.checkpoint);
     const entry = place.hash === undefined ? await archivedEntry(deps, place) : encodeText(place.entry_text);
     const leaf = place.hash === undefined ? leafHash(entry) : parseHex(place.hash);
     const path = await proveInclusion(parseCheckpoint(note.text), index, leaf, tilesOf(deps.archive, folder))
@@ -56,11 +76,39 @@ export function addProof(app: App, deps: Deps): void {
           hint: "Somebody may have changed it: audit.verify() and npm run verify say more.",
         });
       });
-    const receipt = formatReceipt({ index, path, checkpoint: note, extra: entry });
-    return c.text(receipt, 200, {
-      "content-disposition": `attachment; filename="${name}.tlog-proof"`,
-      "cache-control": "no-store",
-    });
+    return send(c, formatReceipt({ index, path, checkpoint: note, extra: entry }), `${name}.tlog-proof`);
+  });
+  app.openapi(anchorProof, async (c) => {
+    const { name } = c.req.valid("param");
+    const place = await findPlace(c, deps, { ...c.req.valid("query"), name });
+    const { index, entry, checkpoint } = anchoredOf(place, name).anchor;
+    const note = parseNote(checkpoint);
+    const extra = encodeText(entry);
+    const path = await proveInclusion(
+      parseCheckpoint(note.text),
+      index,
+      leafHash(extra),
+      tilesOf(deps.archive, "anchor"),
+    );
+    return send(c, formatReceipt({ index, path, checkpoint: note, extra }), `${name}.anchor.tlog-proof`);
+  });
+}
+
+async function findPlace(c: Context<Env>, deps: Deps, request: object): Promise<Place> {
+  return JSON.parse(await ask(c, deps, "entry_proof", JSON.stringify(request))) as Place;
+}
+
+function anchoredOf({ anchored }: Place, name: string): NonNullable<Place["anchored"]> {
+  if (anchored !== null) return anchored;
+  throw new Problem("not_anchored", `The anchor log does not tell of the log of entry ${name} yet.`, {
+    hint: "It takes in what is new every five minutes, and is sealed a minute later: ask again then.",
+  });
+}
+
+function send(c: Context<Env>, receipt: string, filename: string) {
+  return c.text(receipt, 200, {
+    "content-disposition": `attachment; filename="${filename}"`,
+    "cache-control": "no-store",
   });
 }
 

@@ -1,13 +1,17 @@
-/** Receipts: that one entry is in a log. With an archive, also that the log there is the one that the receipt is of. */
+/**
+ * Receipts: that one entry is in a log. With an archive, also that the log there is the one that the receipt is of; with
+ * the anchor log's receipt of that log's checkpoint, also that whoever cosigned the anchor log has seen the entry.
+ */
 import { parseEntryText } from "../../../functions/_shared/entry.ts";
-import type { Checkpoint } from "../../../functions/_shared/tlog/checkpoint.ts";
+import { type Checkpoint, parseCheckpoint } from "../../../functions/_shared/tlog/checkpoint.ts";
 import type { Cosignature } from "../../../functions/_shared/tlog/cosignature.ts";
 import { TlogError } from "../../../functions/_shared/tlog/error.ts";
 import { leafHash } from "../../../functions/_shared/tlog/hash.ts";
 import type { VerifierKey } from "../../../functions/_shared/tlog/key.ts";
 import type { Verifier } from "../../../functions/_shared/tlog/note.ts";
 import { parseOrigin } from "../../../functions/_shared/tlog/origin.ts";
-import { parseReceipt, verifyReceipt } from "../../../functions/_shared/tlog/receipt.ts";
+import { parseReceipt, type VerifiedReceipt, verifyReceipt } from "../../../functions/_shared/tlog/receipt.ts";
+import { equalBytes } from "../../../functions/_shared/tlog/text.ts";
 import { verifiersOf } from "./log.ts";
 
 export type ProvedReceipt = { name: string; index: number; checkpoint: Checkpoint; cosignatures: Cosignature[] };
@@ -52,6 +56,25 @@ export async function proveReceipt(
     witnesses,
   });
   return { name, index, checkpoint, cosignatures };
+}
+
+/** Verifies the anchor log's receipt of the checkpoint that an entry's receipt is under. */
+export function proveAnchored(
+  input: Uint8Array,
+  receipt: Checkpoint,
+  { base, keys, witnesses }: { base: string; keys: VerifierKey[]; witnesses: Verifier[] },
+): VerifiedReceipt {
+  const { extra } = parseReceipt(input);
+  if (extra === undefined) throw new TlogError("malformed_receipt", "it comes without the checkpoint that it is of");
+  const { origin, size, root } = parseCheckpoint(new TextDecoder().decode(extra));
+  if (origin !== receipt.origin || size !== receipt.size || !equalBytes(root, receipt.root)) {
+    throw new TlogError(
+      "wrong_origin",
+      `it is of ${origin} at ${size}, and the receipt is under ${receipt.origin} at ${receipt.size}`,
+    );
+  }
+  const anchor = `${base}/anchor`;
+  return verifyReceipt(input, leafHash(extra), { origin: anchor, log: verifiersOf(keys, anchor), witnesses });
 }
 
 /** An entry text has no line feed, but editors and shells add one to files. */

@@ -4,8 +4,8 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { createGunzip } from "node:zlib";
 import { parseArchiveKeys } from "../../../functions/_shared/archive/bundle_encryption.ts";
-import { openCheckpoint, parseCheckpoint } from "../../../functions/_shared/tlog/checkpoint.ts";
-import { cosignatureVerifier } from "../../../functions/_shared/tlog/cosignature.ts";
+import { type Checkpoint, openCheckpoint, parseCheckpoint } from "../../../functions/_shared/tlog/checkpoint.ts";
+import { type Cosignature, cosignatureVerifier } from "../../../functions/_shared/tlog/cosignature.ts";
 import { TlogError } from "../../../functions/_shared/tlog/error.ts";
 import { formatHash } from "../../../functions/_shared/tlog/hash.ts";
 import { parseVerifierKey, type VerifierKey } from "../../../functions/_shared/tlog/key.ts";
@@ -23,7 +23,7 @@ import { count, type Finding, Ledger, plural } from "./ledger.ts";
 import { faultOf, type Kit, type LogVerdict, type Remembered, verifiersOf } from "./log.ts";
 import { verifyOrganization } from "./organization.ts";
 import { startPool } from "./pool.ts";
-import { proveReceipt } from "./receipt.ts";
+import { proveAnchored, proveReceipt } from "./receipt.ts";
 import type { Target } from "./target.ts";
 import { readFromWeb } from "./web.ts";
 
@@ -36,6 +36,7 @@ export type Request = {
   month?: string | undefined;
   receiptFiles?: string[];
   entryFile?: string | undefined;
+  anchorFile?: string | undefined;
   oldFiles?: string[];
   exportFolder?: string | undefined;
   archiveKeys?: string | undefined;
@@ -118,7 +119,7 @@ async function verifyAll(request: Request, base: string, policy: Policy | undefi
   if (checkpoint) await memory.takeCheckpoint(() => Promise.resolve(checkpoint), "The checkpoint in the manifest");
 
   for (const file of request.oldFiles ?? []) await memory.takeOld(file);
-  for (const file of request.receiptFiles ?? []) await memory.takeReceipt(file, request.entryFile, policy);
+  for (const file of request.receiptFiles ?? []) await memory.takeReceipt(file, request, policy);
   if (target === undefined) return [];
 
   const verdicts: LogVerdict[] = [];
@@ -273,7 +274,7 @@ class Memory {
     }
   }
 
-  async takeReceipt(file: string, entryFile: string | undefined, policy: Policy | undefined): Promise<void> {
+  async takeReceipt(file: string, { entryFile, anchorFile }: Request, policy: Policy | undefined): Promise<void> {
     const { ledger, keys, witnesses } = this.#kit;
     try {
       const entry = entryFile === undefined ? undefined : await readSmall(entryFile);
@@ -287,11 +288,35 @@ class Memory {
         `Receipt ${file}: entry ${name} is in ${checkpoint.origin}, at index ${count(index)}, as it stands.`,
       );
       if (this.#target !== undefined) this.#add(checkpoint.origin, { tree: checkpoint, what: `Receipt ${file}` });
-      else if (policy !== undefined && !isWitnessed(policy, cosignatures)) {
+      const seenAs = anchorFile === undefined ? [] : await this.#takeAnchored(anchorFile, checkpoint);
+      if (this.#target !== undefined || policy === undefined) return;
+      if (isWitnessed(policy, cosignatures) || isWitnessed(policy, seenAs)) {
+        ledger.prove(`Receipt ${file}: enough witnesses have seen it for the policy.`);
+      } else {
         ledger.found({ code: "not_witnessed", message: `The checkpoint in receipt ${file} has too few cosignatures.` });
       }
     } catch (error) {
       ledger.found({ code: "bad_receipt", message: `Receipt ${file} proves nothing: ${faultOf(error)}.` });
+    }
+  }
+
+  /** Who cosigned the anchor log that has the checkpoint. */
+  async #takeAnchored(file: string, of: Checkpoint): Promise<Cosignature[]> {
+    const { ledger, keys, witnesses } = this.#kit;
+    try {
+      const { index, checkpoint, cosignatures } = proveAnchored(await readSmall(file), of, {
+        base: this.#base,
+        keys,
+        witnesses,
+      });
+      ledger.prove(`Receipt ${file}: that checkpoint is in ${checkpoint.origin}, at index ${count(index)}.`);
+      if (this.#target?.anchor !== undefined) {
+        this.#add(checkpoint.origin, { tree: checkpoint, what: `Receipt ${file}` });
+      }
+      return cosignatures;
+    } catch (error) {
+      ledger.found({ code: "bad_receipt", message: `Receipt ${file} proves nothing: ${faultOf(error)}.` });
+      return [];
     }
   }
 
