@@ -86,8 +86,11 @@ create or replace function audit.configure(
   set search_path = ''
 as $$
 declare
-  v_old jsonb := audit.setting(configure.name, configure.organization_id);
+  v_old jsonb;
 begin
+  -- What is compiled below is compiled from all settings: two at a time would each leave the other's out.
+  perform pg_advisory_xact_lock(hashtext('audit.configure'));
+  v_old := audit.setting(configure.name, configure.organization_id);
   begin
     insert into audit.settings as s (organization_id, name, value)
     values (configure.organization_id, configure.name, configure.value)

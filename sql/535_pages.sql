@@ -205,6 +205,24 @@ $$;
 
 comment on function audit.find_entry(uuid, text) is 'The entry of a name like 3-17, as far as the caller may read it; raises AUNOT else.';
 
+create or replace function audit.entry_place(entry public.audit_logs)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select to_jsonb(p) || jsonb_build_object('attribution', (select d.attribution from audit.place_data d))
+  from (
+    -- The address, where the caller may see it; then so the place.
+    select i.ip_address from audit.identities i where i.identity_hash = (entry).identity_hash limit 1
+  ) i
+  cross join lateral audit.place_of(i.ip_address) p
+  where p.country is not null
+$$;
+
+comment on function audit.entry_place(public.audit_logs) is
+  'Where the address of an entry is, and whose data says so; null where the caller does not see the address, or nobody knows.';
+
 create or replace function audit.view_entry(request jsonb)
   returns jsonb
   language plpgsql
@@ -226,6 +244,7 @@ begin
   v_page := jsonb_build_object(
     'entry', audit.entries_json(array[v_entry]) -> 0,
     'entry_text', audit.entry_text(v_entry),
+    'place', audit.entry_place(v_entry),
     'previous', (
       select audit.entries_json(array[a]) -> 0 from public.audit_logs a
       where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq - 1 and a.created_at <= v_entry.created_at
@@ -252,7 +271,7 @@ end
 $$;
 
 comment on function audit.view_entry(jsonb) is
-  'One entry with its exact text, its neighbours in the chain and the other entries of its request. Leaves a log.viewed entry.';
+  'One entry with its exact text, where its address is, its neighbours in the chain and the other entries of its request. Leaves a log.viewed entry.';
 
 create or replace function audit.news(request jsonb)
   returns jsonb
@@ -306,6 +325,7 @@ begin
   end if;
   return jsonb_strip_nulls(jsonb_build_object(
     'name', audit.organization_name(membership_details.organization_id),
+    'time_zone', audit.time_zone_of(membership_details.organization_id),
     'until', (
       select audit.instant_text(a.expires_at) from audit.auditors a
       where a.organization_id = membership_details.organization_id and a.user_id = auth.uid()
@@ -315,7 +335,7 @@ end
 $$;
 
 comment on function audit.membership_details(uuid) is
-  'What the application calls an organisation that the caller reads, and until when as its auditor.';
+  'What the application calls an organisation that the caller reads, its time zone, and until when as its auditor.';
 
 create or replace function audit.access_page()
   returns jsonb

@@ -14,6 +14,7 @@ create table if not exists audit.report_schedules (
   last_at timestamptz,
   constraint report_schedules_pkey primary key (id)
 );
+alter table audit.report_schedules add column if not exists paused_at timestamptz;
 
 comment on table audit.report_schedules is 'Which reports are made by themselves; written by audit.schedule_report() and audit.run_schedule().';
 comment on column audit.report_schedules.id is 'Names the schedule.';
@@ -26,6 +27,7 @@ comment on column audit.report_schedules.created_by is 'Who wanted it.';
 comment on column audit.report_schedules.created_at is 'Since when.';
 comment on column audit.report_schedules.next_at is 'When it is due next; null before that was reckoned.';
 comment on column audit.report_schedules.last_at is 'When it was due last.';
+comment on column audit.report_schedules.paused_at is 'Since when it is not made; null while it is. What was due meanwhile is not caught up.';
 
 revoke all on audit.report_schedules from public, anon, authenticated, service_role;
 
@@ -101,6 +103,41 @@ $$;
 
 comment on function audit.unschedule_report(jsonb) is 'Ends a schedule. For admins; leaves an entry.';
 
+create or replace function audit.pause_schedule(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write schedules through this function only
+  set search_path = ''
+as $$
+declare
+  v_schedule audit.report_schedules;
+begin
+  perform audit.check_request(request, array['schedule', 'paused']);
+  select s.* into v_schedule from audit.report_schedules s where s.id = audit.as_uuid(request ->> 'schedule') for no key update;
+  if v_schedule.id is null or audit.reach(v_schedule.organization_id) is null then
+    perform audit.fail('AUNOT', 'There is no such schedule of yours.');
+  end if;
+  perform audit.require_admin(v_schedule.organization_id);
+  if coalesce(jsonb_typeof(request -> 'paused'), '') <> 'boolean' then
+    perform audit.fail('AUARG', '"paused" is true or false.');
+  elsif (request -> 'paused')::boolean = (v_schedule.paused_at is not null) then
+    return to_jsonb(v_schedule);
+  end if;
+  update audit.report_schedules s set
+    paused_at = case when request -> 'paused' = 'true' then clock_timestamp() end,
+    next_at = null -- it is reckoned anew
+  where s.id = v_schedule.id
+  returning s.* into v_schedule;
+  perform audit.record(
+    v_schedule.organization_id, case when v_schedule.paused_at is null then 'report.resumed' else 'report.paused' end, 'report_schedule', v_schedule.id::text,
+    jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)
+  );
+  return to_jsonb(v_schedule);
+end
+$$;
+
+comment on function audit.pause_schedule(jsonb) is 'Pauses a {schedule}, or goes on with it: {paused}. For admins; leaves an entry.';
+
 create or replace function audit.list_schedules(request jsonb default '{}')
   returns jsonb
   language plpgsql
@@ -134,7 +171,7 @@ as $$
   select coalesce(jsonb_agg(jsonb_build_object('schedule', s.id, 'cron', s.cron, 'time_zone', s.time_zone, 'next_at', s.next_at) order by s.next_at nulls first), '[]')
   from (
     select s.* from audit.report_schedules s
-    where s.next_at is null or s.next_at <= clock_timestamp()
+    where (s.next_at is null or s.next_at <= clock_timestamp()) and s.paused_at is null
     order by s.next_at nulls first
     limit 100
   ) s
@@ -155,10 +192,10 @@ declare
   v_reports int := 0;
 begin
   update audit.report_schedules s set next_at = run_schedule.next_at, last_at = coalesce(run_schedule.was_at, s.last_at)
-  where s.id = run_schedule.id and s.next_at is not distinct from run_schedule.was_at
+  where s.id = run_schedule.id and s.next_at is not distinct from run_schedule.was_at and s.paused_at is null
   returning s.* into v_schedule;
   if v_schedule.id is null or run_schedule.was_at is null then
-    return 0; -- another run was quicker, or it is the first time
+    return 0; -- another run was quicker, it was paused, or it is the first time
   end if;
   for v_organization in
     select distinct h.organization_id from audit.heads h

@@ -26,6 +26,8 @@ import { addReports } from "./routes/reports.ts";
 import { addSchedules } from "./routes/schedules.ts";
 import { addRules } from "./routes/rules.ts";
 import { addSearch } from "./routes/search.ts";
+import { addSettings } from "./routes/settings.ts";
+import { addStatus } from "./routes/status.ts";
 import { invalid } from "./validation.ts";
 
 const MOST_BODY = 512 * 1024;
@@ -114,6 +116,8 @@ export function createApp(deps: Deps): App {
   addChannels(app, deps);
   addRules(app, deps);
   addAlerts(app, deps);
+  addStatus(app, deps);
+  addSettings(app, deps);
 
   app.notFound((c) => {
     const methods = methodsAt(app, c.req.path);

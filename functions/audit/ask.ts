@@ -36,6 +36,7 @@ export type Asked =
   | "schedule_report"
   | "unschedule_report"
   | "list_schedules"
+  | "pause_schedule"
   | "list_rules"
   | "create_rule"
   | "change_rule"
@@ -44,7 +45,13 @@ export type Asked =
   | "preview_rule"
   | "test_rule"
   | "list_alerts"
-  | "change_alert";
+  | "change_alert"
+  | "status_page"
+  | "settings_page"
+  | "change_settings"
+  | "change_retention"
+  | "change_hold"
+  | "change_auditor";
 
 /** Asks as the caller. The request is JSON text, and so is the answer. */
 export function ask(c: Context<Env>, { database }: Deps, name: Asked, request: string): Promise<string> {
@@ -70,7 +77,7 @@ export async function askBody(c: Context<Env>, deps: Deps, name: Asked): Promise
 }
 
 /** Asks with a body that its schema accepted, and what the address says. */
-export async function askOf(c: Context<Env>, deps: Deps, name: Asked, named: Record<string, string>): Promise<string> {
+export async function askOf(c: Context<Env>, deps: Deps, name: Asked, named: object): Promise<string> {
   return ask(c, deps, name, JSON.stringify({ ...await c.req.json() as object, ...named }));
 }
 

@@ -208,6 +208,7 @@ export const ScheduleBody = z.strictObject({
     description: "Where it is delivered; without, the organisation's usual channels.",
   }),
 }).openapi("ReportScheduleRequest");
+export const ScheduleChange = z.strictObject({ paused: z.boolean() }).openapi("ReportScheduleChange");
 export const ErasurePath = z.object({ id: z.guid() });
 export const ExportPath = z.object({ id: z.guid() });
 export const ManifestPath = ExportPath.extend({ file: z.enum(["manifest.json", "manifest.note"]) });
@@ -389,6 +390,41 @@ export const AlertSilence = z.strictObject({
   note,
 });
 
+export const SettingsChange = z.strictObject({
+  organization_id: organizationId.optional(),
+  ip_addresses: z.enum(["on", "truncated", "off"]).optional().openapi({
+    description: "How client addresses are kept from now on: whole, cut to their network, or not at all.",
+  }),
+  query_text: z.boolean().optional().openapi({ description: "Whether the text of queries is recorded from now on." }),
+  time_zone: z.string().min(1).max(100).optional().openapi({
+    description: "In which the organisation works; by its IANA name.",
+    example: "Europe/Berlin",
+  }),
+}).openapi("SettingsChange");
+const days = z.int().min(90).max(36_500).nullable();
+export const RetentionBody = z.strictObject({
+  organization_id: organizationId.optional(),
+  database_days: days.openapi({ description: "Days in the database; null for ever." }),
+  archive_days: days.openapi({ description: "Days in the archive, no shorter; null for ever." }),
+}).openapi("RetentionChange");
+const holdName = z.string().min(1).max(200).openapi({ description: "The matter, a case number." });
+export const HoldBody = z.strictObject({
+  organization_id: organizationId.optional(),
+  name: holdName,
+  reason: z.string().min(1).max(2000),
+}).openapi("NewHold");
+export const HoldRelease = z.strictObject({ organization_id: organizationId.optional(), name: holdName })
+  .openapi("HoldRelease");
+export const AuditorBody = z.strictObject({
+  organization_id: organizationId.optional(),
+  user_id: z.guid().openapi({ description: "Whom, by the user id. Auth's address book is not searched." }),
+  expires_at: z.iso.datetime({ offset: true }).openapi({ description: "Until when.", example: "2027-01-31T00:00:00Z" }),
+  sees_identities: z.boolean().optional().openapi({
+    description: "Whether e-mail, IP addresses and user agents are shown. Default false.",
+  }),
+}).openapi("NewAuditor");
+export const AuditorPath = z.object({ user_id: z.guid() });
+
 // Responses -----------------------------------------------------------------------------------------------------------
 
 const text = z.string().nullable();
@@ -442,6 +478,12 @@ export const Page = z.strictObject({
 export const EntryView = z.strictObject({
   entry: Entry,
   entry_text: z.string().openapi({ description: "The exact bytes that the hash is over." }),
+  place: z.strictObject({
+    country: z.string().openapi({ description: "ISO 3166-1 alpha-2." }),
+    region: text,
+    city: text,
+    attribution: text.openapi({ description: "Whose data says so, and under which licence: to be shown beside it." }),
+  }).nullable().openapi({ description: "Where the address is; null where you do not see it, or nobody knows." }),
   previous: Entry.nullable(),
   next: Entry.nullable(),
   request: z.array(Entry).openapi({ description: "Entries of the same request." }),
@@ -482,6 +524,7 @@ export const Access = z.strictObject({
     access: z.enum(["all", "own"]),
     as: z.enum(["admin", "member", "auditor"]),
     name: z.string().optional().openapi({ description: "What the application calls it, where it does." }),
+    time_zone: z.string().openapi({ description: "In which the organisation works.", example: "Europe/Berlin" }),
     until: z.iso.datetime({ precision: 6 }).optional().openapi({ description: "When an auditor's access ends." }),
   })),
 }).openapi("Access");
@@ -659,6 +702,7 @@ export const Schedule = z.strictObject({
   created_at: z.string(),
   next_at: text,
   last_at: text,
+  paused_at: text,
 }).openapi("ReportSchedule");
 export const ScheduleList = z.strictObject({ organization_id: z.guid(), schedules: z.array(Schedule) })
   .openapi("ReportSchedules");
@@ -716,6 +760,93 @@ export const Alert = z.strictObject({
 export const AlertList = z.strictObject({ organization_id: z.guid(), alerts: z.array(Alert), next: text }).openapi(
   "Alerts",
 );
+
+const keptFor = { database_days: z.int().nullable(), archive_days: z.int().nullable() };
+const Retention = z.strictObject({
+  ...keptFor,
+  chosen: z.boolean().openapi({
+    description: "Whether the organisation has chosen; else the project's default holds.",
+  }),
+  next: z.strictObject({ ...keptFor, at: z.string() }).nullable().openapi({
+    description: "What was chosen and waits; null where nothing does.",
+  }),
+  shorten_after: z.int().openapi({ description: "How many days a shorter period waits." }),
+  oldest_in_database: text,
+  oldest_in_archive: text,
+  holds: z.array(hold.extend({ reason: z.string() })),
+}).openapi("Retention");
+
+export const Settings = z.strictObject({
+  organization_id: z.guid(),
+  ip_addresses: z.enum(["on", "truncated", "off"]),
+  query_text: z.boolean(),
+  time_zone: z.string(),
+  chosen: z.array(z.string()).openapi({ description: "Those that are the organisation's own choice." }),
+  retention: Retention,
+  auditors: z.array(z.strictObject({
+    user_id: z.guid(),
+    email: text.openapi({ description: "As this log knows the person." }),
+    expires_at: z.string(),
+    expired: z.boolean(),
+    sees_identities: z.boolean(),
+    granted_by: text,
+    granted_at: z.string(),
+  })),
+}).openapi("Settings");
+
+const state = z.enum(["well", "wrong", "missing"]);
+export const Status = z.strictObject({
+  organization_id: z.guid(),
+  at: z.string(),
+  capture: z.strictObject({
+    state,
+    tables: z.int().openapi({ description: "How many tables of the project are, or should be, captured." }),
+    broken: z.int().openapi({ description: "How many of them are not captured whole. audit.coverage says which." }),
+  }),
+  sealing: z.strictObject({
+    state,
+    waiting: z.int().openapi({ description: "Entries that are not sealed yet." }),
+    since: text.openapi({ description: "Since when the oldest of them waits." }),
+    published_at: text,
+    origin: text,
+    size: z.int().nullable(),
+    root: text,
+  }),
+  verification: z.strictObject({ state, was_verified: z.boolean().nullable(), verified_at: text, begun_at: text }),
+  findings: z.strictObject({
+    state,
+    open: z.array(z.strictObject({
+      kind: z.string(),
+      subject: z.string(),
+      seen: z.int(),
+      first_seen_at: z.string(),
+      last_seen_at: z.string(),
+    })).openapi({ description: "Of the organisation, 100 at most." }),
+    of_project: z.int().openapi({ description: "How many concern the whole project. audit.findings has them." }),
+  }),
+  archive: z.strictObject({ state, entries: z.int(), read_back: z.int(), read_back_at: text }),
+  outside: z.strictObject({
+    state,
+    kinds: z.array(z.strictObject({
+      kind: z.enum(["webhook", "bucket", "s3", "mirror", "witness"]),
+      receivers: z.int(),
+      behind: z.int().openapi({ description: "How many have not had the newest checkpoint for a day, or are gone." }),
+      behind_since: text,
+      last_success: text,
+    })),
+  }),
+  delivery: z.strictObject({
+    state,
+    channels: z.int(),
+    disabled: z.int(),
+    failing: z.int(),
+    waiting: z.int(),
+    dead: z.int(),
+    oldest_due: text,
+    succeeded_at: text,
+  }),
+  retention: Retention,
+}).openapi("Status");
 
 export const Health = z.strictObject({
   status: z.enum(["ok", "failing"]),

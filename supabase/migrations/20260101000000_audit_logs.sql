@@ -192,8 +192,11 @@ create or replace function audit.configure(
   set search_path = ''
 as $$
 declare
-  v_old jsonb := audit.setting(configure.name, configure.organization_id);
+  v_old jsonb;
 begin
+  -- What is compiled below is compiled from all settings: two at a time would each leave the other's out.
+  perform pg_advisory_xact_lock(hashtext('audit.configure'));
+  v_old := audit.setting(configure.name, configure.organization_id);
   begin
     insert into audit.settings as s (organization_id, name, value)
     values (configure.organization_id, configure.name, configure.value)
@@ -12251,6 +12254,24 @@ $$;
 
 comment on function audit.find_entry(uuid, text) is 'The entry of a name like 3-17, as far as the caller may read it; raises AUNOT else.';
 
+create or replace function audit.entry_place(entry public.audit_logs)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select to_jsonb(p) || jsonb_build_object('attribution', (select d.attribution from audit.place_data d))
+  from (
+    -- The address, where the caller may see it; then so the place.
+    select i.ip_address from audit.identities i where i.identity_hash = (entry).identity_hash limit 1
+  ) i
+  cross join lateral audit.place_of(i.ip_address) p
+  where p.country is not null
+$$;
+
+comment on function audit.entry_place(public.audit_logs) is
+  'Where the address of an entry is, and whose data says so; null where the caller does not see the address, or nobody knows.';
+
 create or replace function audit.view_entry(request jsonb)
   returns jsonb
   language plpgsql
@@ -12272,6 +12293,7 @@ begin
   v_page := jsonb_build_object(
     'entry', audit.entries_json(array[v_entry]) -> 0,
     'entry_text', audit.entry_text(v_entry),
+    'place', audit.entry_place(v_entry),
     'previous', (
       select audit.entries_json(array[a]) -> 0 from public.audit_logs a
       where a.organization_id = v_organization and a.chain = v_chain and a.seq = v_seq - 1 and a.created_at <= v_entry.created_at
@@ -12298,7 +12320,7 @@ end
 $$;
 
 comment on function audit.view_entry(jsonb) is
-  'One entry with its exact text, its neighbours in the chain and the other entries of its request. Leaves a log.viewed entry.';
+  'One entry with its exact text, where its address is, its neighbours in the chain and the other entries of its request. Leaves a log.viewed entry.';
 
 create or replace function audit.news(request jsonb)
   returns jsonb
@@ -12352,6 +12374,7 @@ begin
   end if;
   return jsonb_strip_nulls(jsonb_build_object(
     'name', audit.organization_name(membership_details.organization_id),
+    'time_zone', audit.time_zone_of(membership_details.organization_id),
     'until', (
       select audit.instant_text(a.expires_at) from audit.auditors a
       where a.organization_id = membership_details.organization_id and a.user_id = auth.uid()
@@ -12361,7 +12384,7 @@ end
 $$;
 
 comment on function audit.membership_details(uuid) is
-  'What the application calls an organisation that the caller reads, and until when as its auditor.';
+  'What the application calls an organisation that the caller reads, its time zone, and until when as its auditor.';
 
 create or replace function audit.access_page()
   returns jsonb
@@ -19073,6 +19096,357 @@ comment on column audit.delivery_health.succeeded_at is 'When one was last deliv
 
 revoke all on audit.delivery_health, audit.dead_letters from public, anon, authenticated, service_role;
 
+-- sql/662_status.sql
+
+-- How the log of an organisation stands, on one page, for its admins and auditors. Of what is the whole project's they
+-- learn how it is, not what it is made of: how many tables are captured whole and not which, how many receivers have the
+-- newest checkpoint and not who they are, that there are findings and not what was found. Whoever runs the project has the
+-- views for that. Limits are those of the default rules (605).
+
+create or replace function audit.retention_json(organization_id uuid)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'database_days', t.database_days, 'archive_days', t.archive_days,
+    'chosen', coalesce(p.organization_id = retention_json.organization_id, false),
+    'next', case when p.effective_at > clock_timestamp() then jsonb_build_object(
+      'database_days', p.database_days, 'archive_days', p.archive_days, 'at', audit.instant_text(p.effective_at)
+    ) end,
+    'shorten_after', audit.setting('shorten_retention_after', retention_json.organization_id),
+    'oldest_in_database', (
+      select audit.instant_text(a.created_at) from public.audit_logs a
+      where a.organization_id = retention_json.organization_id order by a.created_at limit 1
+    ),
+    'oldest_in_archive', (
+      select audit.instant_text(min(l.first_at)) from audit.logs l
+      where l.organization_id = retention_json.organization_id and l.published > 0 and l.archive_deletion_began_at is null
+    ),
+    'holds', coalesce((
+      select jsonb_agg(jsonb_build_object(
+        'name', h.name, 'reason', h.reason, 'placed_at', audit.instant_text(h.placed_at),
+        'of', case when h.organization_id = audit.system_organization() then 'project' else 'organization' end
+      ) order by h.placed_at)
+      from audit.holds h
+      where h.organization_id in (retention_json.organization_id, audit.system_organization()) and h.released_at is null
+    ), '[]')
+  )
+  from audit.retention_of(retention_json.organization_id) t
+  left join lateral (
+    select r.* from audit.retention_periods r
+    where r.organization_id in (retention_json.organization_id, audit.system_organization())
+    order by r.organization_id = audit.system_organization()
+    limit 1
+  ) p on true
+$$;
+
+comment on function audit.retention_json(uuid) is
+  'What the view audit.retention shows of one organisation, and its holds with their reasons, as the API shows them.';
+
+create or replace function audit.status_page(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads what each check knows on behalf of those who read all of the organisation's log
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+  v_now timestamptz := clock_timestamp();
+  v_capture record;
+  v_sealing record;
+  v_integrity audit.integrity;
+  v_begun_at timestamptz;
+  v_delivery audit.delivery_health;
+  v_outside jsonb;
+  v_findings jsonb;
+  v_of_project bigint;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  if audit.reach(v_organization) is distinct from 'all' then
+    perform audit.fail('AUDEN', 'How the log stands is for admins and auditors of the organisation.');
+  end if;
+
+  select count(distinct c.table_name) as tables, count(distinct c.table_name) filter (where not c.healthy) as broken
+  into v_capture
+  from audit.coverage c;
+  select coalesce(sum(w.to_seq - w.from_seq + 1), 0)::bigint as waiting, min(w.since) as since, (
+      select max(c.published_at) from audit.logs l join audit.checkpoints c on c.log = l.id where l.organization_id = v_organization
+    ) as published_at
+  into v_sealing
+  from audit.waiting_chains(v_organization) w;
+  select i.* into v_integrity from audit.integrity i where i.organization_id = v_organization;
+  select v.begun_at into v_begun_at from audit.verifications v where v.organization_id = v_organization and v.ended_at is null;
+  select d.* into v_delivery from audit.delivery_health d where d.organization_id = v_organization;
+  select coalesce(jsonb_agg(to_jsonb(o) order by o.kind), '[]') into v_outside
+  from (
+    select o.kind, count(*) as receivers, count(*) filter (where o.behind_since < v_now - interval '1 day' or o.disabled) as behind,
+      audit.instant_text(min(o.behind_since)) as behind_since, audit.instant_text(min(o.last_success)) as last_success
+    from audit.outside o
+    group by o.kind
+  ) o;
+  select coalesce(jsonb_agg(jsonb_build_object(
+      'kind', f.kind, 'subject', f.subject, 'seen', f.seen,
+      'first_seen_at', audit.instant_text(f.first_seen_at), 'last_seen_at', audit.instant_text(f.last_seen_at)
+    ) order by f.first_seen_at desc), '[]')
+  into v_findings
+  from (
+    select f.* from audit.findings f
+    where f.organization_id = v_organization and f.resolved_at is null
+    order by f.first_seen_at desc
+    limit 100
+  ) f;
+  select count(*) into v_of_project from audit.findings f where f.organization_id = audit.system_organization() and f.resolved_at is null;
+
+  return jsonb_build_object(
+    'organization_id', v_organization,
+    'at', audit.instant_text(v_now),
+    'capture', jsonb_build_object(
+      'state', case when v_capture.broken > 0 then 'wrong' else 'well' end,
+      'tables', v_capture.tables, 'broken', v_capture.broken
+    ),
+    'sealing', jsonb_build_object(
+      'state', case
+        when v_sealing.published_at is null then 'missing' when v_sealing.since < v_now - interval '15 minutes' then 'wrong' else 'well'
+      end,
+      'waiting', v_sealing.waiting, 'since', audit.instant_text(v_sealing.since),
+      'published_at', audit.instant_text(v_sealing.published_at),
+      'origin', v_integrity.origin, 'size', v_integrity.size, 'root', v_integrity.root
+    ),
+    'verification', jsonb_build_object(
+      'state', case
+        when not v_integrity.was_verified or v_integrity.verified_at < v_now - interval '2 days' then 'wrong'
+        when v_integrity.was_verified then 'well'
+        else 'missing'
+      end,
+      'was_verified', v_integrity.was_verified, 'verified_at', audit.instant_text(v_integrity.verified_at),
+      'begun_at', audit.instant_text(v_begun_at)
+    ),
+    'findings', jsonb_build_object(
+      'state', case when v_findings = '[]' and v_of_project = 0 then 'well' else 'wrong' end,
+      'open', v_findings, 'of_project', v_of_project
+    ),
+    'archive', jsonb_build_object(
+      'state', case
+        when coalesce(v_integrity.entries_archived, 0) = 0 then 'missing'
+        when v_integrity.entries_read_back < v_integrity.entries_archived and v_sealing.published_at < v_now - interval '2 days'
+          and coalesce(v_integrity.read_back_at < v_now - interval '2 days', true) then 'wrong'
+        else 'well'
+      end,
+      'entries', coalesce(v_integrity.entries_archived, 0), 'read_back', coalesce(v_integrity.entries_read_back, 0),
+      'read_back_at', audit.instant_text(v_integrity.read_back_at)
+    ),
+    'outside', jsonb_build_object(
+      'state', case
+        when v_outside = '[]' then 'missing'
+        when exists (select from jsonb_array_elements(v_outside) o where o -> 'behind' <> '0') then 'wrong'
+        else 'well'
+      end,
+      'kinds', v_outside
+    ),
+    'delivery', jsonb_build_object(
+      'state', case
+        when v_delivery.organization_id is null then 'missing'
+        when v_delivery.disabled + v_delivery.failing + v_delivery.dead > 0 or v_delivery.oldest_due < v_now - interval '10 minutes' then 'wrong'
+        else 'well'
+      end,
+      'channels', coalesce(v_delivery.channels, 0), 'disabled', coalesce(v_delivery.disabled, 0), 'failing', coalesce(v_delivery.failing, 0),
+      'waiting', coalesce(v_delivery.waiting, 0), 'dead', coalesce(v_delivery.dead, 0),
+      'oldest_due', audit.instant_text(v_delivery.oldest_due), 'succeeded_at', audit.instant_text(v_delivery.succeeded_at)
+    ),
+    'retention', audit.retention_json(v_organization)
+  );
+end
+$$;
+
+comment on function audit.status_page(jsonb) is
+  'How the log of {organization_id} stands: capture, sealing, verification, findings, archive, outside, delivery, each well, wrong
+or missing (not set up), and retention. For admins and auditors.';
+
+-- sql/664_choices.sql
+
+-- What the admins of an organisation choose for it: settings, retention, legal holds, auditors. Each answers how it stands
+-- afterwards. Settings of the project, and those that are the project's alone, only its owner chooses (audit.configure).
+
+create or replace function audit.settings_page(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  security definer -- reads settings, holds and grants on behalf of admins of the organisation
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  perform audit.require_admin(v_organization);
+  return jsonb_build_object(
+    'organization_id', v_organization,
+    'ip_addresses', audit.setting('ip_addresses', v_organization),
+    'query_text', audit.setting('query_text', v_organization),
+    'time_zone', audit.time_zone_of(v_organization),
+    'chosen', coalesce((
+      select jsonb_agg(s.name order by s.name) from audit.settings s
+      where s.organization_id = v_organization and s.name in ('ip_addresses', 'query_text', 'time_zone')
+    ), '[]'),
+    'retention', audit.retention_json(v_organization),
+    'auditors', coalesce((
+      select jsonb_agg(jsonb_build_object(
+        'user_id', a.user_id, 'expires_at', audit.instant_text(a.expires_at), 'expired', a.expires_at <= clock_timestamp(),
+        'sees_identities', a.sees_identities, 'granted_by', a.granted_by, 'granted_at', audit.instant_text(a.granted_at),
+        -- As the organisation's own log knows the person, not as Auth does: an id must not be a way to find out an address.
+        'email', (
+          select i.email from audit.identities i
+          where i.user_id = a.user_id and i.organization_id = v_organization and i.email is not null
+          order by i.created_at desc limit 1
+        )
+      ) order by a.expires_at desc, a.user_id)
+      from audit.auditors a
+      where a.organization_id = v_organization
+    ), '[]')
+  );
+end
+$$;
+
+comment on function audit.settings_page(jsonb) is
+  'What was chosen for {organization_id}: settings in force and which of them are its own, retention, holds, auditors. For admins.';
+
+create or replace function audit.change_settings(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins choose settings of their organisation through this function only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_organization uuid;
+  v_name text;
+  v_value jsonb;
+begin
+  perform audit.check_request(request, array['organization_id', 'ip_addresses', 'query_text', 'time_zone']);
+  v_organization := audit.requested_organization(request);
+  perform audit.require_admin(v_organization);
+  if v_organization = audit.system_organization() then
+    perform audit.fail('AUDEN', 'Settings of the project are its owner''s to choose.', null, 'In the database: audit.configure().');
+  elsif request ? 'time_zone' and not exists (select from pg_catalog.pg_timezone_names z where z.name = request ->> 'time_zone') then
+    perform audit.fail('AUARG', 'There is no such time zone.', null, 'Name it as Europe/Berlin.');
+  end if;
+  for v_name, v_value in select e.key, e.value from jsonb_each(request - 'organization_id') e order by e.key loop
+    continue when exists (
+      select from audit.settings s where s.organization_id = v_organization and s.name = v_name and s.value = v_value
+    );
+    -- Two of them compile functions that every write of the project goes through.
+    if exists (
+      select from audit.settings s
+      where s.organization_id = v_organization and s.name = v_name and s.changed_at > clock_timestamp() - interval '10 seconds'
+    ) then
+      perform audit.fail('AURAT', 'This setting was changed a moment ago.', null, 'Try again in ten seconds.');
+    end if;
+    perform audit.configure(v_name, v_value, v_organization);
+  end loop;
+  return audit.settings_page(jsonb_build_object('organization_id', v_organization));
+end
+$$;
+
+comment on function audit.change_settings(jsonb) is
+  'Chooses {ip_addresses, query_text, time_zone}, those that are given, for {organization_id}, and answers audit.settings_page().
+A setting at most every ten seconds. For admins; leaves an entry each.';
+
+create or replace function audit.requested_days(request jsonb, field text)
+  returns int
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  if not request ? field or request -> field <> 'null' and request ->> field !~ '^\d{1,5}$' then
+    perform audit.fail('AUARG', format('%s is a number of days, or null for ever.', field));
+  end if;
+  return (request ->> field)::int;
+end
+$$;
+
+comment on function audit.requested_days(jsonb, text) is 'A number of days in a request; null for ever.';
+
+create or replace function audit.change_retention(request jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id', 'database_days', 'archive_days']);
+  v_organization := audit.requested_organization(request);
+  perform audit.set_retention(v_organization, audit.requested_days(request, 'database_days'), audit.requested_days(request, 'archive_days'));
+  return audit.settings_page(jsonb_build_object('organization_id', v_organization));
+end
+$$;
+
+comment on function audit.change_retention(jsonb) is
+  'audit.set_retention() for {organization_id, database_days, archive_days}; answers audit.settings_page(). For admins; leaves an entry.';
+
+create or replace function audit.change_hold(request jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id', 'name', 'reason', 'release']);
+  v_organization := audit.requested_organization(request);
+  if request -> 'release' = 'true' then
+    if not audit.release_hold(v_organization, request ->> 'name') then
+      perform audit.fail('AUNOT', 'The organisation has no hold of this name.', null, 'Holds of the whole project are its owner''s to release.');
+    end if;
+  else
+    perform audit.place_hold(v_organization, request ->> 'name', request ->> 'reason');
+  end if;
+  return audit.settings_page(jsonb_build_object('organization_id', v_organization));
+end
+$$;
+
+comment on function audit.change_hold(jsonb) is
+  'Places the hold {organization_id, name, reason}, or ends it with {release: true}; answers audit.settings_page(). For admins; leaves an entry.';
+
+create or replace function audit.change_auditor(request jsonb)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+  v_user uuid;
+  v_expires_at timestamptz;
+begin
+  perform audit.check_request(request, array['organization_id', 'user_id', 'expires_at', 'sees_identities', 'revoke']);
+  v_organization := audit.requested_organization(request);
+  v_user := audit.as_uuid(request ->> 'user_id');
+  if request -> 'revoke' = 'true' then
+    if not audit.revoke_auditor(v_organization, v_user) then
+      perform audit.fail('AUNOT', 'The organisation has no such auditor.');
+    end if;
+  else
+    begin
+      v_expires_at := (request ->> 'expires_at')::timestamptz;
+    exception when invalid_datetime_format or datetime_field_overflow or invalid_parameter_value then
+      v_expires_at := null;
+    end;
+    perform audit.grant_auditor(v_organization, v_user, v_expires_at, request -> 'sees_identities' = 'true');
+  end if;
+  return audit.settings_page(jsonb_build_object('organization_id', v_organization));
+end
+$$;
+
+comment on function audit.change_auditor(jsonb) is
+  'Lets {user_id} audit {organization_id} until {expires_at}, with e-mail and IP addresses where {sees_identities}, or ends it with
+{revoke: true}; answers audit.settings_page(). For admins; leaves an entry.';
+
 -- sql/700_subjects.sql
 
 -- Who a person is in an organisation's log: a user id, the e-mail addresses that are that user's alone, and what of them the
@@ -21784,6 +22158,7 @@ create table if not exists audit.report_schedules (
   last_at timestamptz,
   constraint report_schedules_pkey primary key (id)
 );
+alter table audit.report_schedules add column if not exists paused_at timestamptz;
 
 comment on table audit.report_schedules is 'Which reports are made by themselves; written by audit.schedule_report() and audit.run_schedule().';
 comment on column audit.report_schedules.id is 'Names the schedule.';
@@ -21796,6 +22171,7 @@ comment on column audit.report_schedules.created_by is 'Who wanted it.';
 comment on column audit.report_schedules.created_at is 'Since when.';
 comment on column audit.report_schedules.next_at is 'When it is due next; null before that was reckoned.';
 comment on column audit.report_schedules.last_at is 'When it was due last.';
+comment on column audit.report_schedules.paused_at is 'Since when it is not made; null while it is. What was due meanwhile is not caught up.';
 
 revoke all on audit.report_schedules from public, anon, authenticated, service_role;
 
@@ -21871,6 +22247,41 @@ $$;
 
 comment on function audit.unschedule_report(jsonb) is 'Ends a schedule. For admins; leaves an entry.';
 
+create or replace function audit.pause_schedule(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins write schedules through this function only
+  set search_path = ''
+as $$
+declare
+  v_schedule audit.report_schedules;
+begin
+  perform audit.check_request(request, array['schedule', 'paused']);
+  select s.* into v_schedule from audit.report_schedules s where s.id = audit.as_uuid(request ->> 'schedule') for no key update;
+  if v_schedule.id is null or audit.reach(v_schedule.organization_id) is null then
+    perform audit.fail('AUNOT', 'There is no such schedule of yours.');
+  end if;
+  perform audit.require_admin(v_schedule.organization_id);
+  if coalesce(jsonb_typeof(request -> 'paused'), '') <> 'boolean' then
+    perform audit.fail('AUARG', '"paused" is true or false.');
+  elsif (request -> 'paused')::boolean = (v_schedule.paused_at is not null) then
+    return to_jsonb(v_schedule);
+  end if;
+  update audit.report_schedules s set
+    paused_at = case when request -> 'paused' = 'true' then clock_timestamp() end,
+    next_at = null -- it is reckoned anew
+  where s.id = v_schedule.id
+  returning s.* into v_schedule;
+  perform audit.record(
+    v_schedule.organization_id, case when v_schedule.paused_at is null then 'report.resumed' else 'report.paused' end, 'report_schedule', v_schedule.id::text,
+    jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)
+  );
+  return to_jsonb(v_schedule);
+end
+$$;
+
+comment on function audit.pause_schedule(jsonb) is 'Pauses a {schedule}, or goes on with it: {paused}. For admins; leaves an entry.';
+
 create or replace function audit.list_schedules(request jsonb default '{}')
   returns jsonb
   language plpgsql
@@ -21904,7 +22315,7 @@ as $$
   select coalesce(jsonb_agg(jsonb_build_object('schedule', s.id, 'cron', s.cron, 'time_zone', s.time_zone, 'next_at', s.next_at) order by s.next_at nulls first), '[]')
   from (
     select s.* from audit.report_schedules s
-    where s.next_at is null or s.next_at <= clock_timestamp()
+    where (s.next_at is null or s.next_at <= clock_timestamp()) and s.paused_at is null
     order by s.next_at nulls first
     limit 100
   ) s
@@ -21925,10 +22336,10 @@ declare
   v_reports int := 0;
 begin
   update audit.report_schedules s set next_at = run_schedule.next_at, last_at = coalesce(run_schedule.was_at, s.last_at)
-  where s.id = run_schedule.id and s.next_at is not distinct from run_schedule.was_at
+  where s.id = run_schedule.id and s.next_at is not distinct from run_schedule.was_at and s.paused_at is null
   returning s.* into v_schedule;
   if v_schedule.id is null or run_schedule.was_at is null then
-    return 0; -- another run was quicker, or it is the first time
+    return 0; -- another run was quicker, it was paused, or it is the first time
   end if;
   for v_organization in
     select distinct h.organization_id from audit.heads h
@@ -22320,6 +22731,7 @@ grant execute on function
   audit.place_in_log(uuid, int, bigint),
   audit.is_purged(uuid, text),
   audit.entry_json(public.audit_logs, text, text, text),
+  audit.entry_place(public.audit_logs),
   audit.fail(text, text, text, text),
   audit.fail_query(text, jsonb, text),
   audit.format_node(jsonb, text),
@@ -22400,6 +22812,14 @@ grant execute on function
   audit.replay_delivery(jsonb),
   audit.rotate_channel_secret(jsonb),
   audit.test_channel(jsonb),
+  -- How the log stands, and what admins choose.
+  audit.status_page(jsonb),
+  audit.settings_page(jsonb),
+  audit.change_settings(jsonb),
+  audit.change_retention(jsonb),
+  audit.change_hold(jsonb),
+  audit.change_auditor(jsonb),
+  audit.requested_days(jsonb, text),
   -- Erasure: the functions decide who is an admin.
   audit.erase_subject(uuid, text, text, text, boolean),
   audit.erasure_json(audit.erasures),
@@ -22411,6 +22831,7 @@ grant execute on function
   audit.find_report(uuid),
   audit.list_reports(jsonb),
   audit.list_schedules(jsonb),
+  audit.pause_schedule(jsonb),
   audit.report_status(jsonb),
   audit.report_templates_json(),
   audit.request_report(jsonb),

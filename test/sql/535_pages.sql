@@ -5,11 +5,11 @@ create function pg_temp.page(name text, request jsonb) returns jsonb language sq
 -- Whose logs the caller reads
 insert into public.organization_members (organization_id, user_id, role) values (globex(), person('admin'), 'member');
 select is(said('admin', 'select audit.access_page()')::jsonb, jsonb_build_object('user_id', person('admin'), 'organizations', jsonb_build_array(
-  jsonb_build_object('organization_id', acme(), 'access', 'all', 'as', 'admin', 'name', 'Acme'), jsonb_build_object('organization_id', globex(), 'access', 'own', 'as', 'member', 'name', 'Globex')
+  jsonb_build_object('organization_id', acme(), 'access', 'all', 'as', 'admin', 'name', 'Acme', 'time_zone', 'UTC'), jsonb_build_object('organization_id', globex(), 'access', 'own', 'as', 'member', 'name', 'Globex', 'time_zone', 'UTC')
 )), 'and is told which');
 delete from public.organization_members where organization_id = globex() and user_id = person('admin');
 select is(said(name, $$ select audit.access_page() -> 'organizations' $$)::jsonb - 'until', organizations::jsonb, format('access of %s', name)) from (values
-  ('member', format('[{"organization_id": "%s", "access": "own", "as": "member", "name": "Acme"}]', acme())),
+  ('member', format('[{"organization_id": "%s", "access": "own", "as": "member", "name": "Acme", "time_zone": "UTC"}]', acme())),
   ('viewer', '[]'), ('expired_auditor', '[]')
 ) p (name, organizations);
 select alike(said('auditor', $$ select audit.access_page() -> 'organizations' -> 0 $$), '%"as": "auditor"%"access": "all"%', 'access of an auditor');
@@ -98,3 +98,16 @@ select is(said('admin', 'select audit.news(''{}'')')::jsonb - 'at', '{"count": 0
 select is(pg_temp.news('admin'), '{"count": 100, "more": true, "access": "all"}', 'it counts to 100');
 select is_empty($$ select * from audit.verify() where status <> 'verified' $$, 'every chain verifies');
 
+
+-- Where the address of an entry is: for whoever sees the address.
+create temporary table placed as select chain || '-' || seq as name from public.audit_logs where organization_id = acme() and created_by = person('member') and identity_hash is not null limit 1;
+grant select on placed to public;
+create function pg_temp.place(person text) returns text language sql as $$
+  select said(person, format($q$ select audit.view_entry(jsonb_build_object('organization_id', tap.acme(), 'name', %L)) ->> 'place' $q$, name)) from placed
+$$;
+select is(pg_temp.place('admin'), null, 'without data nobody knows');
+insert into audit.places values (1, 'DE', 'Berlin', 'Berlin');
+insert into audit.place_ranges values ('203.0.113.0', 1), ('203.0.114.0', null), ('::', null);
+insert into audit.place_data (attribution) values ('Data by somebody');
+select is(pg_temp.place(n)::jsonb, '{"country": "DE", "region": "Berlin", "city": "Berlin", "attribution": "Data by somebody"}', n || ' is told') from unnest(array['admin', 'member', 'seeing_auditor']) n;
+select is(pg_temp.place('auditor'), null, 'who does not see the address is not');

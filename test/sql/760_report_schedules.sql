@@ -20,6 +20,24 @@ select results_eq($$ select template, period_from, period_to, requested_by from 
   $$ values ('costs', '2026-02-28 23:00+00'::timestamptz, '2026-03-31 22:00+00'::timestamptz, null::uuid) $$, 'for the month before, where the clocks changed');
 select is(audit.run_schedule('00000000-0000-4000-8000-000000000760', null, '2026-04-01 05:17+00') + audit.run_schedule('00000000-0000-4000-8000-000000000760', '2026-04-01 05:17+00', '2099-01-01'),
   (select count(distinct organization_id)::int from audit.heads where seq > 0), 'the monthly statement is about every organisation');
+-- Paused
+create function pg_temp.paused(person text, request jsonb) returns text language sql as $$
+  select said(person, format('select audit.pause_schedule(%L) ->> ''paused_at''', jsonb_build_object('schedule', s -> 'id') || request)) from s
+$$;
+select is(pg_temp.paused(n, '{"paused": true}'), case n when 'stranger' then 'AUNOT' else 'AUDEN' end, n || ' does not pause it') from unnest(array['member', 'auditor', 'stranger']) n;
+select is(pg_temp.paused('admin', r), 'AUARG', r::text) from unnest(array['{}', '{"paused": "yes"}', '{"paused": null}', '{"paused": true, "more": 1}']::jsonb[]) r;
+select isnt(pg_temp.paused('admin', '{"paused": true}'), null, 'an admin does') from generate_series(1, 2);
+select is((select count(*) from audit.due_schedules() d, jsonb_array_elements(d) e, s where e ->> 'schedule' = s.s ->> 'id')::int, 0, 'then it is not due');
+select is(audit.run_schedule((s ->> 'id')::uuid, null, '2026-04-01 04:00+00'), 0, 'nor is it reckoned') from s;
+select is(next_at, null, 'by nobody') from audit.report_schedules, s where id = (s.s ->> 'id')::uuid;
+select is(pg_temp.paused('admin', '{"paused": false}'), null, 'and goes on with it');
+select is((select count(*) from audit.due_schedules() d, jsonb_array_elements(d) e, s where e ->> 'schedule' = s.s ->> 'id')::int, 1, 'it is reckoned anew');
+select results_eq(
+  $$ select action, count(*)::int from public.audit_logs, s where resource_id = s.s ->> 'id' and action in ('report.paused', 'report.resumed') group by 1 order by 1 $$,
+  $$ values ('report.paused', 1), ('report.resumed', 1) $$, 'each is an entry, once'
+);
+select is(said('admin', format('select audit.pause_schedule(%L)', '{"schedule": "00000000-0000-4000-8000-000000000760", "paused": true}')), 'AUNOT', 'that of the whole project is not an organisation''s to pause');
+
 select is(said(n, format('select audit.unschedule_report(%L)', jsonb_build_object('schedule', s -> 'id'))), case n when 'stranger' then 'AUNOT' else 'AUDEN' end, n || ' does not end it') from s, unnest(array['member', 'auditor', 'stranger']) n;
 select matches(said('admin', format('select audit.unschedule_report(%L)', jsonb_build_object('schedule', s -> 'id'))), '"cron"', 'an admin does') from s;
 select is(said('admin', format('select audit.unschedule_report(%L)', jsonb_build_object('schedule', '00000000-0000-4000-8000-000000000760'))), 'AUNOT', 'but not that of the whole project');

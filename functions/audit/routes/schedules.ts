@@ -3,10 +3,18 @@ import { createRoute } from "@hono/zod-openapi";
 import { Cron } from "croner";
 import { Problem } from "../../_shared/problem.ts";
 import type { App } from "../app.ts";
-import { ask, askBody, json } from "../ask.ts";
+import { ask, askBody, askOf, json } from "../ask.ts";
 import type { Deps } from "../deps.ts";
 import { answers, body, SIGNED_IN } from "../respond.ts";
-import { NoParameters, OrganizationParameters, ReportPath, Schedule, ScheduleBody, ScheduleList } from "../schemas.ts";
+import {
+  NoParameters,
+  OrganizationParameters,
+  ReportPath,
+  Schedule,
+  ScheduleBody,
+  ScheduleChange,
+  ScheduleList,
+} from "../schemas.ts";
 
 const create = createRoute({
   method: "post",
@@ -31,6 +39,17 @@ const list = createRoute({
   responses: answers("Schedules, those of the whole project included.", ScheduleList),
 });
 
+const pause = createRoute({
+  method: "patch",
+  path: "/report-schedules/{id}",
+  tags: ["Reports"],
+  summary: "Pause a schedule, or go on with it",
+  description: "What was due meanwhile is not caught up. Leaves an entry. For admins.",
+  security: SIGNED_IN,
+  request: { params: ReportPath, body: body(ScheduleChange) },
+  responses: answers("The schedule.", Schedule),
+});
+
 const remove = createRoute({
   method: "delete",
   path: "/report-schedules/{id}",
@@ -47,6 +66,7 @@ export function addSchedules(app: App, deps: Deps): void {
     return json(await askBody(c, deps, "schedule_report"));
   });
   app.openapi(list, async (c) => json(await ask(c, deps, "list_schedules", JSON.stringify(c.req.valid("query")))));
+  app.openapi(pause, async (c) => json(await askOf(c, deps, "pause_schedule", { schedule: c.req.valid("param").id })));
   app.openapi(
     remove,
     async (c) => json(await ask(c, deps, "unschedule_report", JSON.stringify({ schedule: c.req.param("id") }))),
