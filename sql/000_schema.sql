@@ -10,6 +10,15 @@ comment on schema audit is
 
 revoke all on schema audit from public, anon, authenticated, service_role;
 
+create or replace function audit.version()
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return '0.1.0';
+
+comment on function audit.version() is 'The version of the product that this database has, as in package.json.';
+
 -- Nobody who can log in owns the right to insert into the log: not the application, not service_role, not even
 -- postgres. The append functions belong to this role and run as it; 990_install.sql withdraws the membership that
 -- the loader needs to hand them over.

@@ -66,10 +66,17 @@ comment on column audit.auth_sightings.session_id is 'The session, where it is k
 comment on column audit.auth_sightings.happened_at is 'When it happened, in the words of its first teller.';
 comment on column audit.auth_sightings.seen is 'Which tellers have told of it, a bit each; null for all tellings but the first.';
 
--- Not unique: a constraint would raise serialization failures, or make Auth wait.
-create index if not exists auth_sightings_mark_idx on audit.auth_sightings (mark);
-create index if not exists auth_sightings_subject_idx on audit.auth_sightings (subject, seen, happened_at);
-create index if not exists auth_sightings_place_idx on audit.auth_sightings (place, seen, happened_at);
+-- Once, with the table: also `if not exists` would make Auth wait until an upgrade ends.
+do $$
+begin
+  if to_regclass('audit.auth_sightings_mark_idx') is null then
+    -- Not unique: a constraint would raise serialization failures, or make Auth wait.
+    create index auth_sightings_mark_idx on audit.auth_sightings (mark);
+    create index auth_sightings_subject_idx on audit.auth_sightings (subject, seen, happened_at);
+    create index auth_sightings_place_idx on audit.auth_sightings (place, seen, happened_at);
+  end if;
+end
+$$;
 
 create table if not exists audit.waiting_auth_events (
   id bigint generated always as identity primary key,

@@ -26,43 +26,46 @@ comment on column audit.identities.identity_hash is 'SHA-256(0x02, salt, identit
 comment on column audit.identities.lookup is 'Digest of the same values without salt, to find the row again; erased with it.';
 comment on column audit.identities.created_at is 'When this context was first seen.';
 
--- Not unique: `on conflict` would raise serialization failures at REPEATABLE READ, and a duplicate is harmless.
-create index if not exists identities_lookup_idx on audit.identities (lookup);
-create index if not exists identities_identity_hash_idx on audit.identities (identity_hash);
-create index if not exists identities_user_id_idx on audit.identities (user_id);
+-- Once, with the table, as in 200: else an upgrade locks writers out.
+do $$
+begin
+  if not exists (select from pg_catalog.pg_policy p where p.polrelid = 'audit.identities'::regclass) then
+    -- Not unique: `on conflict` would raise serialization failures at REPEATABLE READ, and a duplicate is harmless.
+    create index identities_lookup_idx on audit.identities (lookup);
+    create index identities_identity_hash_idx on audit.identities (identity_hash);
+    create index identities_user_id_idx on audit.identities (user_id);
 
--- What is erased must not live on in the planner's statistics, which keep the most common values of a column.
-alter table audit.identities
-  alter column email set statistics 0, alter column ip_address set statistics 0, alter column user_agent set statistics 0,
-  alter column salt set statistics 0, alter column lookup set statistics 0;
+    -- What is erased must not live on in the planner's statistics, which keep the most common values of a column.
+    alter table audit.identities
+      alter column email set statistics 0, alter column ip_address set statistics 0, alter column user_agent set statistics 0,
+      alter column salt set statistics 0, alter column lookup set statistics 0;
+
+    alter table audit.identities enable row level security;
+
+    create policy "admins and permitted auditors read identities" on audit.identities
+      for select to authenticated
+      using (
+        organization_id = any (array(select audit.admin_organizations()))
+        or organization_id = any (array(select audit.auditor_organizations(identities => true)))
+      );
+
+    create policy "members read their own identities" on audit.identities
+      for select to authenticated
+      using (
+        user_id = (select auth.uid())
+        and organization_id = any (array(select audit.member_organizations()))
+      );
+
+    create policy "the writer keeps identities" on audit.identities for insert to audit_writer with check (true);
+
+    create policy "the writer finds identities" on audit.identities for select to audit_writer using (true);
+  end if;
+end
+$$;
 
 revoke all on audit.identities from public, anon, authenticated, service_role;
 grant select on audit.identities to authenticated, service_role;
 grant select, insert on audit.identities to audit_writer;
-
-alter table audit.identities enable row level security;
-
-drop policy if exists "admins and permitted auditors read identities" on audit.identities;
-create policy "admins and permitted auditors read identities" on audit.identities
-  for select to authenticated
-  using (
-    organization_id = any (array(select audit.admin_organizations()))
-    or organization_id = any (array(select audit.auditor_organizations(identities => true)))
-  );
-
-drop policy if exists "members read their own identities" on audit.identities;
-create policy "members read their own identities" on audit.identities
-  for select to authenticated
-  using (
-    user_id = (select auth.uid())
-    and organization_id = any (array(select audit.member_organizations()))
-  );
-
-drop policy if exists "the writer keeps identities" on audit.identities;
-create policy "the writer keeps identities" on audit.identities for insert to audit_writer with check (true);
-
-drop policy if exists "the writer finds identities" on audit.identities;
-create policy "the writer finds identities" on audit.identities for select to audit_writer using (true);
 
 create or replace function audit.identity_text(
   organization_id uuid,
@@ -242,31 +245,36 @@ comment on column audit.personal_values.salt is '16 random bytes; without them t
 comment on column audit.personal_values.value_hash is 'SHA-256(0x02, salt, value); its hex stands in the entry''s details.';
 comment on column audit.personal_values.created_at is 'When it was recorded.';
 
-create index if not exists personal_values_value_hash_idx on audit.personal_values (value_hash);
-create index if not exists personal_values_subject_id_idx on audit.personal_values (subject_id);
+-- Once, as above.
+do $$
+begin
+  if not exists (select from pg_catalog.pg_policy p where p.polrelid = 'audit.personal_values'::regclass) then
+    create index personal_values_value_hash_idx on audit.personal_values (value_hash);
+    create index personal_values_subject_id_idx on audit.personal_values (subject_id);
 
-alter table audit.personal_values alter column value set statistics 0, alter column salt set statistics 0;
+    alter table audit.personal_values alter column value set statistics 0, alter column salt set statistics 0;
+
+    alter table audit.personal_values enable row level security;
+
+    create policy "admins and permitted auditors read personal values" on audit.personal_values
+      for select to authenticated
+      using (
+        organization_id = any (array(select audit.admin_organizations()))
+        or organization_id = any (array(select audit.auditor_organizations(identities => true)))
+      );
+
+    create policy "members read personal values about themselves" on audit.personal_values
+      for select to authenticated
+      using (
+        subject_id = (select auth.uid())
+        and organization_id = any (array(select audit.member_organizations()))
+      );
+  end if;
+end
+$$;
 
 revoke all on audit.personal_values from public, anon, authenticated, service_role;
 grant select on audit.personal_values to authenticated, service_role;
-
-alter table audit.personal_values enable row level security;
-
-drop policy if exists "admins and permitted auditors read personal values" on audit.personal_values;
-create policy "admins and permitted auditors read personal values" on audit.personal_values
-  for select to authenticated
-  using (
-    organization_id = any (array(select audit.admin_organizations()))
-    or organization_id = any (array(select audit.auditor_organizations(identities => true)))
-  );
-
-drop policy if exists "members read personal values about themselves" on audit.personal_values;
-create policy "members read personal values about themselves" on audit.personal_values
-  for select to authenticated
-  using (
-    subject_id = (select auth.uid())
-    and organization_id = any (array(select audit.member_organizations()))
-  );
 
 create or replace function audit.commit_personal(
   organization_id uuid,

@@ -4,30 +4,31 @@
 -- still be about to use it, for an entry that nobody sees yet: so it is put where writers do not find it any more, and
 -- deleted when it is looked again a day later, unless such an entry has come to light.
 
-alter table audit.identities add column if not exists check_at timestamptz;
+-- Once, as in 200: else an upgrade locks writers out.
+do $$
+begin
+  if not exists (select from pg_catalog.pg_attribute a where a.attrelid = 'audit.identities'::regclass and a.attname = 'check_at') then
+    alter table audit.identities add column check_at timestamptz;
+    create index identities_check_idx on audit.identities (check_at) where check_at is not null;
+
+    create policy "the purger finds identities" on audit.identities for select to audit_purger using (true);
+
+    create policy "the purger marks identities" on audit.identities for update to audit_purger using (true);
+
+    create policy "the purger deletes identities" on audit.identities for delete to audit_purger using (true);
+
+    create policy "the purger finds personal values" on audit.personal_values for select to audit_purger using (true);
+
+    create policy "the purger deletes personal values" on audit.personal_values for delete to audit_purger using (true);
+  end if;
+end
+$$;
 
 comment on column audit.identities.check_at is
   'When it is to be looked whether an entry still commits to it: an entry that did was purged. Null where none was since.';
 
-create index if not exists identities_check_idx on audit.identities (check_at) where check_at is not null;
-
 grant select, delete on audit.identities, audit.personal_values to audit_purger;
 grant update (lookup, check_at) on audit.identities to audit_purger;
-
-drop policy if exists "the purger finds identities" on audit.identities;
-create policy "the purger finds identities" on audit.identities for select to audit_purger using (true);
-
-drop policy if exists "the purger marks identities" on audit.identities;
-create policy "the purger marks identities" on audit.identities for update to audit_purger using (true);
-
-drop policy if exists "the purger deletes identities" on audit.identities;
-create policy "the purger deletes identities" on audit.identities for delete to audit_purger using (true);
-
-drop policy if exists "the purger finds personal values" on audit.personal_values;
-create policy "the purger finds personal values" on audit.personal_values for select to audit_purger using (true);
-
-drop policy if exists "the purger deletes personal values" on audit.personal_values;
-create policy "the purger deletes personal values" on audit.personal_values for delete to audit_purger using (true);
 
 create or replace function audit.release_values(organization_id uuid, hashes bytea[], before timestamptz, cut jsonb)
   returns void

@@ -19,9 +19,16 @@ comment on type audit.rule_hit is 'What one entry adds to a rule: to which of it
 
 -- Personal data -------------------------------------------------------------------------------------------------------
 
--- Which identity of the organisation had an address first? Asked for entries that a rule is about, so an index it is.
-create index if not exists identities_ip_address_idx on audit.identities (organization_id, ip_address, created_at, identity_hash);
-create index if not exists identities_email_idx on audit.identities (organization_id, lower(email), created_at, identity_hash);
+-- Once, as in 200: else an upgrade locks writers out.
+do $$
+begin
+  if to_regclass('audit.identities_email_idx') is null then
+    -- Which identity of the organisation had an address first? Asked for entries that a rule is about, so an index it is.
+    create index identities_ip_address_idx on audit.identities (organization_id, ip_address, created_at, identity_hash);
+    create index identities_email_idx on audit.identities (organization_id, lower(email), created_at, identity_hash);
+  end if;
+end
+$$;
 
 create or replace function audit.same_ip(identity_hash bytea)
   returns text

@@ -22585,6 +22585,18 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The first place where the ranges of a log leave an index out or name it twice, or where a chain does not go on where it was left.
 
+-- function audit.version()
+CREATE OR REPLACE FUNCTION audit.version()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '0.1.0'::text
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The version of the product that this database has, as in package.json.
+
 -- function audit.view_entry(jsonb)
 CREATE OR REPLACE FUNCTION audit.view_entry(request jsonb)
  RETURNS jsonb

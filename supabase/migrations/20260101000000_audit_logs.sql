@@ -17,6 +17,15 @@ comment on schema audit is
 
 revoke all on schema audit from public, anon, authenticated, service_role;
 
+create or replace function audit.version()
+  returns text
+  language sql
+  immutable
+  parallel safe
+  return '0.1.0';
+
+comment on function audit.version() is 'The version of the product that this database has, as in package.json.';
+
 -- Nobody who can log in owns the right to insert into the log: not the application, not service_role, not even
 -- postgres. The append functions belong to this role and run as it; 990_install.sql withdraws the membership that
 -- the loader needs to hand them over.
@@ -2212,10 +2221,17 @@ comment on column audit.auth_sightings.session_id is 'The session, where it is k
 comment on column audit.auth_sightings.happened_at is 'When it happened, in the words of its first teller.';
 comment on column audit.auth_sightings.seen is 'Which tellers have told of it, a bit each; null for all tellings but the first.';
 
--- Not unique: a constraint would raise serialization failures, or make Auth wait.
-create index if not exists auth_sightings_mark_idx on audit.auth_sightings (mark);
-create index if not exists auth_sightings_subject_idx on audit.auth_sightings (subject, seen, happened_at);
-create index if not exists auth_sightings_place_idx on audit.auth_sightings (place, seen, happened_at);
+-- Once, with the table: also `if not exists` would make Auth wait until an upgrade ends.
+do $$
+begin
+  if to_regclass('audit.auth_sightings_mark_idx') is null then
+    -- Not unique: a constraint would raise serialization failures, or make Auth wait.
+    create index auth_sightings_mark_idx on audit.auth_sightings (mark);
+    create index auth_sightings_subject_idx on audit.auth_sightings (subject, seen, happened_at);
+    create index auth_sightings_place_idx on audit.auth_sightings (place, seen, happened_at);
+  end if;
+end
+$$;
 
 create table if not exists audit.waiting_auth_events (
   id bigint generated always as identity primary key,
@@ -4638,17 +4654,6 @@ comment on column public.audit_logs.details is
 comment on column public.audit_logs.prev_hash is 'Hash of entry seq - 1 of the same chain.';
 comment on column public.audit_logs.hash is 'SHA-256 of the entry text with a 0x00 byte before it (RFC 6962 leaf hash).';
 
--- Each index costs every write 5 to 10 µs, so each has its question. The name is unique per partition; 210 makes it.
--- What happened lately in my organisation?
-create index if not exists audit_logs_timeline_idx on public.audit_logs (organization_id, created_at);
--- What did this person do?
-create index if not exists audit_logs_actor_idx on public.audit_logs (created_by, created_at);
--- What happened to this thing? Not led by the organisation: capture finds by it the organisation of a row whose parent
--- is already deleted (130_track.sql).
-create index if not exists audit_logs_resource_idx on public.audit_logs (resource_id, created_at);
-
--- Immutability. Privileges already refuse; the triggers also stop the owner's slips, and fire under
--- session_replication_role = replica.
 create or replace function audit.refuse_change()
   returns trigger
   language plpgsql
@@ -4668,47 +4673,62 @@ $$;
 
 comment on function audit.refuse_change() is 'Trigger function that refuses UPDATE, DELETE and TRUNCATE of the log to all but the purger, who may DELETE.';
 
-create or replace trigger refuse_update_delete
-  before update or delete on public.audit_logs
-  for each row execute function audit.refuse_change();
-create or replace trigger refuse_truncate
-  before truncate on public.audit_logs
-  for each statement execute function audit.refuse_change();
-alter table public.audit_logs enable always trigger refuse_update_delete;
-alter table public.audit_logs enable always trigger refuse_truncate;
+-- Once, with the table: each of these locks writers out until the transaction of the load ends, also where there is nothing
+-- to do, as `create index if not exists` does. So an upgrade passes them by; what a later version changes of them it says
+-- beside them, under a condition of its own (test/db/upgrade.test.ts).
+do $$
+begin
+  if not exists (select from pg_catalog.pg_policy p where p.polrelid = 'public.audit_logs'::regclass) then
+    -- Each index costs every write 5 to 10 µs, so each has its question. The name is unique per partition; 210 makes it.
+    -- What happened lately in my organisation?
+    create index audit_logs_timeline_idx on public.audit_logs (organization_id, created_at);
+    -- What did this person do?
+    create index audit_logs_actor_idx on public.audit_logs (created_by, created_at);
+    -- What happened to this thing? Not led by the organisation: capture finds by it the organisation of a row whose parent
+    -- is already deleted (130_track.sql).
+    create index audit_logs_resource_idx on public.audit_logs (resource_id, created_at);
+
+    -- Immutability. Privileges already refuse; the triggers also stop the owner's slips, and fire under
+    -- session_replication_role = replica.
+    create trigger refuse_update_delete
+      before update or delete on public.audit_logs
+      for each row execute function audit.refuse_change();
+    create trigger refuse_truncate
+      before truncate on public.audit_logs
+      for each statement execute function audit.refuse_change();
+    alter table public.audit_logs enable always trigger refuse_update_delete;
+    alter table public.audit_logs enable always trigger refuse_truncate;
+
+    alter table public.audit_logs enable row level security;
+
+    create policy "admins and auditors read their organisation's entries" on public.audit_logs
+      for select to authenticated
+      using (
+        organization_id = any (array(select audit.admin_organizations()))
+        or organization_id = any (array(select audit.auditor_organizations()))
+      );
+
+    create policy "members read their own activity" on public.audit_logs
+      for select to authenticated
+      using (
+        created_by = (select auth.uid())
+        and organization_id = any (array(select audit.member_organizations()))
+      );
+
+    create policy "the writer appends" on public.audit_logs for insert to audit_writer with check (true);
+
+    create policy "the purger finds entries" on public.audit_logs for select to audit_purger using (true);
+
+    create policy "the purger deletes entries" on public.audit_logs for delete to audit_purger using (true);
+  end if;
+end
+$$;
 
 revoke all on public.audit_logs from public, anon, authenticated, service_role;
 revoke insert, update, delete, truncate on public.audit_logs from current_user;
 grant select on public.audit_logs to authenticated, service_role;
 grant insert on public.audit_logs to audit_writer;
 grant select, delete on public.audit_logs to audit_purger;
-
-alter table public.audit_logs enable row level security;
-
-drop policy if exists "admins and auditors read their organisation's entries" on public.audit_logs;
-create policy "admins and auditors read their organisation's entries" on public.audit_logs
-  for select to authenticated
-  using (
-    organization_id = any (array(select audit.admin_organizations()))
-    or organization_id = any (array(select audit.auditor_organizations()))
-  );
-
-drop policy if exists "members read their own activity" on public.audit_logs;
-create policy "members read their own activity" on public.audit_logs
-  for select to authenticated
-  using (
-    created_by = (select auth.uid())
-    and organization_id = any (array(select audit.member_organizations()))
-  );
-
-drop policy if exists "the writer appends" on public.audit_logs;
-create policy "the writer appends" on public.audit_logs for insert to audit_writer with check (true);
-
-drop policy if exists "the purger finds entries" on public.audit_logs;
-create policy "the purger finds entries" on public.audit_logs for select to audit_purger using (true);
-
-drop policy if exists "the purger deletes entries" on public.audit_logs;
-create policy "the purger deletes entries" on public.audit_logs for delete to audit_purger using (true);
 
 create or replace function audit.organization_of(resource_type text, resource_id text)
   returns uuid
@@ -4885,43 +4905,46 @@ comment on column audit.identities.identity_hash is 'SHA-256(0x02, salt, identit
 comment on column audit.identities.lookup is 'Digest of the same values without salt, to find the row again; erased with it.';
 comment on column audit.identities.created_at is 'When this context was first seen.';
 
--- Not unique: `on conflict` would raise serialization failures at REPEATABLE READ, and a duplicate is harmless.
-create index if not exists identities_lookup_idx on audit.identities (lookup);
-create index if not exists identities_identity_hash_idx on audit.identities (identity_hash);
-create index if not exists identities_user_id_idx on audit.identities (user_id);
+-- Once, with the table, as in 200: else an upgrade locks writers out.
+do $$
+begin
+  if not exists (select from pg_catalog.pg_policy p where p.polrelid = 'audit.identities'::regclass) then
+    -- Not unique: `on conflict` would raise serialization failures at REPEATABLE READ, and a duplicate is harmless.
+    create index identities_lookup_idx on audit.identities (lookup);
+    create index identities_identity_hash_idx on audit.identities (identity_hash);
+    create index identities_user_id_idx on audit.identities (user_id);
 
--- What is erased must not live on in the planner's statistics, which keep the most common values of a column.
-alter table audit.identities
-  alter column email set statistics 0, alter column ip_address set statistics 0, alter column user_agent set statistics 0,
-  alter column salt set statistics 0, alter column lookup set statistics 0;
+    -- What is erased must not live on in the planner's statistics, which keep the most common values of a column.
+    alter table audit.identities
+      alter column email set statistics 0, alter column ip_address set statistics 0, alter column user_agent set statistics 0,
+      alter column salt set statistics 0, alter column lookup set statistics 0;
+
+    alter table audit.identities enable row level security;
+
+    create policy "admins and permitted auditors read identities" on audit.identities
+      for select to authenticated
+      using (
+        organization_id = any (array(select audit.admin_organizations()))
+        or organization_id = any (array(select audit.auditor_organizations(identities => true)))
+      );
+
+    create policy "members read their own identities" on audit.identities
+      for select to authenticated
+      using (
+        user_id = (select auth.uid())
+        and organization_id = any (array(select audit.member_organizations()))
+      );
+
+    create policy "the writer keeps identities" on audit.identities for insert to audit_writer with check (true);
+
+    create policy "the writer finds identities" on audit.identities for select to audit_writer using (true);
+  end if;
+end
+$$;
 
 revoke all on audit.identities from public, anon, authenticated, service_role;
 grant select on audit.identities to authenticated, service_role;
 grant select, insert on audit.identities to audit_writer;
-
-alter table audit.identities enable row level security;
-
-drop policy if exists "admins and permitted auditors read identities" on audit.identities;
-create policy "admins and permitted auditors read identities" on audit.identities
-  for select to authenticated
-  using (
-    organization_id = any (array(select audit.admin_organizations()))
-    or organization_id = any (array(select audit.auditor_organizations(identities => true)))
-  );
-
-drop policy if exists "members read their own identities" on audit.identities;
-create policy "members read their own identities" on audit.identities
-  for select to authenticated
-  using (
-    user_id = (select auth.uid())
-    and organization_id = any (array(select audit.member_organizations()))
-  );
-
-drop policy if exists "the writer keeps identities" on audit.identities;
-create policy "the writer keeps identities" on audit.identities for insert to audit_writer with check (true);
-
-drop policy if exists "the writer finds identities" on audit.identities;
-create policy "the writer finds identities" on audit.identities for select to audit_writer using (true);
 
 create or replace function audit.identity_text(
   organization_id uuid,
@@ -5101,31 +5124,36 @@ comment on column audit.personal_values.salt is '16 random bytes; without them t
 comment on column audit.personal_values.value_hash is 'SHA-256(0x02, salt, value); its hex stands in the entry''s details.';
 comment on column audit.personal_values.created_at is 'When it was recorded.';
 
-create index if not exists personal_values_value_hash_idx on audit.personal_values (value_hash);
-create index if not exists personal_values_subject_id_idx on audit.personal_values (subject_id);
+-- Once, as above.
+do $$
+begin
+  if not exists (select from pg_catalog.pg_policy p where p.polrelid = 'audit.personal_values'::regclass) then
+    create index personal_values_value_hash_idx on audit.personal_values (value_hash);
+    create index personal_values_subject_id_idx on audit.personal_values (subject_id);
 
-alter table audit.personal_values alter column value set statistics 0, alter column salt set statistics 0;
+    alter table audit.personal_values alter column value set statistics 0, alter column salt set statistics 0;
+
+    alter table audit.personal_values enable row level security;
+
+    create policy "admins and permitted auditors read personal values" on audit.personal_values
+      for select to authenticated
+      using (
+        organization_id = any (array(select audit.admin_organizations()))
+        or organization_id = any (array(select audit.auditor_organizations(identities => true)))
+      );
+
+    create policy "members read personal values about themselves" on audit.personal_values
+      for select to authenticated
+      using (
+        subject_id = (select auth.uid())
+        and organization_id = any (array(select audit.member_organizations()))
+      );
+  end if;
+end
+$$;
 
 revoke all on audit.personal_values from public, anon, authenticated, service_role;
 grant select on audit.personal_values to authenticated, service_role;
-
-alter table audit.personal_values enable row level security;
-
-drop policy if exists "admins and permitted auditors read personal values" on audit.personal_values;
-create policy "admins and permitted auditors read personal values" on audit.personal_values
-  for select to authenticated
-  using (
-    organization_id = any (array(select audit.admin_organizations()))
-    or organization_id = any (array(select audit.auditor_organizations(identities => true)))
-  );
-
-drop policy if exists "members read personal values about themselves" on audit.personal_values;
-create policy "members read personal values about themselves" on audit.personal_values
-  for select to authenticated
-  using (
-    subject_id = (select auth.uid())
-    and organization_id = any (array(select audit.member_organizations()))
-  );
 
 create or replace function audit.commit_personal(
   organization_id uuid,
@@ -8512,30 +8540,31 @@ where somebody reads the log at this moment. pg_cron runs it.';
 -- still be about to use it, for an entry that nobody sees yet: so it is put where writers do not find it any more, and
 -- deleted when it is looked again a day later, unless such an entry has come to light.
 
-alter table audit.identities add column if not exists check_at timestamptz;
+-- Once, as in 200: else an upgrade locks writers out.
+do $$
+begin
+  if not exists (select from pg_catalog.pg_attribute a where a.attrelid = 'audit.identities'::regclass and a.attname = 'check_at') then
+    alter table audit.identities add column check_at timestamptz;
+    create index identities_check_idx on audit.identities (check_at) where check_at is not null;
+
+    create policy "the purger finds identities" on audit.identities for select to audit_purger using (true);
+
+    create policy "the purger marks identities" on audit.identities for update to audit_purger using (true);
+
+    create policy "the purger deletes identities" on audit.identities for delete to audit_purger using (true);
+
+    create policy "the purger finds personal values" on audit.personal_values for select to audit_purger using (true);
+
+    create policy "the purger deletes personal values" on audit.personal_values for delete to audit_purger using (true);
+  end if;
+end
+$$;
 
 comment on column audit.identities.check_at is
   'When it is to be looked whether an entry still commits to it: an entry that did was purged. Null where none was since.';
 
-create index if not exists identities_check_idx on audit.identities (check_at) where check_at is not null;
-
 grant select, delete on audit.identities, audit.personal_values to audit_purger;
 grant update (lookup, check_at) on audit.identities to audit_purger;
-
-drop policy if exists "the purger finds identities" on audit.identities;
-create policy "the purger finds identities" on audit.identities for select to audit_purger using (true);
-
-drop policy if exists "the purger marks identities" on audit.identities;
-create policy "the purger marks identities" on audit.identities for update to audit_purger using (true);
-
-drop policy if exists "the purger deletes identities" on audit.identities;
-create policy "the purger deletes identities" on audit.identities for delete to audit_purger using (true);
-
-drop policy if exists "the purger finds personal values" on audit.personal_values;
-create policy "the purger finds personal values" on audit.personal_values for select to audit_purger using (true);
-
-drop policy if exists "the purger deletes personal values" on audit.personal_values;
-create policy "the purger deletes personal values" on audit.personal_values for delete to audit_purger using (true);
 
 create or replace function audit.release_values(organization_id uuid, hashes bytea[], before timestamptz, cut jsonb)
   returns void
@@ -14481,9 +14510,16 @@ comment on type audit.rule_hit is 'What one entry adds to a rule: to which of it
 
 -- Personal data -------------------------------------------------------------------------------------------------------
 
--- Which identity of the organisation had an address first? Asked for entries that a rule is about, so an index it is.
-create index if not exists identities_ip_address_idx on audit.identities (organization_id, ip_address, created_at, identity_hash);
-create index if not exists identities_email_idx on audit.identities (organization_id, lower(email), created_at, identity_hash);
+-- Once, as in 200: else an upgrade locks writers out.
+do $$
+begin
+  if to_regclass('audit.identities_email_idx') is null then
+    -- Which identity of the organisation had an address first? Asked for entries that a rule is about, so an index it is.
+    create index identities_ip_address_idx on audit.identities (organization_id, ip_address, created_at, identity_hash);
+    create index identities_email_idx on audit.identities (organization_id, lower(email), created_at, identity_hash);
+  end if;
+end
+$$;
 
 create or replace function audit.same_ip(identity_hash bytea)
   returns text

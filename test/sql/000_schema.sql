@@ -15,6 +15,8 @@ select throws_ok('set local role ' || r, '42501', null, 'postgres cannot become 
 select is(has_schema_privilege(r, 'audit', 'create'), false, r || ' makes nothing in the schema') from unnest(array['audit_writer', 'audit_purger']) r;
 select is(has_schema_privilege('anon', 'audit', 'usage'), false, 'anon does not reach the schema');
 
+select matches(audit.version(), '^\d+\.\d+\.\d+', 'the database says which version it has');
+
 -- Functions
 select is_empty(
   $$

@@ -7,8 +7,8 @@ import pg from "pg";
 import { createEventTriggers, loadBase } from "../../scripts/stack/base.ts";
 import { type Cluster, databaseUrl, startPostgres } from "../../scripts/stack/postgres.ts";
 
-/** `product`: sql/*.sql on the Supabase base. `application`: and the tables of application.sql, tracked. */
-export type Template = "product" | "application";
+/** `base`: Supabase without us. `product`: and sql/*.sql. `application`: and the tables of application.sql, tracked. */
+export type Template = "base" | "product" | "application";
 
 export type TestCluster = Cluster & {
   /** Stops the server and deletes its data. */
@@ -37,8 +37,9 @@ export async function startTestCluster(settings: Record<string, string> = {}): P
 }
 
 async function loadTemplates(cluster: Cluster): Promise<void> {
-  await run(cluster.adminUrl(), ["create database product"]);
-  await loadBase(cluster.adminUrl("product"));
+  await run(cluster.adminUrl(), ["create database base"]);
+  await loadBase(cluster.adminUrl("base"));
+  await run(cluster.adminUrl(), ["create database product template base owner postgres"]);
   await run(databaseUrl(cluster.port, "postgres", undefined, "product"), await productSql());
   await createEventTriggers(cluster.adminUrl("product"));
   await run(cluster.adminUrl(), ["create database application template product owner postgres"]);
