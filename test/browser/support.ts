@@ -1,18 +1,13 @@
-// A local stack of its own, with the built viewer, and Chromium to look at it.
+// Chromium, to look at the viewer of the run's stack (global_setup.ts).
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
-import { expect } from "vitest";
+import { expect, inject } from "vitest";
 import type { StackInfo } from "../../scripts/stack/info.ts";
-import { freePort } from "../../scripts/stack/ports.ts";
-import { startStack } from "../../scripts/stack/stack.ts";
+import { expectVerified } from "../support/log.ts";
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const CHROMIUM = process.env.CHROMIUM ??
   ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => existsSync(path));
@@ -34,16 +29,29 @@ export type Viewer = {
   admin: pg.Client;
   open(options?: BrowserContextOptions): Promise<Window>;
   /** Opens the page at an address after the #, signed in. */
-  openAs(email: string, address?: string, options?: BrowserContextOptions): Promise<Window>;
+  openAs(email: string, address?: string, options?: BrowserContextOptions): Promise<Page>;
+  /** Ends a test: closes its pages; none has refused anything by its policy, or run a script that is not its own. */
+  closeAll(): Promise<void>;
+  /** Writes an entry as somebody's request would; answers its name. */
+  record(action: string, entry?: Recorded): Promise<string>;
   seal(): Promise<void>;
+  /** Ends the file: the whole log verifies. */
   stop(): Promise<void>;
+};
+
+export type Recorded = {
+  email?: string;
+  details?: object;
+  type?: string;
+  id?: string;
+  provider?: string;
+  requestId?: string;
+  userAgent?: string;
 };
 
 export async function startViewer(): Promise<Viewer> {
   if (CHROMIUM === undefined) throw new Error("These tests need Chromium: apt-get install chromium, or set CHROMIUM.");
-  const dir = await mkdtemp(join(tmpdir(), "audit-viewer-"));
-  const [port, dbPort] = [await freePort(), await freePort()];
-  const { info, stop: stopStack } = await startStack({ root: ROOT, dir, port, dbPort });
+  const info = inject("stack");
   const admin = new pg.Client({ connectionString: info.admin_db_url });
   await admin.connect();
   const browser: Browser = await chromium.launch({
@@ -51,10 +59,13 @@ export async function startViewer(): Promise<Viewer> {
     args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
   });
 
+  const windows: Window[] = [];
+
   async function open(options: BrowserContextOptions = {}): Promise<Window> {
     const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, locale: "en-GB", ...options });
     page.setDefaultTimeout(20_000);
     const wrongs: string[] = [];
+    windows.push({ page, wrongs });
     page.on("pageerror", (error) => wrongs.push(error.message));
     page.on("console", (message) => {
       if (/Content Security Policy|Trusted/i.test(message.text())) wrongs.push(message.text());
@@ -71,11 +82,36 @@ export async function startViewer(): Promise<Viewer> {
     admin,
     open,
     async openAs(email, address = "", options = {}) {
-      const window = await open(options);
-      await window.page.goto(`${info.viewer_url}/${address}`);
-      await signIn(window.page, email);
-      await window.page.getByRole("button", { name: "Sign out" }).waitFor();
-      return window;
+      const { page } = await open(options);
+      await page.goto(`${info.viewer_url}/${address}`);
+      await signIn(page, email);
+      await page.getByRole("button", { name: "Sign out" }).waitFor();
+      return page;
+    },
+    async closeAll() {
+      const wrongs = windows.flatMap((window) => window.wrongs);
+      for (const { page } of windows.splice(0)) await page.close();
+      expect(wrongs).toEqual([]);
+    },
+    async record(
+      action,
+      { email = ADMIN, details = {}, type = "thing", id = "1", provider, requestId, userAgent } = {},
+    ) {
+      const sub = info.users.find((user) => user.email === email)?.id;
+      await admin.query("begin");
+      await admin.query(
+        "select set_config('request.jwt.claims', $1, true), set_config('request.headers', $2, true)",
+        [
+          JSON.stringify({ sub, email, role: "authenticated" }),
+          JSON.stringify({ "user-agent": userAgent, "x-request-id": requestId }),
+        ],
+      );
+      const { rows: [{ name }] } = await admin.query(
+        "select chain || '-' || seq as name from audit.record($1, $2, $3, $4, $5, provider => $6)",
+        [ORGANIZATION, action, type, id, JSON.stringify(details), provider],
+      );
+      await admin.query("commit");
+      return name as string;
     },
     async seal() {
       const response = await fetch(`${info.api_url}/functions/v1/audit-jobs/seal?due_now=true`, {
@@ -85,10 +121,9 @@ export async function startViewer(): Promise<Viewer> {
       expect(await response.json()).toMatchObject({ failed: 0 });
     },
     async stop() {
+      await expectVerified(admin);
       await browser.close();
       await admin.end();
-      await stopStack();
-      await rm(dir, { recursive: true, force: true });
     },
   };
 }

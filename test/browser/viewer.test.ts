@@ -4,7 +4,6 @@ import { readdir, readFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { expectVerified } from "../support/log.ts";
 import {
   accessibilityFaults,
   ADMIN,
@@ -16,50 +15,20 @@ import {
   startViewer,
   VIEWER,
   type Viewer,
-  type Window,
 } from "./support.ts";
 
 let viewer: Viewer;
-const windows: Window[] = [];
+let openAs: Viewer["openAs"];
+let record: Viewer["record"];
+let closeAll: Viewer["closeAll"];
 
 beforeAll(async () => {
   viewer = await startViewer();
+  ({ openAs, record, closeAll } = viewer);
   const auditor = viewer.info.users.find(({ email }) => email === AUDITOR)!.id;
   await viewer.admin.query("select audit.grant_auditor($1, $2, now() + interval '30 days')", [ORGANIZATION, auditor]);
 });
-afterAll(async () => {
-  if (viewer === undefined) return;
-  await expectVerified(viewer.admin);
-  await viewer.stop();
-});
-
-async function openAs(...args: Parameters<Viewer["openAs"]>): Promise<Page> {
-  const window = await viewer.openAs(...args);
-  windows.push(window);
-  return window.page;
-}
-
-/** After every test nothing was refused by the policy, and no script that is not the page's own ran. */
-async function closeAll(): Promise<void> {
-  const wrongs = windows.flatMap((window) => window.wrongs);
-  for (const { page } of windows.splice(0)) await page.close();
-  expect(wrongs).toEqual([]);
-}
-
-/** Writes an entry as somebody's request would; answers its name. */
-async function record(action: string, { email = ADMIN, details = {} as object, type = "thing", id = "1" } = {}) {
-  const sub = viewer.info.users.find((user) => user.email === email)?.id;
-  await viewer.admin.query("begin");
-  await viewer.admin.query("select set_config('request.jwt.claims', $1, true)", [
-    JSON.stringify({ sub, email, role: "authenticated" }),
-  ]);
-  const { rows: [{ name }] } = await viewer.admin.query(
-    "select chain || '-' || seq as name from audit.record($1, $2, $3, $4, $5)",
-    [ORGANIZATION, action, type, id, JSON.stringify(details)],
-  );
-  await viewer.admin.query("commit");
-  return name as string;
-}
+afterAll(() => viewer?.stop());
 
 /** Changes an entry as only a superuser can, with the guards off. */
 async function tamper(name: string, change: string): Promise<() => Promise<void>> {
@@ -125,14 +94,13 @@ describe("who sees what", () => {
   });
 
   test("a wrong password is refused in words", async () => {
-    const window = await viewer.open();
-    windows.push(window);
-    await window.page.goto(viewer.info.viewer_url);
-    await window.page.getByLabel("E-mail").fill(ADMIN);
-    await window.page.getByLabel("Password").fill("not the password");
-    await window.page.getByRole("button", { name: "Sign in" }).click();
-    await window.page.getByRole("alert").waitFor();
-    expect(await window.page.getByRole("button", { name: "Sign out" }).count()).toBe(0);
+    const { page } = await viewer.open();
+    await page.goto(viewer.info.viewer_url);
+    await page.getByLabel("E-mail").fill(ADMIN);
+    await page.getByLabel("Password").fill("not the password");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("alert").waitFor();
+    expect(await page.getByRole("button", { name: "Sign out" }).count()).toBe(0);
     await closeAll();
   });
 });
@@ -470,7 +438,6 @@ describe("for everyone", () => {
     const name = await record("access.tested", { details: { changes: { limit: { old: 1, new: 2 } }, note: "x" } });
     await viewer.seal();
     const unsigned = await viewer.open(options);
-    windows.push(unsigned);
     await unsigned.page.goto(viewer.info.viewer_url);
     await unsigned.page.getByLabel("Password").waitFor();
     expect(await accessibilityFaults(unsigned.page)).toEqual([]);
@@ -503,9 +470,7 @@ describe("for everyone", () => {
 
   test("the keyboard alone signs in, searches, opens an entry and comes back", async () => {
     await record("keyboard.used");
-    const window = await viewer.open();
-    windows.push(window);
-    const { page } = window;
+    const { page } = await viewer.open();
     await page.goto(viewer.info.viewer_url);
     await page.getByLabel("Password").waitFor();
     const tabTo = async (selector: string) => {

@@ -3,6 +3,7 @@
 import fc from "fast-check";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { groupOf, writeQuery } from "../../functions/audit-viewer/page/query_tree.ts";
 import { ADMIN } from "../../scripts/stack/postgres.ts";
 import { createDatabase, type TestDatabase } from "../support/database.ts";
 import { expectVerified, failure } from "../support/log.ts";
@@ -136,6 +137,20 @@ describe(`${RUNS} trees each, GENERATED_SEED=${SEED}`, () => {
 
   test("also where its values and paths are made of signs", async () => {
     await fc.assert(fc.asyncProperty(nastyTrees, expectThereAndBack), OPTIONS);
+  });
+
+  test("and what the viewer's builder writes of a tree, with the place of each condition", async () => {
+    const expectBuilt = async (tree: Tree) => {
+      const canonical = await ask("canonical_query", tree) as Tree;
+      const { query, places } = writeQuery(groupOf(canonical));
+      if (query.length > 4000) return;
+      expect(await ask("parse_query", query), query).toEqual(canonical);
+      for (const { from, to } of places) {
+        const term = [...query].slice(from - 1, to - 1).join("");
+        expect(await ask("parse_query", term), term).not.toHaveProperty("and");
+      }
+    };
+    await fc.assert(fc.asyncProperty(fc.oneof(trees(rows), nastyTrees), expectBuilt), OPTIONS);
   });
 
   test("as deep as trees may be", async () => {

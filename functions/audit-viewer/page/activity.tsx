@@ -60,7 +60,7 @@ export function Activity({ api, membership, parameters, recheck }: ViewProps) {
   return (
     <section class="activity">
       <h1 class="unseen">{text.views.activity}</h1>
-      <QueryBox query={q} facets={page?.facets} search={search} />
+      <QueryBox api={api} query={q} facets={page?.facets} search={search} />
       <div class="total">
         <span role="status">
           {page?.total !== undefined && text.list.total(page.total.value, page.total.exact)}

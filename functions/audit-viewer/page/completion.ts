@@ -41,19 +41,20 @@ export function completionsAt(query: string, caret: number, facets: Facets | und
   const [, field, start] = /^([a-z_]+):(.*)$/.exec(word) ?? [];
   const all = field === undefined
     ? FIELDS.map((name) => name.endsWith(".") ? name : `${name}:`)
-    : valuesOf(field, facets).map((value) => `${field}:${value}`);
+    : valuesOf(field, facets).map((value) => `${field}:${/^[<>]/.test(value) ? value : quoted(value)}`);
   const options = word === "" && start === undefined
     ? []
     : all.filter((option) => option !== word && option.toLowerCase().startsWith(word.toLowerCase())).slice(0, MOST);
   return { from, to: caret, options };
 }
 
-function valuesOf(field: string, facets: Facets | undefined): string[] {
+/** Values that a field may have, as they are. */
+export function valuesOf(field: string, facets: Facets | undefined): string[] {
   if (field in FIXED) return FIXED[field]!;
   const counts = field === "actor"
     ? facets?.actor.map(({ value, email }) => email ?? value)
     : field === "action" || field === "provider"
     ? facets?.[field].map(({ value }) => value)
     : undefined;
-  return (counts ?? []).filter((value) => value !== null).map(quoted);
+  return (counts ?? []).filter((value) => value !== null);
 }
