@@ -40,7 +40,7 @@ comment on column audit.channels.failures is 'How many times in a row it did not
 comment on column audit.channels.last_error is 'Why it did not, in a word; null where it did.';
 comment on column audit.channels.next_try_at is 'Before that it is left alone.';
 comment on column audit.channels.disabled_at is 'Since when it gets nothing; null while it does. audit.enable_channel() ends it.';
-comment on column audit.channels.disabled_reason is 'Why it gets nothing: http_410, or failing.';
+comment on column audit.channels.disabled_reason is 'Why it gets nothing: http_410, failing, or by_admin.';
 
 revoke all on audit.channels from public, anon, authenticated, service_role;
 
@@ -575,11 +575,34 @@ begin
   )
   select count(*) into v_waiting from dead;
   perform audit.record(v_channel.organization_id, 'channel.disabled', 'channel', v_channel.id::text,
-    jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason, 'undelivered', v_waiting), 'failure');
-  perform audit.note_finding(v_channel.organization_id, 'channel_disabled', v_channel.id::text,
-    jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason));
+    jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason, 'undelivered', v_waiting),
+    case disable_channel.reason when 'by_admin' then 'success' else 'failure' end);
+  -- What an admin wants is no finding.
+  if disable_channel.reason <> 'by_admin' then
+    perform audit.note_finding(v_channel.organization_id, 'channel_disabled', v_channel.id::text,
+      jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason));
+  end if;
 end
 $$;
 
 comment on function audit.disable_channel(uuid, text) is
-  'Gives a channel nothing any more; what waits for it is dead, and can be replayed. Leaves an entry and a finding.';
+  'Gives a channel nothing any more; what waits for it is dead, and can be replayed. Leaves an entry, and a finding unless the
+reason is by_admin.';
+
+create or replace function audit.turn_channel_off(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- admins disable channels through this function only
+  set search_path = ''
+as $$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+begin
+  perform audit.disable_channel(v_channel.id, 'by_admin');
+  select c.* into v_channel from audit.channels c where c.id = v_channel.id;
+  return audit.channel_json(v_channel, true);
+end
+$$;
+
+comment on function audit.turn_channel_off(jsonb) is
+  'Has {channel} get nothing until audit.enable_channel(); what it misses can be replayed then. For admins; leaves an entry.';

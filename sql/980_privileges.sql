@@ -150,6 +150,7 @@ grant execute on function
   audit.replay_delivery(jsonb),
   audit.rotate_channel_secret(jsonb),
   audit.test_channel(jsonb),
+  audit.turn_channel_off(jsonb),
   -- How the log stands, and what admins choose.
   audit.status_page(jsonb),
   audit.settings_page(jsonb),

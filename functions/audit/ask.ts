@@ -22,6 +22,7 @@ export type Asked =
   | "delete_channel"
   | "rotate_channel_secret"
   | "enable_channel"
+  | "turn_channel_off"
   | "test_channel"
   | "list_channels"
   | "list_deliveries"

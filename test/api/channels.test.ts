@@ -133,6 +133,10 @@ describe("a webhook", () => {
     expect(receiver.taken.at(-1)).toMatchObject({ path: "/pager", body: { type: "channel.test" } });
 
     expect((await ask(`/channels/${id}/enable`, { method: "POST" })).body).toMatchObject({ disabled_at: null });
+    expect((await ask(`/channels/${id}/disable`, { method: "POST" })).body).toMatchObject({
+      disabled_reason: "by_admin",
+    });
+    expect((await ask(`/channels/${id}/enable`, { method: "POST" })).body).toMatchObject({ disabled_reason: null });
     const { deliveries: [dead] } = schemas.DeliveryList.parse((await ask(`/deliveries?state=dead&channel=${id}`)).body);
     schemas.Delivery.parse((await ask(`/deliveries/${dead!.id}/replay`, { method: "POST" })).body);
     expect(await deliver()).toMatchObject({ delivered: 1 });
@@ -217,6 +221,7 @@ describe("who may", () => {
     [`/channels/${id}`, { method: "DELETE" }],
     [`/channels/${id}/rotate`, { method: "POST" }],
     [`/channels/${id}/enable`, { method: "POST" }],
+    [`/channels/${id}/disable`, { method: "POST" }],
     [`/channels/${id}/test`, { method: "POST" }],
   ];
 
@@ -227,7 +232,7 @@ describe("who may", () => {
       const statuses = await Promise.all(
         paths(id).map(async ([path, options]) => (await ask(path, { ...options, as })).status),
       );
-      expect(statuses).toEqual([403, ...Array(5).fill(status)]);
+      expect(statuses).toEqual([403, ...Array(6).fill(status)]);
       expect((await client.query("select name from audit.channels")).rows).toEqual([{ name: "ops" }]);
     },
   );

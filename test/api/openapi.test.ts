@@ -93,6 +93,7 @@ describe("the document", () => {
       "POST /audit/alerts/{id}/silence",
       "POST /audit/auditors",
       "POST /audit/channels",
+      "POST /audit/channels/{id}/disable",
       "POST /audit/channels/{id}/enable",
       "POST /audit/channels/{id}/rotate",
       "POST /audit/channels/{id}/test",

@@ -53,7 +53,7 @@ select results_eq(
     'report_templates_json', 'request_export', 'request_report', 'restore_entries', 'restore_heads',
     'restore_kept_rows', 'retention_status', 'revoke_auditor', 'rotate_channel_secret', 'schedule_report',
     'search_candidates', 'search_tail', 'sees_identities', 'set_retention', 'settings_page', 'shown_report',
-    'status_page', 'test_channel', 'test_rule', 'unschedule_report'
+    'status_page', 'test_channel', 'test_rule', 'turn_channel_off', 'unschedule_report'
   ],
   'exactly these functions act with their owner''s rights'
 );

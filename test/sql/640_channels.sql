@@ -111,6 +111,10 @@ select audit.disable_channel(pg_temp.hook(), 'http_410');
 select is(count(*), 1::bigint, 'a disabled channel is a finding, once') from audit.findings where kind = 'channel_disabled' and resolved_at is null and seen = 1;
 select alike(said('admin', 'select audit.enable_channel(jsonb_build_object(''channel'', pg_temp.hook()))'), '%"disabled_at": null%', 'it can be enabled');
 select is(count(*), 0::bigint, 'which closes it') from audit.findings where kind = 'channel_disabled' and resolved_at is null;
+select is(said(n, 'select audit.turn_channel_off(jsonb_build_object(''channel'', pg_temp.hook()))'), case n when 'stranger' then 'AUNOT' when 'anon' then '42501' else 'AUDEN' end, n || ' does not disable it') from unnest(array['auditor', 'stranger', 'anon']) n;
+select alike(said('admin', 'select audit.turn_channel_off(jsonb_build_object(''channel'', pg_temp.hook()))'), '%"disabled_reason": "by_admin"%', 'an admin does');
+select is(count(*), 0::bigint, 'which is no finding') from audit.findings where kind = 'channel_disabled' and resolved_at is null;
+select alike(said('admin', 'select audit.enable_channel(jsonb_build_object(''channel'', pg_temp.hook()))'), '%"disabled_at": null%', 'and enables it');
 create temporary table gone as select secret_id from audit.channels where id = pg_temp.hook();
 select isnt(said('admin', 'select audit.delete_channel(jsonb_build_object(''channel'', pg_temp.hook()))'), null, 'it can be deleted');
 select is(count(*), 0::bigint, 'with its secret') from vault.secrets s join gone g on g.secret_id = s.id;
@@ -118,7 +122,7 @@ select is(count(*), 0::bigint, 'with its secret') from vault.secrets s join gone
 -- Entries
 select results_eq(
   $$ select action, created_by is not null, count(*) from public.audit_logs where resource_type = 'channel' and resource_id = pg_temp.hook()::text group by 1, 2 order by 1 $$,
-  $$ values ('channel.changed', true, 1::bigint), ('channel.created', true, 1), ('channel.deleted', true, 1), ('channel.disabled', false, 1), ('channel.enabled', true, 1) $$,
+  $$ values ('channel.changed', true, 1::bigint), ('channel.created', true, 1), ('channel.deleted', true, 1), ('channel.disabled', false, 1), ('channel.disabled', true, 1), ('channel.enabled', true, 2) $$,
   'each change is an entry, by who made it'
 );
 select is(details, '{"settings": ["host", "password"], "changes": {"host": {"old": "mail.example.com", "new": "mail2.example.com"}}}', 'which says what changed')

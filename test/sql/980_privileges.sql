@@ -152,7 +152,7 @@ select set_eq(
     'record_reading', 'release_hold', 'replay_delivery', 'report_templates_json', 'request_export',
     'request_report', 'retention_status', 'revoke_auditor', 'rotate_channel_secret', 'schedule_report',
     'search_candidates', 'search_tail', 'set_retention', 'settings_page', 'shown_report', 'status_page',
-    'test_channel', 'test_rule', 'unschedule_report'
+    'test_channel', 'test_rule', 'turn_channel_off', 'unschedule_report'
   ],
   'what signed-in users execute with more than their own rights is exactly this'
 );

@@ -51,6 +51,7 @@ export type Page = {
 export type EntryView = {
   entry: Entry;
   entry_text: string;
+  place: { country: string; region: string | null; city: string | null; attribution: string | null } | null;
   previous: Entry | null;
   next: Entry | null;
   request: Entry[];
@@ -62,7 +63,19 @@ export type Membership = {
   access: "all" | "own";
   as: "admin" | "member" | "auditor";
   name?: string;
+  time_zone: string;
   until?: string;
+};
+/** How long entries are kept; null for ever. */
+export type Retention = {
+  database_days: number | null;
+  archive_days: number | null;
+  chosen: boolean;
+  next: { database_days: number | null; archive_days: number | null; at: string } | null;
+  shorten_after: number;
+  oldest_in_database: string | null;
+  oldest_in_archive: string | null;
+  holds: { name: string; reason: string; placed_at: string; of: "organization" | "project" }[];
 };
 export type Access = { user_id: string; organizations: Membership[] };
 

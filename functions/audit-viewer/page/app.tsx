@@ -6,8 +6,8 @@ import { type Access, type Api, isProblem, type Membership, type Problem } from 
 import type { Config } from "./config.ts";
 import { Costs } from "./costs.tsx";
 import { EntryPage } from "./entry.tsx";
+import { later } from "./later.tsx";
 import { ProblemNote } from "./problem_note.tsx";
-import { Reports } from "./reports.tsx";
 import { formatRoute, go, useRoute } from "./route.ts";
 import type { Auth, Session } from "./session.ts";
 import { SignIn } from "./sign_in.tsx";
@@ -23,17 +23,20 @@ export type ViewProps = {
   recheck: () => void;
 };
 
-type View = (props: ViewProps) => preact.JSX.Element;
+export type View = (props: ViewProps) => preact.JSX.Element;
 
 /** In the navigation, and besides. */
 const VIEWS: Record<string, View> = {
   activity: Activity,
   alerts: Alerts,
   costs: Costs,
-  reports: Reports,
+  reports: later(() => import("./reports.tsx").then(({ Reports }) => Reports)),
+  health: later(() => import("./health.tsx").then(({ Health }) => Health)),
+  settings: later(() => import("./settings.tsx").then(({ Settings }) => Settings)),
 };
-/** Of these a member reads nothing. */
-const FOR_ALL_READERS = ["alerts", "reports"];
+/** Of these a member reads nothing, and an auditor nothing of the second. */
+const FOR_ALL_READERS = ["alerts", "reports", "health"];
+const FOR_ADMINS = ["settings"];
 const OTHERS: Record<string, View> = { entry: EntryPage };
 
 export function App({ config, auth, api }: { config: Config; auth: Auth; api: Api }) {
@@ -58,6 +61,15 @@ function SignedIn({ config, auth, api, email }: { config: Config; auth: Auth; ap
   const [access, setAccess] = useState<Access | Problem>();
   const load = useCallback(async () => setAccess(await api.get<Access>("/access")), [api]);
   useEffect(() => void load(), [load]);
+  // An auditor's time ends while looking. (Timers of more than 24 days end at once.)
+  useEffect(() => {
+    if (access === undefined || isProblem(access)) return;
+    const ends = access.organizations.flatMap(({ until }) => until === undefined ? [] : [Date.parse(until)]);
+    const left = Math.min(...ends) - Date.now() + 500;
+    if (left > 2 ** 31) return;
+    const timer = setTimeout(load, Math.max(left, 500));
+    return () => clearTimeout(timer);
+  }, [access, load]);
   // Whoever is refused may have lost a role while looking.
   const watched = useMemo(() => watchingDenials(api, load), [api, load]);
 
@@ -84,8 +96,9 @@ function SignedIn({ config, auth, api, email }: { config: Config; auth: Auth; ap
       {membership !== undefined && <Banner membership={membership} />}
       <main id="content" tabIndex={-1}>
         {access !== undefined && isProblem(access) && <ProblemNote problem={access} retry={load} />}
-        {access !== undefined && !isProblem(access) && membership === undefined && <Nothing />}
-        {membership !== undefined && (
+        {access !== undefined && !isProblem(access) && membership === undefined && <Nothing access={access} />}
+        {membership !== undefined && !isFor(membership, route.view) && <p>{text.notForYou}</p>}
+        {membership !== undefined && isFor(membership, route.view) && (
           <View
             key={`${membership.organization_id} ${membership.as}`}
             {...{ config, membership }}
@@ -99,12 +112,14 @@ function SignedIn({ config, auth, api, email }: { config: Config; auth: Auth; ap
   );
 }
 
+function isFor({ access, as }: Membership, view: string): boolean {
+  return (access === "all" || !FOR_ALL_READERS.includes(view)) && (as === "admin" || !FOR_ADMINS.includes(view));
+}
+
 function Navigation({ view, membership }: { view: string; membership: Membership }) {
   return (
     <nav aria-label={text.product}>
-      {Object.keys(VIEWS).filter((name) => membership.access === "all" || !FOR_ALL_READERS.includes(name)).map((
-        name,
-      ) => (
+      {Object.keys(VIEWS).filter((name) => isFor(membership, name)).map((name) => (
         <a
           key={name}
           href={formatRoute(name, "", { organization: membership.organization_id })}
@@ -142,11 +157,14 @@ function Banner({ membership }: { membership: Membership }) {
   return <p class={`banner ${as}`} role="status">{says}</p>;
 }
 
-function Nothing() {
+function Nothing({ access }: { access: Access }) {
   return (
     <section class="lone">
       <h1>{text.nothing.title}</h1>
       <p>{text.nothing.body}</p>
+      <p>
+        {text.nothing.id} <code>{access.user_id}</code>
+      </p>
     </section>
   );
 }

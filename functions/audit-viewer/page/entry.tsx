@@ -1,9 +1,9 @@
 // One entry: what, who, where, when, what changed, whether it is proved, and what else belongs to it.
 import { useCallback, useEffect, useState } from "preact/hooks";
-import { type Entry, type EntryView, isProblem, type Problem } from "./api.ts";
+import { type Entry, type EntryView, isProblem, type Membership, type Problem } from "./api.ts";
 import type { ViewProps } from "./app.tsx";
 import { Changes } from "./changes.tsx";
-import { actorOf, formatTime } from "./format.ts";
+import { actorOf, countryName, formatTime } from "./format.ts";
 import { ProblemNote } from "./problem_note.tsx";
 import { ProofState } from "./proof_state.tsx";
 import { quoted } from "./query_terms.ts";
@@ -21,7 +21,7 @@ export function EntryPage({ api, config, membership, name }: ViewProps) {
 
   if (view === undefined) return <p aria-live="polite">{text.list.loading}</p>;
   if (isProblem(view)) return <ProblemNote problem={view} retry={load} />;
-  const { entry, entry_text, previous, next, request } = view;
+  const { entry, entry_text, place, previous, next, request } = view;
   const others = request.filter((other) => other.name !== entry.name);
   return (
     <article class="entry">
@@ -31,7 +31,7 @@ export function EntryPage({ api, config, membership, name }: ViewProps) {
         <CopyLink />
       </header>
       <ProofState {...{ api, config, entry, organization }} entryText={entry_text} />
-      <Facts entry={entry} organization={organization} />
+      <Facts entry={entry} place={place} membership={membership} />
       <Changes details={entry.details} />
       {others.length > 0 && <Others title={text.entry.request} entries={others} organization={organization} />}
       <nav class="neighbours" aria-label={text.entry.chain(entry.chain)}>
@@ -49,8 +49,11 @@ export function EntryPage({ api, config, membership, name }: ViewProps) {
   );
 }
 
-function Facts({ entry, organization }: { entry: Entry; organization: string }) {
+type FactsProps = { entry: Entry; place: EntryView["place"]; membership: Membership };
+
+function Facts({ entry, place, membership }: FactsProps) {
   const { created_at, resource_type, resource_id } = entry;
+  const { organization_id: organization, time_zone } = membership;
   const about = resource_type !== null && resource_id !== null
     ? formatRoute("activity", "", {
       organization,
@@ -65,7 +68,9 @@ function Facts({ entry, organization }: { entry: Entry; organization: string }) 
       <dt>{text.list.when}</dt>
       <dd>
         <time dateTime={created_at}>{formatTime(created_at)}</time>
-        <span class="quiet">{` · ${formatTime(created_at, "UTC")} UTC`}</span>
+        <span class="quiet">
+          {[...new Set([time_zone, "UTC"])].map((zone) => ` · ${formatTime(created_at, zone)} ${zone}`)}
+        </span>
       </dd>
       <dt>{text.list.who}</dt>
       <dd dir="auto">
@@ -81,7 +86,17 @@ function Facts({ entry, organization }: { entry: Entry; organization: string }) 
           </>
         )}
       </dd>
-      <Fact label={text.entry.where} value={[entry.ip_address, entry.user_agent].filter(Boolean).join(" · ")} />
+      {place !== null && (
+        <>
+          <dt>{text.entry.where}</dt>
+          <dd>
+            {[place.city, place.region === place.city ? null : place.region, countryName(place.country)]
+              .filter(Boolean).join(", ")}
+            {place.attribution !== null && <span class="quiet">{` · ${place.attribution}`}</span>}
+          </dd>
+        </>
+      )}
+      <Fact label={text.entry.client} value={[entry.ip_address, entry.user_agent].filter(Boolean).join(" · ")} />
       <Fact label={text.entry.provider} value={entry.provider} />
       <Fact label={text.list.cost} value={entry.cost} />
       <Fact label={text.entry.requestId} value={entry.request_id} />

@@ -4,6 +4,7 @@ import { isProblem, type Problem } from "./api.ts";
 import type { ViewProps } from "./app.tsx";
 import { formatTime } from "./format.ts";
 import { ProblemNote } from "./problem_note.tsx";
+import { Schedules } from "./schedules.tsx";
 import { text } from "./text.ts";
 
 type Template = { template: string; title: string; about: string };
@@ -93,6 +94,7 @@ export function Reports({ api, membership }: ViewProps) {
         ))}
       </ul>
       {reports.length === 0 && <p>{text.reports.none}</p>}
+      {templates.length > 0 && <Schedules {...{ api, membership, templates }} />}
     </section>
   );
 }

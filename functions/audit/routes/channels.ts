@@ -84,6 +84,16 @@ const enable = createRoute({
   responses: answers("The channel.", Channel),
 });
 
+const disable = createRoute({
+  ...TAG,
+  method: "post",
+  path: "/channels/{id}/disable",
+  summary: "Have a channel get nothing",
+  description: "Until it is enabled. What it misses can be sent again then.",
+  request: ofChannel,
+  responses: answers("The channel.", Channel),
+});
+
 const test = createRoute({
   ...TAG,
   method: "post",
@@ -130,6 +140,7 @@ export function addChannels(app: App, deps: Deps): void {
       [remove, "delete_channel"],
       [rotate, "rotate_channel_secret"],
       [enable, "enable_channel"],
+      [disable, "turn_channel_off"],
     ] as const
   ) {
     app.openapi(route, async (c) => {
