@@ -575,7 +575,7 @@ comment on column failures: How many times in a row it did not.
 comment on column last_error: Why it did not, in a word; null where it did.
 comment on column next_try_at: Before that it is left alone.
 comment on column disabled_at: Since when it gets nothing; null while it does. audit.enable_channel() ends it.
-comment on column disabled_reason: Why it gets nothing: http_410, or failing.
+comment on column disabled_reason: Why it gets nothing: http_410, failing, or by_admin.
 
 -- relation audit.checkpoints
 kind r, owner postgres, persistence p
@@ -8663,15 +8663,20 @@ begin
   )
   select count(*) into v_waiting from dead;
   perform audit.record(v_channel.organization_id, 'channel.disabled', 'channel', v_channel.id::text,
-    jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason, 'undelivered', v_waiting), 'failure');
-  perform audit.note_finding(v_channel.organization_id, 'channel_disabled', v_channel.id::text,
-    jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason));
+    jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason, 'undelivered', v_waiting),
+    case disable_channel.reason when 'by_admin' then 'success' else 'failure' end);
+  -- What an admin wants is no finding.
+  if disable_channel.reason <> 'by_admin' then
+    perform audit.note_finding(v_channel.organization_id, 'channel_disabled', v_channel.id::text,
+      jsonb_build_object('name', v_channel.name, 'reason', disable_channel.reason));
+  end if;
 end
 $function$
 
 owner postgres
 grant postgres: EXECUTE
-comment: Gives a channel nothing any more; what waits for it is dead, and can be replayed. Leaves an entry and a finding.
+comment: Gives a channel nothing any more; what waits for it is dead, and can be replayed. Leaves an entry, and a finding unless the
+reason is by_admin.
 
 -- function audit.disable_event_source(text)
 CREATE OR REPLACE FUNCTION audit.disable_event_source(name text)
@@ -21839,6 +21844,28 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A default as an organisation has tuned it.
+
+-- function audit.turn_channel_off(jsonb)
+CREATE OR REPLACE FUNCTION audit.turn_channel_off(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  v_channel audit.channels := audit.own_channel(request, array['channel']);
+begin
+  perform audit.disable_channel(v_channel.id, 'by_admin');
+  select c.* into v_channel from audit.channels c where c.id = v_channel.id;
+  return audit.channel_json(v_channel, true);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Has {channel} get nothing until audit.enable_channel(); what it misses can be replayed then. For admins; leaves an entry.
 
 -- function audit.unpublished_chains()
 CREATE OR REPLACE FUNCTION audit.unpublished_chains()

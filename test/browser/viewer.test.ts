@@ -512,7 +512,7 @@ describe("for everyone", () => {
     const dist = new URL("../../functions/audit-viewer/dist/", import.meta.url);
     const page = await readFile(new URL("index.html", dist), "utf8");
     const first = (await readdir(new URL("assets/", dist))).filter((name) => page.includes(name));
-    expect(first.filter((name) => name.endsWith(".js"))).toHaveLength(1);
+    expect(first.some((name) => name.endsWith(".js"))).toBe(true);
     let bytes = gzipSync(page).length;
     for (const name of first) bytes += gzipSync(await readFile(new URL(`assets/${name}`, dist))).length;
     expect(bytes).toBeLessThanOrEqual(150_000);

@@ -6,6 +6,7 @@ import { type Access, type Api, isProblem, type Membership, type Problem } from 
 import type { Config } from "./config.ts";
 import { Costs } from "./costs.tsx";
 import { EntryPage } from "./entry.tsx";
+import { formatTime } from "./format.ts";
 import { later } from "./later.tsx";
 import { ProblemNote } from "./problem_note.tsx";
 import { formatRoute, go, useRoute } from "./route.ts";
@@ -151,9 +152,7 @@ function OrganizationChoice({ access, membership, view }: { access: Access; memb
 /** As whom, and how much, one sees. */
 function Banner({ membership }: { membership: Membership }) {
   const { as, until } = membership;
-  const says = as === "auditor"
-    ? text.banner.auditor(until === undefined ? "…" : new Date(until).toLocaleString())
-    : text.banner[as];
+  const says = as === "auditor" ? text.banner.auditor(until === undefined ? "…" : formatTime(until)) : text.banner[as];
   return <p class={`banner ${as}`} role="status">{says}</p>;
 }
 

@@ -81,7 +81,7 @@ export function Health({ api, membership }: ViewProps) {
           {sealing.origin !== null && (
             <details>
               <summary>{words.sealing.checkpoint}</summary>
-              <p class="exact">
+              <p>
                 <code>{sealing.origin}</code> · {words.sealing.size(sealing.size ?? 0)} · <code>{sealing.root}</code>
               </p>
             </details>
@@ -97,7 +97,7 @@ export function Health({ api, membership }: ViewProps) {
             <ul>
               {findings.open.map(({ kind, subject, seen, first_seen_at, last_seen_at }) => (
                 <li key={`${kind} ${subject}`}>
-                  {words.findings.kinds[kind] ?? kind} <bdi class="exact">{subject}</bdi>
+                  {words.findings.kinds[kind] ?? kind} <bdi>{subject}</bdi>
                   <span class="quiet">{` · ${words.findings.seen(seen, at(first_seen_at), at(last_seen_at))}`}</span>
                 </li>
               ))}
