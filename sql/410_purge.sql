@@ -63,6 +63,7 @@ create or replace function audit.purge_chain(
   -- By name, and only as far as entries may go: no plan that reads a whole chain first.
   set enable_seqscan = off
   set enable_sort = off
+  set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare

@@ -6716,6 +6716,7 @@ create or replace function audit.log_entries(log int, from_index bigint, to_inde
   stable
   set search_path = ''
   set enable_seqscan = off -- by name, a few thousand at a time
+  set plan_cache_mode = force_custom_plan -- a plan for any range does not see that one is small: a hundred times as slow
 as $$
 #variable_conflict use_column
 declare
@@ -8257,6 +8258,7 @@ create or replace function audit.purge_chain(
   -- By name, and only as far as entries may go: no plan that reads a whole chain first.
   set enable_seqscan = off
   set enable_sort = off
+  set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
