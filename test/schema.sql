@@ -13038,6 +13038,7 @@ CREATE OR REPLACE FUNCTION audit.log_entries(log integer, from_index bigint, to_
  STABLE
  SET search_path TO ''
  SET enable_seqscan TO 'off'
+ SET plan_cache_mode TO 'force_custom_plan'
 AS $function$
 #variable_conflict use_column
 declare
@@ -15710,6 +15711,7 @@ CREATE OR REPLACE FUNCTION audit.purge_chain(organization_id uuid, chain integer
  SET search_path TO ''
  SET enable_seqscan TO 'off'
  SET enable_sort TO 'off'
+ SET plan_cache_mode TO 'force_custom_plan'
 AS $function$
 #variable_conflict use_column
 declare

@@ -22,6 +22,8 @@ export type Gateway = { port: number; stop(): Promise<void> };
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const server = createServer((incoming, outgoing) => {
     serve(incoming, outgoing).catch((error: Error) => {
+      // A client that went away while it waited, or in the middle of a download, is no failure of ours.
+      if (outgoing.destroyed) return;
       console.error(`gateway: ${incoming.method} ${incoming.url}: ${error.stack}`);
       if (!outgoing.headersSent) outgoing.writeHead(500, { "content-type": "application/problem+json" });
       outgoing.end(
@@ -54,10 +56,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     outgoing.writeHead(response.status, Object.fromEntries(headers));
     if (response.body === null) outgoing.end();
     else {
-      await pipeline(Readable.fromWeb(response.body as ReadableStream), outgoing).catch((error: Error) => {
-        // A client that goes away in the middle of a download is no failure of ours.
-        if (!outgoing.destroyed) throw error;
-      });
+      await pipeline(Readable.fromWeb(response.body as ReadableStream), outgoing);
     }
     // What nobody wanted to read must still be taken in, or the client waits for ever to send it.
     incoming.unpipe(body).resume();
