@@ -243,7 +243,7 @@ begin
     when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
       perform audit.restore_kept_rows(section, rows);
     when section in (
-      'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'rules', 'rule_choices', 'rule_tests', 'alerts',
+      'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'saved_searches', 'rules', 'rule_choices', 'rule_tests', 'alerts',
       'rule_runs', 'rule_values', 'active_hours', 'budgets_known', 'spending', 'budget_crossings'
     ) then
       perform audit.load_rows(section, rows);

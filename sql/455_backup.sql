@@ -127,6 +127,7 @@ as $$
     ('reports', 'select to_jsonb(r) - ''lease_until'' from audit.reports r'),
     -- Not their SQL: it is made anew, so that no backup can bring any.
     ('rules', 'select to_jsonb(r) - ''compiled'' from audit.rules r where not audit.is_built_in(r.id)'),
+    ('saved_searches', 'select to_jsonb(s) from audit.saved_searches s'),
     ('rule_choices', 'select to_jsonb(c) from audit.rule_choices c'),
     ('rule_tests', 'select to_jsonb(t) from audit.rule_tests t where not audit.is_built_in(t.rule_id)'),
     ('alerts', 'select to_jsonb(a) from audit.alerts a'),

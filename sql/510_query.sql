@@ -40,6 +40,24 @@ $$;
 comment on function audit.fail_query(text, jsonb, text) is
   'Raises AUQRY; its detail says where: {"position": 17} in the string, or {"path": "/and/1"} in the tree.';
 
+create or replace function audit.fail_inside(field text, code text, message text, detail text, hint text)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_place jsonb := case when detail like '{%' then detail::jsonb else '{}' end;
+begin
+  perform audit.fail(
+    fail_inside.code, fail_inside.message, (v_place || jsonb_build_object('path', concat('/', field, v_place ->> 'path')))::text, fail_inside.hint
+  );
+end
+$$;
+
+comment on function audit.fail_inside(text, text, text, text, text) is
+  'Raises an error anew that was caught inside a field of a request; its detail says in which: {"path": "/match", "position": 17}.';
+
 -- Values --------------------------------------------------------------------------------------------------------------
 
 create or replace function audit.query_instants(value text)

@@ -142,6 +142,19 @@ $$;
 
 comment on function audit.fail_rule(text, text) is 'Raises AURUL.';
 
+create or replace function audit.fail_rule_at(field text, message text, hint text default null)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  perform audit.fail_inside(fail_rule_at.field, 'AURUL', fail_rule_at.message, null, fail_rule_at.hint);
+end
+$$;
+
+comment on function audit.fail_rule_at(text, text, text) is 'Raises AURUL; its detail names the field.';
+
 -- What a rule is grouped by, or looks for new values of: a field of the entry, of its identity, or a path into details.
 -- Of e-mail and IP addresses the rule keeps the commitment of the first identity that had it: it tells them apart, and
 -- who may see identities finds the address by it, until the person is erased.
@@ -305,6 +318,25 @@ $$;
 
 comment on function audit.check_setting(text, text, jsonb) is 'The value of a rule''s field as it is kept; raises AURUL or AUQRY where the kind cannot have it.';
 
+create or replace function audit.checked_setting(kind text, field text, value jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_detail text;
+  v_hint text;
+begin
+  return audit.check_setting(kind, field, value);
+exception when sqlstate 'AURUL' or sqlstate 'AUQRY' then
+  get stacked diagnostics v_detail = pg_exception_detail, v_hint = pg_exception_hint;
+  perform audit.fail_inside(field, sqlstate, sqlerrm, v_detail, v_hint);
+end
+$$;
+
+comment on function audit.checked_setting(text, text, jsonb) is 'What audit.check_setting() answers, or its error with the field that it is about.';
+
 create or replace function audit.checked_rule(rule jsonb)
   returns audit.rules
   language plpgsql
@@ -323,7 +355,7 @@ begin
   end if;
   v_rule.kind := rule ->> 'kind';
   if v_rule.kind is null or v_rule.kind not in ('event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'schedule', 'anomaly') then
-    perform audit.fail_rule('A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, schedule or anomaly.');
+    perform audit.fail_rule_at('kind', 'A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, schedule or anomaly.');
   end if;
   select string_agg(format('"%s"', left(k, 50)), ', ') into v_unknown
   from jsonb_object_keys(rule) k
@@ -333,20 +365,20 @@ begin
       || coalesce((select string_agg(', ' || f.field, '') from audit.rule_fields() f where v_rule.kind = any (f.kinds)), '') || '.');
   end if;
   if jsonb_typeof(rule -> 'name') is distinct from 'string' or length(trim(rule ->> 'name')) not between 1 and 200 then
-    perform audit.fail_rule('A rule has a name of up to 200 characters.');
+    perform audit.fail_rule_at('name', 'A rule has a name of up to 200 characters.');
   elsif jsonb_typeof(coalesce(rule -> 'description', '""')) <> 'string' or length(rule ->> 'description') > 2000 then
-    perform audit.fail_rule('"description" has up to 2,000 characters.');
+    perform audit.fail_rule_at('description', '"description" has up to 2,000 characters.');
   elsif coalesce(rule ->> 'severity', 'medium') not in ('info', 'low', 'medium', 'high', 'critical') then
-    perform audit.fail_rule('"severity" is info, low, medium, high or critical.');
+    perform audit.fail_rule_at('severity', '"severity" is info, low, medium, high or critical.');
   elsif jsonb_typeof(coalesce(rule -> 'enabled', 'true')) <> 'boolean' then
-    perform audit.fail_rule('"enabled" is true or false.');
+    perform audit.fail_rule_at('enabled', '"enabled" is true or false.');
   elsif rule -> 'quiet_period' <> 'null' and coalesce(audit.duration(rule ->> 'quiet_period') not between interval '1 second' and interval '8784 hours', true) then
-    perform audit.fail_rule('"quiet_period" is a length of time from 1s to 1y, or null: until somebody resolves the alert.');
+    perform audit.fail_rule_at('quiet_period', '"quiet_period" is a length of time from 1s to 1y, or null: until somebody resolves the alert.');
   elsif rule -> 'channels' <> 'null' and (
     jsonb_typeof(rule -> 'channels') <> 'array' or jsonb_array_length(rule -> 'channels') > 20
       or exists (select from jsonb_array_elements(rule -> 'channels') e where audit.as_uuid(e #>> '{}') is null)
   ) then
-    perform audit.fail_rule('"channels" is a list of ids of channels, or null for the default ones.');
+    perform audit.fail_rule_at('channels', '"channels" is a list of ids of channels, or null for the default ones.');
   end if;
   v_rule.name := trim(rule ->> 'name');
   v_rule.description := coalesce(rule ->> 'description', '');
@@ -357,14 +389,15 @@ begin
   v_rule.match := '{"and": []}';
   v_rule.settings := '{}';
   for v_field in select f.field, rule -> f.field as value, v_rule.kind = any (f.required_of) as required from audit.rule_fields() f where v_rule.kind = any (f.kinds) loop
-    if v_field.value is null then
+    -- null is as if it were not said, where it is no value.
+    if v_field.value is null or v_field.value = 'null' and v_field.field <> 'allowed' then
       if v_field.required then
-        perform audit.fail_rule(format('A rule of kind %s needs "%s".', v_rule.kind, v_field.field));
+        perform audit.fail_rule_at(v_field.field, format('A rule of kind %s needs "%s".', v_rule.kind, v_field.field));
       end if;
     elsif v_field.field = 'match' then
-      v_rule.match := audit.check_setting(v_rule.kind, 'match', v_field.value);
+      v_rule.match := audit.checked_setting(v_rule.kind, 'match', v_field.value);
     else
-      v_rule.settings := v_rule.settings || jsonb_build_object(v_field.field, audit.check_setting(v_rule.kind, v_field.field, v_field.value));
+      v_rule.settings := v_rule.settings || jsonb_build_object(v_field.field, audit.checked_setting(v_rule.kind, v_field.field, v_field.value));
     end if;
   end loop;
   if v_rule.kind = 'sum' and v_rule.settings ? 'against' = (v_rule.settings ?| array['window', 'threshold', 'value', 'group_by'])
@@ -374,11 +407,11 @@ begin
   elsif v_rule.kind = 'schedule' and v_rule.settings ? 'check' = v_rule.settings ? 'digest' then
     perform audit.fail_rule('A schedule has either a "check" or a "digest".');
   elsif v_rule.kind = 'event' and v_rule.match = '{"and": []}' then
-    perform audit.fail_rule('An event rule that matches everything is the log itself.', 'Say in "match" which entries are meant.');
+    perform audit.fail_rule_at('match', 'An event rule that matches everything is the log itself.', 'Say in "match" which entries are meant.');
   end if;
   -- Times that are closer are not told apart (audit.rules_in_force).
   if v_rule.quiet_period < greatest(audit.duration(v_rule.settings ->> 'window') / 1000, case when v_rule.settings ? 'hours' then interval '15 minutes' end) then
-    perform audit.fail_rule('"quiet_period" is at least a thousandth of the window, and 15m where hours count.');
+    perform audit.fail_rule_at('quiet_period', '"quiet_period" is at least a thousandth of the window, and 15m where hours count.');
   end if;
   v_rule.compiled := audit.compile_rule(v_rule);
   return v_rule;

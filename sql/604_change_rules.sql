@@ -149,7 +149,7 @@ begin
     )
     returning * into v_rule;
   exception when unique_violation then
-    perform audit.fail_rule('There is a rule of this name.', 'Choose another, or change that rule.');
+    perform audit.fail_rule_at('name', 'There is a rule of this name.', 'Choose another, or change that rule.');
   end;
   perform audit.keep_rule_tests(v_rule.id, request -> 'tests');
   perform audit.record_rule_change(v_organization, v_rule.id, null, audit.rule_summary(v_rule));
@@ -179,7 +179,6 @@ begin
   elsif audit.is_built_in(v_old.id) then
     perform audit.fail_rule('A default is not changed but tuned.', 'audit.choose_rule() tunes it for an organisation.');
   end if;
-  -- What is null is as if it had never been said, where null is no value.
   v_new := audit.checked_rule(
     case when request ? 'kind' and request ->> 'kind' <> v_old.kind
       then audit.rule_json(v_old) - array(select f.field from audit.rule_fields() f where f.field <> 'match')
@@ -194,7 +193,7 @@ begin
     where r.id = v_old.id
     returning r.* into v_new;
   exception when unique_violation then
-    perform audit.fail_rule('There is a rule of this name.', 'Choose another, or change that rule.');
+    perform audit.fail_rule_at('name', 'There is a rule of this name.', 'Choose another, or change that rule.');
   end;
   if (v_old.kind, v_old.match, v_old.settings) is distinct from (v_new.kind, v_new.match, v_new.settings) then
     perform audit.forget_rule(v_new.id);

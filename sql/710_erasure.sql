@@ -488,6 +488,7 @@ as $$
 declare
   v_found record;
   v_entry record;
+  v_searches bigint;
 begin
   if erasure.deleted_in = pg_current_xact_id() then
     return; -- what this transaction deleted, others may still find
@@ -506,6 +507,8 @@ begin
     return;
   end if;
 
+  delete from audit.saved_searches s where s.organization_id = erasure.organization_id and s.owner = erasure.subject;
+  get diagnostics v_searches = row_count;
   perform audit.mask_copies(erasure.organization_id, erasure.addresses || erasure.places);
   erasure.remains := jsonb_build_object(
     'elsewhere', audit.copies_left(erasure.organization_id, erasure.addresses),
@@ -531,6 +534,7 @@ begin
   erasure.erased_at := clock_timestamp();
   erasure.counts := erasure.counts || jsonb_build_object(
     'exports', audit.withdraw_exports(erasure.organization_id, erasure.since),
+    'saved_searches', v_searches,
     'reports', audit.withdraw_reports(erasure.organization_id, erasure.subject)
   );
   erasure.state := 'files';

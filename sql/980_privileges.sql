@@ -7,7 +7,7 @@ revoke all on all functions in schema audit from public, anon, authenticated, se
 grant usage on schema audit to authenticated, service_role;
 
 -- Signed-in users: row level security decides what they see; the functions decide who is an admin.
-grant select on audit.identities, audit.personal_values, audit.retention, audit.alerts, audit.open_alerts, audit.alert_entries, audit.places, audit.place_ranges, audit.place_data to authenticated;
+grant select on audit.identities, audit.personal_values, audit.retention, audit.alerts, audit.open_alerts, audit.alert_entries, audit.places, audit.place_ranges, audit.place_data, audit.saved_searches to authenticated;
 grant execute on function
   audit.caller(),
   audit.admin_organizations(),
@@ -20,6 +20,9 @@ grant execute on function
   audit.release_hold(uuid, text),
   audit.accept_activity(uuid, text, timestamptz),
   audit.retention_status(),
+  audit.save_search(jsonb),
+  audit.change_search(jsonb),
+  audit.delete_search(jsonb),
   audit.create_rule(jsonb),
   audit.change_rule(jsonb),
   audit.delete_rule(jsonb),
@@ -72,6 +75,8 @@ grant execute on function
   audit.entry_place(public.audit_logs),
   audit.fail(text, text, text, text),
   audit.fail_query(text, jsonb, text),
+  audit.list_searches(jsonb),
+  audit.search_json(audit.saved_searches),
   audit.format_node(jsonb, text),
   audit.format_query(jsonb),
   audit.history(text, text, uuid, int),

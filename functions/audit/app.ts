@@ -23,6 +23,7 @@ import { addProof } from "./routes/proof.ts";
 import { addQuery } from "./routes/query.ts";
 import { addReference } from "./routes/reference.ts";
 import { addReports } from "./routes/reports.ts";
+import { addSavedSearches } from "./routes/saved_searches.ts";
 import { addSchedules } from "./routes/schedules.ts";
 import { addRules } from "./routes/rules.ts";
 import { addSearch } from "./routes/search.ts";
@@ -105,6 +106,7 @@ export function createApp(deps: Deps): App {
   addProof(app, deps);
   addHistory(app, deps);
   addQuery(app, deps);
+  addSavedSearches(app, deps);
   addCosts(app, deps);
   addExport(app, deps);
   addExports(app, deps);

@@ -44,6 +44,10 @@ export type Asked =
   | "delete_rule"
   | "choose_rule"
   | "preview_rule"
+  | "list_searches"
+  | "save_search"
+  | "change_search"
+  | "delete_search"
   | "test_rule"
   | "list_alerts"
   | "change_alert"
@@ -108,7 +112,7 @@ function inParameters({ path, position }: Place, names: FilterName[]): Place {
 }
 
 /** Runs `work`; where it fails at a place, the place is said in the words of the request. */
-async function replacing<T>(work: () => Promise<T>, inRequest: (place: Place) => Place): Promise<T> {
+export async function replacing<T>(work: () => Promise<T>, inRequest: (place: Place) => Place): Promise<T> {
   try {
     return await work();
   } catch (error) {

@@ -340,8 +340,25 @@ export const RuleDraft = z.strictObject({
   kind,
   tests: ruleTests.optional(),
 }).openapi("RuleDraft");
+/** What a change can take away, by null. */
+const clearable = z.strictObject({
+  window: ruleFields.window.nullable(),
+  threshold: ruleFields.threshold.nullable(),
+  value: ruleFields.value.nullable(),
+  history: ruleFields.history.nullable(),
+  warm_up: ruleFields.warm_up.nullable(),
+  hours: ruleFields.hours.nullable(),
+  against: ruleFields.against.nullable(),
+  percent: ruleFields.percent.nullable(),
+  check: ruleFields.check.nullable(),
+  limit: ruleFields.limit.nullable(),
+  digest: ruleFields.digest.nullable(),
+  weekday: ruleFields.weekday.nullable(),
+  hour: ruleFields.hour.nullable(),
+}).partial().shape;
 export const RuleChanges = z.strictObject({
   ...optionalRuleFields,
+  ...clearable,
   version: z.int().optional().openapi({ description: "Changes it only if it is still this version." }),
   tests: ruleTests.optional(),
 }).openapi("RuleChanges");
@@ -373,6 +390,19 @@ export const RulePreviewBody = z.strictObject({ ...tried, from: when.optional(),
 );
 export const RuleTestBody = z.strictObject({ ...tried, tests: ruleTests.optional() }).openapi("RuleTestRequest");
 export const RulePath = z.object({ id: z.guid() });
+
+const searchFields = {
+  name: z.string().min(1).max(100),
+  query: queryString,
+  shared: z.boolean().openapi({ description: "For everybody who reads the organisation's log; admins decide." }),
+};
+export const SavedSearchBody = z.strictObject({
+  organization_id: organizationId.optional(),
+  ...searchFields,
+  shared: searchFields.shared.optional(),
+}).openapi("NewSavedSearch");
+export const SavedSearchChange = z.strictObject(searchFields).partial().openapi("SavedSearchChange");
+export const SavedSearchPath = z.object({ id: z.guid() });
 
 export const AlertParameters = z.strictObject({
   organization_id: organizationId.optional(),
@@ -847,6 +877,16 @@ export const Status = z.strictObject({
   }),
   retention: Retention,
 }).openapi("Status");
+
+export const SavedSearch = z.strictObject({
+  id: z.guid(),
+  organization_id: z.guid(),
+  ...searchFields,
+  own: z.boolean().openapi({ description: "Whether it is the caller's." }),
+  changed_at: z.string(),
+}).openapi("SavedSearch");
+export const SavedSearchList = z.strictObject({ organization_id: z.guid(), searches: z.array(SavedSearch) })
+  .openapi("SavedSearches");
 
 export const Health = z.strictObject({
   status: z.enum(["ok", "failing"]),

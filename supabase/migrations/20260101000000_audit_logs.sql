@@ -9353,7 +9353,7 @@ begin
     when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
       perform audit.restore_kept_rows(section, rows);
     when section in (
-      'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'rules', 'rule_choices', 'rule_tests', 'alerts',
+      'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'saved_searches', 'rules', 'rule_choices', 'rule_tests', 'alerts',
       'rule_runs', 'rule_values', 'active_hours', 'budgets_known', 'spending', 'budget_crossings'
     ) then
       perform audit.load_rows(section, rows);
@@ -9726,6 +9726,7 @@ as $$
     ('reports', 'select to_jsonb(r) - ''lease_until'' from audit.reports r'),
     -- Not their SQL: it is made anew, so that no backup can bring any.
     ('rules', 'select to_jsonb(r) - ''compiled'' from audit.rules r where not audit.is_built_in(r.id)'),
+    ('saved_searches', 'select to_jsonb(s) from audit.saved_searches s'),
     ('rule_choices', 'select to_jsonb(c) from audit.rule_choices c'),
     ('rule_tests', 'select to_jsonb(t) from audit.rule_tests t where not audit.is_built_in(t.rule_id)'),
     ('alerts', 'select to_jsonb(a) from audit.alerts a'),
@@ -10125,6 +10126,24 @@ $$;
 
 comment on function audit.fail_query(text, jsonb, text) is
   'Raises AUQRY; its detail says where: {"position": 17} in the string, or {"path": "/and/1"} in the tree.';
+
+create or replace function audit.fail_inside(field text, code text, message text, detail text, hint text)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_place jsonb := case when detail like '{%' then detail::jsonb else '{}' end;
+begin
+  perform audit.fail(
+    fail_inside.code, fail_inside.message, (v_place || jsonb_build_object('path', concat('/', field, v_place ->> 'path')))::text, fail_inside.hint
+  );
+end
+$$;
+
+comment on function audit.fail_inside(text, text, text, text, text) is
+  'Raises an error anew that was caught inside a field of a request; its detail says in which: {"path": "/match", "position": 17}.';
 
 -- Values --------------------------------------------------------------------------------------------------------------
 
@@ -13982,6 +14001,264 @@ comment on function audit.costs(text, text, uuid) is
   'What was spent: select * from audit.costs(''user,day'', ''created:30d provider:openai'', organization_id).
 By one to three of user, provider, model, organization and day. Leaves a log.searched entry.';
 
+-- sql/565_saved_searches.sql
+
+-- Searches that people keep: each is one person's in one organisation, for that person alone or, if an admin says so, for
+-- everybody who reads the organisation's log. What is shared concerns others: each change of it is an entry.
+
+create table if not exists audit.saved_searches (
+  id uuid primary key default gen_random_uuid(),
+  organization_id uuid not null,
+  owner uuid not null,
+  name text not null,
+  query text not null,
+  shared boolean not null default false,
+  changed_at timestamptz not null default clock_timestamp(),
+  constraint saved_searches_name_key unique (organization_id, owner, name)
+);
+
+comment on table audit.saved_searches is
+  'Searches that people keep; written by audit.save_search(), audit.change_search() and audit.delete_search(), and by an erasure.';
+comment on column audit.saved_searches.id is 'Names the search.';
+comment on column audit.saved_searches.organization_id is 'Whose log it searches.';
+comment on column audit.saved_searches.owner is 'Who keeps it.';
+comment on column audit.saved_searches.name is 'What its owner calls it.';
+comment on column audit.saved_searches.query is 'The query as a string, in its canonical form.';
+comment on column audit.saved_searches.shared is 'Whether everybody sees it who reads the organisation''s log.';
+comment on column audit.saved_searches.changed_at is 'When it was last written.';
+
+alter table audit.saved_searches enable row level security;
+drop policy if exists "Own and shared searches of the logs that one reads" on audit.saved_searches;
+create policy "Own and shared searches of the logs that one reads" on audit.saved_searches
+  for select to authenticated
+  using (
+    (owner = (select auth.uid()) or shared)
+    and organization_id in (select audit.member_organizations() union select audit.auditor_organizations())
+  );
+
+create or replace function audit.search_json(search audit.saved_searches)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+  return jsonb_build_object(
+    'id', (search).id, 'organization_id', (search).organization_id, 'name', (search).name, 'query', (search).query,
+    'shared', (search).shared, 'own', (search).owner is not distinct from auth.uid(), 'changed_at', audit.instant_text((search).changed_at)
+  );
+
+comment on function audit.search_json(audit.saved_searches) is 'A saved search as the API shows it.';
+
+-- Addresses stay out of the entry: it is for ever, and the person may be erased.
+create or replace function audit.search_told(search audit.saved_searches)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_apart record;
+begin
+  if search.shared is not true then
+    return null;
+  end if;
+  select a.* into v_apart from audit.query_apart(search.organization_id, audit.parse_query(search.query)) a;
+  return jsonb_build_object(
+    'name', case when audit.names_person(search.name) then '***' else search.name end, 'query', left(audit.format_node(v_apart.node), 4000)
+  ) || case when v_apart.personal_values <> '[]' then jsonb_build_object('values', v_apart.personal_values) else '{}' end;
+end
+$$;
+
+comment on function audit.search_told(audit.saved_searches) is 'What others see of a saved search, as entries tell it; null for what is not shared.';
+
+create or replace function audit.record_search_change(id uuid, organization_id uuid, old jsonb, new jsonb)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if old is distinct from new then
+    perform audit.record(
+      record_search_change.organization_id, 'saved_search.changed', 'saved_search', record_search_change.id::text,
+      case
+        when old is null then jsonb_build_object('new', new)
+        when new is null then jsonb_build_object('old', old)
+        else jsonb_build_object('changes', (
+          select jsonb_object_agg(k, jsonb_build_object('old', old -> k, 'new', new -> k))
+          from (select jsonb_object_keys(old) union select jsonb_object_keys(new)) f (k)
+          where old -> k is distinct from new -> k
+        ))
+      end
+    );
+  end if;
+end
+$$;
+
+comment on function audit.record_search_change(uuid, uuid, jsonb, jsonb) is 'Leaves the entry that says what others see otherwise.';
+
+create or replace function audit.checked_search(search audit.saved_searches, request jsonb)
+  returns audit.saved_searches
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_detail text;
+  v_hint text;
+begin
+  search.name := trim(coalesce(request ->> 'name', search.name));
+  search.shared := coalesce((request ->> 'shared')::boolean, search.shared, false);
+  if coalesce(length(search.name) not between 1 and 100, true) then
+    perform audit.fail_inside('name', 'AUARG', 'A search is kept under a name of up to 100 characters.', null, null);
+  elsif request ->> 'query' is null and search.query is null then
+    perform audit.fail_inside('query', 'AUARG', 'The query is missing.', null, null);
+  end if;
+  begin
+    search.query := audit.format_query(audit.parse_query(coalesce(request ->> 'query', search.query)));
+  exception when sqlstate 'AUQRY' then
+    get stacked diagnostics v_detail = pg_exception_detail, v_hint = pg_exception_hint;
+    perform audit.fail_inside('query', sqlstate, sqlerrm, v_detail, v_hint);
+  end;
+  return search;
+end
+$$;
+
+comment on function audit.checked_search(audit.saved_searches, jsonb) is
+  'A saved search with what a request says of it; raises AUARG or AUQRY where something is wrong.';
+
+create or replace function audit.search_to_change(id text)
+  returns audit.saved_searches
+  language plpgsql
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_search audit.saved_searches;
+begin
+  select s.* into v_search from audit.saved_searches s
+  where s.id = audit.as_uuid(search_to_change.id) and (s.owner = auth.uid() or s.shared) and audit.reach(s.organization_id) is not null
+  for update;
+  if not found then
+    perform audit.fail('AUNOT', 'There is no such search.', null, 'audit.list_searches() lists them.');
+  elsif v_search.shared then
+    perform audit.require_admin(v_search.organization_id);
+  end if;
+  return v_search;
+end
+$$;
+
+comment on function audit.search_to_change(text) is
+  'The saved search of an id, locked: one''s own, or for admins a shared one; raises AUNOT or AUDEN.';
+
+create or replace function audit.save_search(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- people write their searches through these functions only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_search audit.saved_searches;
+begin
+  perform audit.check_request(request, array['organization_id', 'name', 'query', 'shared']);
+  v_search.organization_id := audit.requested_organization(request);
+  v_search.owner := auth.uid();
+  if v_search.owner is null then
+    perform audit.fail('AUARG', 'A search is kept for a person.', null, 'Sign in as one.');
+  end if;
+  v_search := audit.checked_search(v_search, request);
+  if v_search.shared then
+    perform audit.require_admin(v_search.organization_id);
+  end if;
+  if (select count(*) from audit.saved_searches s where s.organization_id = v_search.organization_id and s.owner = v_search.owner) >= 100 then
+    perform audit.fail('AUARG', 'One person keeps at most 100 searches.', null, 'Delete some that are not needed any more.');
+  end if;
+  begin
+    insert into audit.saved_searches (organization_id, owner, name, query, shared)
+    values (v_search.organization_id, v_search.owner, v_search.name, v_search.query, v_search.shared)
+    returning * into v_search;
+  exception when unique_violation then
+    perform audit.fail_inside('name', 'AUARG', 'You keep a search of this name.', null, 'Choose another, or change that one.');
+  end;
+  perform audit.record_search_change(v_search.id, v_search.organization_id, null, audit.search_told(v_search));
+  return audit.search_json(v_search);
+end
+$$;
+
+comment on function audit.save_search(jsonb) is
+  'Keeps a search: select audit.save_search(''{"organization_id": "…", "name": "Failed logins", "query": "action:user.login_failed"}'').
+With "shared": true, for admins, everybody sees it who reads the organisation''s log, and an entry is left.';
+
+create or replace function audit.change_search(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- people write their searches through these functions only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_old audit.saved_searches := audit.search_to_change(request ->> 'id');
+  v_new audit.saved_searches;
+begin
+  perform audit.check_request(request, array['id', 'name', 'query', 'shared']);
+  v_new := audit.checked_search(v_old, request);
+  if v_new.shared then
+    perform audit.require_admin(v_new.organization_id);
+  end if;
+  begin
+    update audit.saved_searches s set name = v_new.name, query = v_new.query, shared = v_new.shared, changed_at = clock_timestamp()
+    where s.id = v_new.id
+    returning s.* into v_new;
+  exception when unique_violation then
+    perform audit.fail_inside('name', 'AUARG', 'Its owner keeps a search of this name.', null, 'Choose another.');
+  end;
+  perform audit.record_search_change(v_new.id, v_new.organization_id, audit.search_told(v_old), audit.search_told(v_new));
+  return audit.search_json(v_new);
+end
+$$;
+
+comment on function audit.change_search(jsonb) is
+  'Changes name, query or whether it is shared: select audit.change_search(''{"id": "…", "shared": true}''). What others see otherwise
+is an entry. For its owner; shared ones for admins.';
+
+create or replace function audit.delete_search(request jsonb)
+  returns jsonb
+  language plpgsql
+  security definer -- people write their searches through these functions only
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_search audit.saved_searches := audit.search_to_change(request ->> 'id');
+begin
+  perform audit.check_request(request, array['id']);
+  delete from audit.saved_searches s where s.id = v_search.id;
+  perform audit.record_search_change(v_search.id, v_search.organization_id, audit.search_told(v_search), null);
+  return audit.search_json(v_search);
+end
+$$;
+
+comment on function audit.delete_search(jsonb) is
+  'Deletes a saved search: select audit.delete_search(''{"id": "…"}''). For its owner; shared ones for admins, which leaves an entry.';
+
+create or replace function audit.list_searches(request jsonb default '{}')
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  return jsonb_build_object('organization_id', v_organization, 'searches', coalesce((
+    select jsonb_agg(audit.search_json(s) order by s.shared, s.name, s.id) from audit.saved_searches s where s.organization_id = v_organization
+  ), '[]'));
+end
+$$;
+
+comment on function audit.list_searches(jsonb) is
+  'The searches that the caller keeps in {organization_id}, and those shared there; row level security says which.';
+
 -- sql/600_rules.sql
 
 -- What is watched for. A rule is a row: which entries it is about (a query), what must come together for an alert (its
@@ -14127,6 +14404,19 @@ end
 $$;
 
 comment on function audit.fail_rule(text, text) is 'Raises AURUL.';
+
+create or replace function audit.fail_rule_at(field text, message text, hint text default null)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  perform audit.fail_inside(fail_rule_at.field, 'AURUL', fail_rule_at.message, null, fail_rule_at.hint);
+end
+$$;
+
+comment on function audit.fail_rule_at(text, text, text) is 'Raises AURUL; its detail names the field.';
 
 -- What a rule is grouped by, or looks for new values of: a field of the entry, of its identity, or a path into details.
 -- Of e-mail and IP addresses the rule keeps the commitment of the first identity that had it: it tells them apart, and
@@ -14291,6 +14581,25 @@ $$;
 
 comment on function audit.check_setting(text, text, jsonb) is 'The value of a rule''s field as it is kept; raises AURUL or AUQRY where the kind cannot have it.';
 
+create or replace function audit.checked_setting(kind text, field text, value jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_detail text;
+  v_hint text;
+begin
+  return audit.check_setting(kind, field, value);
+exception when sqlstate 'AURUL' or sqlstate 'AUQRY' then
+  get stacked diagnostics v_detail = pg_exception_detail, v_hint = pg_exception_hint;
+  perform audit.fail_inside(field, sqlstate, sqlerrm, v_detail, v_hint);
+end
+$$;
+
+comment on function audit.checked_setting(text, text, jsonb) is 'What audit.check_setting() answers, or its error with the field that it is about.';
+
 create or replace function audit.checked_rule(rule jsonb)
   returns audit.rules
   language plpgsql
@@ -14309,7 +14618,7 @@ begin
   end if;
   v_rule.kind := rule ->> 'kind';
   if v_rule.kind is null or v_rule.kind not in ('event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'schedule', 'anomaly') then
-    perform audit.fail_rule('A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, schedule or anomaly.');
+    perform audit.fail_rule_at('kind', 'A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, schedule or anomaly.');
   end if;
   select string_agg(format('"%s"', left(k, 50)), ', ') into v_unknown
   from jsonb_object_keys(rule) k
@@ -14319,20 +14628,20 @@ begin
       || coalesce((select string_agg(', ' || f.field, '') from audit.rule_fields() f where v_rule.kind = any (f.kinds)), '') || '.');
   end if;
   if jsonb_typeof(rule -> 'name') is distinct from 'string' or length(trim(rule ->> 'name')) not between 1 and 200 then
-    perform audit.fail_rule('A rule has a name of up to 200 characters.');
+    perform audit.fail_rule_at('name', 'A rule has a name of up to 200 characters.');
   elsif jsonb_typeof(coalesce(rule -> 'description', '""')) <> 'string' or length(rule ->> 'description') > 2000 then
-    perform audit.fail_rule('"description" has up to 2,000 characters.');
+    perform audit.fail_rule_at('description', '"description" has up to 2,000 characters.');
   elsif coalesce(rule ->> 'severity', 'medium') not in ('info', 'low', 'medium', 'high', 'critical') then
-    perform audit.fail_rule('"severity" is info, low, medium, high or critical.');
+    perform audit.fail_rule_at('severity', '"severity" is info, low, medium, high or critical.');
   elsif jsonb_typeof(coalesce(rule -> 'enabled', 'true')) <> 'boolean' then
-    perform audit.fail_rule('"enabled" is true or false.');
+    perform audit.fail_rule_at('enabled', '"enabled" is true or false.');
   elsif rule -> 'quiet_period' <> 'null' and coalesce(audit.duration(rule ->> 'quiet_period') not between interval '1 second' and interval '8784 hours', true) then
-    perform audit.fail_rule('"quiet_period" is a length of time from 1s to 1y, or null: until somebody resolves the alert.');
+    perform audit.fail_rule_at('quiet_period', '"quiet_period" is a length of time from 1s to 1y, or null: until somebody resolves the alert.');
   elsif rule -> 'channels' <> 'null' and (
     jsonb_typeof(rule -> 'channels') <> 'array' or jsonb_array_length(rule -> 'channels') > 20
       or exists (select from jsonb_array_elements(rule -> 'channels') e where audit.as_uuid(e #>> '{}') is null)
   ) then
-    perform audit.fail_rule('"channels" is a list of ids of channels, or null for the default ones.');
+    perform audit.fail_rule_at('channels', '"channels" is a list of ids of channels, or null for the default ones.');
   end if;
   v_rule.name := trim(rule ->> 'name');
   v_rule.description := coalesce(rule ->> 'description', '');
@@ -14343,14 +14652,15 @@ begin
   v_rule.match := '{"and": []}';
   v_rule.settings := '{}';
   for v_field in select f.field, rule -> f.field as value, v_rule.kind = any (f.required_of) as required from audit.rule_fields() f where v_rule.kind = any (f.kinds) loop
-    if v_field.value is null then
+    -- null is as if it were not said, where it is no value.
+    if v_field.value is null or v_field.value = 'null' and v_field.field <> 'allowed' then
       if v_field.required then
-        perform audit.fail_rule(format('A rule of kind %s needs "%s".', v_rule.kind, v_field.field));
+        perform audit.fail_rule_at(v_field.field, format('A rule of kind %s needs "%s".', v_rule.kind, v_field.field));
       end if;
     elsif v_field.field = 'match' then
-      v_rule.match := audit.check_setting(v_rule.kind, 'match', v_field.value);
+      v_rule.match := audit.checked_setting(v_rule.kind, 'match', v_field.value);
     else
-      v_rule.settings := v_rule.settings || jsonb_build_object(v_field.field, audit.check_setting(v_rule.kind, v_field.field, v_field.value));
+      v_rule.settings := v_rule.settings || jsonb_build_object(v_field.field, audit.checked_setting(v_rule.kind, v_field.field, v_field.value));
     end if;
   end loop;
   if v_rule.kind = 'sum' and v_rule.settings ? 'against' = (v_rule.settings ?| array['window', 'threshold', 'value', 'group_by'])
@@ -14360,11 +14670,11 @@ begin
   elsif v_rule.kind = 'schedule' and v_rule.settings ? 'check' = v_rule.settings ? 'digest' then
     perform audit.fail_rule('A schedule has either a "check" or a "digest".');
   elsif v_rule.kind = 'event' and v_rule.match = '{"and": []}' then
-    perform audit.fail_rule('An event rule that matches everything is the log itself.', 'Say in "match" which entries are meant.');
+    perform audit.fail_rule_at('match', 'An event rule that matches everything is the log itself.', 'Say in "match" which entries are meant.');
   end if;
   -- Times that are closer are not told apart (audit.rules_in_force).
   if v_rule.quiet_period < greatest(audit.duration(v_rule.settings ->> 'window') / 1000, case when v_rule.settings ? 'hours' then interval '15 minutes' end) then
-    perform audit.fail_rule('"quiet_period" is at least a thousandth of the window, and 15m where hours count.');
+    perform audit.fail_rule_at('quiet_period', '"quiet_period" is at least a thousandth of the window, and 15m where hours count.');
   end if;
   v_rule.compiled := audit.compile_rule(v_rule);
   return v_rule;
@@ -14969,7 +15279,7 @@ begin
     )
     returning * into v_rule;
   exception when unique_violation then
-    perform audit.fail_rule('There is a rule of this name.', 'Choose another, or change that rule.');
+    perform audit.fail_rule_at('name', 'There is a rule of this name.', 'Choose another, or change that rule.');
   end;
   perform audit.keep_rule_tests(v_rule.id, request -> 'tests');
   perform audit.record_rule_change(v_organization, v_rule.id, null, audit.rule_summary(v_rule));
@@ -14999,7 +15309,6 @@ begin
   elsif audit.is_built_in(v_old.id) then
     perform audit.fail_rule('A default is not changed but tuned.', 'audit.choose_rule() tunes it for an organisation.');
   end if;
-  -- What is null is as if it had never been said, where null is no value.
   v_new := audit.checked_rule(
     case when request ? 'kind' and request ->> 'kind' <> v_old.kind
       then audit.rule_json(v_old) - array(select f.field from audit.rule_fields() f where f.field <> 'match')
@@ -15014,7 +15323,7 @@ begin
     where r.id = v_old.id
     returning r.* into v_new;
   exception when unique_violation then
-    perform audit.fail_rule('There is a rule of this name.', 'Choose another, or change that rule.');
+    perform audit.fail_rule_at('name', 'There is a rule of this name.', 'Choose another, or change that rule.');
   end;
   if (v_old.kind, v_old.match, v_old.settings) is distinct from (v_new.kind, v_new.match, v_new.settings) then
     perform audit.forget_rule(v_new.id);
@@ -20155,6 +20464,7 @@ as $$
 declare
   v_found record;
   v_entry record;
+  v_searches bigint;
 begin
   if erasure.deleted_in = pg_current_xact_id() then
     return; -- what this transaction deleted, others may still find
@@ -20173,6 +20483,8 @@ begin
     return;
   end if;
 
+  delete from audit.saved_searches s where s.organization_id = erasure.organization_id and s.owner = erasure.subject;
+  get diagnostics v_searches = row_count;
   perform audit.mask_copies(erasure.organization_id, erasure.addresses || erasure.places);
   erasure.remains := jsonb_build_object(
     'elsewhere', audit.copies_left(erasure.organization_id, erasure.addresses),
@@ -20198,6 +20510,7 @@ begin
   erasure.erased_at := clock_timestamp();
   erasure.counts := erasure.counts || jsonb_build_object(
     'exports', audit.withdraw_exports(erasure.organization_id, erasure.since),
+    'saved_searches', v_searches,
     'reports', audit.withdraw_reports(erasure.organization_id, erasure.subject)
   );
   erasure.state := 'files';
@@ -22730,7 +23043,7 @@ revoke all on all functions in schema audit from public, anon, authenticated, se
 grant usage on schema audit to authenticated, service_role;
 
 -- Signed-in users: row level security decides what they see; the functions decide who is an admin.
-grant select on audit.identities, audit.personal_values, audit.retention, audit.alerts, audit.open_alerts, audit.alert_entries, audit.places, audit.place_ranges, audit.place_data to authenticated;
+grant select on audit.identities, audit.personal_values, audit.retention, audit.alerts, audit.open_alerts, audit.alert_entries, audit.places, audit.place_ranges, audit.place_data, audit.saved_searches to authenticated;
 grant execute on function
   audit.caller(),
   audit.admin_organizations(),
@@ -22743,6 +23056,9 @@ grant execute on function
   audit.release_hold(uuid, text),
   audit.accept_activity(uuid, text, timestamptz),
   audit.retention_status(),
+  audit.save_search(jsonb),
+  audit.change_search(jsonb),
+  audit.delete_search(jsonb),
   audit.create_rule(jsonb),
   audit.change_rule(jsonb),
   audit.delete_rule(jsonb),
@@ -22795,6 +23111,8 @@ grant execute on function
   audit.entry_place(public.audit_logs),
   audit.fail(text, text, text, text),
   audit.fail_query(text, jsonb, text),
+  audit.list_searches(jsonb),
+  audit.search_json(audit.saved_searches),
   audit.format_node(jsonb, text),
   audit.format_query(jsonb),
   audit.history(text, text, uuid, int),

@@ -53,6 +53,7 @@ describe("the document", () => {
       "DELETE /audit/exports/{id}",
       "DELETE /audit/report-schedules/{id}",
       "DELETE /audit/rules/{id}",
+      "DELETE /audit/searches/{id}",
       "GET /audit/access",
       "GET /audit/alerts",
       "GET /audit/archive/{path}",
@@ -81,11 +82,13 @@ describe("the document", () => {
       "GET /audit/reports/{id}/{file}",
       "GET /audit/resources/{type}/{id}/history",
       "GET /audit/rules",
+      "GET /audit/searches",
       "GET /audit/settings",
       "GET /audit/status",
       "PATCH /audit/channels/{id}",
       "PATCH /audit/report-schedules/{id}",
       "PATCH /audit/rules/{id}",
+      "PATCH /audit/searches/{id}",
       "PATCH /audit/settings",
       "POST /audit/alerts/{id}/acknowledge",
       "POST /audit/alerts/{id}/reopen",
@@ -111,6 +114,7 @@ describe("the document", () => {
       "POST /audit/rules/preview",
       "POST /audit/rules/test",
       "POST /audit/rules/{id}/choice",
+      "POST /audit/searches",
     ]);
   });
 

@@ -41,9 +41,9 @@ select results_eq(
   $$,
   array[
     'accept_activity', 'admin_organizations', 'append', 'append_all', 'archived_before',
-    'auditor_organizations', 'begin_restore', 'cancel_export', 'change_alert', 'change_channel', 'change_rule',
+    'auditor_organizations', 'begin_restore', 'cancel_export', 'change_alert', 'change_channel', 'change_rule', 'change_search',
     'change_settings', 'choose_rule', 'close_export_part', 'close_restore', 'create_channel', 'create_rule',
-    'delete_channel', 'delete_rule', 'enable_channel', 'entries_before', 'erase_subject', 'erasure_status',
+    'delete_channel', 'delete_rule', 'delete_search', 'enable_channel', 'entries_before', 'erase_subject', 'erasure_status',
     'export_status', 'find_erasure', 'find_export', 'find_report', 'grant_auditor',
     'hook_mfa_verification_attempt', 'hook_password_verification_attempt', 'is_purged', 'list_alerts',
     'list_channels', 'list_deliveries', 'list_exports', 'list_reports', 'list_rules', 'list_schedules',
@@ -51,7 +51,7 @@ select results_eq(
     'on_sql_drop', 'open_part', 'organization_of', 'part_after', 'pause_schedule', 'place_hold', 'place_in_log',
     'preview_rule', 'purge', 'record', 'record_denial', 'record_reading', 'release_hold', 'replay_delivery',
     'report_templates_json', 'request_export', 'request_report', 'restore_entries', 'restore_heads',
-    'restore_kept_rows', 'retention_status', 'revoke_auditor', 'rotate_channel_secret', 'schedule_report',
+    'restore_kept_rows', 'retention_status', 'revoke_auditor', 'rotate_channel_secret', 'save_search', 'schedule_report',
     'search_candidates', 'search_tail', 'sees_identities', 'set_retention', 'settings_page', 'shown_report',
     'status_page', 'test_channel', 'test_rule', 'turn_channel_off', 'unschedule_report'
   ],

@@ -143,14 +143,14 @@ select set_eq(
   $$,
   array[
     'accept_activity', 'admin_organizations', 'archived_before', 'auditor_organizations', 'cancel_export',
-    'change_alert', 'change_channel', 'change_rule', 'change_settings', 'choose_rule', 'close_export_part',
-    'create_channel', 'create_rule', 'delete_channel', 'delete_rule', 'enable_channel', 'entries_before',
+    'change_alert', 'change_channel', 'change_rule', 'change_search', 'change_settings', 'choose_rule', 'close_export_part',
+    'create_channel', 'create_rule', 'delete_channel', 'delete_rule', 'delete_search', 'enable_channel', 'entries_before',
     'erase_subject', 'erasure_status', 'export_status', 'find_erasure', 'find_export', 'find_report',
     'grant_auditor', 'is_purged', 'list_alerts', 'list_channels', 'list_deliveries', 'list_exports',
     'list_reports', 'list_rules', 'list_schedules', 'member_organizations', 'membership_details', 'open_part',
     'part_after', 'pause_schedule', 'place_hold', 'place_in_log', 'preview_rule', 'record_denial',
     'record_reading', 'release_hold', 'replay_delivery', 'report_templates_json', 'request_export',
-    'request_report', 'retention_status', 'revoke_auditor', 'rotate_channel_secret', 'schedule_report',
+    'request_report', 'retention_status', 'revoke_auditor', 'rotate_channel_secret', 'save_search', 'schedule_report',
     'search_candidates', 'search_tail', 'set_retention', 'settings_page', 'shown_report', 'status_page',
     'test_channel', 'test_rule', 'turn_channel_off', 'unschedule_report'
   ],

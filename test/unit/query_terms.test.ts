@@ -3,6 +3,10 @@ import { describe, expect, test } from "vitest";
 import { completionsAt } from "../../functions/audit-viewer/page/completion.ts";
 import { quoted, termsOf, withoutTerm, withTerm } from "../../functions/audit-viewer/page/query_terms.ts";
 
+test("what stands in every object is no field with values of its own", () => {
+  expect(completionsAt("constructor:x", 13, undefined).options).toEqual([]);
+});
+
 describe("terms", () => {
   test.each([
     ["", []],

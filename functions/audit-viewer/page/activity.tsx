@@ -10,6 +10,7 @@ import { type News, NewsButton } from "./news.tsx";
 import { ProblemNote } from "./problem_note.tsx";
 import { QueryBox } from "./query_box.tsx";
 import { formatRoute, go } from "./route.ts";
+import { SavedSearches } from "./saved_searches.tsx";
 import { text } from "./text.ts";
 
 export function Activity({ api, membership, parameters, recheck }: ViewProps) {
@@ -61,6 +62,7 @@ export function Activity({ api, membership, parameters, recheck }: ViewProps) {
     <section class="activity">
       <h1 class="unseen">{text.views.activity}</h1>
       <QueryBox api={api} query={q} facets={page?.facets} search={search} />
+      <SavedSearches {...{ api, membership, search }} query={q} />
       <div class="total">
         <span role="status">
           {page?.total !== undefined && text.list.total(page.total.value, page.total.exact)}

@@ -10,6 +10,7 @@ import { text } from "./text.ts";
 type State = "open" | "acknowledged" | "silenced" | "resolved";
 type Alert = {
   id: string;
+  rule_id: string;
   severity: string;
   title: string;
   reason: Record<string, unknown>;
@@ -58,6 +59,9 @@ export function Alerts({ api, membership, parameters }: ViewProps) {
   return (
     <section>
       <h1>{text.views.alerts}</h1>
+      <p>
+        <a href={formatRoute("rules", "", { organization })}>{text.views.rules}</a>
+      </p>
       <label>
         {text.alerts.show}{" "}
         <select
@@ -89,7 +93,7 @@ type ItemProps = {
 };
 
 function AlertItem({ alert, organization, move }: ItemProps) {
-  const { id, severity, title, state, occurrences, last_seen_at, silenced_until, entries, reason } = alert;
+  const { id, rule_id, severity, title, state, occurrences, last_seen_at, silenced_until, entries, reason } = alert;
   return (
     <article class={`alert ${severity}`} aria-label={title}>
       <h2 dir="auto">{title}</h2>
@@ -107,6 +111,7 @@ function AlertItem({ alert, organization, move }: ItemProps) {
       <details>
         <summary>{text.alerts.reason}</summary>
         <pre tabIndex={0}>{JSON.stringify(reason, null, 1)}</pre>
+        <a href={formatRoute("rule", rule_id, { organization })}>{text.alerts.rule}</a>
       </details>
       {move !== undefined && (
         <div class="buttons">

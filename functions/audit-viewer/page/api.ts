@@ -88,6 +88,7 @@ export type Problem = {
   detail?: string;
   hint?: string;
   parameter?: string;
+  path?: string;
   position?: number;
 };
 

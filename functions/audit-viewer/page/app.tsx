@@ -36,9 +36,16 @@ const VIEWS: Record<string, View> = {
   settings: later(() => import("./settings.tsx").then(({ Settings }) => Settings)),
 };
 /** Of these a member reads nothing, and an auditor nothing of the second. */
-const FOR_ALL_READERS = ["alerts", "reports", "health"];
+const FOR_ALL_READERS = ["alerts", "reports", "health", "rule", "rules"];
 const FOR_ADMINS = ["settings"];
-const OTHERS: Record<string, View> = { entry: EntryPage };
+const OTHERS: Record<string, View> = {
+  entry: EntryPage,
+  rule: later(() => import("./rule_editor.tsx").then(({ RuleEditor }) => RuleEditor)),
+  rules: later(() => import("./rules.tsx").then(({ Rules }) => Rules)),
+};
+
+/** By what addresses say, which may be anything. */
+const BY_NAME = new Map(Object.entries({ ...VIEWS, ...OTHERS }));
 
 export function App({ config, auth, api }: { config: Config; auth: Auth; api: Api }) {
   // Undefined until supabase-js has looked.
@@ -80,7 +87,7 @@ function SignedIn({ config, auth, api, email }: { config: Config; auth: Auth; ap
     return access.organizations.find(({ organization_id }) => organization_id === wanted) ?? access.organizations[0];
   }, [access, wanted]);
 
-  const View = VIEWS[route.view] ?? OTHERS[route.view] ?? Activity;
+  const View = BY_NAME.get(route.view) ?? Activity;
   return (
     <>
       <a class="skip" href="#content" onClick={focusContent}>{text.skip}</a>

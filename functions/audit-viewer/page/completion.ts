@@ -50,7 +50,7 @@ export function completionsAt(query: string, caret: number, facets: Facets | und
 
 /** Values that a field may have, as they are. */
 export function valuesOf(field: string, facets: Facets | undefined): string[] {
-  if (field in FIXED) return FIXED[field]!;
+  if (Object.hasOwn(FIXED, field)) return FIXED[field]!;
   const counts = field === "actor"
     ? facets?.actor.map(({ value, email }) => email ?? value)
     : field === "action" || field === "provider"

@@ -4,7 +4,8 @@ import type { Problem } from "./api.ts";
 import { text } from "./text.ts";
 
 export function ProblemNote({ problem, retry }: { problem: Problem; retry?: () => unknown }) {
-  const says = text.problems[problem.code] ?? problem.detail ?? problem.title;
+  const code = problem.code === "offline" && retry === undefined ? "offline_for_now" : problem.code;
+  const says = text.problems[code] ?? problem.detail ?? problem.title;
   useEffect(() => {
     if (problem.code !== "offline" || retry === undefined) return;
     const again = () => void retry();

@@ -1,7 +1,8 @@
 // Rules: what is watched for. Read by admins and auditors, written by admins.
 import { createRoute } from "@hono/zod-openapi";
 import type { App } from "../app.ts";
-import { ask, askOf, json } from "../ask.ts";
+import { ask, askOf, json, replacing } from "../ask.ts";
+import type { Place } from "../../_shared/problem.ts";
 import type { Deps } from "../deps.ts";
 import { answers, body, PROBLEMS, SIGNED_IN } from "../respond.ts";
 import {
@@ -103,8 +104,16 @@ const test = createRoute({
 export function addRules(app: App, deps: Deps): void {
   app.openapi(list, async (c) => json(await ask(c, deps, "list_rules", JSON.stringify(c.req.valid("query")))));
   app.openapi(create, async (c) => json(await ask(c, deps, "create_rule", await c.req.text()), 201));
-  app.openapi(preview, async (c) => json(await ask(c, deps, "preview_rule", await c.req.text())));
-  app.openapi(test, async (c) => json(await ask(c, deps, "test_rule", await c.req.text())));
+  // SQL says where in the rule; the rule is a field of these requests.
+  const inRule = (place: Place) => place.path === undefined ? place : { ...place, path: `/rule${place.path}` };
+  app.openapi(
+    preview,
+    async (c) => json(await replacing(async () => ask(c, deps, "preview_rule", await c.req.text()), inRule)),
+  );
+  app.openapi(
+    test,
+    async (c) => json(await replacing(async () => ask(c, deps, "test_rule", await c.req.text()), inRule)),
+  );
   app.openapi(change, async (c) => json(await askOf(c, deps, "change_rule", c.req.valid("param"))));
   app.openapi(remove, async (c) => json(await ask(c, deps, "delete_rule", JSON.stringify(c.req.valid("param")))));
   app.openapi(choose, async (c) => json(await askOf(c, deps, "choose_rule", c.req.valid("param"))));
