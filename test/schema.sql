@@ -2221,6 +2221,32 @@ comment on column channels: Where its alerts go; null for the organisation's def
 comment on column compiled: SQL of what an entry e adds to it, made when it was written; null for kinds that look at no single entry.
 comment on column changed_at: When it was last written.
 
+-- relation audit.saved_searches
+kind r, owner postgres, persistence p
+row level security
+column id uuid not null default gen_random_uuid()
+column organization_id uuid not null
+column owner uuid not null
+column name text not null
+column query text not null
+column shared boolean not null default false
+column changed_at timestamp with time zone not null default clock_timestamp()
+constraint saved_searches_name_key UNIQUE (organization_id, owner, name)
+constraint saved_searches_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX saved_searches_name_key ON audit.saved_searches USING btree (organization_id, owner, name)
+CREATE UNIQUE INDEX saved_searches_pkey ON audit.saved_searches USING btree (id)
+policy "Own and shared searches of the logs that one reads", command r, permissive, to authenticated, using (((owner = ( SELECT auth.uid() AS uid)) OR shared) AND (organization_id IN ( SELECT audit.member_organizations() AS member_organizations UNION SELECT audit.auditor_organizations() AS auditor_organizations))), check -
+grant authenticated: SELECT
+grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
+comment: Searches that people keep; written by audit.save_search(), audit.change_search() and audit.delete_search(), and by an erasure.
+comment on column id: Names the search.
+comment on column organization_id: Whose log it searches.
+comment on column owner: Who keeps it.
+comment on column name: What its owner calls it.
+comment on column query: The query as a string, in its canonical form.
+comment on column shared: Whether everybody sees it who reads the organisation's log.
+comment on column changed_at: When it was last written.
+
 -- relation audit.search_index
 kind r, owner postgres, persistence p
 no row level security
@@ -4304,6 +4330,7 @@ AS $function$
     ('reports', 'select to_jsonb(r) - ''lease_until'' from audit.reports r'),
     -- Not their SQL: it is made anew, so that no backup can bring any.
     ('rules', 'select to_jsonb(r) - ''compiled'' from audit.rules r where not audit.is_built_in(r.id)'),
+    ('saved_searches', 'select to_jsonb(s) from audit.saved_searches s'),
     ('rule_choices', 'select to_jsonb(c) from audit.rule_choices c'),
     ('rule_tests', 'select to_jsonb(t) from audit.rule_tests t where not audit.is_built_in(t.rule_id)'),
     ('alerts', 'select to_jsonb(a) from audit.alerts a'),
@@ -5346,7 +5373,6 @@ begin
   elsif audit.is_built_in(v_old.id) then
     perform audit.fail_rule('A default is not changed but tuned.', 'audit.choose_rule() tunes it for an organisation.');
   end if;
-  -- What is null is as if it had never been said, where null is no value.
   v_new := audit.checked_rule(
     case when request ? 'kind' and request ->> 'kind' <> v_old.kind
       then audit.rule_json(v_old) - array(select f.field from audit.rule_fields() f where f.field <> 'match')
@@ -5361,7 +5387,7 @@ begin
     where r.id = v_old.id
     returning r.* into v_new;
   exception when unique_violation then
-    perform audit.fail_rule('There is a rule of this name.', 'Choose another, or change that rule.');
+    perform audit.fail_rule_at('name', 'There is a rule of this name.', 'Choose another, or change that rule.');
   end;
   if (v_old.kind, v_old.match, v_old.settings) is distinct from (v_new.kind, v_new.match, v_new.settings) then
     perform audit.forget_rule(v_new.id);
@@ -5378,6 +5404,42 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Changes the fields that are named: select audit.change_rule('{"id": "…", "threshold": 5}'). With "version" only if it is
 still that. For admins of the rule's organisation; leaves an entry.
+
+-- function audit.change_search(jsonb)
+CREATE OR REPLACE FUNCTION audit.change_search(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_old audit.saved_searches := audit.search_to_change(request ->> 'id');
+  v_new audit.saved_searches;
+begin
+  perform audit.check_request(request, array['id', 'name', 'query', 'shared']);
+  v_new := audit.checked_search(v_old, request);
+  if v_new.shared then
+    perform audit.require_admin(v_new.organization_id);
+  end if;
+  begin
+    update audit.saved_searches s set name = v_new.name, query = v_new.query, shared = v_new.shared, changed_at = clock_timestamp()
+    where s.id = v_new.id
+    returning s.* into v_new;
+  exception when unique_violation then
+    perform audit.fail_inside('name', 'AUARG', 'Its owner keeps a search of this name.', null, 'Choose another.');
+  end;
+  perform audit.record_search_change(v_new.id, v_new.organization_id, audit.search_told(v_old), audit.search_told(v_new));
+  return audit.search_json(v_new);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Changes name, query or whether it is shared: select audit.change_search('{"id": "…", "shared": true}'). What others see otherwise
+is an entry. For its owner; shared ones for admins.
 
 -- function audit.change_settings(jsonb)
 CREATE OR REPLACE FUNCTION audit.change_settings(request jsonb)
@@ -5940,7 +6002,7 @@ begin
   end if;
   v_rule.kind := rule ->> 'kind';
   if v_rule.kind is null or v_rule.kind not in ('event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'schedule', 'anomaly') then
-    perform audit.fail_rule('A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, schedule or anomaly.');
+    perform audit.fail_rule_at('kind', 'A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, schedule or anomaly.');
   end if;
   select string_agg(format('"%s"', left(k, 50)), ', ') into v_unknown
   from jsonb_object_keys(rule) k
@@ -5950,20 +6012,20 @@ begin
       || coalesce((select string_agg(', ' || f.field, '') from audit.rule_fields() f where v_rule.kind = any (f.kinds)), '') || '.');
   end if;
   if jsonb_typeof(rule -> 'name') is distinct from 'string' or length(trim(rule ->> 'name')) not between 1 and 200 then
-    perform audit.fail_rule('A rule has a name of up to 200 characters.');
+    perform audit.fail_rule_at('name', 'A rule has a name of up to 200 characters.');
   elsif jsonb_typeof(coalesce(rule -> 'description', '""')) <> 'string' or length(rule ->> 'description') > 2000 then
-    perform audit.fail_rule('"description" has up to 2,000 characters.');
+    perform audit.fail_rule_at('description', '"description" has up to 2,000 characters.');
   elsif coalesce(rule ->> 'severity', 'medium') not in ('info', 'low', 'medium', 'high', 'critical') then
-    perform audit.fail_rule('"severity" is info, low, medium, high or critical.');
+    perform audit.fail_rule_at('severity', '"severity" is info, low, medium, high or critical.');
   elsif jsonb_typeof(coalesce(rule -> 'enabled', 'true')) <> 'boolean' then
-    perform audit.fail_rule('"enabled" is true or false.');
+    perform audit.fail_rule_at('enabled', '"enabled" is true or false.');
   elsif rule -> 'quiet_period' <> 'null' and coalesce(audit.duration(rule ->> 'quiet_period') not between interval '1 second' and interval '8784 hours', true) then
-    perform audit.fail_rule('"quiet_period" is a length of time from 1s to 1y, or null: until somebody resolves the alert.');
+    perform audit.fail_rule_at('quiet_period', '"quiet_period" is a length of time from 1s to 1y, or null: until somebody resolves the alert.');
   elsif rule -> 'channels' <> 'null' and (
     jsonb_typeof(rule -> 'channels') <> 'array' or jsonb_array_length(rule -> 'channels') > 20
       or exists (select from jsonb_array_elements(rule -> 'channels') e where audit.as_uuid(e #>> '{}') is null)
   ) then
-    perform audit.fail_rule('"channels" is a list of ids of channels, or null for the default ones.');
+    perform audit.fail_rule_at('channels', '"channels" is a list of ids of channels, or null for the default ones.');
   end if;
   v_rule.name := trim(rule ->> 'name');
   v_rule.description := coalesce(rule ->> 'description', '');
@@ -5974,14 +6036,15 @@ begin
   v_rule.match := '{"and": []}';
   v_rule.settings := '{}';
   for v_field in select f.field, rule -> f.field as value, v_rule.kind = any (f.required_of) as required from audit.rule_fields() f where v_rule.kind = any (f.kinds) loop
-    if v_field.value is null then
+    -- null is as if it were not said, where it is no value.
+    if v_field.value is null or v_field.value = 'null' and v_field.field <> 'allowed' then
       if v_field.required then
-        perform audit.fail_rule(format('A rule of kind %s needs "%s".', v_rule.kind, v_field.field));
+        perform audit.fail_rule_at(v_field.field, format('A rule of kind %s needs "%s".', v_rule.kind, v_field.field));
       end if;
     elsif v_field.field = 'match' then
-      v_rule.match := audit.check_setting(v_rule.kind, 'match', v_field.value);
+      v_rule.match := audit.checked_setting(v_rule.kind, 'match', v_field.value);
     else
-      v_rule.settings := v_rule.settings || jsonb_build_object(v_field.field, audit.check_setting(v_rule.kind, v_field.field, v_field.value));
+      v_rule.settings := v_rule.settings || jsonb_build_object(v_field.field, audit.checked_setting(v_rule.kind, v_field.field, v_field.value));
     end if;
   end loop;
   if v_rule.kind = 'sum' and v_rule.settings ? 'against' = (v_rule.settings ?| array['window', 'threshold', 'value', 'group_by'])
@@ -5991,11 +6054,11 @@ begin
   elsif v_rule.kind = 'schedule' and v_rule.settings ? 'check' = v_rule.settings ? 'digest' then
     perform audit.fail_rule('A schedule has either a "check" or a "digest".');
   elsif v_rule.kind = 'event' and v_rule.match = '{"and": []}' then
-    perform audit.fail_rule('An event rule that matches everything is the log itself.', 'Say in "match" which entries are meant.');
+    perform audit.fail_rule_at('match', 'An event rule that matches everything is the log itself.', 'Say in "match" which entries are meant.');
   end if;
   -- Times that are closer are not told apart (audit.rules_in_force).
   if v_rule.quiet_period < greatest(audit.duration(v_rule.settings ->> 'window') / 1000, case when v_rule.settings ? 'hours' then interval '15 minutes' end) then
-    perform audit.fail_rule('"quiet_period" is at least a thousandth of the window, and 15m where hours count.');
+    perform audit.fail_rule_at('quiet_period', '"quiet_period" is at least a thousandth of the window, and 15m where hours count.');
   end if;
   v_rule.compiled := audit.compile_rule(v_rule);
   return v_rule;
@@ -6006,6 +6069,62 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A rule as it is kept, from its JSON; raises AURUL or AUQRY where something is wrong.
+
+-- function audit.checked_search(audit.saved_searches,jsonb)
+CREATE OR REPLACE FUNCTION audit.checked_search(search audit.saved_searches, request jsonb)
+ RETURNS audit.saved_searches
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_detail text;
+  v_hint text;
+begin
+  search.name := trim(coalesce(request ->> 'name', search.name));
+  search.shared := coalesce((request ->> 'shared')::boolean, search.shared, false);
+  if coalesce(length(search.name) not between 1 and 100, true) then
+    perform audit.fail_inside('name', 'AUARG', 'A search is kept under a name of up to 100 characters.', null, null);
+  elsif request ->> 'query' is null and search.query is null then
+    perform audit.fail_inside('query', 'AUARG', 'The query is missing.', null, null);
+  end if;
+  begin
+    search.query := audit.format_query(audit.parse_query(coalesce(request ->> 'query', search.query)));
+  exception when sqlstate 'AUQRY' then
+    get stacked diagnostics v_detail = pg_exception_detail, v_hint = pg_exception_hint;
+    perform audit.fail_inside('query', sqlstate, sqlerrm, v_detail, v_hint);
+  end;
+  return search;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A saved search with what a request says of it; raises AUARG or AUQRY where something is wrong.
+
+-- function audit.checked_setting(text,text,jsonb)
+CREATE OR REPLACE FUNCTION audit.checked_setting(kind text, field text, value jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_detail text;
+  v_hint text;
+begin
+  return audit.check_setting(kind, field, value);
+exception when sqlstate 'AURUL' or sqlstate 'AUQRY' then
+  get stacked diagnostics v_detail = pg_exception_detail, v_hint = pg_exception_hint;
+  perform audit.fail_inside(field, sqlstate, sqlerrm, v_detail, v_hint);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What audit.check_setting() answers, or its error with the field that it is about.
 
 -- function audit.checkpoint_section(audit.reports)
 CREATE OR REPLACE FUNCTION audit.checkpoint_section(report audit.reports)
@@ -8331,7 +8450,7 @@ begin
     )
     returning * into v_rule;
   exception when unique_violation then
-    perform audit.fail_rule('There is a rule of this name.', 'Choose another, or change that rule.');
+    perform audit.fail_rule_at('name', 'There is a rule of this name.', 'Choose another, or change that rule.');
   end;
   perform audit.keep_rule_tests(v_rule.id, request -> 'tests');
   perform audit.record_rule_change(v_organization, v_rule.id, null, audit.rule_summary(v_rule));
@@ -8417,6 +8536,30 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Deletes a rule: select audit.delete_rule('{"id": "…"}'). Its alerts are resolved, and stay. For admins of the rule's
 organisation; leaves an entry.
+
+-- function audit.delete_search(jsonb)
+CREATE OR REPLACE FUNCTION audit.delete_search(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_search audit.saved_searches := audit.search_to_change(request ->> 'id');
+begin
+  perform audit.check_request(request, array['id']);
+  delete from audit.saved_searches s where s.id = v_search.id;
+  perform audit.record_search_change(v_search.id, v_search.organization_id, audit.search_told(v_search), null);
+  return audit.search_json(v_search);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Deletes a saved search: select audit.delete_search('{"id": "…"}'). For its owner; shared ones for admins, which leaves an entry.
 
 -- function audit.delivery_json(audit.deliveries)
 CREATE OR REPLACE FUNCTION audit.delivery_json(delivery audit.deliveries)
@@ -10353,6 +10496,27 @@ owner postgres
 grant postgres: EXECUTE
 comment: Notes why an export failed, or puts it back to be tried again. For audit-jobs.
 
+-- function audit.fail_inside(text,text,text,text,text)
+CREATE OR REPLACE FUNCTION audit.fail_inside(field text, code text, message text, detail text, hint text)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_place jsonb := case when detail like '{%' then detail::jsonb else '{}' end;
+begin
+  perform audit.fail(
+    fail_inside.code, fail_inside.message, (v_place || jsonb_build_object('path', concat('/', field, v_place ->> 'path')))::text, fail_inside.hint
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Raises an error anew that was caught inside a field of a request; its detail says in which: {"path": "/match", "position": 17}.
+
 -- function audit.fail_query(text,jsonb,text)
 CREATE OR REPLACE FUNCTION audit.fail_query(message text, place jsonb, hint text DEFAULT NULL::text)
  RETURNS void
@@ -10409,6 +10573,23 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Raises AURUL.
+
+-- function audit.fail_rule_at(text,text,text)
+CREATE OR REPLACE FUNCTION audit.fail_rule_at(field text, message text, hint text DEFAULT NULL::text)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  perform audit.fail_inside(fail_rule_at.field, 'AURUL', fail_rule_at.message, null, fail_rule_at.hint);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Raises AURUL; its detail names the field.
 
 -- function audit.find_entry(uuid,text)
 CREATE OR REPLACE FUNCTION audit.find_entry(organization_id uuid, name text)
@@ -12971,6 +13152,30 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The schedules of an organisation, those of the whole project included.
+
+-- function audit.list_searches(jsonb)
+CREATE OR REPLACE FUNCTION audit.list_searches(request jsonb DEFAULT '{}'::jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_organization uuid;
+begin
+  perform audit.check_request(request, array['organization_id']);
+  v_organization := audit.requested_organization(request);
+  return jsonb_build_object('organization_id', v_organization, 'searches', coalesce((
+    select jsonb_agg(audit.search_json(s) order by s.shared, s.name, s.id) from audit.saved_searches s where s.organization_id = v_organization
+  ), '[]'));
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The searches that the caller keeps in {organization_id}, and those shared there; row level security says which.
 
 -- function audit.listing_section(audit.reports,text,text,integer,text)
 CREATE OR REPLACE FUNCTION audit.listing_section(report audit.reports, title text, query text, at_most integer, note text DEFAULT NULL::text)
@@ -17410,6 +17615,35 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Leaves the entry that says how a rule was changed.
 
+-- function audit.record_search_change(uuid,uuid,jsonb,jsonb)
+CREATE OR REPLACE FUNCTION audit.record_search_change(id uuid, organization_id uuid, old jsonb, new jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if old is distinct from new then
+    perform audit.record(
+      record_search_change.organization_id, 'saved_search.changed', 'saved_search', record_search_change.id::text,
+      case
+        when old is null then jsonb_build_object('new', new)
+        when new is null then jsonb_build_object('old', old)
+        else jsonb_build_object('changes', (
+          select jsonb_object_agg(k, jsonb_build_object('old', old -> k, 'new', new -> k))
+          from (select jsonb_object_keys(old) union select jsonb_object_keys(new)) f (k)
+          where old -> k is distinct from new -> k
+        ))
+      end
+    );
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Leaves the entry that says what others see otherwise.
+
 -- function audit.record_trimmed(integer,bigint)
 CREATE OR REPLACE FUNCTION audit.record_trimmed(log integer, size bigint)
  RETURNS void
@@ -18779,7 +19013,7 @@ begin
     when section in ('restores', 'retention_periods', 'holds', 'chain_bounds', 'purges') then
       perform audit.restore_kept_rows(section, rows);
     when section in (
-      'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'rules', 'rule_choices', 'rule_tests', 'alerts',
+      'auditors', 'receivers', 'findings', 'backups', 'identities', 'personal_values', 'erasures', 'reports', 'saved_searches', 'rules', 'rule_choices', 'rule_tests', 'alerts',
       'rule_runs', 'rule_values', 'active_hours', 'budgets_known', 'spending', 'budget_crossings'
     ) then
       perform audit.load_rows(section, rows);
@@ -19747,6 +19981,49 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Counts of the newest matches by action, actor, provider and day, and how many matches there may be in all.
 
+-- function audit.save_search(jsonb)
+CREATE OR REPLACE FUNCTION audit.save_search(request jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_search audit.saved_searches;
+begin
+  perform audit.check_request(request, array['organization_id', 'name', 'query', 'shared']);
+  v_search.organization_id := audit.requested_organization(request);
+  v_search.owner := auth.uid();
+  if v_search.owner is null then
+    perform audit.fail('AUARG', 'A search is kept for a person.', null, 'Sign in as one.');
+  end if;
+  v_search := audit.checked_search(v_search, request);
+  if v_search.shared then
+    perform audit.require_admin(v_search.organization_id);
+  end if;
+  if (select count(*) from audit.saved_searches s where s.organization_id = v_search.organization_id and s.owner = v_search.owner) >= 100 then
+    perform audit.fail('AUARG', 'One person keeps at most 100 searches.', null, 'Delete some that are not needed any more.');
+  end if;
+  begin
+    insert into audit.saved_searches (organization_id, owner, name, query, shared)
+    values (v_search.organization_id, v_search.owner, v_search.name, v_search.query, v_search.shared)
+    returning * into v_search;
+  exception when unique_violation then
+    perform audit.fail_inside('name', 'AUARG', 'You keep a search of this name.', null, 'Choose another, or change that one.');
+  end;
+  perform audit.record_search_change(v_search.id, v_search.organization_id, null, audit.search_told(v_search));
+  return audit.search_json(v_search);
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Keeps a search: select audit.save_search('{"organization_id": "…", "name": "Failed logins", "query": "action:user.login_failed"}').
+With "shared": true, for admins, everybody sees it who reads the organisation's log, and an entry is left.
+
 -- function audit.schedule_report(jsonb)
 CREATE OR REPLACE FUNCTION audit.schedule_report(request jsonb)
  RETURNS jsonb
@@ -19937,6 +20214,20 @@ grant service_role: EXECUTE
 comment: Names of indexed entries that have a term of each group, in order; of an organisation the caller reads, and of the
 caller's own activity where that is all the caller reads.
 
+-- function audit.search_json(audit.saved_searches)
+CREATE OR REPLACE FUNCTION audit.search_json(search audit.saved_searches)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+RETURN jsonb_build_object('id', (search).id, 'organization_id', (search).organization_id, 'name', (search).name, 'query', (search).query, 'shared', (search).shared, 'own', (NOT ((search).owner IS DISTINCT FROM auth.uid())), 'changed_at', audit.instant_text((search).changed_at))
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A saved search as the API shows it.
+
 -- function audit.search_page(jsonb)
 CREATE OR REPLACE FUNCTION audit.search_page(request jsonb)
  RETURNS jsonb
@@ -20113,6 +20404,33 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What free text is looked for in: action, outcome, resource, actor, provider, cost, request and all of the details.
 
+-- function audit.search_to_change(text)
+CREATE OR REPLACE FUNCTION audit.search_to_change(id text)
+ RETURNS audit.saved_searches
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_search audit.saved_searches;
+begin
+  select s.* into v_search from audit.saved_searches s
+  where s.id = audit.as_uuid(search_to_change.id) and (s.owner = auth.uid() or s.shared) and audit.reach(s.organization_id) is not null
+  for update;
+  if not found then
+    perform audit.fail('AUNOT', 'There is no such search.', null, 'audit.list_searches() lists them.');
+  elsif v_search.shared then
+    perform audit.require_admin(v_search.organization_id);
+  end if;
+  return v_search;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The saved search of an id, locked: one's own, or for admins a shared one; raises AUNOT or AUDEN.
+
 -- function audit.search_tokens(text)
 CREATE OR REPLACE FUNCTION audit.search_tokens(content text)
  RETURNS text[]
@@ -20125,6 +20443,30 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What stands between spaces and punctuation, in lower case; words joined by hyphens are still one.
+
+-- function audit.search_told(audit.saved_searches)
+CREATE OR REPLACE FUNCTION audit.search_told(search audit.saved_searches)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_apart record;
+begin
+  if search.shared is not true then
+    return null;
+  end if;
+  select a.* into v_apart from audit.query_apart(search.organization_id, audit.parse_query(search.query)) a;
+  return jsonb_build_object(
+    'name', case when audit.names_person(search.name) then '***' else search.name end, 'query', left(audit.format_node(v_apart.node), 4000)
+  ) || case when v_apart.personal_values <> '[]' then jsonb_build_object('values', v_apart.personal_values) else '{}' end;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What others see of a saved search, as entries tell it; null for what is not shared.
 
 -- function audit.search_words(text)
 CREATE OR REPLACE FUNCTION audit.search_words(content text)
@@ -20661,6 +21003,7 @@ AS $function$
 declare
   v_found record;
   v_entry record;
+  v_searches bigint;
 begin
   if erasure.deleted_in = pg_current_xact_id() then
     return; -- what this transaction deleted, others may still find
@@ -20679,6 +21022,8 @@ begin
     return;
   end if;
 
+  delete from audit.saved_searches s where s.organization_id = erasure.organization_id and s.owner = erasure.subject;
+  get diagnostics v_searches = row_count;
   perform audit.mask_copies(erasure.organization_id, erasure.addresses || erasure.places);
   erasure.remains := jsonb_build_object(
     'elsewhere', audit.copies_left(erasure.organization_id, erasure.addresses),
@@ -20704,6 +21049,7 @@ begin
   erasure.erased_at := clock_timestamp();
   erasure.counts := erasure.counts || jsonb_build_object(
     'exports', audit.withdraw_exports(erasure.organization_id, erasure.since),
+    'saved_searches', v_searches,
     'reports', audit.withdraw_reports(erasure.organization_id, erasure.subject)
   );
   erasure.state := 'files';

@@ -22,6 +22,7 @@ import {
   formatSeal,
   formatSearch,
   formatVerify,
+  formatViewer,
 } from "./report.ts";
 import { benchLogin } from "./login.ts";
 import type { Scenario } from "./scenario.ts";
@@ -29,6 +30,7 @@ import { benchReports } from "./reports.ts";
 import { benchSeal } from "./seal.ts";
 import { benchSearch } from "./search.ts";
 import { benchVerify } from "./verify.ts";
+import { benchViewer } from "./viewer.ts";
 
 type CaptureArguments = {
   supaAudit?: string;
@@ -63,10 +65,19 @@ type DeliveryArguments = { deliveries: number; seconds: number; json?: string; d
 
 type ExportArguments = { entries: number; rounds: number; keep?: string; dir?: string; json?: string };
 
+type ViewerArguments = {
+  entries: number;
+  scroll: number;
+  rounds: number;
+  keep?: string;
+  dir?: string;
+  json?: string;
+};
+
 type AnomalyArguments = { nab?: string; tenants: number; days: number; dir?: string; json?: string };
 
 const program = new Command("npm run bench --").description(
-  "Measures capture, verification, search, export, sealing, alerts and anomalies, on database servers of its own.",
+  "Measures capture, verification, search, export, sealing, alerts, anomalies and the viewer, on servers of its own.",
 );
 
 program.command("capture").description(
@@ -169,6 +180,19 @@ withLog(program.command("alerts")).description(
   positive,
   5,
 ).action(alerts);
+
+program.command("viewer").description(
+  "time the viewer's first page in Chromium, and scroll over a long list; on a local stack of its own",
+).option("--entries <number>", "entries of the organisation", positive, 1_000_000).option(
+  "--scroll <number>",
+  "entries that are scrolled over",
+  positive,
+  100_000,
+).option("--rounds <number>", "first pages of each search", positive, 10)
+  .option("--keep <folder>", "make the stack there, or find it").option(
+    "--dir <folder>",
+    "where a stack that is not kept is made (default: the system's temporary folder)",
+  ).option("--json <file>", "also write all figures to a file").action(viewer);
 
 program.command("anomaly").description(
   "score the detection of anomalies on series of NAB, and count false alerts of quiet tenants",
@@ -317,6 +341,17 @@ async function reports({ json, ...rest }: VerifyArguments): Promise<void> {
     `\n${formatMachine(report.machine)}`,
     "Function, database, Storage's stand-in and writer share the machine",
     formatReports(report),
+    formatJudged(report.targets),
+  ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function viewer({ json, ...rest }: ViewerArguments): Promise<void> {
+  const report = await benchViewer({ ...rest, onProgress: (line) => console.error(line) });
+  console.log([
+    `\n${formatMachine(report.machine)}`,
+    "Browser, function and database share the machine; the stack's schedules are stopped; nothing is cached",
+    formatViewer(report),
     formatJudged(report.targets),
   ].join("\n\n"));
   if (json !== undefined) await writeJson(json, report);

@@ -13,6 +13,7 @@ import { groupTimes, type SearchReport, type SizeReport } from "./search.ts";
 import type { LoginReport } from "./login.ts";
 import type { ReportsReport } from "./reports.ts";
 import type { SealReport } from "./seal.ts";
+import type { ViewerReport } from "./viewer.ts";
 import { PROFILE_NAMES } from "./nab.ts";
 import { mean, median, percentile, sum } from "./statistics.ts";
 import type { Judged } from "./targets.ts";
@@ -290,6 +291,33 @@ export function formatReports({ reports, erasures }: ReportsReport): string {
         fixed(most_ms, 0),
       ]),
     ),
+  ].join("\n\n");
+}
+
+export function formatViewer({ firstPages, scroll, bundle_kb }: ViewerReport): string {
+  const { entries, seconds, frames, elements, heap_mb: [before, after], back_ms } = scroll;
+  return [
+    formatTable(
+      ["first page of", "rounds", "median ms", "slowest ms"],
+      firstPages.map(({ title, milliseconds }) => [
+        title,
+        String(milliseconds.length),
+        fixed(percentile(milliseconds, 0.5), 0),
+        fixed(milliseconds.at(-1)!, 0),
+      ]),
+    ),
+    formatTable(
+      ["scrolled over", "seconds", "frame p50 ms", "p95 ms", "p99 ms", "longest ms", "elements", "heap MB", "back ms"],
+      [[
+        `${entries.toLocaleString("en")} entries`,
+        fixed(seconds, 1),
+        ...[0.5, 0.95, 0.99, 1].map((fraction) => fixed(percentile(frames, fraction), 1)),
+        String(elements),
+        `${fixed(before, 1)} → ${fixed(after, 1)}`,
+        fixed(back_ms, 0),
+      ]],
+    ),
+    `The list page loads ${fixed(bundle_kb, 1)} kB, compressed`,
   ].join("\n\n");
 }
 

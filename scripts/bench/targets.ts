@@ -80,6 +80,14 @@ export const ALERT_GOALS = {
   quiet: lessIsBetter("defaults where nothing is wrong, alerts an organisation and day", 0.2, 0.05),
 };
 
+export const VIEWER_GOALS = {
+  firstPage: lessIsBetter("first page of the viewer, slowest round", 1_000, 500, "ms"),
+  frames: lessIsBetter("from frame to frame while scrolling, p95", 50, 20, "ms"),
+  elements: lessIsBetter("elements in the document while scrolling", 2_000, 1_000),
+  heap: lessIsBetter("memory that scrolling leaves taken", 50, 20, "MB"),
+  bundle: lessIsBetter("what the list page loads, compressed, kB", 150, 100),
+};
+
 export const ANOMALY_GOALS = {
   nab: { title: "NAB's score on the six series, standard profile", atLeast: 65, aim: 80 },
   quiet: { title: "false alerts of a quiet tenant a day", atLeast: 0.02, aim: 0.005, lessIsBetter: true },

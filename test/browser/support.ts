@@ -1,16 +1,14 @@
 // Chromium, to look at the viewer of the run's stack (global_setup.ts).
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import pg from "pg";
-import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import type { BrowserContextOptions, Page } from "playwright-core";
 import { expect, inject } from "vitest";
+import { launchChromium } from "../../scripts/bench/chromium.ts";
 import type { StackInfo } from "../../scripts/stack/info.ts";
 import { expectVerified } from "../support/log.ts";
 
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
-const CHROMIUM = process.env.CHROMIUM ??
-  ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => existsSync(path));
 
 /** Of the sample application: all of one organisation but the auditor, who is of none. */
 export const ORGANIZATION = "a0000000-0000-4000-8000-000000000001";
@@ -50,14 +48,10 @@ export type Recorded = {
 };
 
 export async function startViewer(): Promise<Viewer> {
-  if (CHROMIUM === undefined) throw new Error("These tests need Chromium: apt-get install chromium, or set CHROMIUM.");
   const info = inject("stack");
   const admin = new pg.Client({ connectionString: info.admin_db_url });
   await admin.connect();
-  const browser: Browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
-  });
+  const browser = await launchChromium();
 
   const windows: Window[] = [];
 

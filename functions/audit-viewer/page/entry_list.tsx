@@ -1,6 +1,7 @@
 // Entries as a list that may be very long: only what is near the window is in the document.
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Entry } from "./api.ts";
+import type { Pages } from "./pages.ts";
 import { actorOf, formatTime } from "./format.ts";
 import { formatRoute } from "./route.ts";
 import { text } from "./text.ts";
@@ -8,14 +9,11 @@ import { text } from "./text.ts";
 const BEYOND = 12;
 
 type Props = {
-  entries: Entry[];
+  pages: Pages;
   organization: string;
-  loading: boolean;
-  /** Asks for the next page; undefined on the last one. */
-  more: (() => void) | undefined;
 };
 
-export function EntryList({ entries, organization, loading, more }: Props) {
+export function EntryList({ pages: { count, entryAt, isLoading, isWhole, look }, organization }: Props) {
   const frame = useRef<HTMLDivElement>(null);
   const [rowHeight, setRowHeight] = useState(44);
   const [range, setRange] = useState({ from: 0, to: 40 });
@@ -28,59 +26,59 @@ export function EntryList({ entries, organization, loading, more }: Props) {
   useLayoutEffect(measure);
 
   useEffect(() => {
-    const look = () => {
+    const see = () => {
       measure();
       const top = frame.current?.getBoundingClientRect().top ?? 0;
-      const from = Math.max(0, Math.floor(-top / rowHeight) - BEYOND);
-      const to = Math.min(entries.length, Math.ceil((innerHeight - top) / rowHeight) + BEYOND);
+      const from = Math.max(0, Math.min(count, Math.floor(-top / rowHeight)) - BEYOND);
+      const to = Math.min(count, Math.max(0, Math.ceil((innerHeight - top) / rowHeight)) + BEYOND);
       setRange((before) => before.from === from && before.to === to ? before : { from, to });
-      if (to >= entries.length && !loading) more?.();
+      look(from, to);
     };
-    look();
-    addEventListener("scroll", look, { passive: true });
-    addEventListener("resize", look);
+    see();
+    addEventListener("scroll", see, { passive: true });
+    addEventListener("resize", see);
     return () => {
-      removeEventListener("scroll", look);
-      removeEventListener("resize", look);
+      removeEventListener("scroll", see);
+      removeEventListener("resize", see);
     };
-  }, [entries.length, rowHeight, loading, more]);
+  }, [count, rowHeight, look]);
 
+  const shown = Array.from({ length: Math.max(0, Math.min(range.to, count) - range.from) }, (_, n) => range.from + n);
   return (
     <>
-      <div role="table" aria-label={text.list.label} aria-rowcount={more === undefined ? entries.length + 1 : -1}>
+      <div role="table" aria-label={text.list.label} aria-rowcount={isWhole ? count + 1 : -1}>
         <div role="row" class="row head">
           {[text.list.when, text.list.who, text.list.what, text.list.resource, text.list.outcome].map((label) => (
             <span role="columnheader" key={label}>{label}</span>
           ))}
         </div>
-        <div role="rowgroup" class="rows" ref={frame} style={{ height: `${entries.length * rowHeight}px` }}>
-          {entries.slice(range.from, range.to).map((entry, n) => (
-            <Row
-              key={entry.name}
-              entry={entry}
-              index={range.from + n}
-              top={(range.from + n) * rowHeight}
-              organization={organization}
-            />
+        <div role="rowgroup" class="rows" ref={frame} style={{ height: `${count * rowHeight}px` }}>
+          {shown.map((index) => (
+            <Row key={index} entry={entryAt(index)} index={index} top={index * rowHeight} organization={organization} />
           ))}
         </div>
       </div>
       <p class="after" aria-live="polite">
-        {loading
-          ? text.list.loading
-          : more !== undefined
-          ? null
-          : entries.length === 0
-          ? text.list.none
-          : text.list.end}
+        {isLoading ? text.list.loading : !isWhole ? null : count === 0 ? text.list.none : text.list.end}
       </p>
     </>
   );
 }
 
-function Row({ entry, index, top, organization }: { entry: Entry; index: number; top: number; organization: string }) {
+type RowProps = { entry: Entry | undefined; index: number; top: number; organization: string };
+
+function Row({ entry, index, top, organization }: RowProps) {
+  const place = { role: "row" as const, "aria-rowindex": index + 2, style: { top: `${top}px` } };
+  if (entry === undefined) {
+    // Read again when somebody comes back to it.
+    return (
+      <div {...place} class="row">
+        <span role="cell" class="quiet">{text.list.loading}</span>
+      </div>
+    );
+  }
   return (
-    <div role="row" class={`row ${entry.outcome}`} aria-rowindex={index + 2} style={{ top: `${top}px` }}>
+    <div {...place} class={`row ${entry.outcome}`}>
       <span role="cell">
         <a href={formatRoute("entry", entry.name, { organization })}>
           <time dateTime={entry.created_at}>{formatTime(entry.created_at)}</time>

@@ -1,0 +1,162 @@
+// The network slow, lost and back; a session and a role that end while somebody looks or writes.
+import type { Page } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { ADMIN, ORGANIZATION, signIn, startViewer, type Viewer } from "./support.ts";
+
+let viewer: Viewer;
+let openAs: Viewer["openAs"];
+let closeAll: Viewer["closeAll"];
+
+beforeAll(async () => {
+  viewer = await startViewer();
+  ({ openAs, closeAll } = viewer);
+  await viewer.admin.query(
+    "select audit.record($1, 'far.done', 'row', n::text) from generate_series(1, 2600) n",
+    [ORGANIZATION],
+  );
+});
+afterAll(() => viewer?.stop());
+
+const FAR = "#/activity?q=action:far.done";
+const shownIds = (page: Page) => page.locator(".rows .resource").allInnerTexts();
+const gone = (page: Page) => page.getByText("The network is gone.");
+async function slow(page: Page, latency: number, bytesPerSecond: number): Promise<void> {
+  const debug = await page.context().newCDPSession(page);
+  await debug.send("Network.enable");
+  await debug.send("Network.emulateNetworkConditions", {
+    offline: false,
+    latency,
+    downloadThroughput: bytesPerSecond,
+    uploadThroughput: bytesPerSecond,
+  });
+}
+/** Scrolls by its own height until so many entries were read. */
+async function scrollDownTo(page: Page, entries: number): Promise<void> {
+  await expect.poll(() =>
+    page.evaluate(() => {
+      scrollTo(0, document.documentElement.scrollHeight);
+      const rows = document.querySelector<HTMLElement>(".rows")!;
+      return Math.round(rows.offsetHeight / rows.querySelector<HTMLElement>("[role=row]")!.offsetHeight);
+    }), { timeout: 40_000, interval: 100 }).toBeGreaterThanOrEqual(entries);
+}
+
+test("far down only pages nearby are kept; coming back they are read again, each entry at its place", async () => {
+  const page = await openAs(ADMIN, FAR);
+  await page.locator(".rows a").first().waitFor();
+  const first = await shownIds(page);
+  expect(first.slice(0, 3)).toEqual(["row 2600", "row 2599", "row 2598"]);
+  await scrollDownTo(page, 2600);
+  await page.getByText("That is all.").waitFor();
+  await expect.poll(async () => (await shownIds(page)).at(-1)).toBe("row 1");
+  expect(await page.locator("*").count()).toBeLessThan(1_500);
+  const asked: string[] = [];
+  page.on("request", (request) => request.url().includes("/logs?") && asked.push(request.url()));
+  await page.evaluate(() => scrollTo(0, 0));
+  await expect.poll(async () => (await shownIds(page)).slice(0, 3)).toEqual(first.slice(0, 3));
+  expect(asked.length).toBeGreaterThan(0);
+  expect(await page.locator("[role=table]").getAttribute("aria-rowcount")).toBe("2601");
+  await closeAll();
+});
+
+test("where it is slow, it says so, keeps what there is, and shows each entry once", async () => {
+  const page = await openAs(ADMIN, FAR);
+  await page.locator(".rows a").first().waitFor();
+  await slow(page, 600, 200_000);
+  await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+  await page.locator(".after").getByText("Loading …").waitFor();
+  expect((await shownIds(page)).length).toBeGreaterThan(10);
+  await scrollDownTo(page, 300);
+  await page.evaluate(() => scrollTo(0, document.querySelector<HTMLElement>(".rows")!.offsetTop + 4_000));
+  const ids = await shownIds(page);
+  expect(new Set(ids).size).toBe(ids.length);
+  await closeAll();
+});
+
+test("lost and back, the list goes on where it was", async () => {
+  const page = await openAs(ADMIN, FAR);
+  await page.locator(".rows a").first().waitFor();
+  await scrollDownTo(page, 200);
+  await page.context().setOffline(true);
+  await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+  await gone(page).waitFor();
+  const [at, ids] = [await page.evaluate(() => scrollY), await shownIds(page)];
+  expect(ids.length).toBeGreaterThan(10);
+  await page.context().setOffline(false);
+  await gone(page).waitFor({ state: "detached" });
+  // The note above the list took its place with it.
+  expect(Math.abs(await page.evaluate(() => scrollY) - at)).toBeLessThan(200);
+  await scrollDownTo(page, 400);
+  await closeAll();
+});
+
+test("what the server cannot do for the moment is said, and tried again when asked", async () => {
+  const page = await openAs(ADMIN, "#/costs");
+  let isDown = true;
+  await page.route(/\/logs\?/, (route) =>
+    isDown
+      ? route.fulfill({
+        status: 503,
+        contentType: "application/problem+json",
+        body: JSON.stringify({
+          code: "unavailable",
+          title: "x",
+          detail: "The database cannot be reached.",
+          status: 503,
+        }),
+      })
+      : route.fallback());
+  await page.goto(`${viewer.info.viewer_url}/${FAR}`);
+  await page.getByRole("alert").getByText("The database cannot be reached.").waitFor();
+  isDown = false;
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.locator(".rows a").first().waitFor();
+  expect(await page.getByRole("alert").count()).toBe(0);
+  await closeAll();
+});
+
+test("a rule that cannot be saved is not lost; once the network is back it is saved, once", async () => {
+  const page = await openAs(ADMIN, "#/rule/new?match=action:far.done&name=From%20afar");
+  await page.getByRole("button", { name: "Save" }).waitFor();
+  await page.context().setOffline(true);
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByText("Nothing here is lost: try again when it is back.").waitFor();
+  expect(await page.getByLabel("Name", { exact: true }).inputValue()).toBe("From afar");
+  await page.context().setOffline(false);
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("article", { name: "From afar" }).waitFor();
+  const { rows: [{ n }] } = await viewer.admin.query(
+    "select count(*)::int as n from audit.rules where name = 'From afar'",
+  );
+  expect(n).toBe(1);
+  await closeAll();
+});
+
+test("a session that ends far down goes on after signing in; a role that is taken away ends the rule editor", async () => {
+  const page = await openAs(ADMIN, FAR);
+  await page.locator(".rows a").first().waitFor();
+  await scrollDownTo(page, 200);
+  await viewer.admin.query("delete from auth.refresh_tokens; delete from auth.sessions");
+  await page.evaluate(() => {
+    const key = Object.keys(localStorage).find((name) => name.endsWith("-auth-token"))!;
+    const session = JSON.parse(localStorage.getItem(key)!);
+    localStorage.setItem(key, JSON.stringify({ ...session, expires_at: 1, expires_in: 0 }));
+  });
+  await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+  await page.getByText("Your session has ended.").first().waitFor();
+  await signIn(page, ADMIN);
+  await page.locator(".rows a").first().waitFor();
+
+  await page.goto(`${viewer.info.viewer_url}/#/rule/new?match=action:far.done&name=Too%20late`);
+  await page.getByRole("button", { name: "Save" }).waitFor();
+  const admin = viewer.info.users.find(({ email }) => email === ADMIN)!.id;
+  const role = (name: string) =>
+    viewer.admin.query("update public.organization_members set role = $1 where user_id = $2", [name, admin]);
+  try {
+    await role("viewer");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByRole("heading", { name: "There is nothing for you to see here" }).waitFor();
+  } finally {
+    await role("admin");
+  }
+  await closeAll();
+});
