@@ -25,13 +25,13 @@ create table if not exists audit.deliveries (
   constraint delivery_state_is_known check (state in ('waiting', 'delivered', 'dead'))
 );
 
-comment on table audit.deliveries is 'Messages for channels: what waits, what was delivered, what is dead. Written by audit.queue_alert() and audit.settle_delivery().';
+comment on table audit.deliveries is 'Messages for channels: what waits, what was delivered, what is dead. Written by audit.queue_message(), audit.settle_delivery() and audit.keep_links().';
 comment on column audit.deliveries.id is 'Names the message, the same at every attempt: webhook-id, Idempotency-Key, Message-ID.';
 comment on column audit.deliveries.organization_id is 'Whose alert.';
 comment on column audit.deliveries.channel_id is 'Where it goes.';
 comment on column audit.deliveries.alert_id is 'The alert; null for a message about something else.';
 comment on column audit.deliveries.n is 'Its place among the messages of one alert to one channel: none overtakes another.';
-comment on column audit.deliveries.type is 'alert.opened, alert.resolved, …, channel.test.';
+comment on column audit.deliveries.type is 'alert.opened, alert.resolved, …, report.ready, channel.test.';
 comment on column audit.deliveries.message is 'What is said, as it was when it happened.';
 comment on column audit.deliveries.created_at is 'When it happened.';
 comment on column audit.deliveries.state is 'waiting; delivered; dead: given up, which audit.replay_delivery() takes back.';

@@ -489,7 +489,9 @@ begin
     perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
   end if;
   select t.* into v_template from audit.report_templates t where t.template = v_report.template;
-  v_shows := audit.sees_identities(v_report.organization_id, v_report.requested_by, v_report.requested_by is not null);
+  v_shows := audit.sees_identities(v_report.organization_id, v_report.requested_by, v_report.requested_by is not null)
+    -- Who is told of it can read it.
+    and not exists (select from audit.report_channels(v_report) c where not c.personal);
   v_users := case when v_shows then array(
     select distinct audit.as_uuid(u #>> '{}')
     from (
@@ -563,6 +565,8 @@ as $$
 #variable_conflict use_column
 declare
   v_report audit.reports;
+  -- Made again, nobody is told again.
+  v_is_first boolean := exists (select from audit.reports r where r.id = complete_report.id and r.generated_at is null);
 begin
   update audit.reports r set
     state = 'done', files = complete_report.files, manifest = complete_report.manifest, manifest_note = complete_report.note,
@@ -578,15 +582,15 @@ begin
     'manifest_sha256', encode(sha256(convert_to(v_report.manifest, 'UTF8')), 'hex'),
     'requested_by', v_report.requested_by, 'schedule', v_report.schedule
   )));
-  if v_report.schedule is not null and to_regprocedure('audit.queue_report(uuid)') is not null then
-    execute 'select audit.queue_report($1)' using v_report.id;
+  if v_is_first then
+    perform audit.queue_report(v_report);
   end if;
 end
 $$;
 
 comment on function audit.complete_report(uuid, int, jsonb, text, text) is
-  'Notes that a report''s files are stored, with their signed manifest; leaves a report.generated entry, and has what was
-scheduled delivered. For audit-jobs.';
+  'Notes that a report''s files are stored, with their signed manifest; leaves a report.generated entry, and has the recipients
+of its schedule told. For audit-jobs.';
 
 create or replace function audit.fail_report(id uuid, attempt int, error text, retry boolean)
   returns void

@@ -22,7 +22,7 @@ comment on column audit.report_schedules.organization_id is 'About whose log; th
 comment on column audit.report_schedules.template is 'Which report.';
 comment on column audit.report_schedules.cron is 'When: minute, hour, day of month, month, day of week.';
 comment on column audit.report_schedules.time_zone is 'In which time zone, by its name; periods begin and end there.';
-comment on column audit.report_schedules.channels is 'Where it is delivered; null for the organisation''s usual channels.';
+comment on column audit.report_schedules.channels is 'Who is told; null for the default channels of the organisation that the report is about.';
 comment on column audit.report_schedules.created_by is 'Who wanted it.';
 comment on column audit.report_schedules.created_at is 'Since when.';
 comment on column audit.report_schedules.next_at is 'When it is due next; null before that was reckoned.';
@@ -44,6 +44,7 @@ create or replace function audit.schedule_report(request jsonb)
 as $$
 declare
   v_schedule audit.report_schedules;
+  v_channels jsonb := nullif(request -> 'channels', 'null');
 begin
   perform audit.check_request(request, array['organization_id', 'template', 'cron', 'time_zone', 'channels']);
   v_schedule.organization_id := audit.requested_organization(request);
@@ -57,27 +58,31 @@ begin
     perform audit.fail('AUARG', 'There is no such time zone.', null, 'Name it as Europe/Berlin.');
   elsif coalesce(request ->> 'cron', '') !~ '^[0-9*,/A-Za-z?L#-]+( [0-9*,/A-Za-z?L#-]+){4}$' or length(request ->> 'cron') > 100 then
     perform audit.fail('AUARG', 'cron has five fields: minute, hour, day of month, month, day of week.', null, 'For example 0 6 1 * *.');
-  elsif jsonb_typeof(coalesce(nullif(request -> 'channels', 'null'), '[]')) <> 'array'
-    or exists (select from jsonb_array_elements_text(coalesce(nullif(request -> 'channels', 'null'), '[]')) c where audit.as_uuid(c) is null)
-  then
-    perform audit.fail('AUARG', 'channels is a list of channel ids.');
+  elsif jsonb_typeof(v_channels) <> 'array' or jsonb_array_length(v_channels) > 20 then
+    perform audit.fail('AUARG', 'channels is a list of at most 20 channel ids.');
+  elsif exists (
+    select from jsonb_array_elements_text(v_channels) i
+    where not exists (select from audit.channels c where c.id = audit.as_uuid(i) and c.organization_id = v_schedule.organization_id)
+  ) then
+    perform audit.fail('AUARG', 'The organisation has no such channel.', null, 'GET /audit/channels lists them.');
   elsif (select count(*) from audit.report_schedules s where s.organization_id = v_schedule.organization_id) >= 100 then
     perform audit.fail('AUARG', 'An organisation has at most 100 schedules.');
   end if;
   insert into audit.report_schedules (organization_id, template, cron, time_zone, channels, created_by)
   values (
     v_schedule.organization_id, request ->> 'template', request ->> 'cron', coalesce(request ->> 'time_zone', 'UTC'),
-    (select array_agg(c::uuid) from jsonb_array_elements_text(nullif(request -> 'channels', 'null')) c), auth.uid()
+    case when v_channels is not null then array(select distinct i::uuid from jsonb_array_elements_text(v_channels) i order by 1) end, auth.uid()
   )
   returning * into v_schedule;
   perform audit.record(v_schedule.organization_id, 'report.scheduled', 'report_schedule', v_schedule.id::text,
-    jsonb_build_object('new', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)));
+    jsonb_build_object('new', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone, 'channels', v_schedule.channels)));
   return to_jsonb(v_schedule);
 end
 $$;
 
 comment on function audit.schedule_report(jsonb) is
-  'Has a report made by schedule: {"template", "cron", "time_zone", "channels"}. For admins; leaves an entry.';
+  'Has a report made by schedule: {"template", "cron", "time_zone", "channels"}, and told to channels of the organisation: without,
+to its default ones; to nobody where the list is empty. For admins; leaves an entry.';
 
 create or replace function audit.unschedule_report(request jsonb)
   returns jsonb
@@ -96,7 +101,7 @@ begin
   perform audit.require_admin(v_schedule.organization_id);
   delete from audit.report_schedules s where s.id = v_schedule.id;
   perform audit.record(v_schedule.organization_id, 'report.unscheduled', 'report_schedule', v_schedule.id::text,
-    jsonb_build_object('old', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)));
+    jsonb_build_object('old', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone, 'channels', v_schedule.channels)));
   return to_jsonb(v_schedule);
 end
 $$;

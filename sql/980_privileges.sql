@@ -377,6 +377,8 @@ revoke execute on function
   audit.report_to_render(uuid, int),
   audit.report_lines(uuid, int),
   audit.complete_report(uuid, int, jsonb, text, text),
+  audit.queue_report(audit.reports),
+  audit.keep_links(uuid, jsonb, timestamptz),
   audit.fail_report(uuid, int, text, boolean),
   audit.withdraw_reports(uuid, uuid),
   audit.forget_reports(uuid[]),

@@ -30,15 +30,16 @@ export async function openBucket(storage: SupabaseClient["storage"]) {
   return storage.from(BUCKET);
 }
 
-/** Makes addresses under which objects of the bucket can be read for an hour. Objects that are gone have none. */
+/** Makes addresses under which objects of the bucket can be read for so long. Objects that are gone have none. */
 export function createUrlSigner(
   projectUrl: string,
   serviceKey: string | undefined,
+  seconds = URL_SECONDS,
 ): (paths: string[]) => Promise<Map<string, string>> {
   return async (paths) => {
     const bucket = (await openStorage(projectUrl, serviceKey)).from(BUCKET);
     const signed = await Promise.all(
-      paths.map((path) => bucket.createSignedUrl(path, URL_SECONDS, { download: path.split("/").at(-1)! })),
+      paths.map((path) => bucket.createSignedUrl(path, seconds, { download: path.split("/").at(-1)! })),
     );
     const addresses = new Map<string, string>();
     signed.forEach(({ data }, at) => data && addresses.set(paths[at]!, data.signedUrl));

@@ -13,6 +13,8 @@ export type AlertDeliveryDeps = {
   network: Network;
   /** Where the project's API answers. */
   projectUrl: string;
+  /** Makes addresses under which files in Storage can be read for LINK_SECONDS; none of what is not there. */
+  signUrls(paths: string[]): Promise<Map<string, string>>;
   /** Of e-mail channels without a key of their own. */
   mail: { key: string | undefined; from: string | undefined };
   /** Milliseconds for an attempt. */
@@ -44,6 +46,8 @@ const MOST_AT_ONCE = 32;
 const MOST_TIME = 20_000;
 const MOST_DELIVERIES = 400;
 const RESEND = "https://api.resend.com/emails";
+/** A mail is read after a week-end, and what is sent again within 75 hours still has a few days. */
+export const LINK_SECONDS = 7 * 86_400;
 
 /** Delivers until nothing is due, or the time is over. */
 export async function deliverAlerts(deps: AlertDeliveryDeps): Promise<AlertDeliveriesResult> {
@@ -119,12 +123,22 @@ async function deliver(deps: AlertDeliveryDeps, sending: Sending, delivery: Deli
 /** What nobody foresaw counts as a failure too, so that it does not come at once again. */
 function failureOf(error: unknown): { code: string; retryAfter: number } {
   if (error instanceof OutsideError) return { code: error.code, retryAfter: error.retryAfter ?? 0 };
-  return { code: error instanceof NotConfigured ? "not_configured" : "internal_error", retryAfter: 0 };
+  return { code: error instanceof NotSent ? error.code : "internal_error", retryAfter: 0 };
 }
 
-class NotConfigured extends Error {}
+/** It is our own fault. */
+class NotSent extends Error {
+  readonly code: "not_configured" | "not_linked";
 
-async function tell({ projectUrl, mail }: AlertDeliveryDeps, sending: Sending, delivery: Delivery): Promise<void> {
+  constructor(code: NotSent["code"]) {
+    super(code);
+    this.code = code;
+  }
+}
+
+async function tell(deps: AlertDeliveryDeps, sending: Sending, taken: Delivery): Promise<void> {
+  const { projectUrl, mail } = deps;
+  const delivery = { ...taken, message: await withLinks(deps, taken) };
   const { id, kind, config, secret } = delivery;
   switch (kind) {
     case "webhook": {
@@ -140,7 +154,7 @@ async function tell({ projectUrl, mail }: AlertDeliveryDeps, sending: Sending, d
     case "email": {
       const key = secret ?? mail.key;
       const from = config.from ?? mail.from;
-      if (key === undefined || from === undefined) throw new NotConfigured();
+      if (key === undefined || from === undefined) throw new NotSent("not_configured");
       const headers = { "content-type": "application/json", authorization: `Bearer ${key}`, "idempotency-key": id };
       const body = JSON.stringify({ from, to: config.to, ...mailOf(delivery, projectUrl) });
       return checkSuccess(await sending.post(config.api ?? RESEND, { headers, body }));
@@ -155,4 +169,27 @@ async function tell({ projectUrl, mail }: AlertDeliveryDeps, sending: Sending, d
       });
     }
   }
+}
+
+/** The message, of a report with addresses of its files that hold for a day at least. */
+async function withLinks({ database, signUrls }: AlertDeliveryDeps, { id, message }: Delivery): Promise<Message> {
+  const now = Date.now();
+  if (message.report_id === undefined || Date.parse(message.links_until ?? "") > now + 86_400_000) return message;
+  const paths = JSON.parse(
+    (await database.askAsOwner({
+      name: "delivered_files",
+      text: "select audit.delivered_files($1)::text",
+      values: [id],
+    }))!,
+  ) as string[];
+  if (paths.length === 0) return message;
+  const urls = await signUrls(paths);
+  if (urls.size < paths.length) throw new NotSent("not_linked");
+  const links = Object.fromEntries([...urls].map(([path, url]) => [path.split("/").at(-1)!, url]));
+  const kept = await database.askAsOwner({
+    name: "keep_links",
+    text: "select audit.keep_links($1, $2, $3)::text",
+    values: [id, JSON.stringify(links), new Date(now + LINK_SECONDS * 1000).toISOString()],
+  });
+  return JSON.parse(kept!) as Message;
 }

@@ -8,8 +8,8 @@ import { type LogKeys, readLogKeys } from "../_shared/log_keys.ts";
 import { Problem } from "../_shared/problem.ts";
 import { renderReport } from "../_shared/report.ts";
 import { renderFiles } from "../_shared/report_files.ts";
-import { BUCKET, openStorage } from "../_shared/storage.ts";
-import { deliverAlerts } from "./alert_deliveries.ts";
+import { BUCKET, createUrlSigner, openStorage } from "../_shared/storage.ts";
+import { deliverAlerts, LINK_SECONDS } from "./alert_deliveries.ts";
 import { createApp } from "./app.ts";
 import { makeBackup } from "./backup.ts";
 import { collectLogs } from "./collect_logs.ts";
@@ -82,6 +82,7 @@ const app = createApp({
         database,
         network: { resolve: resolveName, connect: openConnection, secure: secureConnection },
         projectUrl,
+        signUrls: createUrlSigner(projectUrl, serviceKey, LINK_SECONDS),
         mail: { key: setting("AUDIT_EMAIL_KEY"), from: setting("AUDIT_EMAIL_FROM") },
       });
       if (result.more) {

@@ -205,7 +205,8 @@ export const ScheduleBody = z.strictObject({
   }),
   time_zone: z.string().max(100).optional().openapi({ description: "Default UTC.", example: "Europe/Berlin" }),
   channels: z.array(z.guid()).max(20).nullable().optional().openapi({
-    description: "Where it is delivered; without, the organisation's usual channels.",
+    description:
+      "Who is told, of the organisation's channels; without, its default ones; nobody where the list is empty.",
   }),
 }).openapi("ReportScheduleRequest");
 export const ScheduleChange = z.strictObject({ paused: z.boolean() }).openapi("ReportScheduleChange");

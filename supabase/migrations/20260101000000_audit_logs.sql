@@ -18926,13 +18926,13 @@ create table if not exists audit.deliveries (
   constraint delivery_state_is_known check (state in ('waiting', 'delivered', 'dead'))
 );
 
-comment on table audit.deliveries is 'Messages for channels: what waits, what was delivered, what is dead. Written by audit.queue_alert() and audit.settle_delivery().';
+comment on table audit.deliveries is 'Messages for channels: what waits, what was delivered, what is dead. Written by audit.queue_message(), audit.settle_delivery() and audit.keep_links().';
 comment on column audit.deliveries.id is 'Names the message, the same at every attempt: webhook-id, Idempotency-Key, Message-ID.';
 comment on column audit.deliveries.organization_id is 'Whose alert.';
 comment on column audit.deliveries.channel_id is 'Where it goes.';
 comment on column audit.deliveries.alert_id is 'The alert; null for a message about something else.';
 comment on column audit.deliveries.n is 'Its place among the messages of one alert to one channel: none overtakes another.';
-comment on column audit.deliveries.type is 'alert.opened, alert.resolved, …, channel.test.';
+comment on column audit.deliveries.type is 'alert.opened, alert.resolved, …, report.ready, channel.test.';
 comment on column audit.deliveries.message is 'What is said, as it was when it happened.';
 comment on column audit.deliveries.created_at is 'When it happened.';
 comment on column audit.deliveries.state is 'waiting; delivered; dead: given up, which audit.replay_delivery() takes back.';
@@ -22336,7 +22336,9 @@ begin
     perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
   end if;
   select t.* into v_template from audit.report_templates t where t.template = v_report.template;
-  v_shows := audit.sees_identities(v_report.organization_id, v_report.requested_by, v_report.requested_by is not null);
+  v_shows := audit.sees_identities(v_report.organization_id, v_report.requested_by, v_report.requested_by is not null)
+    -- Who is told of it can read it.
+    and not exists (select from audit.report_channels(v_report) c where not c.personal);
   v_users := case when v_shows then array(
     select distinct audit.as_uuid(u #>> '{}')
     from (
@@ -22410,6 +22412,8 @@ as $$
 #variable_conflict use_column
 declare
   v_report audit.reports;
+  -- Made again, nobody is told again.
+  v_is_first boolean := exists (select from audit.reports r where r.id = complete_report.id and r.generated_at is null);
 begin
   update audit.reports r set
     state = 'done', files = complete_report.files, manifest = complete_report.manifest, manifest_note = complete_report.note,
@@ -22425,15 +22429,15 @@ begin
     'manifest_sha256', encode(sha256(convert_to(v_report.manifest, 'UTF8')), 'hex'),
     'requested_by', v_report.requested_by, 'schedule', v_report.schedule
   )));
-  if v_report.schedule is not null and to_regprocedure('audit.queue_report(uuid)') is not null then
-    execute 'select audit.queue_report($1)' using v_report.id;
+  if v_is_first then
+    perform audit.queue_report(v_report);
   end if;
 end
 $$;
 
 comment on function audit.complete_report(uuid, int, jsonb, text, text) is
-  'Notes that a report''s files are stored, with their signed manifest; leaves a report.generated entry, and has what was
-scheduled delivered. For audit-jobs.';
+  'Notes that a report''s files are stored, with their signed manifest; leaves a report.generated entry, and has the recipients
+of its schedule told. For audit-jobs.';
 
 create or replace function audit.fail_report(id uuid, attempt int, error text, retry boolean)
   returns void
@@ -22540,7 +22544,7 @@ comment on column audit.report_schedules.organization_id is 'About whose log; th
 comment on column audit.report_schedules.template is 'Which report.';
 comment on column audit.report_schedules.cron is 'When: minute, hour, day of month, month, day of week.';
 comment on column audit.report_schedules.time_zone is 'In which time zone, by its name; periods begin and end there.';
-comment on column audit.report_schedules.channels is 'Where it is delivered; null for the organisation''s usual channels.';
+comment on column audit.report_schedules.channels is 'Who is told; null for the default channels of the organisation that the report is about.';
 comment on column audit.report_schedules.created_by is 'Who wanted it.';
 comment on column audit.report_schedules.created_at is 'Since when.';
 comment on column audit.report_schedules.next_at is 'When it is due next; null before that was reckoned.';
@@ -22562,6 +22566,7 @@ create or replace function audit.schedule_report(request jsonb)
 as $$
 declare
   v_schedule audit.report_schedules;
+  v_channels jsonb := nullif(request -> 'channels', 'null');
 begin
   perform audit.check_request(request, array['organization_id', 'template', 'cron', 'time_zone', 'channels']);
   v_schedule.organization_id := audit.requested_organization(request);
@@ -22575,27 +22580,31 @@ begin
     perform audit.fail('AUARG', 'There is no such time zone.', null, 'Name it as Europe/Berlin.');
   elsif coalesce(request ->> 'cron', '') !~ '^[0-9*,/A-Za-z?L#-]+( [0-9*,/A-Za-z?L#-]+){4}$' or length(request ->> 'cron') > 100 then
     perform audit.fail('AUARG', 'cron has five fields: minute, hour, day of month, month, day of week.', null, 'For example 0 6 1 * *.');
-  elsif jsonb_typeof(coalesce(nullif(request -> 'channels', 'null'), '[]')) <> 'array'
-    or exists (select from jsonb_array_elements_text(coalesce(nullif(request -> 'channels', 'null'), '[]')) c where audit.as_uuid(c) is null)
-  then
-    perform audit.fail('AUARG', 'channels is a list of channel ids.');
+  elsif jsonb_typeof(v_channels) <> 'array' or jsonb_array_length(v_channels) > 20 then
+    perform audit.fail('AUARG', 'channels is a list of at most 20 channel ids.');
+  elsif exists (
+    select from jsonb_array_elements_text(v_channels) i
+    where not exists (select from audit.channels c where c.id = audit.as_uuid(i) and c.organization_id = v_schedule.organization_id)
+  ) then
+    perform audit.fail('AUARG', 'The organisation has no such channel.', null, 'GET /audit/channels lists them.');
   elsif (select count(*) from audit.report_schedules s where s.organization_id = v_schedule.organization_id) >= 100 then
     perform audit.fail('AUARG', 'An organisation has at most 100 schedules.');
   end if;
   insert into audit.report_schedules (organization_id, template, cron, time_zone, channels, created_by)
   values (
     v_schedule.organization_id, request ->> 'template', request ->> 'cron', coalesce(request ->> 'time_zone', 'UTC'),
-    (select array_agg(c::uuid) from jsonb_array_elements_text(nullif(request -> 'channels', 'null')) c), auth.uid()
+    case when v_channels is not null then array(select distinct i::uuid from jsonb_array_elements_text(v_channels) i order by 1) end, auth.uid()
   )
   returning * into v_schedule;
   perform audit.record(v_schedule.organization_id, 'report.scheduled', 'report_schedule', v_schedule.id::text,
-    jsonb_build_object('new', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)));
+    jsonb_build_object('new', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone, 'channels', v_schedule.channels)));
   return to_jsonb(v_schedule);
 end
 $$;
 
 comment on function audit.schedule_report(jsonb) is
-  'Has a report made by schedule: {"template", "cron", "time_zone", "channels"}. For admins; leaves an entry.';
+  'Has a report made by schedule: {"template", "cron", "time_zone", "channels"}, and told to channels of the organisation: without,
+to its default ones; to nobody where the list is empty. For admins; leaves an entry.';
 
 create or replace function audit.unschedule_report(request jsonb)
   returns jsonb
@@ -22614,7 +22623,7 @@ begin
   perform audit.require_admin(v_schedule.organization_id);
   delete from audit.report_schedules s where s.id = v_schedule.id;
   perform audit.record(v_schedule.organization_id, 'report.unscheduled', 'report_schedule', v_schedule.id::text,
-    jsonb_build_object('old', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)));
+    jsonb_build_object('old', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone, 'channels', v_schedule.channels)));
   return to_jsonb(v_schedule);
 end
 $$;
@@ -22736,6 +22745,115 @@ $$;
 
 comment on function audit.run_schedule(uuid, timestamptz, timestamptz) is
   'Asks for the reports of a schedule that was due at a time, once; answers how many. For audit-jobs.';
+
+-- sql/770_report_messages.sql
+
+-- Where reports by schedule are told: a message for each recipient, in the outbox (650), in the transaction in which the
+-- report is complete. So whoever finds it complete finds it told, and what is told is told once, also where its files are
+-- made again without somebody who was erased.
+--
+-- The addresses under which the files can be read without signing in are made by the job when the message is sent, so that
+-- they hold when it arrives, however late that is. They are kept with the message: each attempt says the same.
+
+create or replace function audit.report_channels(report audit.reports)
+  returns setof audit.channels
+  language sql
+  stable
+  set search_path = ''
+  rows 10
+as $$
+  select c.*
+  from audit.report_schedules s
+  join audit.channels c
+    on case
+      when s.channels is null then c.organization_id = (report).organization_id and c.is_default
+      else c.organization_id = s.organization_id and c.id = any (s.channels)
+    end
+  where s.id = (report).schedule
+  order by c.id
+$$;
+
+comment on function audit.report_channels(audit.reports) is
+  'Who is told of a report: the channels that its schedule names, else the organisation''s default ones; nobody where nobody scheduled it.';
+
+create or replace function audit.report_message(report audit.reports)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'organization_id', (report).organization_id, 'severity', 'info',
+    'title', format('%s, %s to %s', t.title,
+      to_char((report).period_from at time zone s.time_zone, 'YYYY-MM-DD'),
+      to_char(((report).period_to - interval '1 microsecond') at time zone s.time_zone, 'YYYY-MM-DD')),
+    'report_id', (report).id, 'template', (report).template, 'schedule', (report).schedule,
+    'from', audit.instant_text((report).period_from), 'to', audit.instant_text((report).period_to),
+    'generated_at', audit.instant_text((report).generated_at),
+    'content_sha256', encode(sha256(convert_to((report).content, 'UTF8')), 'hex')
+  )
+  from audit.report_templates t, audit.report_schedules s
+  where t.template = (report).template and s.id = (report).schedule
+$$;
+
+comment on function audit.report_message(audit.reports) is 'What recipients are told of a report by schedule.';
+
+create or replace function audit.queue_report(report audit.reports)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_message jsonb := audit.report_message(report);
+  v_channel audit.channels;
+  v_told int := 0;
+begin
+  for v_channel in select c.* from audit.report_channels(report) c loop
+    perform audit.queue_message(v_channel, (report).organization_id, 'report.ready', v_message);
+    v_told := v_told + 1;
+  end loop;
+  return v_told;
+end
+$$;
+
+comment on function audit.queue_report(audit.reports) is 'Has the recipients of a report told that it is there; answers how many there are.';
+
+create or replace function audit.delivered_files(delivery uuid)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select coalesce(jsonb_agg(f -> 'path'), '[]')
+  from audit.deliveries d
+  join audit.channels c on c.id = d.channel_id
+  join audit.reports r on r.id = audit.as_uuid(d.message ->> 'report_id')
+  cross join lateral jsonb_array_elements(r.files) f
+  where d.id = delivered_files.delivery and d.type = 'report.ready'
+    and r.state = 'done' and (c.personal or r.names = '{}')
+$$;
+
+comment on function audit.delivered_files(uuid) is
+  'Paths of the files that a message may link to: none where they are not there any more, or are being made again, or show
+addresses of people that the channel may not have. For audit-jobs.';
+
+create or replace function audit.keep_links(delivery uuid, links jsonb, until timestamptz)
+  returns jsonb
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  -- Of two runs the first says it, and both tell the same.
+  update audit.deliveries d set
+    message = d.message || jsonb_build_object('links', keep_links.links, 'links_until', audit.instant_text(keep_links.until))
+  where d.id = keep_links.delivery
+    and coalesce((d.message ->> 'links_until')::timestamptz, '-infinity') < clock_timestamp() + interval '1 day';
+  return (select d.message from audit.deliveries d where d.id = keep_links.delivery);
+end
+$$;
+
+comment on function audit.keep_links(uuid, jsonb, timestamptz) is
+  'Keeps with a message the addresses of its files, unless it has some that hold for another day; answers the message. For audit-jobs.';
 
 -- sql/900_cron.sql
 
@@ -23413,6 +23531,8 @@ revoke execute on function
   audit.report_to_render(uuid, int),
   audit.report_lines(uuid, int),
   audit.complete_report(uuid, int, jsonb, text, text),
+  audit.queue_report(audit.reports),
+  audit.keep_links(uuid, jsonb, timestamptz),
   audit.fail_report(uuid, int, text, boolean),
   audit.withdraw_reports(uuid, uuid),
   audit.forget_reports(uuid[]),

@@ -6,12 +6,13 @@ import { join } from "node:path";
 import { unzipSync } from "fflate";
 import * as mupdf from "mupdf";
 import type pg from "pg";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { Report } from "../../functions/_shared/report_schema.ts";
 import { ReportStatus, Schedule, ScheduleList, Templates } from "../../functions/audit/schemas.ts";
 import { runVerification } from "../../scripts/cli/verify/run.ts";
 import { asUser } from "../support/acting.ts";
-import { ACME, ALICE, type Api, BETTY, BOB, OSCAR, startApi, VERA } from "./server.ts";
+import { type AlertReceiver, startAlertReceiver, verifies } from "../support/alerting.ts";
+import { ACME, ALICE, type Api, BETTY, BOB, OSCAR, OTHER, startApi, VERA } from "./server.ts";
 
 const QUIET = { begin: () => {}, advance: () => {} };
 
@@ -272,6 +273,142 @@ describe("a schedule", () => {
     expect(rows).toEqual([{ state: "done", requested_by: null }]);
     expect((await api.call(`/report-schedules/${made.id}`, { method: "DELETE" })).status).toBe(200);
     expect((await api.call(`/report-schedules/${made.id}`, { method: "DELETE" })).status).toBe(404);
+  });
+
+  describe("tells its recipients", () => {
+    let receiver: AlertReceiver;
+    const channels = new Map<string, { id: string; secret: string }>();
+
+    beforeAll(async () => {
+      receiver = await startAlertReceiver();
+      await client.query("select audit.configure('local_channels', 'true')");
+      for (const [name, personal] of [["ops", false], ["people", true], ["usual", false]] as const) {
+        const body = { kind: "webhook", name, url: `${receiver.url}/${name}`, personal, default: name === "usual" };
+        channels.set(name, await (await api.call("/channels", { body })).json() as { id: string; secret: string });
+      }
+    });
+    beforeEach(() => {
+      receiver.taken = [];
+      receiver.behave = () => undefined;
+    });
+    afterAll(() => receiver.stop());
+
+    const ids = (...names: string[]) => names.map((name) => channels.get(name)!.id);
+    /** Made, and due as if nobody had run it since. */
+    async function due(body: object, since = "1 day"): Promise<string> {
+      const response = await api.call("/report-schedules", { body: { cron: "0 6 1 * *", ...body } });
+      const { id } = Schedule.parse(await response.json());
+      await job("/reports");
+      await client.query("update audit.report_schedules set next_at = now() - $2::interval where id = $1", [id, since]);
+      return id;
+    }
+    /** Each message's files, by the channel that got it; as whoever has their addresses reads them. */
+    async function read(): Promise<Map<string, { report: Report; pdf: string }>> {
+      const read = new Map();
+      for (const { path, body, ...message } of receiver.taken) {
+        expect(verifies({ path, body, ...message }, channels.get(path.slice(1))!.secret)).toBe(true);
+        const { files, report } = body.data.links as { files: Record<string, string>; report: string };
+        expect(report).toBe(`${api.url}/functions/v1/audit/reports/${body.data.report_id}`);
+        const [json, pdf, zip] = await Promise.all(
+          ["report.json", "report.pdf", "evidence.zip"].map(async (name) => {
+            const response = await fetch(files[name]!);
+            expect(response.status).toBe(200);
+            return new Uint8Array(await response.arrayBuffer());
+          }),
+        );
+        expect(await findings(unzipSync(zip!))).toEqual([]);
+        const parsed = Report.parse(JSON.parse(text(json!)));
+        expect(parsed.content_sha256).toBe(body.data.content_sha256);
+        read.set(path.slice(1), { report: parsed, pdf: pdfText(pdf!) });
+      }
+      return read;
+    }
+
+    test("each channel that it names, with files that may be shown to all of them", async () => {
+      const schedule = await due({ template: "access_review", channels: ids("ops", "people") });
+      expect(await job("/reports")).toMatchObject({ scheduled: 1, reports: 1 });
+      expect(await job("/deliver-alerts")).toMatchObject({ delivered: 2, failed: 0 });
+      const files = await read();
+      expect([...files.keys()].sort()).toEqual(["ops", "people"]);
+      expect(files.get("ops")!.pdf).not.toContain("@acme.example");
+      expect(await job("/reports")).toMatchObject({ scheduled: 0, reports: 0 });
+      expect(await job("/deliver-alerts")).toMatchObject({ delivered: 0 });
+      await client.query("update audit.report_schedules set channels = $2, next_at = now() where id = $1", [
+        schedule,
+        ids("people"),
+      ]);
+      receiver.taken = [];
+      await job("/reports");
+      await job("/deliver-alerts");
+      expect((await read()).get("people")!.pdf).toContain("a@acme.example");
+    });
+
+    test("what was missed for months is caught up and told once, to the default channels", async () => {
+      await due({ template: "costs" }, "400 days");
+      expect(await job("/reports")).toMatchObject({ scheduled: 1, reports: 1 });
+      await job("/reports");
+      await job("/deliver-alerts");
+      expect([...(await read()).keys()]).toEqual(["usual"]);
+    });
+
+    test("the monthly statement goes to the default channels of each organisation", async () => {
+      await client.query(
+        "update audit.report_schedules set next_at = now() - interval '1 day' where template = 'attestation'",
+      );
+      const { scheduled } = await job("/reports");
+      expect(scheduled).toBeGreaterThanOrEqual(2); // of the project, and of each organisation that has entries
+      for (let run = 0; run < 5; run++) await job("/reports");
+      await job("/deliver-alerts");
+      const files = await read();
+      expect([...files.keys()]).toEqual(["usual"]);
+      expect(files.get("usual")!.report.report).toMatchObject({
+        title: "Statement of integrity",
+        organization_id: ACME,
+      });
+    });
+
+    test("a crash between finishing and telling leaves neither; the next run does both, once", async () => {
+      await due({ template: "policies", channels: ids("ops") });
+      await client.query(
+        `create function public.die() returns trigger language plpgsql as $$ begin raise 'killed'; end $$;
+         create trigger die before insert on audit.deliveries for each row execute function public.die()`,
+      );
+      expect(await job("/reports")).toMatchObject({ scheduled: 1, reports: 0, failed: 1 });
+      const state = async () =>
+        (await client.query("select state from audit.reports where template = 'policies' and schedule is not null"))
+          .rows;
+      expect(await state()).toEqual([{ state: "queued" }]);
+      await client.query("drop trigger die on audit.deliveries; drop function public.die()");
+      expect(await job("/reports")).toMatchObject({ reports: 1, failed: 0 });
+      expect(await state()).toEqual([{ state: "done" }]);
+      await job("/deliver-alerts");
+      expect([...(await read()).keys()]).toEqual(["ops"]);
+      const { rows } = await client.query(
+        `select count(*)::int as n from audit_logs l join audit.reports r on r.id::text = l.resource_id
+         where l.action = 'report.generated' and r.template = 'policies' and r.schedule is not null`,
+      );
+      expect(rows).toEqual([{ n: 1 }]);
+    });
+
+    test("late, after the channel failed, with links that still hold", async () => {
+      await due({ template: "costs", channels: ids("ops") });
+      await job("/reports");
+      receiver.behave = () => ({ status: 500 });
+      expect(await job("/deliver-alerts")).toMatchObject({ delivered: 0, failed: 1 });
+      receiver.behave = () => undefined;
+      await client.query(
+        `update audit.deliveries set next_try_at = now(), message = message || '{"links_until": "2026-01-01T00:00:00Z"}'
+         where state = 'waiting'`,
+      );
+      expect(await job("/deliver-alerts")).toMatchObject({ delivered: 1 });
+      expect([...(await read()).keys()]).toEqual(["ops"]);
+    });
+
+    test("no channel of another organisation can be named", async () => {
+      const body = { template: "costs", cron: "0 6 1 * *", channels: ids("ops") };
+      const response = await api.call("/report-schedules", { body: { ...body, organization_id: OTHER }, as: OSCAR });
+      expect([response.status, await response.json()]).toMatchObject([422, { code: "invalid_argument" }]);
+    });
   });
 
   test.each([

@@ -4,11 +4,25 @@ create function pg_temp.asked(person text, request jsonb) returns text language 
 $$;
 select is(pg_temp.asked(n, '{}'), 'AUDEN', n || ' makes no schedule') from unnest(array['member', 'viewer', 'auditor', 'stranger']) n;
 select is(pg_temp.asked('admin', r), 'AUARG', r::text) from unnest(array[
-  '{"template": "incident"}', '{"template": "subject_access"}', '{"template": "x"}', '{"time_zone": "Mars"}', '{"cron": "often"}', '{"cron": "0 6 1 *"}', '{"cron": "0 6 1 * *; drop"}', '{"channels": "x"}', '{"channels": ["x"]}', '{"more": 1}'
+  '{"template": "incident"}', '{"template": "subject_access"}', '{"template": "x"}', '{"time_zone": "Mars"}', '{"cron": "often"}', '{"cron": "0 6 1 *"}', '{"cron": "0 6 1 * *; drop"}', '{"channels": "x"}', '{"channels": ["x"]}', '{"channels": {}}', '{"channels": ["10000000-0000-4000-8000-000000000001"]}', '{"more": 1}'
 ]::jsonb[]) r;
-create temporary table s as select pg_temp.asked('admin', '{"time_zone": "Europe/Berlin", "channels": ["10000000-0000-4000-8000-000000000001"]}')::jsonb as s;
+
+-- Who is told
+create function pg_temp.channel(name text, organization_id uuid) returns uuid language sql as $$
+  select (audit.create_channel(jsonb_build_object('organization_id', organization_id, 'kind', 'webhook', 'name', name, 'url', 'https://hooks.example.com/')) ->> 'id')::uuid
+$$;
+create temporary table c as select pg_temp.channel('ops', tap.acme()) as ops, pg_temp.channel('ops', gen_random_uuid()) as theirs;
+select is(pg_temp.asked('admin', jsonb_build_object('channels', array[c.ops, c.theirs])), 'AUARG', 'another organisation''s channel is none') from c;
+select is(pg_temp.asked('admin', jsonb_build_object('channels', array_fill(c.ops, array[21]))), 'AUARG', 'nor are that many') from c;
+select is(pg_temp.asked('admin', r)::jsonb -> 'channels', e, r::text) from c, lateral (values
+  ('{}'::jsonb, 'null'::jsonb), ('{"channels": null}', 'null'), ('{"channels": []}', '[]'),
+  (jsonb_build_object('channels', array[c.ops, c.ops]), jsonb_build_array(c.ops))
+) v (r, e);
+delete from audit.report_schedules where organization_id = tap.acme();
+
+create temporary table s as select pg_temp.asked('admin', jsonb_build_object('time_zone', 'Europe/Berlin', 'channels', array[c.ops]))::jsonb as s from c;
 select is((s ->> 'time_zone'), 'Europe/Berlin', 'an admin does') from s;
-select is((select count(*) from public.audit_logs where action = 'report.scheduled' and created_by = person('admin'))::int, 1, 'it is an entry');
+select is((select count(*) from public.audit_logs where action = 'report.scheduled' and created_by = person('admin') and details #>> '{new,channels,0}' = (select ops::text from c))::int, 2, 'it is an entry');
 select is(jsonb_array_length(said('auditor', format('select audit.list_schedules(%L)', jsonb_build_object('organization_id', acme())))::jsonb -> 'schedules'), 2, 'auditors see it, and the monthly statement');
 select set_eq($$ select d ->> 'schedule' from jsonb_array_elements(audit.due_schedules()) d $$, $$ select id::text from audit.report_schedules $$, 'what was never reckoned is due');
 select is(audit.run_schedule((s ->> 'id')::uuid, null, '2026-04-01 04:00+00'), 0, 'reckoned, it waits') from s;

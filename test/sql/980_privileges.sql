@@ -172,7 +172,7 @@ select is_empty(
       'track_known_tables', 'ensure_partitions', 'secure_partition', 'on_ddl_command_end', 'on_sql_drop',
       'record_cosignatures', 'lease_checkpoint', 'register_receivers', 'claim_delivery', 'claim_cosigning', 'record_delivery', 'record_copied',
       'fail_delivery', 'enable_receiver', 'continue_deliveries',
-      'keep_secret', 'kept_secret', 'queue_message', 'queue_alert', 'take_deliveries', 'settle_delivery', 'disable_channel', 'prune_deliveries',
+      'keep_secret', 'kept_secret', 'queue_message', 'queue_alert', 'queue_report', 'keep_links', 'take_deliveries', 'settle_delivery', 'disable_channel', 'prune_deliveries',
       'continue_alert_deliveries'
     )
   $$,

@@ -5,7 +5,11 @@ import type { AddressInfo } from "node:net";
 import type pg from "pg";
 import { Webhook } from "standardwebhooks";
 import type { Database, Statement } from "../../functions/_shared/database.ts";
-import { type AlertDeliveriesResult, deliverAlerts } from "../../functions/audit-jobs/alert_deliveries.ts";
+import {
+  type AlertDeliveriesResult,
+  type AlertDeliveryDeps,
+  deliverAlerts,
+} from "../../functions/audit-jobs/alert_deliveries.ts";
 import { createDatabase, type TestDatabase } from "./database.ts";
 import { type TestNetwork, testNetwork } from "./network.ts";
 import { jobDatabase } from "./sealing.ts";
@@ -83,6 +87,8 @@ export async function startAlertReceiver(): Promise<AlertReceiver> {
   return receiver;
 }
 
+type DeliverMore = { database?: Database; timeout?: number; key?: string; signUrls?: AlertDeliveryDeps["signUrls"] };
+
 export type Alerting = {
   db: TestDatabase;
   client: pg.Client;
@@ -93,7 +99,7 @@ export type Alerting = {
   /** Opens an alert in a transaction of its own. */
   alert(more?: Parameters<typeof openAlert>[1] & { client?: pg.Client }): Promise<string>;
   /** As many runs of the job at once. */
-  deliver(more?: { database?: Database; timeout?: number; key?: string }): Promise<AlertDeliveriesResult>;
+  deliver(more?: DeliverMore): Promise<AlertDeliveriesResult>;
   /** Every pause and every lease is over. */
   later(): Promise<void>;
   value<T>(text: string, values?: unknown[]): Promise<T>;
@@ -121,8 +127,15 @@ export async function startAlerting(): Promise<Alerting> {
         JSON.stringify({ organization_id: ACME, kind: "webhook", ...request }),
       ]),
     alert: ({ client: by = client, ...more } = {}) => openAlert(by, more),
-    deliver: ({ database: by = database, timeout = 1_000, key } = {}) =>
-      deliverAlerts({ database: by, network, projectUrl: PROJECT_URL, mail: { key, from: undefined }, timeout }),
+    deliver: ({ database: by = database, timeout = 1_000, key, signUrls = () => Promise.resolve(new Map()) } = {}) =>
+      deliverAlerts({
+        database: by,
+        network,
+        projectUrl: PROJECT_URL,
+        signUrls,
+        mail: { key, from: undefined },
+        timeout,
+      }),
     async later() {
       // Beside runs that are under way: what they settle at this moment is not touched.
       await client.query(
