@@ -34,6 +34,8 @@ create table if not exists audit.reports (
   constraint reports_state_known check (state in ('queued', 'running', 'done', 'failed', 'withdrawn'))
 );
 
+alter table audit.reports add column if not exists parts jsonb not null default '[]';
+
 comment on table audit.reports is 'Reports: what was asked for, how far it has come, and what its files are; written by the functions of 730 to 760 only.';
 comment on column audit.reports.id is 'Names the report.';
 comment on column audit.reports.organization_id is 'About whose log.';
@@ -56,6 +58,7 @@ comment on column audit.reports.error is 'Why it failed.';
 comment on column audit.reports.names is 'Users whose addresses its files show.';
 comment on column audit.reports.subject is 'The user whom a report about a person is about.';
 comment on column audit.reports.files is 'Its files in Storage, with size and SHA-256.';
+comment on column audit.reports.parts is 'Entries that are too many for the evidence pack: the files beside it that are stored so far.';
 comment on column audit.reports.manifest is 'The manifest of its files to the byte.';
 comment on column audit.reports.manifest_note is 'The signed note over the manifest''s digest.';
 comment on column audit.reports.generated_at is 'When its files were made.';

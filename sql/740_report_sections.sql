@@ -11,7 +11,7 @@ declare
 begin
   if section = 'timeline' then
     return jsonb_build_array(audit.listing_section(report, 'What happened, in order', '', 2000,
-      concat_ws(' ', 'Around entry ' || ((report).parameters ->> 'entry') || '.', 'The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.')));
+      concat_ws(' ', 'Around entry ' || ((report).parameters ->> 'entry') || '.', 'The evidence pack has all of the entries themselves; where they are more than 10,000, in files beside it that its manifest names.')));
   end if;
   execute format(
     $q$
@@ -72,6 +72,7 @@ begin
         'User id: ' || (report).subject,
         'Addresses under which the person acted: ' || coalesce(nullif(array_to_string((v_subject).addresses, ', '), ''), 'none that was theirs alone'),
         'The person is found as actor, as resource, by their id in the details of entries, and in values of columns that are declared personal. Free text that names the person otherwise is not found.',
+        'Art. 15(1) asks for more than the data. Purposes, kinds of data, recipients and time limits ((a) to (d)) stand in the record of processing and under retention, as far as the database knows them. The controller adds the rights to rectification, erasure, restriction and objection (e), the right to complain to a supervisory authority (f) and, where there are any, automated decisions (h) and safeguards of transfers (Art. 15(2)). The source (g) is the person''s own use of the application, and what others did about them.',
         'Where an entry shows other persons, their rights are to be kept before it is handed out (Art. 15(4)).'
       ], null)));
     when 'subject_identities' then
@@ -98,7 +99,7 @@ begin
       ) into v_rows;
       return jsonb_build_array(jsonb_build_object(
         'kind', 'entries', 'title', 'Entries about the person', 'query', audit.report_query(report, audit.subject_query((report).subject)),
-        'note', 'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.',
+        'note', 'As actor, as resource, or named in the details. The evidence pack has all of the entries themselves; where they are more than 10,000, in files beside it that its manifest names.',
         'total', v_total, 'items', coalesce(v_rows, '[]')
       ));
   end case;

@@ -432,13 +432,122 @@ as $$
     union all select jsonb_path_query(s.value, '$.sample.items[*]')
     union all select jsonb_path_query(s.value, '$.exceptions.items[*]')
   ) n
-  where not (s.value ->> 'kind' = 'entries' and (report).template in ('incident', 'subject_access'))
 $$;
 
-comment on function audit.report_named(audit.reports) is 'The entries that a report lists as evidence: samples, exceptions, changes.';
+comment on function audit.report_named(audit.reports) is 'The entries that a report lists: samples, exceptions, changes, what happened.';
 
--- The whole of an incident, or of a person, as far as it goes into one file; of other reports what they list.
-create or replace function audit.report_lines(id uuid, at_most int default 10000)
+-- An incident, or a person, whole; other reports are about what they list.
+create or replace function audit.report_population(report audit.reports)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when (report).subject is not null then audit.subject_source(report)
+    when (report).template = 'incident' then audit.report_source((report).organization_id, audit.report_query(report, ''))
+  end
+$$;
+
+comment on function audit.report_population(audit.reports) is
+  'From and where of the entries e that the evidence of a report has all of; null where it has what the report lists.';
+
+create or replace function audit.report_line(entry public.audit_logs)
+  returns text
+  language sql
+  stable
+  parallel safe
+  set search_path = ''
+as $$
+  select concat('{"hash":"', encode(entry.hash, 'hex'), '","entry":', audit.entry_text(entry), '}')
+$$;
+
+comment on function audit.report_line(public.audit_logs) is 'An entry as evidence: a line of JSON with the exact text that was hashed.';
+
+-- What does not go into the pack (a function has 256 MB and 2 s) lies beside it, in as many files as it takes. Each is
+-- noted when it is stored, so a run that ends leaves what the next goes on with.
+create or replace function audit.next_report_part(id uuid, attempt int, most_in_pack int, at_most int)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+  v_source text;
+  v_after audit.position;
+  v_last audit.position;
+  v_first text;
+  v_entries bigint;
+begin
+  select r.* into v_report from audit.reports r
+  where r.id = next_report_part.id and r.state = 'running' and r.attempts = next_report_part.attempt;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  v_source := audit.report_population(v_report);
+  if v_source is null or v_report.parts = '[]' and most_in_pack >= (
+    select max((s ->> 'total')::bigint) from jsonb_array_elements(v_report.sections) s where s ->> 'kind' = 'entries'
+  ) then
+    return null;
+  end if;
+  if v_report.parts <> '[]' then
+    v_after := jsonb_populate_record(null::audit.position, v_report.parts #> '{-1,until}');
+    v_source := v_source || ' and ' || audit.position_condition('e', '>', v_after);
+  end if;
+  execute format(
+    $q$
+    with part as materialized (select e.created_at, e.chain, e.seq %s order by e.created_at, e.chain, e.seq limit %s),
+    ends as (
+      (select p.*, true as is_first from part p order by p.created_at, p.chain, p.seq limit 1)
+      union all
+      (select p.*, false from part p order by p.created_at desc, p.chain desc, p.seq desc limit 1)
+    )
+    select (select count(*) from part), max(e.chain || '-' || e.seq) filter (where e.is_first),
+      max(e.created_at) filter (where not e.is_first), max(e.chain) filter (where not e.is_first), max(e.seq) filter (where not e.is_first)
+    from ends e
+    $q$, v_source, at_most
+  ) into v_entries, v_first, v_last.created_at, v_last.chain, v_last.seq;
+  if v_entries = 0 then
+    return null;
+  end if;
+  return jsonb_build_object(
+    'name', format('entries-%s.ndjson', to_char(jsonb_array_length(v_report.parts) + 1, 'FM0000')),
+    'folder', concat(v_report.organization_id, '/', v_report.id), 'entries', v_entries,
+    'first', v_first, 'last', v_last.chain || '-' || v_last.seq, 'until', to_jsonb(v_last),
+    -- As bytes, which no quoting touches: entries are JSON and hold neither.
+    'copy', format(
+      'copy (select audit.report_line(e) %s and %s order by e.created_at, e.chain, e.seq) to stdout with (format csv, quote E''\x01'', delimiter E''\x02'')',
+      v_source, audit.position_condition('e', '<=', v_last)
+    )
+  );
+end
+$$;
+
+comment on function audit.next_report_part(uuid, int, int, int) is
+  'The entries of a report that are to be stored next beside its evidence pack, as a COPY; null where all are, or they go into
+the pack. For audit-jobs.';
+
+create or replace function audit.add_report_part(id uuid, attempt int, part jsonb)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  update audit.reports r set parts = r.parts || add_report_part.part, lease_until = clock_timestamp() + interval '3 minutes', attempts = 1
+  where r.id = add_report_part.id and r.state = 'running' and r.attempts = add_report_part.attempt;
+  if not found then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  return 1;
+end
+$$;
+
+comment on function audit.add_report_part(uuid, int, jsonb) is 'Notes that a part of a report''s entries is stored; answers the attempt from here on. For audit-jobs.';
+
+drop function if exists audit.report_lines(uuid, int); -- of the first release
+
+create or replace function audit.report_lines(id uuid)
   returns setof text
   language plpgsql
   stable
@@ -446,30 +555,26 @@ create or replace function audit.report_lines(id uuid, at_most int default 10000
 as $$
 declare
   v_report audit.reports;
+  v_source text;
 begin
   select r.* into strict v_report from audit.reports r where r.id = report_lines.id;
-  if v_report.template in ('incident', 'subject_access') then
-    return query execute format(
-      'select concat(''{"hash":"'', encode(e.hash, ''hex''), ''","entry":'', audit.entry_text(e), ''}'') %s order by e.created_at, e.chain, e.seq limit %s',
-      case
-        when v_report.subject is not null then audit.subject_source(v_report)
-        else audit.report_source(v_report.organization_id, audit.report_query(v_report, ''))
-      end,
-      at_most
-    );
+  v_source := audit.report_population(v_report);
+  if v_report.parts <> '[]' then
+    return; -- they lie beside the pack
+  elsif v_source is not null then
+    return query execute format('select audit.report_line(e) %s order by e.created_at, e.chain, e.seq', v_source);
   else
     return query
-      select concat('{"hash":"', encode(a.hash, 'hex'), '","entry":', audit.entry_text(a), '}')
+      select audit.report_line(a)
       from audit.report_named(v_report) n
       join public.audit_logs a
         on a.organization_id = n.organization_id and a.chain = n.chain and a.seq = n.seq and a.created_at = n.created_at
-      order by a.created_at, a.chain, a.seq
-      limit at_most;
+      order by a.created_at, a.chain, a.seq;
   end if;
 end
 $$;
 
-comment on function audit.report_lines(uuid, int) is 'The entries of a report''s evidence pack, a line of JSON each with the exact text that was hashed.';
+comment on function audit.report_lines(uuid) is 'The entries in a report''s evidence pack, a line each.';
 
 create or replace function audit.report_to_render(id uuid, attempt int)
   returns jsonb
@@ -520,10 +625,15 @@ begin
       ) p
     ), '[]'),
     'integrity', audit.integrity_evidence(v_report),
+    'parts', v_report.parts, 'listed', (select count(*) from audit.report_named(v_report)),
+    'is_whole', audit.report_population(v_report) is not null,
     'places', coalesce((
       select jsonb_agg(jsonb_build_object('name', n.chain || '-' || n.seq, 'system', n.organization_id <> v_report.organization_id, 'hash', encode(a.hash, 'hex'), 'entry_text', audit.entry_text(a))
         || (p.place - 'checkpoint') || jsonb_build_object('checkpoint', p.place ->> 'checkpoint') order by n.created_at, n.chain, n.seq)
-      from (select n.* from audit.report_named(v_report) n order by n.created_at, n.chain, n.seq limit 400) n
+      from (
+        select n.* from audit.report_named(v_report) n
+        order by n.chain || '-' || n.seq = v_report.parameters ->> 'entry' desc nulls last, n.created_at, n.chain, n.seq limit 400
+      ) n
       join public.audit_logs a
         on a.organization_id = n.organization_id and a.chain = n.chain and a.seq = n.seq and a.created_at = n.created_at
       cross join lateral (select audit.place_in_log(n.organization_id, n.chain, n.seq) as place) p
@@ -624,7 +734,7 @@ declare
 begin
   update audit.reports r set
     state = 'withdrawn', withdrawn_at = clock_timestamp(), sections = '[]', content = null, files = '[]', manifest = null,
-    manifest_note = null, names = '{}', error = 'Taken back: the person was erased.'
+    manifest_note = null, names = '{}', parts = '[]', error = 'Taken back: the person was erased.'
   where r.organization_id = withdraw_reports.organization_id and r.subject = withdraw_reports.subject and r.state <> 'withdrawn';
   get diagnostics v_withdrawn = row_count;
   -- Made again, without; a run that has one now loses it.

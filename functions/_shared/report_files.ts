@@ -6,6 +6,12 @@ import type { Report } from "./report_schema.ts";
 export type ReportSource = Pick<Report, "report" | "people" | "integrity" | "content_sha256"> & {
   /** To the byte. */
   content: string;
+  /** Files of entries that lie beside the pack, for they are too many. */
+  parts: { name: string; entries: number }[];
+  /** How many entries it lists, each of which could have a receipt. */
+  listed: number;
+  /** Whether its evidence has all entries that it is about, and not only those that it lists. */
+  is_whole: boolean;
 };
 
 export type PackFile = { name: string; type: string; bytes: Uint8Array };
@@ -88,19 +94,27 @@ export const renderFiles: RenderFiles = async (source, evidence, { vkeys }) => {
 };
 
 function readme(
-  { report, content_sha256 }: ReportSource,
+  { report, content_sha256, parts, listed, is_whole }: ReportSource,
   evidence: readonly PackFile[],
   vkeys: readonly string[],
 ): string {
   const receipts = evidence.filter(({ name }) => name.endsWith(".tlog-proof")).length;
+  const which = is_whole ? "all entries that it is about" : "the entries that it lists";
+  const beside = parts.reduce((sum, { entries }) => sum + entries, 0);
   return `${report.title}
 Report ${report.id}, generated ${report.generated_at}
 
 report.pdf          for people
 report.json         the same for programs; report.schema.json says what it holds
 content.json        what the report says, to the byte: the same for the same period and entries
-entries.ndjson      the entries that it lists, each with the exact text that was hashed
-*.tlog-proof        ${receipts} receipts: each proves one entry to be in a signed log (C2SP tlog-proof)
+${
+    parts.length === 0
+      ? `entries.ndjson      ${which}, each with the exact text that was hashed`
+      : `entries-*.ndjson    ${which}, ${beside} in ${parts.length} files, each entry with the exact text that was hashed: they lie
+                    beside this pack, where it was downloaded, and belong into this folder`
+  }
+*.tlog-proof        ${receipts} receipts, of the ${listed} entries that it lists: each proves one entry to be in a signed log
+                    (C2SP tlog-proof). Any other is at GET /audit/logs/{entry}/proof
 manifest.json       the SHA-256 of every other file
 manifest.note       the log's signature of the manifest (C2SP signed-note)
 

@@ -2,6 +2,7 @@
 //
 // Each section is kept when it is gathered, and files are written over, so a run that is killed leaves work and no question:
 //   while gathering                 the next run goes on at the section that is next
+//   while storing entries           the next run goes on at the file that is next (report_parts.ts)
 //   before the report is complete   the next run makes its files again, at the same paths
 import { createHash } from "node:crypto";
 import { Cron } from "croner";
@@ -20,6 +21,7 @@ import { formatReceipt } from "../_shared/tlog/receipt.ts";
 import { encodeText, parseHex } from "../_shared/tlog/text.ts";
 import { rememberTiles } from "../_shared/tlog/tile.ts";
 import { signManifest } from "./manifests.ts";
+import { type ReportPart, storePart } from "./report_parts.ts";
 
 export type ReportJobDeps = {
   database: Database;
@@ -42,7 +44,7 @@ type Place = {
   hash: string;
   entry_text: string;
 };
-type Source = ReportSource & { places: Place[] };
+type Source = Omit<ReportSource, "parts"> & { places: Place[]; parts: ReportPart[] };
 type Claim = { report: string; attempt: number; gathered: boolean };
 
 /** After so many milliseconds nothing further is begun: a hosted function has 150 s. */
@@ -51,6 +53,8 @@ const MOST_TIME = 20_000;
 const SECTION_TIMEOUT = 60_000;
 /** Making the files of one report takes most of the 2 s of CPU that a hosted function has. */
 const MOST_REPORTS = 1;
+/** After so many bytes of entries none are stored further, nor files made, in the same run: they are CPU time, too. */
+const MOST_BYTES = 50_000_000;
 
 /** Asks for what is due by schedule, gathers, and makes the files of one report. */
 export async function makeReports(deps: ReportJobDeps): Promise<ReportJobResult> {
@@ -63,7 +67,7 @@ export async function makeReports(deps: ReportJobDeps): Promise<ReportJobResult>
       break;
     }
     try {
-      if (await gather(deps.database, claim, until)) {
+      if (await gather(deps.database, claim, until) && await storeParts(deps, claim, until)) {
         await makeFiles(deps, claim);
         result.reports++;
       } else await giveBack(deps.database, claim, "The time of a run was over.", true);
@@ -132,14 +136,35 @@ async function gatherNext(database: Database, { report, attempt }: Claim): Promi
   }
 }
 
+/** Answers whether all entries are stored that lie beside the pack, and files can be made; what is not, the next run does. */
+async function storeParts({ database, openStorage }: ReportJobDeps, claim: Claim, until: number): Promise<boolean> {
+  let bytes = 0;
+  while (bytes < MOST_BYTES && performance.now() < until) {
+    const stored = await storePart(database, openStorage, claim);
+    if (stored === undefined) return bytes < MOST_BYTES / 2;
+    claim.attempt = stored.attempt;
+    bytes += stored.bytes;
+  }
+  return false;
+}
+
 async function makeFiles(deps: ReportJobDeps, claim: Claim): Promise<void> {
   const { database, keys } = deps;
-  const source = await ask<Source>(database, "report_to_render", [claim.report, claim.attempt]);
-  const { report: { organization_id, id } } = source!;
-  const files = await deps.render(source!, [
-    ...await entriesFile(database, id),
-    ...await receipts(deps.archive, source!.places),
+  const source = (await ask<Source>(database, "report_to_render", [claim.report, claim.attempt]))!;
+  const { report: { organization_id, id }, parts } = source;
+  const lines = await entriesFile(database, id);
+  const files = await deps.render(source, [
+    ...lines.files,
+    ...await receipts(deps.archive, source.places),
   ], { vkeys: keys.vkeys });
+  const inPack = files.pack.map(({ name, bytes }) => ({
+    name,
+    entries: 0,
+    bytes: bytes.length,
+    sha256: sha256(bytes),
+    first: null,
+    last: null,
+  }));
   const manifest = JSON.stringify({
     version: 1,
     organization_id,
@@ -149,17 +174,17 @@ async function makeFiles(deps: ReportJobDeps, claim: Claim): Promise<void> {
     entries: 0,
     first: null,
     last: null,
-    checkpoint: source!.integrity.checkpoint,
-    report: { id, title: source!.report.title, content_sha256: source!.content_sha256 },
-    parts: files.pack.map(({ name, bytes }, at) => ({
-      part: at + 1,
-      name,
-      entries: 0,
-      bytes: bytes.length,
-      sha256: sha256(bytes),
-      first: null,
-      last: null,
-    })),
+    checkpoint: source.integrity.checkpoint,
+    report: { id, title: source.report.title, content_sha256: source.content_sha256 },
+    evidence: {
+      entries: lines.count + parts.reduce((sum, part) => sum + part.entries, 0),
+      of: source.is_whole ? "all that the report is about" : "those that the report lists",
+      receipts: source.places.length,
+      listed: source.listed,
+    },
+    parts: [...inPack, ...parts].map(({ name, entries, bytes, sha256, first, last }, at) => (
+      { part: at + 1, name, entries, bytes, sha256, first, last }
+    )),
   });
   const note = await signManifest(manifest, keys);
   const stored: PackFile[] = [
@@ -174,17 +199,20 @@ async function makeFiles(deps: ReportJobDeps, claim: Claim): Promise<void> {
     });
     if (error !== null) throw error;
   }
-  const told = stored.map(({ name, bytes }) => ({
-    name,
-    bytes: bytes.length,
-    sha256: sha256(bytes),
-    path: `${organization_id}/${id}/${name}`,
-  }));
+  const told = [
+    ...stored.map(({ name, bytes }) => ({
+      name,
+      bytes: bytes.length,
+      sha256: sha256(bytes),
+      path: `${organization_id}/${id}/${name}`,
+    })),
+    ...parts.map(({ name, bytes, sha256, path }) => ({ name, bytes, sha256, path })),
+  ];
   await ask(database, "complete_report", [id, claim.attempt, JSON.stringify(told), manifest, note]);
 }
 
-/** The entries, a line each; no file where there are none. */
-async function entriesFile(database: Database, id: string): Promise<PackFile[]> {
+/** The entries in the pack, a line each, and how many; no file where there are none. */
+async function entriesFile(database: Database, id: string): Promise<{ count: number; files: PackFile[] }> {
   const client = await database.connect();
   try {
     const { rows } = await client.query<[string]>({
@@ -193,9 +221,9 @@ async function entriesFile(database: Database, id: string): Promise<PackFile[]> 
       values: [id],
       rowMode: "array",
     });
-    if (rows.length === 0) return [];
+    if (rows.length === 0) return { count: 0, files: [] };
     const bytes = encodeText(rows.map(([line]) => `${line}\n`).join(""));
-    return [{ name: "entries.ndjson", type: "application/x-ndjson", bytes }];
+    return { count: rows.length, files: [{ name: "entries.ndjson", type: "application/x-ndjson", bytes }] };
   } finally {
     client.release();
   }

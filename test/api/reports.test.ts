@@ -10,6 +10,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { Report } from "../../functions/_shared/report_schema.ts";
 import { ReportStatus, Schedule, ScheduleList, Templates } from "../../functions/audit/schemas.ts";
 import { runVerification } from "../../scripts/cli/verify/run.ts";
+import { ADMIN } from "../../scripts/stack/postgres.ts";
 import { asUser } from "../support/acting.ts";
 import { type AlertReceiver, startAlertReceiver, verifies } from "../support/alerting.ts";
 import { ACME, ALICE, type Api, BETTY, BOB, OSCAR, OTHER, startApi, VERA } from "./server.ts";
@@ -166,6 +167,30 @@ describe("a report", () => {
     expect(Object.keys(schema.properties)).toEqual(["report", "content_sha256", "content", "people", "integrity"]);
   });
 
+  test("of a log that was altered says in which chain, and is the same again when the entry is", async () => {
+    const admin = await api.db.connect(ADMIN);
+    const to = new Date().toISOString();
+    const alter = async (from: string, to: string) => {
+      await admin.query(
+        `begin;
+         alter table public.audit_logs disable trigger refuse_update_delete;
+         update public.audit_logs set resource_type = '${to}' where organization_id = '${ACME}' and resource_type = '${from}' and seq = 3;
+         alter table public.audit_logs enable always trigger refuse_update_delete;
+         commit`,
+      );
+    };
+    await alter("budget", "forged");
+    const altered = await make({ template: "annual", from: "2026-01-01", to });
+    await alter("forged", "budget");
+    const { chains } = altered.report.integrity;
+    expect(chains!.broken).toEqual([expect.objectContaining({ seq: 3, finding: "hash_mismatch" })]);
+    expect(pdfText(altered.files.get("report.pdf")!)).toContain("1 BROKEN");
+    const again = await make({ template: "annual", from: "2026-01-01", to });
+    expect(again.report.integrity.chains!.broken).toEqual([]);
+    const once = await make({ template: "annual", from: "2026-01-01", to });
+    expect(once.report.content_sha256).toBe(again.report.content_sha256);
+  });
+
   test("of an empty period says that it is empty", async () => {
     const { report } = await make({ template: "hipaa", from: "2020-01-01", to: "2020-02-01" });
     const controls = report.content.sections.filter((section) => section.kind === "control");
@@ -218,6 +243,85 @@ describe("a report", () => {
     );
     expect(everything.filter((part) => part.includes("b@acme.example"))).toEqual([]);
     expect(await findings(again.pack)).toEqual([]);
+  });
+
+  test("of more entries than go into the pack has all of them, in signed files beside it, whatever interrupts", {
+    timeout: 240_000,
+  }, async () => {
+    const CARL = "ca000000-0000-4000-8000-000000000007";
+    await asUser(client, { sub: CARL, email: "carl@acme.example", headers: { "user-agent": "Test" } }, async () => {
+      await client.query(
+        "insert into public.budgets (organization_id, name) select $1, 'B' || n from generate_series(1, 50000) n",
+        [ACME],
+      );
+    });
+    const from = new Date(Date.now() - 3_600_000).toISOString();
+    for (
+      const [body, own] of [
+        [{ template: "subject_access", subject: CARL }, "r.created_by = $1 or r.details::text like '%' || $1 || '%'"],
+        [{ template: "incident", from, to: new Date().toISOString(), actor: CARL }, "r.created_by = $1"],
+      ] as const
+    ) {
+      const id = await request(body);
+      // A run that dies when the second file is stored and not noted.
+      await client.query(
+        `create function public.die() returns trigger language plpgsql as $$ begin raise 'killed'; end $$;
+         create trigger die before update on audit.reports for each row when (jsonb_array_length(new.parts) = 2) execute function public.die()`,
+      );
+      expect(await job("/reports")).toMatchObject({ reports: 0, failed: 1 });
+      await client.query("drop trigger die on audit.reports; drop function public.die()");
+      const { rows: [kept] } = await client.query(
+        "select jsonb_array_length(parts) as parts from audit.reports where id = $1",
+        [id],
+      );
+      expect(kept).toEqual({ parts: 1 });
+      for (let run = 0; run < 6; run++) await job("/reports");
+      const status = ReportStatus.parse(await (await api.call(`/reports/${id}`)).json());
+      expect(status).toMatchObject({ state: "done", error: null });
+      const files = new Map<string, Uint8Array>();
+      for (const { name, url } of status.files) {
+        files.set(name, new Uint8Array(await (await fetch(url!)).arrayBuffer()));
+      }
+      expect([...files.keys()]).toEqual([
+        "report.pdf",
+        "report.json",
+        "evidence.zip",
+        "entries-0001.ndjson",
+        "entries-0002.ndjson",
+      ]);
+      const pack = unzipSync(files.get("evidence.zip")!);
+      const parts = Object.fromEntries([...files].filter(([name]) => name.endsWith(".ndjson")));
+      expect(pack["entries.ndjson"]).toBeUndefined();
+      expect(await findings({ ...pack, ...parts })).toEqual([]);
+      expect(await findings(pack)).toEqual(Array(2).fill("export_incomplete"));
+      expect(
+        await findings({ ...pack, ...parts }, (files) => {
+          files["entries-0002.ndjson"]![500_000]! ^= 1;
+        }),
+      ).toContain("export_incomplete");
+
+      // Each entry once, in order, and none but those of the log.
+      const lines = Object.values(parts).flatMap((part) => text(part).trimEnd().split("\n"));
+      const names = lines.map((line) => JSON.parse(line)).map(({ entry }) => `${entry.chain}-${entry.seq}`);
+      const { rows: expected } = await client.query(
+        `select r.chain || '-' || r.seq as name from audit_logs r
+         where r.organization_id = $2 and r.created_at < $3 and (${own}) order by r.created_at, r.chain, r.seq`,
+        [CARL, ACME, status.to],
+      );
+      expect(expected.length).toBeGreaterThan(50_000 - 1);
+      expect(names).toEqual(expected.map(({ name }) => name));
+      const manifest = JSON.parse(text(pack["manifest.json"]!));
+      const receipts = Object.keys(pack).filter((name) => name.endsWith(".tlog-proof")).length;
+      expect(manifest.evidence).toEqual({
+        entries: names.length,
+        of: "all that the report is about",
+        receipts,
+        listed: expect.any(Number),
+      });
+      const entries = manifest.parts.slice(-2).map(({ entries }: { entries: number }) => entries);
+      expect(entries).toEqual([40_000, names.length - 40_000]);
+      expect(text(pack["README.txt"]!)).toContain(`${names.length} in 2 files`);
+    }
   });
 
   test("left by a run that was killed is taken up by the next, and two runs make it once", async () => {

@@ -87,6 +87,39 @@ select isnt(pg_temp.claim(), null, 'attempt ' || n) from generate_series(1, 1) n
 update audit.reports set lease_until = '-infinity', attempts = 3 where state = 'running';
 select is(pg_temp.claim(), null, 'three attempts, and no more');
 
+-- Entries that are too many for the pack
+create temporary table many as select pg_temp.asked('admin', '{"template": "incident", "from": "2020-01-01"}')::jsonb as a;
+create temporary table gathered as select pg_temp.gather() as g;
+create function pg_temp.part(in_pack int, attempt int default 1) returns jsonb language sql as $$ select audit.next_report_part((g ->> 'report')::uuid, attempt, in_pack, 7) from gathered $$;
+create function pg_temp.lines(copy text) returns bigint language plpgsql as $$
+declare
+  n bigint;
+begin
+  execute format('select count(*) from (%s) l', regexp_replace(copy, '^copy \((.*)\) to stdout .*$', '\1')) into n;
+  return n;
+end
+$$;
+create temporary table whole as select count(*) as n, array_agg(chain || '-' || seq order by created_at, chain, seq) as names from public.audit_logs, many where organization_id = acme() and created_at < (a ->> 'to')::timestamptz;
+select is(pg_temp.part(1000000), null, 'none where all go into the pack');
+select is((select count(*) from audit.report_lines((g ->> 'report')::uuid)), n, 'which then has them') from gathered, whole;
+create temporary table parts (n int, p jsonb);
+do $$
+begin
+  for v_n in 1 .. 1000 loop
+    insert into parts select v_n, pg_temp.part(1);
+    exit when (select p from parts where n = v_n) is null;
+    perform audit.add_report_part((g ->> 'report')::uuid, 1, p) from gathered, parts where n = v_n;
+  end loop;
+end
+$$;
+select is(sum((p ->> 'entries')::int), w.n::bigint, 'beside it, all') from parts, whole w group by w.n;
+select is(pg_temp.lines(p ->> 'copy'), (p ->> 'entries')::bigint, p ->> 'name') from parts where p is not null;
+select is(array_agg(p ->> 'first' order by parts.n), array(select w.names[i] from generate_series(1, w.n::int, 7) i), 'each begins where the one before ended') from parts, whole w where p is not null group by w.names, w.n;
+select is((select count(*) from audit.report_lines((g ->> 'report')::uuid))::int, 0, 'and none in the pack') from gathered;
+select throws_ok('select pg_temp.part(1, 2)', 'AULSE');
+select throws_ok(format('select audit.add_report_part(%L, 2, ''{}'')', g ->> 'report'), 'AULSE') from gathered;
+update audit.reports set state = 'failed' where state = 'running';
+
 -- Erasure
 create temporary table about as select pg_temp.asked('admin', jsonb_build_object('template', 'subject_access', 'subject', person('member')))::jsonb as a;
 select is(audit.withdraw_reports(acme(), person('member')), (select count(*)::int from audit.reports where subject = person('member')), 'what is about a person is taken back');
@@ -95,4 +128,4 @@ select is((select state from audit.reports where id = (g ->> 'report')::uuid), '
 select is((select content is not null from audit.reports where id = (g ->> 'report')::uuid), true, 'of the same content') from g;
 select bag_eq($$ select export from audit.expired_reports() $$, $$ select id from audit.reports where state = 'withdrawn' $$, 'files of what is taken back go');
 select is(said(n, format('select audit.%s', f)), '42501', n || ' has no business with ' || f)
-from unnest(array['admin', 'anon', 'service_role']) n, unnest(array['claim_report()', 'gather_report(gen_random_uuid(), 1)', 'report_lines(gen_random_uuid())', 'complete_report(gen_random_uuid(), 1, null, null, null)', 'withdraw_reports(tap.acme(), null)', 'forget_reports(null)']) f;
+from unnest(array['admin', 'anon', 'service_role']) n, unnest(array['claim_report()', 'gather_report(gen_random_uuid(), 1)', 'report_lines(gen_random_uuid())', 'next_report_part(gen_random_uuid(), 1, 1, 1)', 'add_report_part(gen_random_uuid(), 1, null)', 'complete_report(gen_random_uuid(), 1, null, null, null)', 'withdraw_reports(tap.acme(), null)', 'forget_reports(null)']) f;

@@ -286,9 +286,10 @@ function check(writer: Writer, { content_sha256, integrity, report }: Report): v
   const { flow } = writer;
   writer.heading("Signature, and how to check this report", 160);
   writer.paragraph(
-    "The evidence pack (evidence.zip) has this file, the content for programs, the listed entries with the exact text that " +
-      "was hashed, a receipt for each that is sealed, and a manifest with the SHA-256 of every file, which the log's key " +
-      "signed. Unpacked into a folder it verifies without us, by the public key, which you should have from elsewhere:",
+    "The evidence pack (evidence.zip) has this file, the content for programs, the entries with the exact text that was " +
+      "hashed, receipts of listed entries that are sealed, and a manifest with the SHA-256 of every file, which the log's " +
+      "key signed; it says how many of each there are, and which entries lie in files beside it. Unpacked into a folder it " +
+      "verifies without us, by the public key, which you should have from elsewhere:",
   );
   flow.paragraph("npm run verify -- --export FOLDER --key VKEY", { style: "mono", size: 8, indent: 10 });
   flow.paragraph("npm run verify -- --receipt FOLDER/3-17.tlog-proof --key VKEY", {

@@ -66,7 +66,9 @@ const status = createRoute({
   path: "/reports/{id}",
   tags: ["Reports"],
   summary: "How far a report is, and its files",
-  description: "report.pdf, report.json and evidence.zip, each with an address that holds for one hour.",
+  description:
+    "report.pdf, report.json, evidence.zip and the entries that are too many for it, each with an address that holds for " +
+    "one hour.",
   security: SIGNED_IN,
   request: { params: ReportPath, query: NoParameters },
   responses: answers("The report.", ReportStatus),
