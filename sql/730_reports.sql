@@ -519,8 +519,8 @@ as $$
       jsonb_build_array('A shorter period waits', format('%s days before it applies', audit.setting('shorten_retention_after', (report).organization_id))),
       jsonb_build_array('Legal holds', coalesce((select string_agg(h ->> 'name', ', ') from jsonb_array_elements(audit.holds_on((report).organization_id)) h), 'none'))
     ),
-    case when (report).template = 'hipaa' and t.archive_days < 2190 then 'The archive is kept for less than six years.'
-      when (report).template = 'pci_dss' and (t.database_days < 90 or t.archive_days < 365) then 'The log is kept for less than twelve months, or less than three at once available.' end
+    case when (report).template = 'hipaa' and t.archive_days < 2191 then 'The archive is kept for less than six years: what the rule has documented (164.316) is then to be kept elsewhere, too.'
+      when (report).template = 'pci_dss' and (t.database_days < 90 or t.archive_days < 365) then 'The log is kept for less than twelve months, or less than three at once available (10.5.1).' end
   )
   from audit.retention_of((report).organization_id) t
 $$;

@@ -849,13 +849,13 @@ CREATE UNIQUE INDEX deliveries_pkey ON audit.deliveries USING btree (id)
 CREATE UNIQUE INDEX one_place_in_line ON audit.deliveries USING btree (alert_id, channel_id, n)
 grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
 grant service_role: SELECT
-comment: Messages for channels: what waits, what was delivered, what is dead. Written by audit.queue_alert() and audit.settle_delivery().
+comment: Messages for channels: what waits, what was delivered, what is dead. Written by audit.queue_message(), audit.settle_delivery() and audit.keep_links().
 comment on column id: Names the message, the same at every attempt: webhook-id, Idempotency-Key, Message-ID.
 comment on column organization_id: Whose alert.
 comment on column channel_id: Where it goes.
 comment on column alert_id: The alert; null for a message about something else.
 comment on column n: Its place among the messages of one alert to one channel: none overtakes another.
-comment on column type: alert.opened, alert.resolved, …, channel.test.
+comment on column type: alert.opened, alert.resolved, …, report.ready, channel.test.
 comment on column message: What is said, as it was when it happened.
 comment on column created_at: When it happened.
 comment on column state: waiting; delivered; dead: given up, which audit.replay_delivery() takes back.
@@ -1886,7 +1886,7 @@ comment on column organization_id: About whose log; the nil UUID for a report ab
 comment on column template: Which report.
 comment on column cron: When: minute, hour, day of month, month, day of week.
 comment on column time_zone: In which time zone, by its name; periods begin and end there.
-comment on column channels: Where it is delivered; null for the organisation's usual channels.
+comment on column channels: Who is told; null for the default channels of the organisation that the report is about.
 comment on column created_by: Who wanted it.
 comment on column created_at: Since when.
 comment on column next_at: When it is due next; null before that was reckoned.
@@ -1941,6 +1941,7 @@ column manifest text
 column manifest_note text
 column generated_at timestamp with time zone
 column withdrawn_at timestamp with time zone
+column parts jsonb not null default '[]'::jsonb
 constraint reports_pkey PRIMARY KEY (id)
 constraint reports_state_known CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'withdrawn'::text])))
 CREATE INDEX reports_organization_idx ON audit.reports USING btree (organization_id, requested_at)
@@ -1973,6 +1974,7 @@ comment on column manifest: The manifest of its files to the byte.
 comment on column manifest_note: The signed note over the manifest's digest.
 comment on column generated_at: When its files were made.
 comment on column withdrawn_at: When it was taken back because the person it is about was erased.
+comment on column parts: Entries that are too many for the evidence pack: the files beside it that are stored so far.
 
 -- relation audit.restores
 kind r, owner postgres, persistence p
@@ -2693,6 +2695,26 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Puts a report in the queue.
+
+-- function audit.add_report_part(uuid,integer,jsonb)
+CREATE OR REPLACE FUNCTION audit.add_report_part(id uuid, attempt integer, part jsonb)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  update audit.reports r set parts = r.parts || add_report_part.part, lease_until = clock_timestamp() + interval '3 minutes', attempts = 1
+  where r.id = add_report_part.id and r.state = 'running' and r.attempts = add_report_part.attempt;
+  if not found then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  return 1;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes that a part of a report's entries is stored; answers the attempt from here on. For audit-jobs.
 
 -- function audit.add_restored_entries(regclass,text[])
 CREATE OR REPLACE FUNCTION audit.add_restored_entries(restored regclass, entries text[])
@@ -7362,6 +7384,8 @@ AS $function$
 #variable_conflict use_column
 declare
   v_report audit.reports;
+  -- Made again, nobody is told again.
+  v_is_first boolean := exists (select from audit.reports r where r.id = complete_report.id and r.generated_at is null);
 begin
   update audit.reports r set
     state = 'done', files = complete_report.files, manifest = complete_report.manifest, manifest_note = complete_report.note,
@@ -7377,16 +7401,16 @@ begin
     'manifest_sha256', encode(sha256(convert_to(v_report.manifest, 'UTF8')), 'hex'),
     'requested_by', v_report.requested_by, 'schedule', v_report.schedule
   )));
-  if v_report.schedule is not null and to_regprocedure('audit.queue_report(uuid)') is not null then
-    execute 'select audit.queue_report($1)' using v_report.id;
+  if v_is_first then
+    perform audit.queue_report(v_report);
   end if;
 end
 $function$
 
 owner postgres
 grant postgres: EXECUTE
-comment: Notes that a report's files are stored, with their signed manifest; leaves a report.generated entry, and has what was
-scheduled delivered. For audit-jobs.
+comment: Notes that a report's files are stored, with their signed manifest; leaves a report.generated entry, and has the recipients
+of its schedule told. For audit-jobs.
 
 -- function audit.configure(text,jsonb,uuid)
 CREATE OR REPLACE FUNCTION audit.configure(name text, value jsonb, organization_id uuid DEFAULT audit.system_organization())
@@ -8560,6 +8584,28 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Deletes a saved search: select audit.delete_search('{"id": "…"}'). For its owner; shared ones for admins, which leaves an entry.
+
+-- function audit.delivered_files(uuid)
+CREATE OR REPLACE FUNCTION audit.delivered_files(delivery uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(f -> 'path'), '[]')
+  from audit.deliveries d
+  join audit.channels c on c.id = d.channel_id
+  join audit.reports r on r.id = audit.as_uuid(d.message ->> 'report_id')
+  cross join lateral jsonb_array_elements(r.files) f
+  where d.id = delivered_files.delivery and d.type = 'report.ready'
+    and r.state = 'done' and (c.personal or r.names = '{}')
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Paths of the files that a message may link to: none where they are not there any more, or are being made again, or show
+addresses of people that the channel may not have. For audit-jobs.
 
 -- function audit.delivery_json(audit.deliveries)
 CREATE OR REPLACE FUNCTION audit.delivery_json(delivery audit.deliveries)
@@ -11675,7 +11721,7 @@ declare
 begin
   if section = 'timeline' then
     return jsonb_build_array(audit.listing_section(report, 'What happened, in order', '', 2000,
-      concat_ws(' ', 'Around entry ' || ((report).parameters ->> 'entry') || '.', 'The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.')));
+      concat_ws(' ', 'Around entry ' || ((report).parameters ->> 'entry') || '.', 'The evidence pack has all of the entries themselves; where they are more than 10,000, in files beside it that its manifest names.')));
   end if;
   execute format(
     $q$
@@ -12595,6 +12641,26 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Makes a default rule as it is defined here, with its samples.
+
+-- function audit.keep_links(uuid,jsonb,timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.keep_links(delivery uuid, links jsonb, until timestamp with time zone)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  -- Of two runs the first says it, and both tell the same.
+  update audit.deliveries d set
+    message = d.message || jsonb_build_object('links', keep_links.links, 'links_until', audit.instant_text(keep_links.until))
+  where d.id = keep_links.delivery
+    and coalesce((d.message ->> 'links_until')::timestamptz, '-infinity') < clock_timestamp() + interval '1 day';
+  return (select d.message from audit.deliveries d where d.id = keep_links.delivery);
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Keeps with a message the addresses of its files, unless it has some that hold for another day; answers the message. For audit-jobs.
 
 -- function audit.keep_rule_tests(uuid,jsonb)
 CREATE OR REPLACE FUNCTION audit.keep_rule_tests(rule_id uuid, tests jsonb)
@@ -14046,6 +14112,70 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: How many entries the caller may read that are newer than a time (none where it is not given), up to 100, and the time now.
 To be asked often: leaves no entry.
+
+-- function audit.next_report_part(uuid,integer,integer,integer)
+CREATE OR REPLACE FUNCTION audit.next_report_part(id uuid, attempt integer, most_in_pack integer, at_most integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  v_report audit.reports;
+  v_source text;
+  v_after audit.position;
+  v_last audit.position;
+  v_first text;
+  v_entries bigint;
+begin
+  select r.* into v_report from audit.reports r
+  where r.id = next_report_part.id and r.state = 'running' and r.attempts = next_report_part.attempt;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  v_source := audit.report_population(v_report);
+  if v_source is null or v_report.parts = '[]' and most_in_pack >= (
+    select max((s ->> 'total')::bigint) from jsonb_array_elements(v_report.sections) s where s ->> 'kind' = 'entries'
+  ) then
+    return null;
+  end if;
+  if v_report.parts <> '[]' then
+    v_after := jsonb_populate_record(null::audit.position, v_report.parts #> '{-1,until}');
+    v_source := v_source || ' and ' || audit.position_condition('e', '>', v_after);
+  end if;
+  execute format(
+    $q$
+    with part as materialized (select e.created_at, e.chain, e.seq %s order by e.created_at, e.chain, e.seq limit %s),
+    ends as (
+      (select p.*, true as is_first from part p order by p.created_at, p.chain, p.seq limit 1)
+      union all
+      (select p.*, false from part p order by p.created_at desc, p.chain desc, p.seq desc limit 1)
+    )
+    select (select count(*) from part), max(e.chain || '-' || e.seq) filter (where e.is_first),
+      max(e.created_at) filter (where not e.is_first), max(e.chain) filter (where not e.is_first), max(e.seq) filter (where not e.is_first)
+    from ends e
+    $q$, v_source, at_most
+  ) into v_entries, v_first, v_last.created_at, v_last.chain, v_last.seq;
+  if v_entries = 0 then
+    return null;
+  end if;
+  return jsonb_build_object(
+    'name', format('entries-%s.ndjson', to_char(jsonb_array_length(v_report.parts) + 1, 'FM0000')),
+    'folder', concat(v_report.organization_id, '/', v_report.id), 'entries', v_entries,
+    'first', v_first, 'last', v_last.chain || '-' || v_last.seq, 'until', to_jsonb(v_last),
+    -- As bytes, which no quoting touches: entries are JSON and hold neither.
+    'copy', format(
+      'copy (select audit.report_line(e) %s and %s order by e.created_at, e.chain, e.seq) to stdout with (format csv, quote E''\x01'', delimiter E''\x02'')',
+      v_source, audit.position_condition('e', '<=', v_last)
+    )
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: The entries of a report that are to be stored next beside its evidence pack, as a COPY; null where all are, or they go into
+the pack. For audit-jobs.
 
 -- function audit.normalized_ip(text)
 CREATE OR REPLACE FUNCTION audit.normalized_ip(value text)
@@ -16535,6 +16665,29 @@ owner postgres
 grant postgres: EXECUTE
 comment: Has a channel told something: {title, …}, with severity and lines where there are any. In the caller's transaction.
 
+-- function audit.queue_report(audit.reports)
+CREATE OR REPLACE FUNCTION audit.queue_report(report audit.reports)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_message jsonb := audit.report_message(report);
+  v_channel audit.channels;
+  v_told int := 0;
+begin
+  for v_channel in select c.* from audit.report_channels(report) c loop
+    perform audit.queue_message(v_channel, (report).organization_id, 'report.ready', v_message);
+    v_told := v_told + 1;
+  end loop;
+  return v_told;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Has the recipients of a report told that it is there; answers how many there are.
+
 -- function audit.raise_alert(uuid,uuid,text,timestamp with time zone,text,jsonb,text[],text)
 CREATE OR REPLACE FUNCTION audit.raise_alert(rule_id uuid, organization_id uuid, group_key text, happened_at timestamp with time zone, title text, reason jsonb, entries text[], severity text DEFAULT NULL::text)
  RETURNS uuid
@@ -17941,6 +18094,29 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Has the dead {delivery} sent again, under its old id. For admins; leaves an entry.
 
+-- function audit.report_channels(audit.reports)
+CREATE OR REPLACE FUNCTION audit.report_channels(report audit.reports)
+ RETURNS SETOF audit.channels
+ LANGUAGE sql
+ STABLE ROWS 10
+ SET search_path TO ''
+AS $function$
+  select c.*
+  from audit.report_schedules s
+  join audit.channels c
+    on case
+      when s.channels is null then c.organization_id = (report).organization_id and c.is_default
+      else c.organization_id = s.organization_id and c.id = any (s.channels)
+    end
+  where s.id = (report).schedule
+  order by c.id
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Who is told of a report: the channels that its schedule names, else the organisation's default ones; nobody where nobody scheduled it.
+
 -- function audit.report_count(uuid,text)
 CREATE OR REPLACE FUNCTION audit.report_count(organization_id uuid, query text)
  RETURNS bigint
@@ -18022,8 +18198,23 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A report as the API shows it.
 
--- function audit.report_lines(uuid,integer)
-CREATE OR REPLACE FUNCTION audit.report_lines(id uuid, at_most integer DEFAULT 10000)
+-- function audit.report_line(public.audit_logs)
+CREATE OR REPLACE FUNCTION audit.report_line(entry public.audit_logs)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select concat('{"hash":"', encode(entry.hash, 'hex'), '","entry":', audit.entry_text(entry), '}')
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: An entry as evidence: a line of JSON with the exact text that was hashed.
+
+-- function audit.report_lines(uuid)
+CREATE OR REPLACE FUNCTION audit.report_lines(id uuid)
  RETURNS SETOF text
  LANGUAGE plpgsql
  STABLE
@@ -18031,32 +18222,54 @@ CREATE OR REPLACE FUNCTION audit.report_lines(id uuid, at_most integer DEFAULT 1
 AS $function$
 declare
   v_report audit.reports;
+  v_source text;
 begin
   select r.* into strict v_report from audit.reports r where r.id = report_lines.id;
-  if v_report.template in ('incident', 'subject_access') then
-    return query execute format(
-      'select concat(''{"hash":"'', encode(e.hash, ''hex''), ''","entry":'', audit.entry_text(e), ''}'') %s order by e.created_at, e.chain, e.seq limit %s',
-      case
-        when v_report.subject is not null then audit.subject_source(v_report)
-        else audit.report_source(v_report.organization_id, audit.report_query(v_report, ''))
-      end,
-      at_most
-    );
+  v_source := audit.report_population(v_report);
+  if v_report.parts <> '[]' then
+    return; -- they lie beside the pack
+  elsif v_source is not null then
+    return query execute format('select audit.report_line(e) %s order by e.created_at, e.chain, e.seq', v_source);
   else
     return query
-      select concat('{"hash":"', encode(a.hash, 'hex'), '","entry":', audit.entry_text(a), '}')
+      select audit.report_line(a)
       from audit.report_named(v_report) n
       join public.audit_logs a
         on a.organization_id = n.organization_id and a.chain = n.chain and a.seq = n.seq and a.created_at = n.created_at
-      order by a.created_at, a.chain, a.seq
-      limit at_most;
+      order by a.created_at, a.chain, a.seq;
   end if;
 end
 $function$
 
 owner postgres
 grant postgres: EXECUTE
-comment: The entries of a report's evidence pack, a line of JSON each with the exact text that was hashed.
+comment: The entries in a report's evidence pack, a line each.
+
+-- function audit.report_message(audit.reports)
+CREATE OR REPLACE FUNCTION audit.report_message(report audit.reports)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'organization_id', (report).organization_id, 'severity', 'info',
+    'title', format('%s, %s to %s', t.title,
+      to_char((report).period_from at time zone s.time_zone, 'YYYY-MM-DD'),
+      to_char(((report).period_to - interval '1 microsecond') at time zone s.time_zone, 'YYYY-MM-DD')),
+    'report_id', (report).id, 'template', (report).template, 'schedule', (report).schedule,
+    'from', audit.instant_text((report).period_from), 'to', audit.instant_text((report).period_to),
+    'generated_at', audit.instant_text((report).generated_at),
+    'content_sha256', encode(sha256(convert_to((report).content, 'UTF8')), 'hex')
+  )
+  from audit.report_templates t, audit.report_schedules s
+  where t.template = (report).template and s.id = (report).schedule
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What recipients are told of a report by schedule.
 
 -- function audit.report_named(audit.reports)
 CREATE OR REPLACE FUNCTION audit.report_named(report audit.reports)
@@ -18073,13 +18286,12 @@ AS $function$
     union all select jsonb_path_query(s.value, '$.sample.items[*]')
     union all select jsonb_path_query(s.value, '$.exceptions.items[*]')
   ) n
-  where not (s.value ->> 'kind' = 'entries' and (report).template in ('incident', 'subject_access'))
 $function$
 
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: The entries that a report lists as evidence: samples, exceptions, changes.
+comment: The entries that a report lists: samples, exceptions, changes, what happened.
 
 -- function audit.report_period(text,text,timestamp with time zone)
 CREATE OR REPLACE FUNCTION audit.report_period(unit text, time_zone text, at timestamp with time zone, OUT period_from timestamp with time zone, OUT period_to timestamp with time zone)
@@ -18100,6 +18312,24 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The last whole month, quarter or year before a time; for what has no period, up to that time.
+
+-- function audit.report_population(audit.reports)
+CREATE OR REPLACE FUNCTION audit.report_population(report audit.reports)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case
+    when (report).subject is not null then audit.subject_source(report)
+    when (report).template = 'incident' then audit.report_source((report).organization_id, audit.report_query(report, ''))
+  end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: From and where of the entries e that the evidence of a report has all of; null where it has what the report lists.
 
 -- function audit.report_query(audit.reports,text)
 CREATE OR REPLACE FUNCTION audit.report_query(report audit.reports, query text)
@@ -18270,7 +18500,9 @@ begin
     perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
   end if;
   select t.* into v_template from audit.report_templates t where t.template = v_report.template;
-  v_shows := audit.sees_identities(v_report.organization_id, v_report.requested_by, v_report.requested_by is not null);
+  v_shows := audit.sees_identities(v_report.organization_id, v_report.requested_by, v_report.requested_by is not null)
+    -- Who is told of it can read it.
+    and not exists (select from audit.report_channels(v_report) c where not c.personal);
   v_users := case when v_shows then array(
     select distinct audit.as_uuid(u #>> '{}')
     from (
@@ -18299,10 +18531,15 @@ begin
       ) p
     ), '[]'),
     'integrity', audit.integrity_evidence(v_report),
+    'parts', v_report.parts, 'listed', (select count(*) from audit.report_named(v_report)),
+    'is_whole', audit.report_population(v_report) is not null,
     'places', coalesce((
       select jsonb_agg(jsonb_build_object('name', n.chain || '-' || n.seq, 'system', n.organization_id <> v_report.organization_id, 'hash', encode(a.hash, 'hex'), 'entry_text', audit.entry_text(a))
         || (p.place - 'checkpoint') || jsonb_build_object('checkpoint', p.place ->> 'checkpoint') order by n.created_at, n.chain, n.seq)
-      from (select n.* from audit.report_named(v_report) n order by n.created_at, n.chain, n.seq limit 400) n
+      from (
+        select n.* from audit.report_named(v_report) n
+        order by n.chain || '-' || n.seq = v_report.parameters ->> 'entry' desc nulls last, n.created_at, n.chain, n.seq limit 400
+      ) n
       join public.audit_logs a
         on a.organization_id = n.organization_id and a.chain = n.chain and a.seq = n.seq and a.created_at = n.created_at
       cross join lateral (select audit.place_in_log(n.organization_id, n.chain, n.seq) as place) p
@@ -19137,8 +19374,8 @@ AS $function$
       jsonb_build_array('A shorter period waits', format('%s days before it applies', audit.setting('shorten_retention_after', (report).organization_id))),
       jsonb_build_array('Legal holds', coalesce((select string_agg(h ->> 'name', ', ') from jsonb_array_elements(audit.holds_on((report).organization_id)) h), 'none'))
     ),
-    case when (report).template = 'hipaa' and t.archive_days < 2190 then 'The archive is kept for less than six years.'
-      when (report).template = 'pci_dss' and (t.database_days < 90 or t.archive_days < 365) then 'The log is kept for less than twelve months, or less than three at once available.' end
+    case when (report).template = 'hipaa' and t.archive_days < 2191 then 'The archive is kept for less than six years: what the rule has documented (164.316) is then to be kept elsewhere, too.'
+      when (report).template = 'pci_dss' and (t.database_days < 90 or t.archive_days < 365) then 'The log is kept for less than twelve months, or less than three at once available (10.5.1).' end
   )
   from audit.retention_of((report).organization_id) t
 $function$
@@ -20033,6 +20270,7 @@ CREATE OR REPLACE FUNCTION audit.schedule_report(request jsonb)
 AS $function$
 declare
   v_schedule audit.report_schedules;
+  v_channels jsonb := nullif(request -> 'channels', 'null');
 begin
   perform audit.check_request(request, array['organization_id', 'template', 'cron', 'time_zone', 'channels']);
   v_schedule.organization_id := audit.requested_organization(request);
@@ -20046,21 +20284,24 @@ begin
     perform audit.fail('AUARG', 'There is no such time zone.', null, 'Name it as Europe/Berlin.');
   elsif coalesce(request ->> 'cron', '') !~ '^[0-9*,/A-Za-z?L#-]+( [0-9*,/A-Za-z?L#-]+){4}$' or length(request ->> 'cron') > 100 then
     perform audit.fail('AUARG', 'cron has five fields: minute, hour, day of month, month, day of week.', null, 'For example 0 6 1 * *.');
-  elsif jsonb_typeof(coalesce(nullif(request -> 'channels', 'null'), '[]')) <> 'array'
-    or exists (select from jsonb_array_elements_text(coalesce(nullif(request -> 'channels', 'null'), '[]')) c where audit.as_uuid(c) is null)
-  then
-    perform audit.fail('AUARG', 'channels is a list of channel ids.');
+  elsif jsonb_typeof(v_channels) <> 'array' or jsonb_array_length(v_channels) > 20 then
+    perform audit.fail('AUARG', 'channels is a list of at most 20 channel ids.');
+  elsif exists (
+    select from jsonb_array_elements_text(v_channels) i
+    where not exists (select from audit.channels c where c.id = audit.as_uuid(i) and c.organization_id = v_schedule.organization_id)
+  ) then
+    perform audit.fail('AUARG', 'The organisation has no such channel.', null, 'GET /audit/channels lists them.');
   elsif (select count(*) from audit.report_schedules s where s.organization_id = v_schedule.organization_id) >= 100 then
     perform audit.fail('AUARG', 'An organisation has at most 100 schedules.');
   end if;
   insert into audit.report_schedules (organization_id, template, cron, time_zone, channels, created_by)
   values (
     v_schedule.organization_id, request ->> 'template', request ->> 'cron', coalesce(request ->> 'time_zone', 'UTC'),
-    (select array_agg(c::uuid) from jsonb_array_elements_text(nullif(request -> 'channels', 'null')) c), auth.uid()
+    case when v_channels is not null then array(select distinct i::uuid from jsonb_array_elements_text(v_channels) i order by 1) end, auth.uid()
   )
   returning * into v_schedule;
   perform audit.record(v_schedule.organization_id, 'report.scheduled', 'report_schedule', v_schedule.id::text,
-    jsonb_build_object('new', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)));
+    jsonb_build_object('new', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone, 'channels', v_schedule.channels)));
   return to_jsonb(v_schedule);
 end
 $function$
@@ -20069,7 +20310,8 @@ owner postgres
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Has a report made by schedule: {"template", "cron", "time_zone", "channels"}. For admins; leaves an entry.
+comment: Has a report made by schedule: {"template", "cron", "time_zone", "channels"}, and told to channels of the organisation: without,
+to its default ones; to nobody where the list is empty. For admins; leaves an entry.
 
 -- function audit.search(text,uuid,text,integer)
 CREATE OR REPLACE FUNCTION audit.search(query text DEFAULT ''::text, organization_id uuid DEFAULT NULL::uuid, sort text DEFAULT '-created_at'::text, at_most integer DEFAULT 100)
@@ -21537,6 +21779,7 @@ begin
         'User id: ' || (report).subject,
         'Addresses under which the person acted: ' || coalesce(nullif(array_to_string((v_subject).addresses, ', '), ''), 'none that was theirs alone'),
         'The person is found as actor, as resource, by their id in the details of entries, and in values of columns that are declared personal. Free text that names the person otherwise is not found.',
+        'Art. 15(1) asks for more than the data. Purposes, kinds of data, recipients and time limits ((a) to (d)) stand in the record of processing and under retention, as far as the database knows them. The controller adds the rights to rectification, erasure, restriction and objection (e), the right to complain to a supervisory authority (f) and, where there are any, automated decisions (h) and safeguards of transfers (Art. 15(2)). The source (g) is the person''s own use of the application, and what others did about them.',
         'Where an entry shows other persons, their rights are to be kept before it is handed out (Art. 15(4)).'
       ], null)));
     when 'subject_identities' then
@@ -21563,7 +21806,7 @@ begin
       ) into v_rows;
       return jsonb_build_array(jsonb_build_object(
         'kind', 'entries', 'title', 'Entries about the person', 'query', audit.report_query(report, audit.subject_query((report).subject)),
-        'note', 'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.',
+        'note', 'As actor, as resource, or named in the details. The evidence pack has all of the entries themselves; where they are more than 10,000, in files beside it that its manifest names.',
         'total', v_total, 'items', coalesce(v_rows, '[]')
       ));
   end case;
@@ -22285,7 +22528,7 @@ begin
   perform audit.require_admin(v_schedule.organization_id);
   delete from audit.report_schedules s where s.id = v_schedule.id;
   perform audit.record(v_schedule.organization_id, 'report.unscheduled', 'report_schedule', v_schedule.id::text,
-    jsonb_build_object('old', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone)));
+    jsonb_build_object('old', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone, 'channels', v_schedule.channels)));
   return to_jsonb(v_schedule);
 end
 $function$
@@ -23165,7 +23408,7 @@ declare
 begin
   update audit.reports r set
     state = 'withdrawn', withdrawn_at = clock_timestamp(), sections = '[]', content = null, files = '[]', manifest = null,
-    manifest_note = null, names = '{}', error = 'Taken back: the person was erased.'
+    manifest_note = null, names = '{}', parts = '[]', error = 'Taken back: the person was erased.'
   where r.organization_id = withdraw_reports.organization_id and r.subject = withdraw_reports.subject and r.state <> 'withdrawn';
   get diagnostics v_withdrawn = row_count;
   -- Made again, without; a run that has one now loses it.

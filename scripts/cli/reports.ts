@@ -31,7 +31,7 @@ async function run({ out, organization: wanted, dir }: Options): Promise<void> {
     : stack.organizations.find(({ name }) => name === wanted);
   const admin = stack.users.find(({ organization_id, role }) => organization_id === organization?.id && isAdmin(role));
   const member = stack.users.find(({ organization_id, role }) =>
-    organization_id === organization?.id && !isAdmin(role)
+    organization_id === organization?.id && role === "member"
   );
   if (organization === undefined || admin === undefined) {
     throw new Error("There is no such organisation with an admin.");

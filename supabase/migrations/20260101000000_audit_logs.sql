@@ -20891,7 +20891,7 @@ on conflict (template) do update set
 
 insert into audit.report_controls (template, n, control, basis, wording, question, query, exceptions, exception_means, of_system)
 values
-  ('soc2', 1, 'CC6.1', 'standard', 'Logical access security: access to protected information is restricted by software and architecture.',
+  ('soc2', 1, 'CC6.1', 'standard', 'Logical access security: software, infrastructure and architectures protect information assets from security events.',
     'Which attempts to read or change were refused?', 'outcome:denied', 'outcome:denied', 'a refused attempt', false),
   ('soc2', 2, 'CC6.1 (credentials)', 'standard', 'Credentials of infrastructure and software are managed over their life.',
     'Which API keys and tokens came, changed and went?', '(action:api_key.* or action:api_token.*)', 'actor_type:database', 'a key changed past the application', false),
@@ -20901,54 +20901,56 @@ values
     'Which roles and permissions changed?', '(action:member.role_changed or action:permission.* or action:auditor.*)', 'actor_type:database', 'a role changed past the application', false),
   ('soc2', 5, 'CC6.6', 'standard', 'Measures against threats from outside the system''s boundary.',
     'Which sign-ins failed?', '(action:user.login_failed or action:user.mfa_failed)', null, null, false),
-  ('soc2', 6, 'CC6.8', 'standard', 'Unauthorised or malicious software and configuration is prevented, or detected and acted upon.',
+  ('soc2', 6, 'CC6.8', 'standard', 'The introduction of unauthorised or malicious software is prevented, or detected and acted upon.',
     'Which integrations changed, and was capture taken off a table?', '(action:integration.* or action:capture.*)', 'action:capture.untracked', 'a table is no longer captured', false),
-  ('soc2', 7, 'CC7.1', 'standard', 'Changes of configuration that introduce vulnerabilities are detected.',
+  ('soc2', 7, 'CC7.1', 'standard', 'Monitoring identifies changes of configuration that introduce new vulnerabilities, and susceptibility to newly discovered ones. The log speaks to the former.',
     'Which settings of the organisation and of the log changed?', '(action:organization.* or action:retention.changed or action:rule.changed or action:budget.*)', 'action:retention.changed', 'how long the log is kept was changed', false),
-  ('soc2', 8, 'CC7.2', 'standard', 'Components are monitored for anomalies that point to malicious acts, disasters or errors.',
+  ('soc2', 8, 'CC7.2', 'standard', 'Components and their operation are monitored for anomalies that point to malicious acts, natural disasters and errors; these are analysed, to decide whether they are security events.',
     'What did monitoring find?', '(action:alert.opened or action:verification.failed)', 'action:verification.failed', 'a check of the log found something', false),
-  ('soc2', 9, 'CC7.3', 'standard', 'Security events are evaluated, to decide whether they are incidents.',
+  ('soc2', 9, 'CC7.3', 'standard', 'Security events are evaluated, to decide whether objectives could fail or have failed (incidents), and then acted upon.',
     'Who looked into alerts and into the log?', '(action:alert.acknowledged or action:alert.resolved or action:log.searched or action:log.viewed)', null, null, false),
-  ('soc2', 10, 'CC7.4', 'standard', 'Incidents are responded to by a defined programme.',
+  ('soc2', 10, 'CC7.4', 'standard', 'Incidents are responded to by a defined programme: understood, contained, remediated, communicated.',
     'Which alerts were resolved, and what was held for an investigation?', '(action:alert.resolved or action:hold.placed or action:hold.released)', null, null, false),
-  ('soc2', 11, 'CC8.1', 'standard', 'Changes are authorised, documented, tested and approved before they are made.',
-    'Which changes of configuration were made, and by whom?', '(action:api_key.updated or action:budget.changed or action:organization.updated or action:integration.configured or action:capture.changed)', 'actor_type:database', 'a change without a known person', false),
-  ('soc2', 12, 'A1.2, A1.3', 'standard', 'Backups and recovery are operated, monitored and tested.',
+  ('soc2', 11, 'CC8.1', 'standard', 'Changes of infrastructure, data, software and procedures are authorised, designed, configured, documented, tested, approved and made. The log shows what was changed and by whom, not that it was approved.',
+    'Which changes of configuration were made, and by whom?', '(action:api_key.updated or action:budget.changed or action:organization.updated or action:integration.configured or action:capture.changed)', 'actor_type:database', 'a change past the application', false),
+  ('soc2', 12, 'A1.2, A1.3', 'standard', 'A1.2: backups and what recovery needs are operated, maintained and monitored. A1.3: recovery is tested.',
     'Were backups of the log made, and was one restored?', '(action:backup.made or action:backup.deleted or action:log.restored)', 'action:log.restored', 'the log was restored', true),
 
   ('hipaa', 1, '164.308(a)(1)(ii)(D)', 'law', '“Implement procedures to regularly review records of information system activity, such as audit logs, access reports, and security incident tracking reports.” (Required.) How often is regularly, the rule does not say.',
     'When was the log reviewed, and by whom?', '(action:log.searched or action:log.viewed or action:log.exported or action:report.generated)', null, null, false),
-  ('hipaa', 2, '164.312(b)', 'law', '“Implement hardware, software, and/or procedural mechanisms that record and examine activity in information systems that contain or use electronic protected health information.” (Required.)',
+  ('hipaa', 2, '164.312(b)', 'law', '“Implement hardware, software, and/or procedural mechanisms that record and examine activity in information systems that contain or use electronic protected health information.” A standard without implementation specifications. It says neither what is to be recorded nor how long it is to be kept.',
     'What was recorded?', '', 'outcome:denied', 'a refused attempt', false),
-  ('hipaa', 3, '164.312(c)(1)', 'law', '“Implement policies and procedures to protect electronic protected health information from improper alteration or destruction.” The rule speaks of health information, not of logs: a log that shows its own alteration is one means.',
+  ('hipaa', 3, '164.312(c)(1)', 'law', '“Implement policies and procedures to protect electronic protected health information from improper alteration or destruction.” The rule speaks of health information, not of logs: a log that shows its own alteration is one means (164.312(c)(2), addressable, asks for mechanisms to corroborate that such information was not altered or destroyed in an unauthorised manner).',
     'What was changed or deleted, and did a check of the log find anything?', '(action:*.updated or action:*.changed or action:*.deleted or action:*.removed or action:verification.failed)', 'action:verification.failed', 'a check of the log found something', false),
-  ('hipaa', 4, '164.316(b)(2)(i)', 'convention', 'The rule has documentation required by 164.316(b)(1) kept “for 6 years from the date of its creation or the date when it last was in effect, whichever is later”. That is policies and records of required actions; to keep audit logs as long is convention.',
+  ('hipaa', 4, '164.316(b)(2)(i)', 'convention', 'The rule has documentation required by 164.316(b)(1) kept “for 6 years from the date of its creation or the date when it last was in effect, whichever is later”. That is policies and procedures, and written records of actions, activities and assessments that the rule has documented. It does not name audit logs: to keep them as long is convention.',
     'Was the period of retention changed, and what was let go of?', '(action:retention.changed or action:log.purged or action:hold.*)', 'action:retention.changed', 'how long the log is kept was changed', false),
 
   ('gdpr', 1, 'Art. 5(1)(f), 32(1)', 'law', 'Personal data shall be “processed in a manner that ensures appropriate security”; measures shall include, as appropriate, “the ability to ensure the ongoing confidentiality, integrity, availability and resilience of processing systems and services” and “a process for regularly testing, assessing and evaluating” them.',
     'What was refused, and what did checks find?', '(outcome:denied or action:verification.failed)', 'action:verification.failed', 'a check of the log found something', false),
   ('gdpr', 2, 'Art. 5(2)', 'law', '“The controller shall be responsible for, and be able to demonstrate compliance with, paragraph 1 (‘accountability’).”',
     'Who read the log?', '(action:log.searched or action:log.viewed or action:log.exported or action:report.generated)', null, null, false),
-  ('gdpr', 3, 'Art. 15', 'law', 'The data subject shall have the right to obtain “access to the personal data”; Art. 12(3): without undue delay and in any event within one month of receipt of the request, which may be extended by two further months.',
+  ('gdpr', 3, 'Art. 15', 'law', 'The data subject shall have the right to obtain “access to the personal data”; Art. 12(3): “without undue delay and in any event within one month of receipt of the request”, which may be extended by two further months where necessary.',
     'Which requests of access were answered?', 'action:subject.accessed', null, null, false),
   ('gdpr', 4, 'Art. 17', 'law', 'The data subject shall have the right to obtain “the erasure of personal data concerning him or her without undue delay”, where a ground of Art. 17(1) applies and no exception of Art. 17(3) does.',
     'Who was erased, and where was it refused, on which ground?', '(action:subject.erased or action:subject.erasure_requested or action:subject.erasure_refused)', 'action:subject.erasure_refused', 'a refusal, whose ground stands in the entry', false),
-  ('gdpr', 5, 'Art. 33', 'law', 'A personal data breach is notified to the supervisory authority “without undue delay and, where feasible, not later than 72 hours after having become aware of it”, unless it is unlikely to result in a risk; Art. 33(5): the controller documents any breach. Whether an event is a breach, the controller decides.',
+  ('gdpr', 5, 'Art. 33', 'law', 'A personal data breach is notified to the supervisory authority “without undue delay and, where feasible, not later than 72 hours after having become aware of it”, unless it is unlikely to result in a risk to the rights and freedoms of natural persons; Art. 33(5): the controller documents any breach, notified or not. Whether an event is a breach, the controller decides.',
     'What was found that could be one, and when?', '(action:verification.failed or action:alert.opened)', 'action:verification.failed', 'a check of the log found something', false),
   ('gdpr', 6, 'Art. 5(1)(c), 25', 'law', 'Personal data shall be “adequate, relevant and limited to what is necessary in relation to the purposes for which they are processed (‘data minimisation’)”.',
     'Did what is captured change?', '(action:capture.tracked or action:capture.changed or action:capture.untracked)', null, null, false),
 
-  ('pci_dss', 1, '10.2.1.2', 'standard', 'Actions by anybody with administrative access are logged.', 'What was done past the application, in the database itself?', 'actor_type:(database or service)', null, null, false),
-  ('pci_dss', 2, '10.2.1.3', 'standard', 'Access to audit logs is logged.', 'Who read the log?', '(action:log.searched or action:log.viewed or action:log.exported)', null, null, false),
-  ('pci_dss', 3, '10.2.1.4', 'standard', 'Invalid logical access attempts are logged.', 'What was refused?', '(outcome:denied or action:user.login_failed or action:user.mfa_failed)', 'outcome:denied', 'a refused attempt', false),
-  ('pci_dss', 4, '10.2.1.5', 'standard', 'Changes of identification and authentication credentials are logged: new accounts, elevated privileges, changes of administrators.',
+  ('pci_dss', 0, '10.2.1.1', 'standard', 'All individual user access to cardholder data is logged.', 'Which access to data was recorded? Reading a table leaves nothing by itself: only what the application, its functions or the platform''s logs tell.',
+    '(action:api.accessed or action:query.* or action:data.exported or action:report.generated)', null, null, false),
+  ('pci_dss', 1, '10.2.1.2', 'standard', 'All actions of anybody with administrative access are logged, interactive use of application and system accounts too.', 'What was done past the application, in the database itself?', 'actor_type:(database or service)', null, null, false),
+  ('pci_dss', 2, '10.2.1.3', 'standard', 'All access to audit logs is logged.', 'Who read the log?', '(action:log.searched or action:log.viewed or action:log.exported)', null, null, false),
+  ('pci_dss', 3, '10.2.1.4', 'standard', 'All invalid logical access attempts are logged.', 'What was refused?', '(outcome:denied or action:user.login_failed or action:user.mfa_failed)', 'outcome:denied', 'a refused attempt', false),
+  ('pci_dss', 4, '10.2.1.5', 'standard', 'All changes of identification and authentication credentials are logged: new accounts, elevated privileges, changes, additions and deletions of accounts with administrative access.',
     'Which accounts, roles and credentials changed?', '(action:user.* or action:member.* or action:permission.* or action:api_key.* or action:api_token.*)', 'actor_type:database', 'a change past the application', false),
-  ('pci_dss', 5, '10.2.1.6', 'standard', 'Initialising, starting, stopping and pausing of audit logs is logged.', 'Did logging begin or end anywhere?', '(action:log.opened or action:capture.*)', 'action:capture.untracked', 'a table is no longer captured', false),
+  ('pci_dss', 5, '10.2.1.6', 'standard', 'Initialising new audit logs, and starting, stopping and pausing existing ones, is logged.', 'Did logging begin or end anywhere?', '(action:log.opened or action:capture.*)', 'action:capture.untracked', 'a table is no longer captured', false),
   ('pci_dss', 6, '10.2.1.7', 'standard', 'Creation and deletion of system-level objects is logged.', 'What was created and deleted?', '(action:*.created or action:*.added or action:*.deleted or action:*.removed)', null, null, false),
-  ('pci_dss', 7, '10.3', 'standard', 'Audit logs are protected from destruction and unauthorised modification; file integrity monitoring or change detection is used on them.', 'Did a check of the log find anything?', 'action:verification.failed', 'action:verification.failed', 'a check of the log found something', false),
-  ('pci_dss', 8, '10.4.1', 'standard', 'Security events and logs of critical components are reviewed at least once a day.', 'When was the log reviewed?', '(action:log.searched or action:log.viewed or action:alert.acknowledged)', null, null, false),
+  ('pci_dss', 7, '10.3.2, 10.3.4', 'standard', 'Audit logs are protected from modification; file integrity monitoring or change detection makes changes of them raise alerts.', 'Did a check of the log find anything?', 'action:verification.failed', 'action:verification.failed', 'a check of the log found something', false),
+  ('pci_dss', 8, '10.4.1, 10.4.1.1', 'standard', 'Security events, and logs of systems with cardholder data, of critical components and of security functions, are reviewed at least once a day, by automated mechanisms.', 'When was the log reviewed, by people and by rules?', '(action:log.searched or action:log.viewed or action:alert.opened or action:alert.acknowledged)', null, null, false),
   ('pci_dss', 9, '10.5.1', 'standard', 'Audit log history is kept for at least 12 months, the most recent three months at once available.', 'Was the period changed, and what was let go of?', '(action:retention.changed or action:log.purged)', 'action:retention.changed', 'how long the log is kept was changed', false),
-  ('pci_dss', 10, '10.7', 'standard', 'Failures of critical security controls are detected, reported and responded to promptly.', 'Which failures of logging were found?', '(action:verification.failed or action:capture.untracked)', 'action:verification.failed', 'a check found something', false);
+  ('pci_dss', 10, '10.7.2, 10.7.3', 'standard', 'Failures of critical security control systems, audit logging among them, are detected, alerted to, addressed promptly and responded to.', 'Which failures of logging were found?', '(action:verification.failed or action:capture.untracked)', 'action:verification.failed', 'a check found something', false);
 
 create or replace function audit.report_templates_json()
   returns jsonb
@@ -21003,6 +21005,8 @@ create table if not exists audit.reports (
   constraint reports_state_known check (state in ('queued', 'running', 'done', 'failed', 'withdrawn'))
 );
 
+alter table audit.reports add column if not exists parts jsonb not null default '[]';
+
 comment on table audit.reports is 'Reports: what was asked for, how far it has come, and what its files are; written by the functions of 730 to 760 only.';
 comment on column audit.reports.id is 'Names the report.';
 comment on column audit.reports.organization_id is 'About whose log.';
@@ -21025,6 +21029,7 @@ comment on column audit.reports.error is 'Why it failed.';
 comment on column audit.reports.names is 'Users whose addresses its files show.';
 comment on column audit.reports.subject is 'The user whom a report about a person is about.';
 comment on column audit.reports.files is 'Its files in Storage, with size and SHA-256.';
+comment on column audit.reports.parts is 'Entries that are too many for the evidence pack: the files beside it that are stored so far.';
 comment on column audit.reports.manifest is 'The manifest of its files to the byte.';
 comment on column audit.reports.manifest_note is 'The signed note over the manifest''s digest.';
 comment on column audit.reports.generated_at is 'When its files were made.';
@@ -21485,8 +21490,8 @@ as $$
       jsonb_build_array('A shorter period waits', format('%s days before it applies', audit.setting('shorten_retention_after', (report).organization_id))),
       jsonb_build_array('Legal holds', coalesce((select string_agg(h ->> 'name', ', ') from jsonb_array_elements(audit.holds_on((report).organization_id)) h), 'none'))
     ),
-    case when (report).template = 'hipaa' and t.archive_days < 2190 then 'The archive is kept for less than six years.'
-      when (report).template = 'pci_dss' and (t.database_days < 90 or t.archive_days < 365) then 'The log is kept for less than twelve months, or less than three at once available.' end
+    case when (report).template = 'hipaa' and t.archive_days < 2191 then 'The archive is kept for less than six years: what the rule has documented (164.316) is then to be kept elsewhere, too.'
+      when (report).template = 'pci_dss' and (t.database_days < 90 or t.archive_days < 365) then 'The log is kept for less than twelve months, or less than three at once available (10.5.1).' end
   )
   from audit.retention_of((report).organization_id) t
 $$;
@@ -21607,7 +21612,7 @@ declare
 begin
   if section = 'timeline' then
     return jsonb_build_array(audit.listing_section(report, 'What happened, in order', '', 2000,
-      concat_ws(' ', 'Around entry ' || ((report).parameters ->> 'entry') || '.', 'The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.')));
+      concat_ws(' ', 'Around entry ' || ((report).parameters ->> 'entry') || '.', 'The evidence pack has all of the entries themselves; where they are more than 10,000, in files beside it that its manifest names.')));
   end if;
   execute format(
     $q$
@@ -21668,6 +21673,7 @@ begin
         'User id: ' || (report).subject,
         'Addresses under which the person acted: ' || coalesce(nullif(array_to_string((v_subject).addresses, ', '), ''), 'none that was theirs alone'),
         'The person is found as actor, as resource, by their id in the details of entries, and in values of columns that are declared personal. Free text that names the person otherwise is not found.',
+        'Art. 15(1) asks for more than the data. Purposes, kinds of data, recipients and time limits ((a) to (d)) stand in the record of processing and under retention, as far as the database knows them. The controller adds the rights to rectification, erasure, restriction and objection (e), the right to complain to a supervisory authority (f) and, where there are any, automated decisions (h) and safeguards of transfers (Art. 15(2)). The source (g) is the person''s own use of the application, and what others did about them.',
         'Where an entry shows other persons, their rights are to be kept before it is handed out (Art. 15(4)).'
       ], null)));
     when 'subject_identities' then
@@ -21694,7 +21700,7 @@ begin
       ) into v_rows;
       return jsonb_build_array(jsonb_build_object(
         'kind', 'entries', 'title', 'Entries about the person', 'query', audit.report_query(report, audit.subject_query((report).subject)),
-        'note', 'As actor, as resource, or named in the details. The evidence pack has the entries themselves, the oldest 10,000; an export of this query has all.',
+        'note', 'As actor, as resource, or named in the details. The evidence pack has all of the entries themselves; where they are more than 10,000, in files beside it that its manifest names.',
         'total', v_total, 'items', coalesce(v_rows, '[]')
       ));
   end case;
@@ -22279,13 +22285,122 @@ as $$
     union all select jsonb_path_query(s.value, '$.sample.items[*]')
     union all select jsonb_path_query(s.value, '$.exceptions.items[*]')
   ) n
-  where not (s.value ->> 'kind' = 'entries' and (report).template in ('incident', 'subject_access'))
 $$;
 
-comment on function audit.report_named(audit.reports) is 'The entries that a report lists as evidence: samples, exceptions, changes.';
+comment on function audit.report_named(audit.reports) is 'The entries that a report lists: samples, exceptions, changes, what happened.';
 
--- The whole of an incident, or of a person, as far as it goes into one file; of other reports what they list.
-create or replace function audit.report_lines(id uuid, at_most int default 10000)
+-- An incident, or a person, whole; other reports are about what they list.
+create or replace function audit.report_population(report audit.reports)
+  returns text
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case
+    when (report).subject is not null then audit.subject_source(report)
+    when (report).template = 'incident' then audit.report_source((report).organization_id, audit.report_query(report, ''))
+  end
+$$;
+
+comment on function audit.report_population(audit.reports) is
+  'From and where of the entries e that the evidence of a report has all of; null where it has what the report lists.';
+
+create or replace function audit.report_line(entry public.audit_logs)
+  returns text
+  language sql
+  stable
+  parallel safe
+  set search_path = ''
+as $$
+  select concat('{"hash":"', encode(entry.hash, 'hex'), '","entry":', audit.entry_text(entry), '}')
+$$;
+
+comment on function audit.report_line(public.audit_logs) is 'An entry as evidence: a line of JSON with the exact text that was hashed.';
+
+-- What does not go into the pack (a function has 256 MB and 2 s) lies beside it, in as many files as it takes. Each is
+-- noted when it is stored, so a run that ends leaves what the next goes on with.
+create or replace function audit.next_report_part(id uuid, attempt int, most_in_pack int, at_most int)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_report audit.reports;
+  v_source text;
+  v_after audit.position;
+  v_last audit.position;
+  v_first text;
+  v_entries bigint;
+begin
+  select r.* into v_report from audit.reports r
+  where r.id = next_report_part.id and r.state = 'running' and r.attempts = next_report_part.attempt;
+  if v_report.id is null then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  v_source := audit.report_population(v_report);
+  if v_source is null or v_report.parts = '[]' and most_in_pack >= (
+    select max((s ->> 'total')::bigint) from jsonb_array_elements(v_report.sections) s where s ->> 'kind' = 'entries'
+  ) then
+    return null;
+  end if;
+  if v_report.parts <> '[]' then
+    v_after := jsonb_populate_record(null::audit.position, v_report.parts #> '{-1,until}');
+    v_source := v_source || ' and ' || audit.position_condition('e', '>', v_after);
+  end if;
+  execute format(
+    $q$
+    with part as materialized (select e.created_at, e.chain, e.seq %s order by e.created_at, e.chain, e.seq limit %s),
+    ends as (
+      (select p.*, true as is_first from part p order by p.created_at, p.chain, p.seq limit 1)
+      union all
+      (select p.*, false from part p order by p.created_at desc, p.chain desc, p.seq desc limit 1)
+    )
+    select (select count(*) from part), max(e.chain || '-' || e.seq) filter (where e.is_first),
+      max(e.created_at) filter (where not e.is_first), max(e.chain) filter (where not e.is_first), max(e.seq) filter (where not e.is_first)
+    from ends e
+    $q$, v_source, at_most
+  ) into v_entries, v_first, v_last.created_at, v_last.chain, v_last.seq;
+  if v_entries = 0 then
+    return null;
+  end if;
+  return jsonb_build_object(
+    'name', format('entries-%s.ndjson', to_char(jsonb_array_length(v_report.parts) + 1, 'FM0000')),
+    'folder', concat(v_report.organization_id, '/', v_report.id), 'entries', v_entries,
+    'first', v_first, 'last', v_last.chain || '-' || v_last.seq, 'until', to_jsonb(v_last),
+    -- As bytes, which no quoting touches: entries are JSON and hold neither.
+    'copy', format(
+      'copy (select audit.report_line(e) %s and %s order by e.created_at, e.chain, e.seq) to stdout with (format csv, quote E''\x01'', delimiter E''\x02'')',
+      v_source, audit.position_condition('e', '<=', v_last)
+    )
+  );
+end
+$$;
+
+comment on function audit.next_report_part(uuid, int, int, int) is
+  'The entries of a report that are to be stored next beside its evidence pack, as a COPY; null where all are, or they go into
+the pack. For audit-jobs.';
+
+create or replace function audit.add_report_part(id uuid, attempt int, part jsonb)
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  update audit.reports r set parts = r.parts || add_report_part.part, lease_until = clock_timestamp() + interval '3 minutes', attempts = 1
+  where r.id = add_report_part.id and r.state = 'running' and r.attempts = add_report_part.attempt;
+  if not found then
+    perform audit.fail('AULSE', 'Another run has the report, or nobody wants it any more.');
+  end if;
+  return 1;
+end
+$$;
+
+comment on function audit.add_report_part(uuid, int, jsonb) is 'Notes that a part of a report''s entries is stored; answers the attempt from here on. For audit-jobs.';
+
+drop function if exists audit.report_lines(uuid, int); -- of the first release
+
+create or replace function audit.report_lines(id uuid)
   returns setof text
   language plpgsql
   stable
@@ -22293,30 +22408,26 @@ create or replace function audit.report_lines(id uuid, at_most int default 10000
 as $$
 declare
   v_report audit.reports;
+  v_source text;
 begin
   select r.* into strict v_report from audit.reports r where r.id = report_lines.id;
-  if v_report.template in ('incident', 'subject_access') then
-    return query execute format(
-      'select concat(''{"hash":"'', encode(e.hash, ''hex''), ''","entry":'', audit.entry_text(e), ''}'') %s order by e.created_at, e.chain, e.seq limit %s',
-      case
-        when v_report.subject is not null then audit.subject_source(v_report)
-        else audit.report_source(v_report.organization_id, audit.report_query(v_report, ''))
-      end,
-      at_most
-    );
+  v_source := audit.report_population(v_report);
+  if v_report.parts <> '[]' then
+    return; -- they lie beside the pack
+  elsif v_source is not null then
+    return query execute format('select audit.report_line(e) %s order by e.created_at, e.chain, e.seq', v_source);
   else
     return query
-      select concat('{"hash":"', encode(a.hash, 'hex'), '","entry":', audit.entry_text(a), '}')
+      select audit.report_line(a)
       from audit.report_named(v_report) n
       join public.audit_logs a
         on a.organization_id = n.organization_id and a.chain = n.chain and a.seq = n.seq and a.created_at = n.created_at
-      order by a.created_at, a.chain, a.seq
-      limit at_most;
+      order by a.created_at, a.chain, a.seq;
   end if;
 end
 $$;
 
-comment on function audit.report_lines(uuid, int) is 'The entries of a report''s evidence pack, a line of JSON each with the exact text that was hashed.';
+comment on function audit.report_lines(uuid) is 'The entries in a report''s evidence pack, a line each.';
 
 create or replace function audit.report_to_render(id uuid, attempt int)
   returns jsonb
@@ -22367,10 +22478,15 @@ begin
       ) p
     ), '[]'),
     'integrity', audit.integrity_evidence(v_report),
+    'parts', v_report.parts, 'listed', (select count(*) from audit.report_named(v_report)),
+    'is_whole', audit.report_population(v_report) is not null,
     'places', coalesce((
       select jsonb_agg(jsonb_build_object('name', n.chain || '-' || n.seq, 'system', n.organization_id <> v_report.organization_id, 'hash', encode(a.hash, 'hex'), 'entry_text', audit.entry_text(a))
         || (p.place - 'checkpoint') || jsonb_build_object('checkpoint', p.place ->> 'checkpoint') order by n.created_at, n.chain, n.seq)
-      from (select n.* from audit.report_named(v_report) n order by n.created_at, n.chain, n.seq limit 400) n
+      from (
+        select n.* from audit.report_named(v_report) n
+        order by n.chain || '-' || n.seq = v_report.parameters ->> 'entry' desc nulls last, n.created_at, n.chain, n.seq limit 400
+      ) n
       join public.audit_logs a
         on a.organization_id = n.organization_id and a.chain = n.chain and a.seq = n.seq and a.created_at = n.created_at
       cross join lateral (select audit.place_in_log(n.organization_id, n.chain, n.seq) as place) p
@@ -22471,7 +22587,7 @@ declare
 begin
   update audit.reports r set
     state = 'withdrawn', withdrawn_at = clock_timestamp(), sections = '[]', content = null, files = '[]', manifest = null,
-    manifest_note = null, names = '{}', error = 'Taken back: the person was erased.'
+    manifest_note = null, names = '{}', parts = '[]', error = 'Taken back: the person was erased.'
   where r.organization_id = withdraw_reports.organization_id and r.subject = withdraw_reports.subject and r.state <> 'withdrawn';
   get diagnostics v_withdrawn = row_count;
   -- Made again, without; a run that has one now loses it.
@@ -23529,7 +23645,9 @@ revoke execute on function
   audit.claim_report(interval),
   audit.gather_report(uuid, int),
   audit.report_to_render(uuid, int),
-  audit.report_lines(uuid, int),
+  audit.report_lines(uuid),
+  audit.next_report_part(uuid, int, int, int),
+  audit.add_report_part(uuid, int, jsonb),
   audit.complete_report(uuid, int, jsonb, text, text),
   audit.queue_report(audit.reports),
   audit.keep_links(uuid, jsonb, timestamptz),

@@ -45,6 +45,11 @@ select is(jsonb_array_length(audit.auditor_section(r) -> 'rows'), 3, 'auditors')
 select is((audit.heartbeat_section(pg_temp.report('attestation')) ->> 'total')::int, 1, 'no heartbeat at all is a gap');
 select matches(audit.coverage_sections(r) #>> '{0,paragraphs,0}', 'log begins at', 'a log that begins within the period says so') from r;
 select matches(audit.retention_section(r) ->> 'rows', 'for ever', 'retention that nobody has set') from r;
+grant insert, delete on audit.chain_bounds to postgres;
+insert into audit.chain_bounds (organization_id, chain, seq, hash, created_at) values (acme(), 4000, 1234, '', now() - interval '12 hours');
+select matches(audit.coverage_sections(r) #>> '{0,paragraphs}', 'let go of from the database by retention, 1234 in all.*npm run restore', 'a period that reaches into the archive says what is not counted') from r;
+select unalike(audit.coverage_sections(pg_temp.report('soc2', '6 hours')) #>> '{0,paragraphs}', '%let go of%', 'one after that does not');
+delete from audit.chain_bounds where chain = 4000;
 
 -- Verification in steps
 create temporary table v as select (audit.verify_for_report(r)).* from r;

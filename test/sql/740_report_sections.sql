@@ -25,6 +25,18 @@ select is(s #>> '{rows,0,3}', 'member', 'values of columns that are declared per
 select is((s ->> 'total')::bigint, audit.report_count(acme(), s ->> 'query'), 'the query says the same') from p where u = 'subject_entries';
 select matches(s #>> '{paragraphs,0}', 'aa000000', 'who it is about') from p where u = 'subject';
 
+-- Who has the address later is somebody else, and so is whoever has it in another organisation
+select set_config('request.jwt.claims', '{"role": "authenticated", "sub": "bb000000-0000-4000-8000-00000000000b", "email": "aa@acme.example"}', true);
+insert into public.budgets (organization_id) values (acme());
+select set_config('request.jwt.claims', '{"role": "authenticated", "sub": "bb000000-0000-4000-8000-00000000000b", "email": "bb@acme.example"}', true);
+insert into public.budgets (organization_id) values (acme());
+select act_as_owner();
+create temporary table later as select u, audit.report_sections(pg_temp.report('subject_access', '{}', ('bb000000-0000-4000-8000-00000000000b')::uuid), u) -> 0 as s from unnest(audit.report_steps('subject_access')) u;
+select is(jsonb_array_length(s -> 'rows'), 2, 'their contexts') from later where u = 'subject_identities';
+select is((s ->> 'total')::int, 2, 'and their entries, none of the other''s') from later where u = 'subject_entries';
+select is(jsonb_array_length(s -> 'rows'), 0, 'no value that is the other''s') from later where u = 'subject_values';
+select matches(s #>> '{paragraphs,1}', 'bb@acme.example$', 'nor the address that both had') from later where u = 'subject';
+
 -- An incident: only what one person did, where that is asked for
 select is((audit.incident_sections(pg_temp.report('incident', '{"actor": "aa000000-0000-4000-8000-00000000000a"}'), 'timeline') #>> '{0,total}')::int, 1, 'of one person');
 select cmp_ok((audit.incident_sections(pg_temp.report('incident'), 'timeline') #>> '{0,total}')::int, '>', 5, 'else of all');
