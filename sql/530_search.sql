@@ -128,7 +128,7 @@ create or replace function audit.position_condition(alias text, sign text, place
   immutable
   parallel safe
   return format(
-    '(%1$s.created_at, %1$s.chain, %1$s.seq) %2$s (%3$L::timestamptz, %4$s, %5$s)', alias, sign,
+    '(%1$s.created_at, %1$s.chain, %1$s.seq) %2$s (%3$L::timestamptz, %4$L, %5$L)', alias, sign,
     (place).created_at, (place).chain, (place).seq
   );
 

@@ -5,7 +5,7 @@ create or replace function audit.place_in_log(organization_id uuid, chain int, s
   returns jsonb
   language sql
   stable
-  security definer -- where an entry stands is told to whoever knows its name; the entry itself is not
+  security definer -- whoever reads of an organisation's log is told where an entry stands; the entry itself is not shown
   set search_path = ''
 as $$
   select jsonb_build_object(
@@ -27,6 +27,7 @@ as $$
   join audit.logs l on l.id = r.log
   join audit.checkpoints c on c.log = l.id and c.size = l.published
   where place_in_log.seq <= r.to_seq and r.start + place_in_log.seq - r.from_seq < l.published
+    and audit.reach(place_in_log.organization_id) is not null
 $$;
 
 comment on function audit.place_in_log(uuid, int, bigint) is

@@ -382,7 +382,10 @@ create or replace function audit.entries_before(export uuid, part int)
   security definer -- parts are not readable by themselves; this is how many entries, not which
   set search_path = ''
 as $$
-  select coalesce(sum(p.entries), 0) from audit.export_parts p where p.export = entries_before.export and p.part < entries_before.part
+  select coalesce(sum(p.entries), 0)
+  from audit.export_parts p
+  join audit.exports x on x.id = p.export
+  where p.export = entries_before.export and p.part < entries_before.part and audit.reach(x.organization_id) is not null
 $$;
 
 comment on function audit.entries_before(uuid, int) is 'How many entries the earlier parts of an export have.';

@@ -406,7 +406,6 @@ column captures text
 column state text
 column way_out text
 grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
-grant service_role: SELECT
 comment: Each path by which events of Auth reach the log in this project: what it captures, how it stands, and the way out where it is not whole.
 comment on column path: trigger, audit_table, hook or log, as in an entry's details.source; waiting: what is not settled.
 comment on column captures: Which events come by it.
@@ -9524,7 +9523,10 @@ CREATE OR REPLACE FUNCTION audit.entries_before(export uuid, part integer)
  STABLE SECURITY DEFINER
  SET search_path TO ''
 AS $function$
-  select coalesce(sum(p.entries), 0) from audit.export_parts p where p.export = entries_before.export and p.part < entries_before.part
+  select coalesce(sum(p.entries), 0)
+  from audit.export_parts p
+  join audit.exports x on x.id = p.export
+  where p.export = entries_before.export and p.part < entries_before.part and audit.reach(x.organization_id) is not null
 $function$
 
 owner postgres
@@ -15673,6 +15675,7 @@ AS $function$
   join audit.logs l on l.id = r.log
   join audit.checkpoints c on c.log = l.id and c.size = l.published
   where place_in_log.seq <= r.to_seq and r.start + place_in_log.seq - r.from_seq < l.published
+    and audit.reach(place_in_log.organization_id) is not null
 $function$
 
 owner postgres
@@ -15794,7 +15797,7 @@ CREATE OR REPLACE FUNCTION audit.position_condition(alias text, sign text, place
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN format('(%1$s.created_at, %1$s.chain, %1$s.seq) %2$s (%3$L::timestamptz, %4$s, %5$s)'::text, alias, sign, (place).created_at, (place).chain, (place).seq)
+RETURN format('(%1$s.created_at, %1$s.chain, %1$s.seq) %2$s (%3$L::timestamptz, %4$L, %5$L)'::text, alias, sign, (place).created_at, (place).chain, (place).seq)
 
 owner postgres
 grant authenticated: EXECUTE

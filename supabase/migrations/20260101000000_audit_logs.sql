@@ -11490,7 +11490,7 @@ create or replace function audit.position_condition(alias text, sign text, place
   immutable
   parallel safe
   return format(
-    '(%1$s.created_at, %1$s.chain, %1$s.seq) %2$s (%3$L::timestamptz, %4$s, %5$s)', alias, sign,
+    '(%1$s.created_at, %1$s.chain, %1$s.seq) %2$s (%3$L::timestamptz, %4$L, %5$L)', alias, sign,
     (place).created_at, (place).chain, (place).seq
   );
 
@@ -12469,7 +12469,7 @@ create or replace function audit.place_in_log(organization_id uuid, chain int, s
   returns jsonb
   language sql
   stable
-  security definer -- where an entry stands is told to whoever knows its name; the entry itself is not
+  security definer -- whoever reads of an organisation's log is told where an entry stands; the entry itself is not shown
   set search_path = ''
 as $$
   select jsonb_build_object(
@@ -12491,6 +12491,7 @@ as $$
   join audit.logs l on l.id = r.log
   join audit.checkpoints c on c.log = l.id and c.size = l.published
   where place_in_log.seq <= r.to_seq and r.start + place_in_log.seq - r.from_seq < l.published
+    and audit.reach(place_in_log.organization_id) is not null
 $$;
 
 comment on function audit.place_in_log(uuid, int, bigint) is
@@ -12968,7 +12969,10 @@ create or replace function audit.entries_before(export uuid, part int)
   security definer -- parts are not readable by themselves; this is how many entries, not which
   set search_path = ''
 as $$
-  select coalesce(sum(p.entries), 0) from audit.export_parts p where p.export = entries_before.export and p.part < entries_before.part
+  select coalesce(sum(p.entries), 0)
+  from audit.export_parts p
+  join audit.exports x on x.id = p.export
+  where p.export = entries_before.export and p.part < entries_before.part and audit.reach(x.organization_id) is not null
 $$;
 
 comment on function audit.entries_before(uuid, int) is 'How many entries the earlier parts of an export have.';
@@ -23478,7 +23482,7 @@ to authenticated;
 -- The application's own backend.
 grant select on
   audit.identities, audit.personal_values, audit.heads, audit.auditors, audit.settings, audit.tracked_tables,
-  audit.coverage, audit.auth_coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
+  audit.coverage, audit.error_codes, audit.findings, audit.logs, audit.log_ranges, audit.checkpoints, audit.anchor_entries,
   audit.readings, audit.verifications, audit.integrity,
   audit.cosigned_checkpoints, audit.receivers, audit.receiver_logs, audit.owed_checkpoints, audit.outside,
   audit.retention, audit.retention_periods, audit.holds, audit.chain_bounds,
