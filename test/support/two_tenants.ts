@@ -23,7 +23,7 @@ export const ACTORS = [
 export type Actor = typeof ACTORS[number];
 
 /** A login role for function `audit`, as README proposes it: all it may do is to become `authenticated`. */
-export const LOGIN_ROLE = "audit_functions";
+export const LOGIN_ROLE = "functions_login";
 
 const PEOPLE: Partial<Record<Actor | "globex_admin" | "globex_member", string>> = {
   outsider: "a0000000-0000-4000-8000-00000000000a",
