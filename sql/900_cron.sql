@@ -240,53 +240,97 @@ $$;
 comment on function audit.continue_collecting() is
   'Has the project''s logs collected when it is time. That they are more than an hour behind is a finding.';
 
+create or replace function audit.prune_job_runs()
+  returns bigint
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_pruned bigint;
+begin
+  if to_regclass('cron.job_run_details') is null then
+    return 0;
+  end if;
+  -- By command: of a schedule that is gone there is no job any more. What others have scheduled is theirs.
+  execute $q$
+    delete from cron.job_run_details d
+    where d.command ~ '^\s*select audit\.'
+      and coalesce(d.end_time, d.start_time) < clock_timestamp() - case d.status when 'succeeded' then interval '1 hour' else interval '7 days' end
+  $q$;
+  get diagnostics v_pruned = row_count;
+  return v_pruned;
+end
+$$;
+
+comment on function audit.prune_job_runs() is
+  'Deletes what pg_cron keeps of our runs: an hour after a success, a week after a failure. It would keep everything, 200,000 rows a day.';
+
+-- Before version 1.5 pg_cron takes no seconds: there, what is due every few of them is due every minute.
+create or replace function pg_temp.schedule(job text, schedule text, command text)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  perform cron.schedule(job, schedule, command);
+exception when others then
+  if schedule !~ 'seconds$' then
+    raise;
+  end if;
+  perform cron.schedule(job, '* * * * *', command);
+end
+$$;
+
 do $$
 begin
   if to_regprocedure('cron.schedule(text, text, text)') is not null then
-    perform cron.schedule('audit-partitions', '17 2 * * *', 'select audit.ensure_partitions()');
+    perform pg_temp.schedule('audit-partitions', '17 2 * * *', 'select audit.ensure_partitions()');
     -- Does what the event triggers do, where the server does not let us make them.
-    perform cron.schedule('audit-known-tables', '*/10 * * * *', 'select audit.track_known_tables()');
-    perform cron.schedule('audit-auth-tables', '3-59/10 * * * *', 'select audit.track_auth()');
+    perform pg_temp.schedule('audit-known-tables', '*/10 * * * *', 'select audit.track_known_tables()');
+    perform pg_temp.schedule('audit-auth-tables', '3-59/10 * * * *', 'select audit.track_auth()');
     -- What Auth could not wait for; the log lacks it for so long.
-    perform cron.schedule('audit-auth-events', '5 seconds', 'select audit.settle_waiting_auth()');
-    perform cron.schedule('audit-auth-sightings', '47 * * * *', 'select audit.forget_auth_sightings()');
+    perform pg_temp.schedule('audit-auth-events', '5 seconds', 'select audit.settle_waiting_auth()');
+    perform pg_temp.schedule('audit-auth-sightings', '47 * * * *', 'select audit.forget_auth_sightings()');
     -- Searches find what is not indexed yet by reading it, so late is only slower.
-    perform cron.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
+    perform pg_temp.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
     -- A minute late at most, and an hour is judged when it is over: later is late, never twice.
-    perform cron.schedule('audit-anomalies', '* * * * *', 'select audit.detect_anomalies()');
-    perform cron.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
+    perform pg_temp.schedule('audit-anomalies', '* * * * *', 'select audit.detect_anomalies()');
+    perform pg_temp.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');
     -- Missed, reports are late; what was due by schedule is caught up once.
-    perform cron.schedule('audit-reports', '10 seconds', 'select audit.continue_reports()');
+    perform pg_temp.schedule('audit-reports', '10 seconds', 'select audit.continue_reports()');
     -- Missed, an erasure takes longer; its state says where it is.
-    perform cron.schedule('audit-erasures', '5 seconds', 'select audit.continue_erasing()');
-    perform cron.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
+    perform pg_temp.schedule('audit-erasures', '5 seconds', 'select audit.continue_erasing()');
+    perform pg_temp.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
     -- What is new waits for the next turn; a turn that finds another at work ends.
-    perform cron.schedule('audit-rules', '3 seconds', 'select audit.evaluate_rules()');
-    perform cron.schedule('audit-checks', '* * * * *', 'select audit.run_checks(), audit.run_digests()');
-    perform cron.schedule('audit-rules-prune', '*/10 * * * *', 'select audit.prune_rules()');
+    perform pg_temp.schedule('audit-rules', '3 seconds', 'select audit.evaluate_rules()');
+    perform pg_temp.schedule('audit-checks', '* * * * *', 'select audit.run_checks(), audit.run_digests()');
+    perform pg_temp.schedule('audit-rules-prune', '*/10 * * * *', 'select audit.prune_rules()');
     -- Missed or doubled, it does no harm: what is due stays due, and a log belongs to one run at a time.
-    perform cron.schedule('audit-seal', '5 seconds', 'select audit.continue_sealing()');
-    perform cron.schedule('audit-anchor', '*/5 * * * *', 'select audit.anchor_checkpoints()');
+    perform pg_temp.schedule('audit-seal', '5 seconds', 'select audit.continue_sealing()');
+    perform pg_temp.schedule('audit-anchor', '*/5 * * * *', 'select audit.anchor_checkpoints()');
     -- Missed, an archive that was damaged is found later, and nothing is purged meanwhile.
-    perform cron.schedule('audit-read-back', '* * * * *', 'select audit.continue_reading_back()');
-    perform cron.schedule('audit-verify', '* * * * *', 'select audit.continue_verification()');
-    perform cron.schedule('audit-deliveries', '10 seconds', 'select audit.continue_deliveries()');
+    perform pg_temp.schedule('audit-read-back', '* * * * *', 'select audit.continue_reading_back()');
+    perform pg_temp.schedule('audit-verify', '* * * * *', 'select audit.continue_verification()');
+    perform pg_temp.schedule('audit-deliveries', '10 seconds', 'select audit.continue_deliveries()');
     -- Missed, alerts are late; doubled, each message still belongs to one run.
-    perform cron.schedule('audit-alerts-deliver', '2 seconds', 'select audit.continue_alert_deliveries()');
-    perform cron.schedule('audit-deliveries-prune', '23 * * * *', 'select audit.prune_deliveries()');
+    perform pg_temp.schedule('audit-alerts-deliver', '2 seconds', 'select audit.continue_alert_deliveries()');
+    perform pg_temp.schedule('audit-deliveries-prune', '23 * * * *', 'select audit.prune_deliveries()');
     -- Whom the functions' environment names, only they know: they register it when they run, also where nothing is owed.
-    perform cron.schedule('audit-receivers', '*/5 * * * *', $cron$
+    perform pg_temp.schedule('audit-receivers', '*/5 * * * *', $cron$
       select audit.call_jobs(job) from unnest(array['deliver-checkpoints', 'mirror', 'witness']) job
     $cron$);
     -- Only where the setting collect_logs_every says so. Missed, lines of up to a day are caught up with.
-    perform cron.schedule('audit-collect-logs', '30 seconds', 'select audit.continue_collecting()');
-    perform cron.schedule('audit-forget', '23 * * * *', 'select audit.forget_seen_logs(), audit.forget_event_keys(), audit.forget_client_rates()');
+    perform pg_temp.schedule('audit-collect-logs', '30 seconds', 'select audit.continue_collecting()');
+    perform pg_temp.schedule('audit-forget', '23 * * * *', 'select audit.forget_seen_logs(), audit.forget_event_keys(), audit.forget_client_rates()');
     -- A batch at a time; where nothing is past its retention it looks and ends.
-    perform cron.schedule('audit-purge', '30 seconds', 'select audit.purge()');
-    perform cron.schedule('audit-empty-partitions', '*/10 * * * *', 'select audit.drop_empty_partition()');
-    perform cron.schedule('audit-expire', '41 * * * *', 'select audit.continue_expiring()');
+    perform pg_temp.schedule('audit-purge', '30 seconds', 'select audit.purge()');
+    perform pg_temp.schedule('audit-empty-partitions', '*/10 * * * *', 'select audit.drop_empty_partition()');
+    perform pg_temp.schedule('audit-expire', '41 * * * *', 'select audit.continue_expiring()');
+    perform pg_temp.schedule('audit-cron-prune', '*/10 * * * *', 'select audit.prune_job_runs()');
     -- Once a day; one that failed is tried again an hour later.
-    perform cron.schedule('audit-backup', '29 * * * *', 'select audit.continue_backups()');
+    perform pg_temp.schedule('audit-backup', '29 * * * *', 'select audit.continue_backups()');
   end if;
 end
 $$;
+
+drop function pg_temp.schedule(text, text, text);

@@ -297,6 +297,7 @@ revoke execute on function
   audit.record_backup(text, timestamptz, int, bigint, text, jsonb),
   audit.record_backups_deleted(text[]),
   audit.continue_backups(),
+  audit.prune_job_runs(),
   audit.record_auth(audit.auth_event[]),
   audit.may_settle_auth(audit.auth_event[]),
   audit.settle_auth(audit.auth_event[]),

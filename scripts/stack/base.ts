@@ -7,6 +7,8 @@ export type BaseOptions = {
   defaultPrivileges?: "before" | "after";
   /** Set for every role that may log in; not needed where loopback is trusted. */
   password?: string;
+  /** Default: our stand-in. `extension` needs a server that has pg_cron loaded. */
+  cron?: "stand-in" | "extension";
 };
 
 const LOGIN_ROLES = [
@@ -31,7 +33,8 @@ export async function loadBase(adminUrl: string, options: BaseOptions = {}): Pro
     if (loaded === 0) {
       const files = ["schemas", "default_privileges_before"];
       if (options.defaultPrivileges !== "before") files.push("default_privileges_after");
-      for (const name of [...files, "auth", "storage", "vault", "cron", "net"]) {
+      const cron = options.cron === "extension" ? "cron_extension" : "cron";
+      for (const name of [...files, "auth", "storage", "vault", cron, "net"]) {
         await client.query(await baseFile(name));
       }
     }

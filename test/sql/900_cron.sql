@@ -4,7 +4,7 @@ select set_eq(
   $$ select jobname::text from cron.job where jobname like 'audit-%' and username = 'postgres' and active $$,
   array[
     'audit-alerts-deliver', 'audit-anchor', 'audit-anomalies', 'audit-auth-events', 'audit-auth-sightings',
-    'audit-auth-tables', 'audit-backup', 'audit-checks', 'audit-collect-logs', 'audit-deliveries',
+    'audit-auth-tables', 'audit-backup', 'audit-checks', 'audit-collect-logs', 'audit-cron-prune', 'audit-deliveries',
     'audit-deliveries-prune', 'audit-empty-partitions', 'audit-erasures', 'audit-expire', 'audit-exports',
     'audit-forget', 'audit-known-tables', 'audit-manifests', 'audit-partitions', 'audit-purge', 'audit-read-back',
     'audit-receivers', 'audit-reports', 'audit-rules', 'audit-rules-prune', 'audit-seal', 'audit-search-index',
@@ -67,3 +67,16 @@ select is(audit.continue_alert_deliveries(), null, 'a channel that is left alone
 update audit.channels set next_try_at = '-infinity';
 select audit.take_deliveries();
 select is(audit.continue_alert_deliveries(), null, 'nor one that is being told');
+
+-- What pg_cron keeps of runs
+select lives_ok('select audit.prune_job_runs()', 'what is kept of runs is pruned');
+insert into cron.job_run_details (runid, command, username, status, start_time, end_time)
+select -row_number() over (), command, current_user, status, now() - age, now() - age
+from unnest(array['select audit.purge()', E'\n  select audit.call_jobs(job)', 'select mine()']) command,
+  unnest(array['succeeded', 'failed']) status, unnest(array['59 minutes', '61 minutes', '8 days']::interval[]) age;
+select is(audit.prune_job_runs(), 6::bigint, 'after an hour, and after a week what failed');
+select is((select count(*) from cron.job_run_details where command = 'select mine()'), 6::bigint, 'never what others have scheduled');
+select is(
+  (select count(*) from cron.job_run_details where command ~ 'audit' and (status = 'failed') = (end_time < now() - interval '1 hour')),
+  4::bigint, 'a failure is kept longer'
+);
