@@ -74,7 +74,7 @@ begin
             where d.jobid = j.jobid and d.status in ('succeeded', 'failed')
             order by d.runid desc limit 1
           ) l
-          where j.jobname like 'audit-%' and (l.status = 'failed' or j.schedule like '% seconds' and l.start_time < clock_timestamp() - $2)
+          where j.jobname like 'audit-%' and (l.status = 'failed' or (j.schedule like '% seconds' or j.schedule = '* * * * *') and l.start_time < clock_timestamp() - $2)
         $q$ using audit.system_organization(), most;
       end if;
     when 'outside' then

@@ -133,7 +133,12 @@ begin
       (date_trunc(b.period, s.day) + ('1 ' || b.period)::interval)::date as ends, max(s.at) as at,
       (array_agg(s.name order by s.at desc))[1] as name,
       coalesce(b.percent, array(select jsonb_array_elements_text(coalesce(s.settings -> 'percent', '[50, 80, 100]'))::numeric::int)) as percent
-    from spent s
+    from (
+      -- A day once, however many budgets changed in it: else each change meets each budget.
+      select s.rule_id, s.organization_id, s.day, s.settings, max(s.at) as at, (array_agg(s.name order by s.at desc))[1] as name
+      from spent s
+      group by s.rule_id, s.organization_id, s.day, s.settings
+    ) s
     join audit.budgets_known b on b.organization_id = s.organization_id
     group by s.rule_id, s.organization_id, s.settings, b.budget_id, b.spent_limit, b.percent, b.provider, b.period, 6, 7
   ),

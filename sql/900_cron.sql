@@ -251,11 +251,13 @@ begin
   if to_regclass('cron.job_run_details') is null then
     return 0;
   end if;
-  -- By command: of a schedule that is gone there is no job any more. What others have scheduled is theirs.
+  -- By command: of a schedule that is gone there is no job any more. What others have scheduled is theirs. The last run of
+  -- each stays: it says since when there was none (603).
   execute $q$
     delete from cron.job_run_details d
     where d.command ~ '^\s*select audit\.'
       and coalesce(d.end_time, d.start_time) < clock_timestamp() - case d.status when 'succeeded' then interval '1 hour' else interval '7 days' end
+      and d.runid not in (select max(n.runid) from cron.job_run_details n group by n.jobid)
   $q$;
   get diagnostics v_pruned = row_count;
   return v_pruned;
@@ -263,7 +265,7 @@ end
 $$;
 
 comment on function audit.prune_job_runs() is
-  'Deletes what pg_cron keeps of our runs: an hour after a success, a week after a failure. It would keep everything, 200,000 rows a day.';
+  'Deletes what pg_cron keeps of our runs, the last of each job apart: an hour after a success, a week after a failure. It would keep everything, 200,000 rows a day.';
 
 -- Before version 1.5 pg_cron takes no seconds: there, what is due every few of them is due every minute.
 create or replace function pg_temp.schedule(job text, schedule text, command text)

@@ -15104,7 +15104,7 @@ begin
             where d.jobid = j.jobid and d.status in ('succeeded', 'failed')
             order by d.runid desc limit 1
           ) l
-          where j.jobname like 'audit-%' and (l.status = 'failed' or j.schedule like '% seconds' and l.start_time < clock_timestamp() - $2)
+          where j.jobname like 'audit-%' and (l.status = 'failed' or (j.schedule like '% seconds' or j.schedule = '* * * * *') and l.start_time < clock_timestamp() - $2)
         $q$ using audit.system_organization(), most;
       end if;
     when 'outside' then
@@ -16535,7 +16535,12 @@ begin
       (date_trunc(b.period, s.day) + ('1 ' || b.period)::interval)::date as ends, max(s.at) as at,
       (array_agg(s.name order by s.at desc))[1] as name,
       coalesce(b.percent, array(select jsonb_array_elements_text(coalesce(s.settings -> 'percent', '[50, 80, 100]'))::numeric::int)) as percent
-    from spent s
+    from (
+      -- A day once, however many budgets changed in it: else each change meets each budget.
+      select s.rule_id, s.organization_id, s.day, s.settings, max(s.at) as at, (array_agg(s.name order by s.at desc))[1] as name
+      from spent s
+      group by s.rule_id, s.organization_id, s.day, s.settings
+    ) s
     join audit.budgets_known b on b.organization_id = s.organization_id
     group by s.rule_id, s.organization_id, s.settings, b.budget_id, b.spent_limit, b.percent, b.provider, b.period, 6, 7
   ),
@@ -23230,11 +23235,13 @@ begin
   if to_regclass('cron.job_run_details') is null then
     return 0;
   end if;
-  -- By command: of a schedule that is gone there is no job any more. What others have scheduled is theirs.
+  -- By command: of a schedule that is gone there is no job any more. What others have scheduled is theirs. The last run of
+  -- each stays: it says since when there was none (603).
   execute $q$
     delete from cron.job_run_details d
     where d.command ~ '^\s*select audit\.'
       and coalesce(d.end_time, d.start_time) < clock_timestamp() - case d.status when 'succeeded' then interval '1 hour' else interval '7 days' end
+      and d.runid not in (select max(n.runid) from cron.job_run_details n group by n.jobid)
   $q$;
   get diagnostics v_pruned = row_count;
   return v_pruned;
@@ -23242,7 +23249,7 @@ end
 $$;
 
 comment on function audit.prune_job_runs() is
-  'Deletes what pg_cron keeps of our runs: an hour after a success, a week after a failure. It would keep everything, 200,000 rows a day.';
+  'Deletes what pg_cron keeps of our runs, the last of each job apart: an hour after a success, a week after a failure. It would keep everything, 200,000 rows a day.';
 
 -- Before version 1.5 pg_cron takes no seconds: there, what is due every few of them is due every minute.
 create or replace function pg_temp.schedule(job text, schedule text, command text)

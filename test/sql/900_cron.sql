@@ -70,13 +70,18 @@ select is(audit.continue_alert_deliveries(), null, 'nor one that is being told')
 
 -- What pg_cron keeps of runs
 select lives_ok('select audit.prune_job_runs()', 'what is kept of runs is pruned');
+insert into cron.job_run_details (runid, command, username, status, start_time, end_time) values (0, 'select mine()', current_user, 'succeeded', now(), now());
 insert into cron.job_run_details (runid, command, username, status, start_time, end_time)
 select -row_number() over (), command, current_user, status, now() - age, now() - age
 from unnest(array['select audit.purge()', E'\n  select audit.call_jobs(job)', 'select mine()']) command,
   unnest(array['succeeded', 'failed']) status, unnest(array['59 minutes', '61 minutes', '8 days']::interval[]) age;
 select is(audit.prune_job_runs(), 6::bigint, 'after an hour, and after a week what failed');
-select is((select count(*) from cron.job_run_details where command = 'select mine()'), 6::bigint, 'never what others have scheduled');
+select is((select count(*) from cron.job_run_details where command = 'select mine()'), 7::bigint, 'never what others have scheduled');
 select is(
   (select count(*) from cron.job_run_details where command ~ 'audit' and (status = 'failed') = (end_time < now() - interval '1 hour')),
   4::bigint, 'a failure is kept longer'
 );
+insert into cron.job_run_details (jobid, runid, command, username, status, start_time, end_time)
+select 900, n, 'select audit.purge()', current_user, 'succeeded', now() - interval '2 hours', now() - interval '2 hours' from unnest(array[-101, -100]) n;
+select audit.prune_job_runs();
+select results_eq('select runid from cron.job_run_details where jobid = 900', 'values (-100::bigint)', 'the last run of a job stays, however long ago');
