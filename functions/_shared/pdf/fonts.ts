@@ -5,6 +5,7 @@
 import { fileURLToPath } from "node:url";
 import * as hb from "harfbuzzjs";
 import { readFile } from "./bytes.ts";
+import { FONTS, FONTS_FOLDER } from "./embedded.ts";
 import { readWoff, type Tables, writeSfnt } from "./sfnt.ts";
 
 /**
@@ -13,13 +14,12 @@ import { readWoff, type Tables, writeSfnt } from "./sfnt.ts";
  */
 export type FontSource = (path: string) => Promise<Uint8Array | null>;
 
-/**
- * Font files beside the functions: in node_modules of the project, where `static_files` of supabase/config.toml puts them
- * into a hosted bundle too.
- */
+/** A font file: embedded in the code, or beside the functions, where `static_files` of supabase/config.toml has them. */
 export async function fontFile(path: string): Promise<Uint8Array | null> {
+  const embedded = FONTS[path];
+  if (embedded !== undefined) return Uint8Array.from(atob(embedded), (character) => character.charCodeAt(0));
   try {
-    return await readFile(FONTS + path);
+    return await readFile(FOLDER + path);
   } catch (error) {
     if ((error as { code?: string }).code === "ENOENT") return null;
     throw error;
@@ -191,7 +191,7 @@ function tableView(tables: Tables, tag: string): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-const FONTS = fileURLToPath(new URL("../../../node_modules/@fontsource/", import.meta.url).href);
+const FOLDER = fileURLToPath(new URL(FONTS_FOLDER, import.meta.url).href);
 
 const SHAPED = ["GDEF", "GPOS", "GSUB", "OS/2", "cmap", "head", "hhea", "hmtx", "maxp"];
 const DRAWN = ["cvt ", "fpgm", "glyf", "head", "hhea", "hmtx", "loca", "maxp", "prep"];

@@ -1,0 +1,95 @@
+// Makes the package that projects install from: `npm run pack` writes supabase-audit-logs-<version>.tgz.
+//
+//   cli.js             the command line with all that it imports, for Node.js 20
+//   migration.sql      the source, whole
+//   functions/         the functions as they are here, with fonts and the built page as code (embedded.ts)
+//   package.json       without dependencies: `npx` fetches one file
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { buildMigration } from "../build-migration.ts";
+import { buildViewer } from "../stack/viewer.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+/** Of Latin, Greek and Cyrillic. */
+const FONT = "noto-sans";
+
+/** Writes the package's folder; what was there before is gone. */
+export async function buildPackage(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, "migration.sql"), await buildMigration());
+  await copyFunctions(join(folder, "functions"));
+  await buildCli(folder);
+  for (const name of ["LICENSE", "SECURITY.md"]) await copyFile(join(ROOT, name), join(folder, name));
+  await copyFile(join(ROOT, "docs", "install.md"), join(folder, "README.md"));
+  const { name, version, description, license, engines } = JSON.parse(
+    await readFile(join(ROOT, "package.json"), "utf8"),
+  );
+  const manifest = { name, version, description, license, type: "module", engines, bin: { [name]: "cli.js" } };
+  await writeFile(join(folder, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+}
+
+/** What the functions need where there is nothing else; of the page what is built. */
+async function copyFunctions(folder: string): Promise<void> {
+  const source = join(ROOT, "functions");
+  await cp(source, folder, {
+    recursive: true,
+    filter: (path) => !/^audit-viewer\/(page|dist|vite\.config\.ts)(\/|$)|\.md$/.test(relative(source, path)),
+  });
+  const page = join(folder, "audit-viewer", "dist");
+  await buildViewer(ROOT, page);
+  const files = (await readdir(page, { recursive: true })).filter((path) => /\.\w+$/.test(path)).sort();
+  await embed(join(folder, "audit-viewer", "embedded.ts"), "FILES", files, (path) => join(page, path));
+  await rm(page, { recursive: true });
+  const fonts = join(ROOT, "node_modules", "@fontsource");
+  const names = (await readdir(join(fonts, FONT, "files"))).filter((name) => /-[46]00-normal\.woff$/.test(name));
+  await embed(
+    join(folder, "_shared", "pdf", "embedded.ts"),
+    "FONTS",
+    names.sort().map((name) => `${FONT}/files/${name}`),
+    (path) => join(fonts, path),
+    `\nexport const FONTS_FOLDER = "../../fonts/";\n`,
+  );
+}
+
+/** Writes a module that holds files. */
+async function embed(
+  module: string,
+  name: string,
+  paths: string[],
+  file: (path: string) => string,
+  more = "",
+): Promise<void> {
+  const lines = await Promise.all(paths.map(async (path) => {
+    return `  ${JSON.stringify(path)}: "${(await readFile(file(path))).toString("base64")}",\n`;
+  }));
+  await writeFile(module, `export const ${name}: Readonly<Record<string, string>> = {\n${lines.join("")}};\n${more}`);
+}
+
+async function buildCli(folder: string): Promise<void> {
+  const { build } = await import("vite");
+  await build({
+    configFile: false,
+    logLevel: "warn",
+    root: ROOT,
+    ssr: { noExternal: true, external: ["pg-native"] },
+    build: {
+      ssr: join(ROOT, "scripts", "cli", "audit_logs.ts"),
+      outDir: folder,
+      emptyOutDir: false,
+      target: "node20",
+      rolldownOptions: { output: { entryFileNames: "cli.js", codeSplitting: false, banner: "#!/usr/bin/env node" } },
+    },
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const folder = join(ROOT, "dist", "package");
+  await buildPackage(folder);
+  const child = spawn("npm", ["pack", folder, "--pack-destination", ROOT], { stdio: "inherit", cwd: dirname(folder) });
+  const [code] = await once(child, "close");
+  process.exitCode = code;
+}
