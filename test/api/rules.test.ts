@@ -59,6 +59,13 @@ test("a rule is made, listed, changed, previewed, tested and deleted", async () 
   )
     .toMatchObject({ version: 2, threshold: 3, match: "action:api_key.added", window: "1h" });
   await asked(`/rules/${rule.id}`, { method: "PATCH", body: { version: 1, threshold: 4 }, status: 422 });
+  await asked(`/rules/${rule.id}`, { method: "PATCH", body: { hours: "learned" } });
+  expect(await asked(`/rules/${rule.id}`, { method: "PATCH", body: { hours: null } })).not.toHaveProperty("hours");
+  expect(await asked(`/rules/${rule.id}`, { method: "PATCH", body: { window: null }, status: 422 }))
+    .toMatchObject({ path: "/window" });
+  expect(await asked("/rules", { body: { ...DRAFT, name: "Keys deleted" }, status: 422 })).toMatchObject({
+    path: "/name",
+  });
 
   const client = await api.db.connect();
   await client.query(
@@ -90,7 +97,7 @@ test("a rule is made, listed, changed, previewed, tested and deleted", async () 
   expect(RuleTests.parse(await asked("/rules/test", { body: { organization_id: ACME, id: DEFAULT } })).tests)
     .toHaveLength(3);
 
-  expect(Rule.parse(await asked(`/rules/${rule.id}`, { method: "DELETE" }))).toMatchObject({ version: 2 });
+  expect(Rule.parse(await asked(`/rules/${rule.id}`, { method: "DELETE" }))).toMatchObject({ version: 4 });
   await asked(`/rules/${rule.id}`, { method: "DELETE", status: 404 });
 });
 
@@ -136,8 +143,35 @@ describe("refused", () => {
   test.each<[string, string, object, number, object]>([
     ["an unknown field", "/rules", { ...DRAFT, treshold: 1 }, 400, { code: "invalid_request", path: "/treshold" }],
     ["a field of another kind", "/rules", { ...DRAFT, then: "action:a.b" }, 422, { code: "invalid_rule" }],
-    ["threshold 0", "/rules", { ...DRAFT, threshold: 0 }, 422, { code: "invalid_rule" }],
-    ["no query", "/rules", { ...DRAFT, match: 'action:"' }, 400, { code: "invalid_query" }],
+    ["threshold 0", "/rules", { ...DRAFT, threshold: 0 }, 422, { code: "invalid_rule", path: "/threshold" }],
+    ["no window", "/rules", { ...DRAFT, window: undefined }, 422, { code: "invalid_rule", path: "/window" }],
+    ["no query", "/rules", { ...DRAFT, match: 'action:"' }, 400, {
+      code: "invalid_query",
+      path: "/match",
+      position: 8,
+    }],
+    [
+      "a tree with a field that is none",
+      "/rules",
+      {
+        ...DRAFT,
+        match: { and: [{ field: "action", op: "exists" }, { field: "x", op: "exists" }] },
+      },
+      400,
+      { code: "invalid_query", path: "/match/and/1" },
+    ],
+    ["a place that rules do not have", "/rules", { ...DRAFT, match: "seq:1" }, 422, { path: "/match" }],
+    ["a default's name", "/rules", { ...DRAFT, name: " " }, 422, { code: "invalid_rule", path: "/name" }],
+    [
+      "in a preview",
+      "/rules/preview",
+      {
+        organization_id: ACME,
+        rule: { name: "x", kind: "count", match: "action:a.b", window: "1h", threshold: 1.5 },
+      },
+      422,
+      { code: "invalid_rule", path: "/rule/threshold" },
+    ],
     ["no organisation", "/rules", { ...DRAFT, organization_id: undefined }, 400, {
       code: "invalid_request",
       path: "/organization_id",
