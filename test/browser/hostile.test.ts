@@ -52,12 +52,15 @@ afterAll(() => viewer?.stop());
 async function expectText(page: Page, fields: string[]): Promise<void> {
   const found = await page.evaluate(() => {
     const reaching: string[] = [];
+    const isHeld = (element: Element): boolean => {
+      const { unicodeBidi, display } = getComputedStyle(element);
+      // A block that holds nothing else is a box of its own, too.
+      return /isolate|plaintext/.test(unicodeBidi) || display !== "inline" ||
+        element.parentElement!.textContent === element.textContent && isHeld(element.parentElement!);
+    };
     for (const element of document.querySelectorAll("body *")) {
       const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent!.includes("\u202E"));
-      const { unicodeBidi, display } = getComputedStyle(element);
-      if (own && display === "inline" && !/isolate|plaintext/.test(unicodeBidi)) {
-        reaching.push(element.outerHTML.slice(0, 200));
-      }
+      if (own && !isHeld(element)) reaching.push(element.outerHTML.slice(0, 200));
     }
     const inputs = [...document.querySelectorAll<HTMLInputElement>("input, textarea")].map(({ value }) => value);
     return {

@@ -1,4 +1,5 @@
 // Chromium, to look at the viewer of the run's stack (global_setup.ts).
+import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import pg from "pg";
@@ -91,7 +92,7 @@ export async function startViewer(): Promise<Viewer> {
       action,
       { email = ADMIN, details = {}, type = "thing", id = "1", provider, requestId, userAgent } = {},
     ) {
-      const sub = info.users.find((user) => user.email === email)?.id;
+      const sub = info.users.find((user) => user.email === email)?.id ?? randomUUID();
       await admin.query("begin");
       await admin.query(
         "select set_config('request.jwt.claims', $1, true), set_config('request.headers', $2, true)",

@@ -73,7 +73,7 @@ export function RulePreview({ api, organization, rule, refused }: Props) {
           text.preview.found(trial.alerts, trial.would_fire.length, formatTime(trial.from), formatTime(trial.to))}
       </div>
       {trial !== undefined && trial.would_fire.length > 0 && (
-        <div class="wide" tabIndex={0} role="region" aria-label={text.preview.title}>
+        <div class="wide" tabIndex={0} role="region" aria-label={text.preview.table}>
           <table class="firings">
             <thead>
               <tr>

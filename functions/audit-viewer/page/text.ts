@@ -367,6 +367,7 @@ export const text = {
       `${
         alerts === 0 ? "No alert" : alerts === 1 ? "One alert" : `${alerts.toLocaleString()} alerts`
       } from ${from} to ${to}${shown < alerts ? `, the first ${shown.toLocaleString()} of them below` : ""}.`,
+    table: "The alerts that it would have raised",
     more: "Look further",
     when: "When",
     about: "About",
