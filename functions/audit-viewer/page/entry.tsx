@@ -74,12 +74,12 @@ function Facts({ entry, place, membership }: FactsProps) {
       </dd>
       <dt>{text.list.who}</dt>
       <dd dir="auto">
-        {by === undefined ? actorOf(entry) : <a href={by}>{actorOf(entry)}</a>}
+        <bdi>{by === undefined ? actorOf(entry) : <a href={by}>{actorOf(entry)}</a>}</bdi>
         <span class="quiet">{` · ${text.actor[entry.actor_type] ?? entry.actor_type}`}</span>
       </dd>
       <dt>{text.list.resource}</dt>
       <dd dir="auto">
-        {[resource_type, resource_id].filter(Boolean).join(" ") || text.entry.nothing}
+        <bdi>{[resource_type, resource_id].filter(Boolean).join(" ") || text.entry.nothing}</bdi>
         {about !== undefined && (
           <>
             · <a href={about}>{text.entry.history}</a>
