@@ -14,6 +14,14 @@ comment on column audit.places.country is 'ISO 3166-1 alpha-2.';
 comment on column audit.places.region is 'State or region, where the data set has it.';
 comment on column audit.places.city is 'City, where the data set has it.';
 
+alter table audit.places add column if not exists latitude double precision;
+alter table audit.places add column if not exists longitude double precision;
+alter table audit.places add column if not exists radius_km double precision;
+
+comment on column audit.places.latitude is 'Of a point in its middle, in degrees; null where nothing is known of it.';
+comment on column audit.places.longitude is 'Of the same point.';
+comment on column audit.places.radius_km is 'How far from there somebody at this place can be.';
+
 create table if not exists audit.place_ranges (
   first_address inet constraint place_ranges_pkey primary key,
   place int
@@ -47,33 +55,71 @@ begin
 end
 $$;
 
-create or replace function audit.place_of(ip_address text, out country text, out region text, out city text)
+create or replace function audit.as_address(value text)
+  returns inet
   language plpgsql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+begin
+  return value::inet;
+exception when invalid_text_representation then
+  return null; -- a host name, a forged header
+end
+$$;
+
+comment on function audit.as_address(text) is 'An address or network; null for what is none.';
+
+create or replace function audit.place_at(ip_address text)
+  returns int
+  language sql
   stable
   parallel safe
   set search_path = ''
 as $$
-declare
-  v_address inet;
-  v_place int;
-begin
-  begin
-    v_address := audit.normalized_ip(place_of.ip_address)::inet;
-  exception when invalid_text_representation then
-    return; -- a host name, a forged header
-  end;
-  select r.place into v_place
+  select r.place
   from audit.place_ranges r
-  where r.first_address <= v_address
+  where r.first_address <= audit.as_address(audit.normalized_ip(place_at.ip_address))
   order by r.first_address desc
-  limit 1;
-  select p.country, p.region, p.city into place_of.country, place_of.region, place_of.city
-  from audit.places p
-  where p.id = v_place;
-end
+  limit 1
+$$;
+
+comment on function audit.place_at(text) is 'In which of audit.places an address is; null where the data set says nothing, as of private ones.';
+
+create or replace function audit.place_of(ip_address text, out country text, out region text, out city text)
+  language sql
+  stable
+  parallel safe
+  set search_path = ''
+as $$
+  -- One row also where there is no such place.
+  select p.country, p.region, p.city
+  from (select audit.place_at(place_of.ip_address) as id) a
+  left join audit.places p on p.id = a.id
 $$;
 
 comment on function audit.place_of(text) is
   'Country (ISO 3166-1 alpha-2), region and city of an address, as far as the loaded data set says:
 select e.action, p.country from audit_events e, lateral audit.place_of(e.ip_address) p
 Whoever shows it shows audit.place_data.attribution.';
+
+create or replace function audit.km_between(
+  latitude double precision,
+  longitude double precision,
+  to_latitude double precision,
+  to_longitude double precision
+)
+  returns double precision
+  language sql
+  immutable
+  strict
+  parallel safe
+  -- The haversine formula on a sphere, wrong by half a percent at most.
+  return 12742.0 * asin(least(1, sqrt(
+    sin(radians(to_latitude - latitude) / 2) ^ 2
+      + cos(radians(latitude)) * cos(radians(to_latitude)) * sin(radians(to_longitude - longitude) / 2) ^ 2
+  )));
+
+comment on function audit.km_between(double precision, double precision, double precision, double precision) is
+  'Kilometres between two points of the earth, in degrees.';

@@ -26,7 +26,7 @@ comment on column audit.rules.organization_id is 'Whose rule it is; the nil UUID
 comment on column audit.rules.name is 'What it is called, and the title of its alerts.';
 comment on column audit.rules.description is 'What it means and what to do then.';
 comment on column audit.rules.version is 'How many times it was written; the log has every change.';
-comment on column audit.rules.kind is 'event, count, distinct, sum, sequence, new_value, schedule or anomaly.';
+comment on column audit.rules.kind is 'event, count, distinct, sum, sequence, new_value, travel, schedule or anomaly.';
 comment on column audit.rules.severity is 'info, low, medium, high or critical.';
 comment on column audit.rules.enabled is 'Whether it is in force.';
 comment on column audit.rules.match is 'Which entries it is about: a canonical query tree.';
@@ -107,9 +107,9 @@ create or replace function audit.rule_fields()
   set search_path = ''
 as $$
   values
-    ('match', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value'], array['event', 'count', 'distinct', 'sequence', 'new_value']),
-    ('group_by', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value'], '{}'),
-    ('window', array['count', 'distinct', 'sum', 'sequence'], array['count', 'distinct', 'sequence']),
+    ('match', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'travel'], array['event', 'count', 'distinct', 'sequence', 'new_value', 'travel']),
+    ('group_by', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'travel'], array['travel']),
+    ('window', array['count', 'distinct', 'sum', 'sequence', 'travel'], array['count', 'distinct', 'sequence', 'travel']),
     ('threshold', array['count', 'distinct', 'sum', 'sequence'], array['count', 'distinct']),
     ('hours', array['event', 'count'], '{}'),
     ('value', array['distinct', 'sum', 'new_value'], array['distinct', 'new_value']),
@@ -118,7 +118,9 @@ as $$
     ('then', array['sequence'], array['sequence']),
     ('history', array['new_value'], '{}'),
     ('warm_up', array['new_value'], '{}'),
-    ('allowed', array['new_value'], '{}'),
+    ('allowed', array['new_value', 'travel'], '{}'),
+    ('speed', array['travel'], '{}'),
+    ('distance', array['travel'], '{}'),
     ('check', array['schedule'], '{}'),
     ('digest', array['schedule'], '{}'),
     ('limit', array['schedule'], '{}'),
@@ -290,6 +292,19 @@ begin
         or exists (select from jsonb_array_elements(value) e where jsonb_typeof(e) <> 'string'))
       then
         perform audit.fail_rule('"allowed" is a list of texts, or null.');
+      elsif kind = 'travel' and value <> 'null' then
+        select e into v_each from jsonb_array_elements_text(value) e where e !~ '^[A-Z]{2}$' and audit.as_address(e) is null limit 1;
+        if found then
+          perform audit.fail_rule(format('"%s" is neither a country nor a network.', left(v_each, 100)), 'For example DE, 203.0.113.0/24, 2001:db8::/32.');
+        end if;
+      end if;
+    when field = 'speed' then
+      if coalesce(v_number not between 100 and 100000, true) then
+        perform audit.fail_rule('"speed" is a number from 100 to 100000: kilometres an hour.');
+      end if;
+    when field = 'distance' then
+      if coalesce(v_number not between 1 and 20000, true) then
+        perform audit.fail_rule('"distance" is a number from 1 to 20000: kilometres.');
       end if;
     when field = 'warm_up' then
       if coalesce(v_number % 1 <> 0 or v_number not between 0 and 365, true) then
@@ -354,8 +369,8 @@ begin
     perform audit.fail_rule('A rule is a JSON object.');
   end if;
   v_rule.kind := rule ->> 'kind';
-  if v_rule.kind is null or v_rule.kind not in ('event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'schedule', 'anomaly') then
-    perform audit.fail_rule_at('kind', 'A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, schedule or anomaly.');
+  if v_rule.kind is null or v_rule.kind not in ('event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'travel', 'schedule', 'anomaly') then
+    perform audit.fail_rule_at('kind', 'A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, travel, schedule or anomaly.');
   end if;
   select string_agg(format('"%s"', left(k, 50)), ', ') into v_unknown
   from jsonb_object_keys(rule) k
@@ -513,7 +528,7 @@ create or replace function audit.rules_in_force(organizations uuid[])
 as $$
   select t.id, o.id, t.organization_id <> audit.system_organization(), t.kind, t.settings, t.quiet_period, s.slot,
     case
-      when t.kind in ('count', 'distinct', 'sum', 'sequence') and not t.settings ? 'against' then ceil(w.reach / s.slot)::bigint
+      when t.kind in ('count', 'distinct', 'sum', 'sequence', 'travel') and not t.settings ? 'against' then ceil(w.reach / s.slot)::bigint
       else 0
     end,
     coalesce((t.settings ->> 'threshold')::numeric, 1)

@@ -89,6 +89,23 @@ $$;
 
 comment on function audit.country_of(bytea) is 'The country of an identity''s IP address, where the project has a table of them.';
 
+-- When ----------------------------------------------------------------------------------------------------------------
+
+-- Lines of logs, and what sources report, come when they come: an hour late, or after what followed. Who told when it
+-- happened is taken at their word, a signed-in user's own client is not; nothing happened after it was written.
+create or replace function audit.happened_at(created_at timestamptz, details jsonb)
+  returns timestamptz
+  language sql
+  stable
+  return case
+    when details ->> 'happened_at' ~ '^\d{4}-\d\d-\d\dT' and details ->> 'reported_by' is distinct from 'client'
+      then least(lower(audit.query_instants(details ->> 'happened_at')), created_at)
+    else created_at
+  end;
+
+comment on function audit.happened_at(timestamptz, jsonb) is
+  'When what an entry tells happened: as its teller says, where it was written more than five seconds later; else when it was written.';
+
 -- Conditions ----------------------------------------------------------------------------------------------------------
 
 -- As audit.compile_query(), but addresses are looked up when an entry comes: a rule outlives the people it is about.
@@ -207,6 +224,8 @@ begin
       end, 'null');
     when (rule).kind in ('distinct', 'new_value') then
       return format(v_hit, v_guard, v_condition, v_group, format('left(%s, 300)', audit.rule_field_sql(v_settings ->> 'value')), '1', 'null');
+    when (rule).kind = 'travel' then
+      return format(v_hit, v_guard, v_condition, v_group, 'audit.sighting(e.identity_hash, e.organization_id, $rule$)', '1', 'null');
     when (rule).kind = 'sequence' then
       return format(v_hit, v_guard, v_condition, v_group, '''first''', '1', 'null')
         || ', ' || format(v_hit, v_guard, audit.rule_condition(v_settings -> 'then'), v_group, '''then''', '1', 'null');

@@ -61,6 +61,10 @@ from (values
     "match": "actor_type:user actor:*", "threshold": 3, "window": "1h", "group_by": ["actor"], "hours": "learned", "quiet_period": "1d",
     "description": "Several actions of a user at an hour of the week at which nobody in the organisation is used to work. Set \"hours\" to the hours of work to go by those."}',
    '[{"name": "who has no history yet has no unusual hours", "alerts": 0, "entries": [{"action": "settings.viewed", "actor": "ada", "actor_type": "user", "times": 10}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000606", "name": "Impossible travel", "kind": "travel", "severity": "low",
+    "match": "action:user.login outcome:success actor:*", "group_by": ["actor"], "window": "1d", "speed": 1000, "distance": 500, "quiet_period": "1d",
+    "description": "Two logins of a user from places that nobody travels between in the time: an account in other hands, or a proxy. List your own networks in \"allowed\"."}',
+   '[{"name": "private addresses are nowhere", "alerts": 0, "entries": [{"action": "user.login", "actor": "ada", "ip": "10.0.0.1"}, {"action": "user.login", "actor": "ada", "ip": "192.168.0.1", "after": "1m"}]}]'),
   -- Keys, roles and guards ------------------------------------------------------------------------------------------
   ('{"id": "00000000-0000-4000-a000-000000000611", "name": "API key added", "kind": "event", "severity": "medium",
     "match": "action:api_key.added", "group_by": ["resource"], "quiet_period": "1d", "description": "A key for a provider was added."}',

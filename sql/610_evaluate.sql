@@ -2,8 +2,9 @@
 -- gaps, so "everything after position n of each chain" is exactly what has not been looked at; positions, what the rules
 -- remember and the alerts are written in one transaction. So each entry counts once, whatever crashes or runs twice.
 --
--- Chains are not in order among each other: an entry may come that is older than others. So time is the entries' own
--- throughout, and where an entry comes late, what it changes for those after it is judged again (612).
+-- Chains are not in order among each other, and what logs tell comes late: an entry may come that is older than others.
+-- So time is the entries' own throughout (audit.happened_at), and where an entry comes late, what it changes for those
+-- after it is judged again (612).
 
 create table if not exists audit.rule_positions (
   organization_id uuid not null,
@@ -139,8 +140,8 @@ begin
   execute format(
     $q$
     with hit as materialized (
-      select e.organization_id, e.created_at, (extract(epoch from e.created_at) * 1000000)::bigint as micros,
-        e.chain || '-' || e.seq as name, e.action like 'alert.%%' as about_alerts, h.*
+      select e.organization_id, audit.happened_at(e.created_at, e.details) as at, e.chain || '-' || e.seq as name,
+        e.action like 'alert.%%' as about_alerts, h.*
       from %s
       cross join lateral unnest(array[%s]::audit.rule_hit[]) h
       where h.rule_id is not null and h.group_key is not null and h.value is not null and h.weight > 0 and h.weight < 'Infinity' %s
@@ -151,12 +152,13 @@ begin
     )::audit.rule_total)
     from (
       select h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot as slot_length, f.settings -> 'hours' as hours,
-        h.group_key, h.value, h.micros / f.slot as slot, sum(h.weight) as weight, count(*) as hits,
-        min(h.created_at) as first_at, max(h.created_at) as last_at, (array_agg(h.name))[:20] as names,
+        h.group_key, h.value, s.slot, sum(h.weight) as weight, count(*) as hits,
+        min(h.at) as first_at, max(h.at) as last_at, (array_agg(h.name))[:20] as names,
         bool_or(h.about_alerts) as about_alerts, h.note
       from hit h
       join unnest($2) f on f.rule_id = h.rule_id and f.organization_id = h.organization_id
-      group by h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot, f.settings -> 'hours', h.group_key, h.value, h.micros / f.slot, h.note
+      cross join lateral (select (extract(epoch from h.at) * 1000000)::bigint / f.slot as slot) s
+      group by h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot, f.settings -> 'hours', h.group_key, h.value, s.slot, h.note
     ) t
     $q$,
     source, expressions, 'and e.organization_id = ' || quote_literal(organization)
@@ -233,17 +235,19 @@ declare
   v_values audit.rule_total[];
   v_budgets audit.rule_total[];
   v_hours audit.rule_total[];
+  v_travels audit.rule_total[];
   v_others audit.rule_total[];
 begin
   select array_agg(t) filter (where t.kind = 'new_value'), array_agg(t) filter (where t.kind = 'sum' and t.span = 0),
-    array_agg(t) filter (where t.hours is not null),
-    array_agg(t) filter (where t.hours is null and t.kind <> 'new_value' and (t.kind <> 'sum' or t.span > 0))
-  into v_values, v_budgets, v_hours, v_others
+    array_agg(t) filter (where t.hours is not null), array_agg(t) filter (where t.kind = 'travel'),
+    array_agg(t) filter (where t.hours is null and t.kind not in ('new_value', 'travel') and (t.kind <> 'sum' or t.span > 0))
+  into v_values, v_budgets, v_hours, v_travels, v_others
   from unnest(audit.collect_all(source, sample, organizations, v_force)) t;
   return audit.joined_firings(
     audit.judge_windows(coalesce(v_others, '{}') || audit.outside_hours(v_hours))
       || audit.judge_values(v_values, v_force)
-      || audit.judge_budgets(v_budgets, v_force),
+      || audit.judge_budgets(v_budgets, v_force)
+      || audit.judge_travels(v_travels, v_force),
     v_force
   );
 end

@@ -33,9 +33,31 @@ comment on column audit.rule_windows.counted is 'How many of them an alert has c
 comment on column audit.rule_windows.first_at is 'The time of the first.';
 comment on column audit.rule_windows.last_at is 'The time of the last.';
 comment on column audit.rule_windows.names is 'Their names, 20 at most.';
-comment on column audit.rule_windows.forget_at is 'When no window reaches it any more, entries that come an hour late included.';
+comment on column audit.rule_windows.forget_at is 'When no window reaches it any more, entries that come an hour late included; not before an hour after it came itself.';
 
 alter table audit.rule_windows enable row level security;
+
+create or replace function audit.remember_windows(totals audit.rule_total[])
+  returns void
+  language sql
+  set search_path = ''
+  set enable_seqscan = off -- see audit.judge_windows()
+  set jit = off -- see audit.outside_hours()
+as $$
+  insert into audit.rule_windows as w
+    (rule_id, organization_id, group_key, slot, value, weight, hits, first_at, last_at, names, forget_at)
+  select t.rule_id, t.organization_id, t.group_key, t.slot, t.value, t.weight, t.hits, t.first_at, t.last_at, t.names,
+    greatest(to_timestamp((t.slot + 2 * t.span + 1) * t.slot_length / 1000000.0), clock_timestamp()) + interval '1 hour'
+  from unnest(totals) t
+  where t.span > 0
+  order by t.rule_id, t.organization_id, t.group_key, t.slot, t.value
+  on conflict on constraint rule_windows_pkey do update set
+    weight = w.weight + excluded.weight, hits = w.hits + excluded.hits,
+    first_at = least(w.first_at, excluded.first_at), last_at = greatest(w.last_at, excluded.last_at),
+    names = (w.names || excluded.names)[:20]
+$$;
+
+comment on function audit.remember_windows(audit.rule_total[]) is 'Takes what entries add into the windows.';
 
 create or replace function audit.judge_windows(totals audit.rule_total[])
   returns audit.rule_firing[]
@@ -57,18 +79,7 @@ begin
     where t.kind = 'event'
   );
 
-  insert into audit.rule_windows as w
-    (rule_id, organization_id, group_key, slot, value, weight, hits, first_at, last_at, names, forget_at)
-  select t.rule_id, t.organization_id, t.group_key, t.slot, t.value, t.weight, t.hits, t.first_at, t.last_at, t.names,
-    to_timestamp((t.slot + 2 * t.span + 1) * t.slot_length / 1000000.0) + interval '1 hour'
-  from unnest(totals) t
-  where t.span > 0
-  order by t.rule_id, t.organization_id, t.group_key, t.slot, t.value
-  on conflict on constraint rule_windows_pkey do update set
-    weight = w.weight + excluded.weight, hits = w.hits + excluded.hits,
-    first_at = least(w.first_at, excluded.first_at), last_at = greatest(w.last_at, excluded.last_at),
-    names = (w.names || excluded.names)[:20];
-
+  perform audit.remember_windows(totals);
   with touched as materialized (
     select t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold, min(t.slot) as lo, max(t.slot) as hi, bool_or(t.about_alerts) as about_alerts
     from unnest(totals) t

@@ -169,6 +169,27 @@ $$;
 
 comment on function audit.continue_alert_deliveries() is 'Has what channels are to be told delivered; does nothing where nothing is due.';
 
+-- What the rules have just raised does not wait for the next turn of the deliveries.
+create or replace function audit.watch()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_taken int := audit.evaluate_rules();
+begin
+  begin
+    perform audit.continue_alert_deliveries();
+  exception when others then
+    null; -- what was evaluated stays; audit-alerts-deliver calls for the same, and fails where it is seen
+  end;
+  return v_taken;
+end
+$$;
+
+comment on function audit.watch() is
+  'Evaluates the rules on what is new, and has what that raised delivered once it is committed; returns how many entries it looked at.';
+
 create or replace function audit.continue_expiring()
   returns bigint
   language plpgsql
@@ -304,7 +325,7 @@ begin
     perform pg_temp.schedule('audit-erasures', '5 seconds', 'select audit.continue_erasing()');
     perform pg_temp.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
     -- What is new waits for the next turn; a turn that finds another at work ends.
-    perform pg_temp.schedule('audit-rules', '3 seconds', 'select audit.evaluate_rules()');
+    perform pg_temp.schedule('audit-rules', '3 seconds', 'select audit.watch()');
     perform pg_temp.schedule('audit-checks', '* * * * *', 'select audit.run_checks(), audit.run_digests()');
     perform pg_temp.schedule('audit-rules-prune', '*/10 * * * *', 'select audit.prune_rules()');
     -- Missed or doubled, it does no harm: what is due stays due, and a log belongs to one run at a time.

@@ -38,6 +38,8 @@ grant execute on function
   ),
   audit.hash_of(text),
   audit.normalized_ip(text),
+  audit.as_address(text),
+  audit.place_at(text),
   audit.place_of(text)
 to authenticated;
 -- Reading runs as the reader, with all it is made of.
@@ -279,6 +281,7 @@ revoke execute on function
   audit.settle_delivery(uuid, uuid, text, double precision),
   audit.prune_deliveries(),
   audit.continue_alert_deliveries(),
+  audit.watch(),
   audit.await_purge(),
   audit.purge(int),
   audit.purge_chain(uuid, int, timestamptz, int),
@@ -395,7 +398,9 @@ revoke execute on function
   audit.evaluate_entries(text, uuid[], public.audit_logs[], uuid),
   audit.collect(text, public.audit_logs[], text, uuid, audit.rule_in_force[]),
   audit.collect_all(text, public.audit_logs[], uuid[], audit.rule_in_force[]),
+  audit.remember_windows(audit.rule_total[]),
   audit.judge_windows(audit.rule_total[]),
+  audit.judge_travels(audit.rule_total[], audit.rule_in_force[]),
   audit.judge_values(audit.rule_total[], audit.rule_in_force[]),
   audit.judge_budgets(audit.rule_total[], audit.rule_in_force[]),
   audit.outside_hours(audit.rule_total[]),

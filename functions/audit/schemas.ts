@@ -280,7 +280,7 @@ export const DeliveryParameters = z.strictObject({
 });
 
 const severity = z.enum(["info", "low", "medium", "high", "critical"]);
-const kind = z.enum(["event", "count", "distinct", "sum", "sequence", "new_value", "schedule", "anomaly"]);
+const kind = z.enum(["event", "count", "distinct", "sum", "sequence", "new_value", "travel", "schedule", "anomaly"]);
 const duration = z.string().regex(/^\d{1,8}[smhdwy]$/, "A length of time: 30s, 10m, 1h, 14d.").openapi({
   example: "1h",
 });
@@ -317,8 +317,11 @@ const ruleFields = {
   history: duration.openapi({ description: "What was not seen for so long is new. Default 14d." }),
   warm_up: z.int().openapi({ description: "Days of activity before anything is new. Default 5." }),
   allowed: z.array(z.string()).max(1000).nullable().openapi({
-    description: "Every other value raises an alert at once.",
+    description:
+      "Every other value raises an alert at once (new_value); countries and networks that count for nothing (travel).",
   }),
+  speed: z.number().openapi({ description: "Kilometres an hour that nobody travels faster than. Default 1000." }),
+  distance: z.number().openapi({ description: "Kilometres that are no journey. Default 500." }),
   hours: z.union([z.literal("learned"), z.looseObject({})]).openapi({
     description:
       '"learned", or {"days": [1, 2, 3, 4, 5], "from": "08:00", "to": "18:00"}: only what is outside counts.',
@@ -374,6 +377,8 @@ export const RuleChoice = z.strictObject({
   history: optionalRuleFields.history,
   warm_up: optionalRuleFields.warm_up,
   allowed: optionalRuleFields.allowed,
+  speed: optionalRuleFields.speed,
+  distance: optionalRuleFields.distance,
   hours: optionalRuleFields.hours,
   percent: optionalRuleFields.percent,
   limit: optionalRuleFields.limit,

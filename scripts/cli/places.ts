@@ -9,6 +9,7 @@ import { Command, CommanderError } from "commander";
 import { parse } from "csv-parse";
 import pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
+import { countryCircles } from "./country_circles.ts";
 
 type Options = { database: string; file: string[]; attribution?: string };
 
@@ -23,13 +24,22 @@ A file is CSV, packed with gzip where its name ends so, with the columns
   first, last, country, region, area, city, postcode, latitude, longitude, time zone      ip-location-db's
 and --attribution says whose it is and under which licence: it is kept beside the data.
 
+Where a file has latitude and longitude, cities are where it says. Without a city somebody is anywhere in the country,
+whose extent is that of the npm package @rapideditor/country-coder (ISC). By that, rules tell impossible travel.
+
 Examples:
   npm run places -- --database "$SUPABASE_DB_URL"
   npm run places -- --database "$SUPABASE_DB_URL" --file dbip-city-lite-2026-11.csv.gz \\
     --attribution "IP Geolocation by DB-IP (https://db-ip.com), CC BY 4.0"`;
 
-/** Where country, region and city stand, by the number of columns. */
-const COLUMNS: Record<number, [number, number?, number?]> = { 3: [2], 8: [3, 4, 5], 10: [2, 3, 5] };
+/** Where country, region, city, latitude and longitude stand, by the number of columns. */
+const COLUMNS: Record<number, (number | undefined)[]> = {
+  3: [2, undefined, undefined, undefined, undefined],
+  8: [3, 4, 5, 6, 7],
+  10: [2, 3, 5, 7, 8],
+};
+/** How far from a city's coordinates somebody can be whose address is said to be there. */
+const CITY_KM = 100;
 
 const program = new Command("npm run places --")
   .description("Loads a data set of places, in place of the one before.")
@@ -59,7 +69,10 @@ async function load({ database, file, attribution }: Options): Promise<void> {
   try {
     await client.query("begin");
     await client.query(
-      "create temporary table loaded (first_address inet, last_address inet, country text, region text, city text) on commit drop",
+      `create temporary table loaded (
+         first_address inet, last_address inet, country text, region text, city text,
+         latitude float8 check (latitude between -90 and 90), longitude float8 check (longitude between -180 and 180)
+       ) on commit drop`,
     );
     for (const each of files) await copyFile(client, each);
     await client.query("analyze loaded");
@@ -67,9 +80,25 @@ async function load({ database, file, attribution }: Options): Promise<void> {
     // Whoever asks meanwhile sees the places of before.
     await client.query("delete from audit.place_ranges; delete from audit.places; delete from audit.place_data");
     await client.query(
-      `insert into audit.places (id, country, region, city)
-       select row_number() over (order by country, region, city), country, region, city
-       from loaded group by country, region, city`,
+      `with place as (
+         select country, region, city, avg(latitude) as latitude, avg(longitude) as longitude
+         from loaded group by country, region, city
+       ),
+       reach as (
+         -- Of several cities of one name, or what is said of one at several points, all.
+         select p.country, p.region, p.city, p.latitude, p.longitude,
+           max(audit.km_between(p.latitude, p.longitude, l.latitude, l.longitude)) + $2 as radius
+         from place p
+         left join loaded l on p.city is not null and l.country = p.country and l.region is not distinct from p.region and l.city = p.city
+         group by p.country, p.region, p.city, p.latitude, p.longitude
+       )
+       insert into audit.places (id, country, region, city, latitude, longitude, radius_km)
+       select row_number() over (order by r.country, r.region, r.city), r.country, r.region, r.city,
+         case when r.radius is null then c.latitude else r.latitude end,
+         case when r.radius is null then c.longitude else r.longitude end, coalesce(r.radius, c.radius)
+       from reach r
+       left join jsonb_to_recordset($1) c (country text, latitude float8, longitude float8, radius float8) on c.country = r.country`,
+      [JSON.stringify(countryCircles()), CITY_KM],
     );
     const { rowCount } = await client.query(
       `with range as (
@@ -130,10 +159,10 @@ async function copyFile(client: pg.Client, file: string): Promise<void> {
       const columns = COLUMNS[row.length];
       if (columns === undefined) return done(new Error(`${file} has ${row.length} columns; see --help.`));
       const [first, last] = row;
-      const [country, region, city] = columns.map((at) => row[at!] || null);
+      const place = columns.map((at) => at === undefined ? null : row[at] || null);
       // ZZ is a country that nobody knows.
-      if (country === null || country === "ZZ") return done();
-      done(null, `${[first, last, country, region, city].map((value) => quote(value ?? null)).join(",")}\n`);
+      if (place[0] === null || place[0] === "ZZ") return done();
+      done(null, `${[first, last, ...place].map((value) => quote(value ?? null)).join(",")}\n`);
     },
   });
   const packed = file.endsWith(".gz") ? [createGunzip()] : [];

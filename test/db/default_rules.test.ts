@@ -19,6 +19,13 @@ beforeAll(async () => {
   admin = await db.connect("supabase_admin");
   client = await db.connect();
   await admin.query("select audit.configure('alerts_per_hour', '1000')");
+  await admin.query(`
+    insert into audit.places (id, country, city, latitude, longitude, radius_km) values (1, 'DE', 'Berlin', 52.52, 13.405, 100),
+      (2, 'DE', 'Hamburg', 53.55, 9.993, 100), (3, 'US', 'New York', 40.713, -74.006, 100), (4, 'NZ', null, -40.5, 173.2, 1967);
+    insert into audit.place_ranges values ('192.0.2.0', 3), ('192.0.2.128', null), ('198.51.100.0', 1), ('198.51.100.128', 2),
+      ('198.51.101.0', null), ('203.0.113.0', 4), ('203.0.114.0', null);
+    insert into audit.place_data (attribution) values ('Us, CC0');
+  `);
 });
 afterAll(() => db.drop());
 beforeEach(async () => {
@@ -102,10 +109,6 @@ describe("signing in", () => {
     expect(await raised()).toEqual(["Failed logins of one user", "Failed logins, then success"]);
   });
   test("a new country, once it is known which are old", async () => {
-    await client.query(
-      `create or replace function audit.place_of(ip_address text, out country text, out region text, out city text)
-      language sql immutable as $$ select case when ip_address like '198.51.100.%' then 'DE' when ip_address like '203.0.113.%' then 'NZ' end, null, null $$`,
-    );
     const home = await identity(admin, organization, { user: ADA, ip: "198.51.100.1" });
     const away = await identity(admin, organization, { user: ADA, ip: "203.0.113.1" });
     const day = (n: number) => new Date(Date.now() - (20 - n) * 86_400_000);
@@ -129,6 +132,147 @@ describe("signing in", () => {
     );
     await writeAt(admin, [login(11, away)]);
     expect(await raised()).toEqual(["Login from a new country"]);
+  });
+});
+
+describe("travel", () => {
+  const RULE = "00000000-0000-4000-a000-000000000606";
+  const [BERLIN, HAMBURG, NEW_YORK, NEW_ZEALAND] = ["198.51.100.1", "198.51.100.129", "192.0.2.1", "203.0.113.1"];
+  const ago = (hours: number) => new Date(Date.now() - hours * 3_600_000);
+  type Login = { hours: number; ip: string; who?: string; chain?: number; action?: string; details?: object };
+  /** Logins so many hours ago, written in this order. */
+  async function logins(...list: Login[]): Promise<string[]> {
+    for (const { hours, ip, who = ADA, chain = 1, action = "user.login", details = {} } of list) {
+      await writeAt(admin, [{
+        organization,
+        chain,
+        at: ago(hours),
+        action,
+        outcome: action === "user.login" ? "success" : "failure",
+        actor: who,
+        details,
+        identity: await identity(admin, organization, { user: who, ip }),
+      }]);
+      await evaluate();
+    }
+    return (await raised()).filter((title) => title === "Impossible travel");
+  }
+  const choose = (choice: object) =>
+    client.query("select audit.choose_rule($1)", [
+      JSON.stringify({ id: RULE, organization_id: organization, ...choice }),
+    ]);
+  const TOLD = ["Impossible travel"];
+
+  test("from Berlin to New York in an hour, explained, with both entries", async () => {
+    expect(await logins({ hours: 3, ip: BERLIN }, { hours: 2, ip: NEW_YORK })).toEqual(TOLD);
+    const { rows } = await client.query(
+      "select severity, group_key, entries, reason from audit.alerts where organization_id = $1",
+      [organization],
+    );
+    // 6,385 km between the cities, whose addresses are each where they are said to be within 100; a slot is 86 seconds.
+    expect(rows).toEqual([{
+      severity: "low",
+      group_key: `{"actor": "${ADA}"}`,
+      entries: ["1-1", "1-2"],
+      reason: {
+        from: "Berlin, DE",
+        to: "New York, US",
+        km: 6184,
+        hours: expect.closeTo(1.01, 1),
+        km_per_hour: expect.closeTo(6100, -3),
+        places_by: "Us, CC0",
+        window: "1d",
+      },
+    }]);
+  });
+  test.each<[string, Login[], boolean]>([
+    ["the first sight of somebody is no journey", [{ hours: 1, ip: NEW_YORK }], false],
+    ["six hours to New York", [{ hours: 7, ip: BERLIN }, { hours: 1, ip: NEW_YORK }], true],
+    ["six and a half hours to New York", [{ hours: 7.5, ip: BERLIN }, { hours: 1, ip: NEW_YORK }], false],
+    ["a minute to Hamburg", [{ hours: 1.02, ip: BERLIN }, { hours: 1, ip: HAMBURG }], false],
+    ["to somewhere in New Zealand in fifteen hours", [{ hours: 16, ip: BERLIN }, { hours: 1, ip: NEW_ZEALAND }], true],
+    [
+      "to somewhere in New Zealand in seventeen hours",
+      [{ hours: 18, ip: BERLIN }, { hours: 1, ip: NEW_ZEALAND }],
+      false,
+    ],
+    ["to a private address", [{ hours: 2, ip: BERLIN }, { hours: 1, ip: "10.0.0.1" }], false],
+    ["to an address that nobody knows", [{ hours: 2, ip: BERLIN }, { hours: 1, ip: "192.0.2.200" }], false],
+    ["to what is no address", [{ hours: 2, ip: BERLIN }, { hours: 1, ip: "a host" }], false],
+    ["of two people", [{ hours: 2, ip: BERLIN }, { hours: 1, ip: NEW_YORK, who: BOB }], false],
+    [
+      "a login there that failed",
+      [{ hours: 2, ip: BERLIN }, { hours: 1, ip: NEW_YORK, action: "user.login_failed" }],
+      false,
+    ],
+    ["written in another order", [{ hours: 1, ip: NEW_YORK }, { hours: 2, ip: BERLIN, chain: 2 }], true],
+    ["in another order, slowly", [{ hours: 1, ip: NEW_YORK }, { hours: 9, ip: BERLIN, chain: 2 }], false],
+    [
+      "a line of a log of nine hours before",
+      [{ hours: 1.1, ip: BERLIN, details: { source: "log", happened_at: ago(10).toISOString() } }, {
+        hours: 1,
+        ip: NEW_YORK,
+      }],
+      false,
+    ],
+    [
+      "a line of a log that comes nine hours late",
+      [{ hours: 10, ip: BERLIN }, {
+        hours: 1,
+        ip: NEW_YORK,
+        details: { source: "log", happened_at: ago(9).toISOString() },
+      }],
+      true,
+    ],
+    [
+      "what a client says of the time is not believed",
+      [
+        { hours: 1.1, ip: BERLIN, details: { reported_by: "client", happened_at: ago(10).toISOString() } },
+        { hours: 1, ip: NEW_YORK },
+      ],
+      true,
+    ],
+    [
+      "a time that is none is as if it were not said",
+      [{ hours: 1.1, ip: BERLIN, details: { happened_at: "2026-99-99T99:99:99Z" } }, { hours: 1, ip: NEW_YORK }],
+      true,
+    ],
+  ])("%s", async (_, list, told) => {
+    expect(await logins(...list)).toEqual(told ? TOLD : []);
+  });
+  test.each<[string, object, boolean]>([
+    ["the company's network is allowed", { allowed: ["192.0.2.0/28"] }, false],
+    ["its country is", { allowed: ["US"] }, false],
+    ["another network is", { allowed: ["192.0.3.0/24", "FR"] }, true],
+    ["all is as it was", { allowed: null }, true],
+    ["only what is faster counts", { speed: 8000 }, false],
+    ["only what is farther counts", { distance: 6500 }, false],
+  ])("%s", async (_, choice, told) => {
+    await choose(choice);
+    expect(await logins({ hours: 2, ip: BERLIN }, { hours: 1, ip: NEW_YORK })).toEqual(told ? TOLD : []);
+  });
+  test("of an account at 1,000 places, in time", async () => {
+    await admin.query(`
+      insert into audit.places (id, country, city, latitude, longitude, radius_km)
+        select 1000 + n, 'XX', 'City ' || n, (n * 7919) % 170 - 85, (n * 104729) % 360 - 180, 100 from generate_series(0, 999) n;
+      insert into audit.place_ranges select '10.99.0.0'::inet + n, 1000 + n from generate_series(0, 999) n;
+      insert into audit.place_ranges values ('10.99.4.0', null);
+    `);
+    const entries = [];
+    for (let n = 0; n < 1000; n++) {
+      entries.push({
+        organization,
+        chain: 1,
+        at: new Date(Date.now() - (1000 - n) * 60_000),
+        action: "user.login",
+        actor: ADA,
+        identity: await identity(admin, organization, { user: ADA, ip: `10.99.${n >> 8}.${n % 256}` }),
+      });
+    }
+    await writeAt(admin, entries);
+    const begun = performance.now();
+    expect((await raised()).filter((title) => title === "Impossible travel")).toEqual(TOLD);
+    expect(performance.now() - begun).toBeLessThan(10_000);
   });
 });
 

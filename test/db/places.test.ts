@@ -45,6 +45,17 @@ async function placeOf(address: string | null): Promise<(string | null)[]> {
   return rows[0]!;
 }
 
+/** Cities at the ends of countries, also across the date line. */
+const WITHIN: [string, ...[number, number][]][] = [
+  ["US", [21.31, -157.86], [71.29, -156.79], [25.76, -80.19], [44.9, -66.98]],
+  ["RU", [54.71, 20.51], [66.16, -169.81], [43.12, 131.9]],
+  ["FR", [51.03, 2.38], [41.39, 9.16], [48.39, -4.49]],
+  ["NZ", [-43.95, -176.56], [-46.41, 168.35], [-34.43, 172.68]],
+  ["FJ", [-16.78, 179.99], [-18.14, 178.44], [-19.1, -178.2]],
+  ["ES", [28.12, -15.43], [42.27, 3.19]],
+  ["SG", [1.35, 103.82]],
+];
+
 const file = async (name: string, content: string | Uint8Array) => {
   await writeFile(join(folder, name), content);
   return join(folder, name);
@@ -68,6 +79,27 @@ test("the package's countries are loaded, with whose they are", async () => {
   for (const address of ["10.0.0.1", "fe80::1%eth0", "client.example.com", "", null]) {
     expect([address, await placeOf(address)]).toEqual([address, [null, null, null]]);
   }
+  // Without a city somebody is anywhere in the country; each country of the data has its circle.
+  const { rows: circles } = await client.query(
+    "select country, latitude, longitude, radius_km as radius from audit.places",
+  );
+  const circle = (country: string) => circles.find((each) => each.country === country);
+  expect(circles.filter(({ radius }) => !(radius > 50)).map(({ country }) => country)).toEqual([]);
+  for (const [country, ...cities] of WITHIN) {
+    for (const [latitude, longitude] of cities) {
+      const { rows: [{ km }] } = await client.query("select audit.km_between($1, $2, $3, $4) as km", [
+        circle(country).latitude,
+        circle(country).longitude,
+        latitude,
+        longitude,
+      ]);
+      expect(km, country).toBeLessThan(circle(country).radius);
+    }
+  }
+  // As small as that allows, without what has a code of its own: French Guiana, Puerto Rico.
+  expect(circle("FR").radius).toBeLessThan(900);
+  expect(circle("DE").radius).toBeLessThan(550);
+  expect(circle("GF").latitude).toBeLessThan(10);
   const { rows } = await client.query("select attribution from audit.place_data");
   expect(rows[0].attribution).toMatch(/^IP Geolocation by DB-IP .*CC BY 4\.0/);
 }, 120_000);
@@ -100,9 +132,27 @@ test("cities are loaded where a file has them; between ranges nothing is known",
       ["2001:db8::1:0", [null, null, null]],
     ] as [string, (string | null)[]][]
   ) expect([address, await placeOf(address)]).toEqual([address, place]);
+  const { rows: circles } = await client.query(
+    "select city, country, round(latitude::numeric, 1)::float8 as latitude, round(radius_km) as radius from audit.places order by id",
+  );
+  expect(circles).toEqual([
+    { city: "Berlin", country: "DE", latitude: 52.5, radius: 100 },
+    { city: `L'Haÿ-"les"-Roses`, country: "FR", latitude: 48.8, radius: 100 },
+    { city: null, country: "FR", latitude: 45.5, radius: 813 },
+  ]);
   // Neighbours of one place are one range.
   expect((await client.query("select from audit.place_ranges where first_address = '192.0.2.100'")).rowCount).toBe(0);
   expect((await client.query("select attribution from audit.place_data")).rows).toEqual([{ attribution: "Us, CC0" }]);
+});
+
+test("cities of one name in a region are as far as they are apart", async () => {
+  const cities = await file(
+    "twice.csv",
+    `192.0.2.0,192.0.2.99,NA,US,Wisconsin,Springfield,43,-89\n192.0.2.100,192.0.2.255,NA,US,Wisconsin,Springfield,45,-91\n`,
+  );
+  expect(await places("--file", cities, "--attribution", "Us, CC0")).toMatchObject({ code: 0 });
+  const { rows } = await client.query("select latitude, longitude, round(radius_km) as radius from audit.places");
+  expect(rows).toEqual([{ latitude: 44, longitude: -90, radius: 237 }]);
 });
 
 test.each([
@@ -110,6 +160,7 @@ test.each([
   ["192.0.2.9,192.0.2.0,DE\n", "ends before it begins"],
   ["192.0.2.0,2001:db8::,DE\n", "ends before it begins"],
   ["192.0.2.0,192.0.2.9\n", "has 2 columns"],
+  ["192.0.2.0,192.0.2.9,EU,DE,,Berlin,152.5,13.4\n", "loaded_latitude_check"],
   ["here,there,DE\n", "invalid input syntax"],
   ["", "no range"],
 ])("a file that says %j is refused, and the places stay", async (content, message) => {

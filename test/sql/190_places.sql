@@ -16,3 +16,9 @@ select ok(bool_or(p ~ 'Index Scan Backward using place_ranges_pkey'), 'by one lo
 from pg_temp.plan($$ select place from audit.place_ranges where first_address <= '2001:db8::1' order by first_address desc limit 1 $$) p;
 select is(said(n, $$ select country from audit.place_of('192.0.2.5') $$), case n when 'anon' then '42501' else 'DE' end, format('%s asks or not', n)) from unnest(array['member', 'stranger', 'anon', 'service_role', 'owner']) n;
 select is(said(n, $$ insert into audit.place_ranges values ('192.0.2.5', 2) $$), '42501', format('%s moves nothing', n)) from unnest(array['admin', 'anon', 'service_role']) n;
+
+select is(round(audit.km_between(52.52, 13.405, 40.713, -74.006)), 6385::double precision, 'Berlin and New York');
+select is(round(audit.km_between(-16.5, 179.9, -16.5, -179.9)), 21::double precision, 'across the date line');
+select is(round(audit.km_between(0, 0, 0, 180)), 20015::double precision, 'and to the other side of the earth');
+select is(audit.as_address(v), w::inet, coalesce(v, 'null')) from (values ('203.0.113.0/24', '203.0.113.0/24'), ('::1', '::1'), ('a host', null), ('203.0.113.0/33', null), (null, null)) v (v, w);
+select is(audit.km_between(null, 0, 0, 0), null, 'from nowhere there is no distance');

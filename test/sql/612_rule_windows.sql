@@ -18,4 +18,6 @@ delete from audit.rule_windows;
 select is(pg_temp.judged(pg_temp.total(5, 'sequence', 'then'), pg_temp.total(6, 'sequence', 'first', 3)), null, 'what should follow does not come before');
 select is(pg_temp.judged(pg_temp.total(16, 'sequence', 'then'), pg_temp.total(17, 'sequence', 'then')), '16×1', 'it comes within the window');
 insert into audit.rule_positions select organization_id, chain, seq, last_at, seq from audit.heads on conflict on constraint rule_positions_pkey do update set seq = excluded.seq, upto = excluded.seq;
+select is(audit.prune_rules(), 0, 'what came just now stays for what comes with it, however old it is');
+update audit.rule_windows set forget_at = forget_at - interval '61 minutes';
 select is(audit.prune_rules(), 4, 'what no window reaches is forgotten');

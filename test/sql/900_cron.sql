@@ -67,6 +67,15 @@ select is(audit.continue_alert_deliveries(), null, 'a channel that is left alone
 update audit.channels set next_try_at = '-infinity';
 select audit.take_deliveries();
 select is(audit.continue_alert_deliveries(), null, 'nor one that is being told');
+update audit.deliveries set state = 'delivered', settled_at = now();
+select audit.create_rule(jsonb_build_object('organization_id', acme(), 'name', 'Told at once', 'kind', 'event', 'match', 'action:thing.made'));
+select audit.evaluate_rules();
+delete from net.http_request_queue;
+select audit.watch();
+select is_empty('select from net.http_request_queue', 'rules that raise nothing call nobody');
+select audit.record(acme(), 'thing.made');
+select audit.watch();
+select alike(url, '%/deliver-alerts', 'what they raise is delivered without another turn') from net.http_request_queue;
 
 -- What pg_cron keeps of runs
 select lives_ok('select audit.prune_job_runs()', 'what is kept of runs is pruned');
