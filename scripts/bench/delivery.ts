@@ -1,5 +1,5 @@
-// What telling channels costs: how long after its commit an alert is at a webhook, how many a run delivers, and what of
-// the processor and the memory that takes.
+// What telling channels costs: how long after its commit an entry that a rule is about is at a webhook, how many alerts a
+// run delivers, and what of the processor and the memory that takes.
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -17,7 +17,7 @@ import { type Database, makeTemplates, withClient, withDatabase } from "./varian
 
 export type DeliveryOptions = { deliveries: number; seconds: number; dir?: string; onProgress(line: string): void };
 
-export type Latency = { alerts: number; p50_s: number; p95_s: number; most_s: number };
+export type Latency = { entries: number; p50_s: number; p95_s: number; most_s: number };
 
 export type DeliveryBacklog = {
   channels: number;
@@ -30,8 +30,9 @@ export type DeliveryBacklog = {
 
 export type DeliveryReport = { machine: Machine; latency: Latency; backlogs: DeliveryBacklog[]; targets: Judged[] };
 
-/** Mean milliseconds between two alerts, which come when they like. */
+/** Mean milliseconds between two entries, which come when they like. */
 const BETWEEN = 250;
+const SYSTEM = "00000000-0000-0000-0000-000000000000";
 
 export function benchDelivery({ deliveries, seconds, dir, onProgress }: DeliveryOptions): Promise<DeliveryReport> {
   return withCluster("disk", dir, async (cluster) => {
@@ -55,6 +56,16 @@ function measureLatency({ url, adminUrl }: Database, server: JobServer, seconds:
   return withReceiver((hook, received) =>
     withClient(url, async (client) => {
       await makeChannels(url, hook, 1);
+      // One alert an entry, however many there are.
+      await client.query("select audit.configure('alerts_per_hour', '1000')");
+      await client.query("select audit.create_rule($1)", [JSON.stringify({
+        organization_id: SYSTEM,
+        name: "Alarm",
+        kind: "event",
+        match: "action:bench.alarmed",
+        group_by: ["resource_id"],
+      })]);
+      await client.query("select audit.evaluate_rules()");
       await withClient(adminUrl, async (admin) => {
         await admin.query("update cron.job set database = current_database()");
         await admin.query(
@@ -70,8 +81,9 @@ function measureLatency({ url, adminUrl }: Database, server: JobServer, seconds:
         const end = performance.now() + seconds * 1_000;
         while (performance.now() < end) {
           await sleep(-Math.log(1 - Math.random()) * BETWEEN);
-          const [id] = await openAlerts(client, 1);
-          committed.set(id!, performance.now());
+          const id = crypto.randomUUID();
+          await client.query("select audit.record($1, 'bench.alarmed', 'alarm', $2)", [SYSTEM, id]);
+          committed.set(`{"resource_id": "${id}"}`, performance.now());
         }
         for (let wait = 0; received.size < committed.size && wait < 300; wait++) await sleep(100);
       } finally {
@@ -83,7 +95,7 @@ function measureLatency({ url, adminUrl }: Database, server: JobServer, seconds:
         a - b
       );
       return {
-        alerts: times.length,
+        entries: times.length,
         p50_s: percentile(times, 0.5),
         p95_s: percentile(times, 0.95),
         most_s: times.at(-1) ?? NaN,
@@ -118,8 +130,8 @@ function measureBacklog(
   });
 }
 
-/** So many alerts in one transaction, with all that channels are told of them; answers their ids. */
-async function openAlerts(client: pg.Client, count: number): Promise<string[]> {
+/** So many alerts in one transaction, with all that channels are told of them. */
+async function openAlerts(client: pg.Client, count: number): Promise<void> {
   await client.query("begin");
   const { rows } = await client.query<{ id: string }>(
     `insert into audit.alerts (organization_id, rule_id, group_key, severity, title, reason, state, first_seen_at, last_seen_at, occurrences, entries)
@@ -129,10 +141,8 @@ async function openAlerts(client: pg.Client, count: number): Promise<string[]> {
      returning id`,
     [count],
   );
-  const ids = rows.map(({ id }) => id);
-  await client.query("select audit.queue_alert(id, 'opened') from unnest($1::uuid[]) id", [ids]);
+  await client.query("select audit.queue_alert(id, 'opened') from unnest($1::uuid[]) id", [rows.map(({ id }) => id)]);
   await client.query("commit");
-  return ids;
 }
 
 async function makeChannels(url: string, hook: string, count: number): Promise<void> {
@@ -149,7 +159,7 @@ async function makeChannels(url: string, hook: string, count: number): Promise<v
 
 type Received = Map<string, number> & { count: number };
 
-/** A receiver that takes everything, and when each alert came first. */
+/** A receiver that takes everything, and when each group came first. */
 async function withReceiver<T>(work: (hook: string, received: Received) => Promise<T>): Promise<T> {
   const received = Object.assign(new Map<string, number>(), { count: 0 });
   const server = createServer(async (incoming, outgoing) => {
@@ -157,8 +167,8 @@ async function withReceiver<T>(work: (hook: string, received: Received) => Promi
     for await (const chunk of incoming) text += chunk;
     outgoing.writeHead(204).end();
     received.count++;
-    const { data } = JSON.parse(text) as { data: { alert_id: string } };
-    if (!received.has(data.alert_id)) received.set(data.alert_id, performance.now());
+    const { data } = JSON.parse(text) as { data: { group: string } };
+    if (!received.has(data.group)) received.set(data.group, performance.now());
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   try {

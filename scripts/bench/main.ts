@@ -154,10 +154,10 @@ program.command("drain").description(
   ).action(drain);
 
 program.command("delivery").description(
-  "time alerts on their way to webhooks: from commit to receipt, and how many a run of the job delivers",
+  "time entries on their way through rules to webhooks: from commit to receipt, and how many a run of the job delivers",
 ).option("--deliveries <number>", "size of the backlog", positive, 5_000).option(
   "--seconds <number>",
-  "how long alerts are raised",
+  "how long entries are written that raise alerts",
   positive,
   60,
 ).option("--dir <folder>", "where the databases are made (default: the system's temporary folder)").option(

@@ -247,8 +247,8 @@ export function formatLogin({ steps, hook, ingestions }: LoginReport): string {
 
 export function formatDelivery({ latency, backlogs }: DeliveryReport): string {
   return [
-    formatTable(["alerts, commit to webhook", "p50 s", "p95 s", "most s"], [[
-      String(latency.alerts),
+    formatTable(["entries, commit to webhook", "p50 s", "p95 s", "most s"], [[
+      String(latency.entries),
       ...[latency.p50_s, latency.p95_s, latency.most_s].map((each) => fixed(each, 2)),
     ]]),
     formatTable(

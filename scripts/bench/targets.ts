@@ -64,7 +64,7 @@ export const DRAIN_GOALS = {
 };
 
 export const DELIVERY_GOALS = {
-  latency: lessIsBetter("from an alert's commit to the webhook, p95", 15, 5, "s"),
+  latency: lessIsBetter("from an entry's commit to the webhook, p95", 15, 5, "s"),
 };
 
 export const REPORT_GOALS = {
