@@ -13,7 +13,7 @@ create or replace function audit.health_checks()
     "search": "entries wait longer than the limit for the search index",
     "cron": "a schedule of the product fails, or has not run for longer than the limit",
     "outside": "a receiver of checkpoints has not got one for longer than the limit",
-    "deliveries": "an alert could not be delivered"
+    "deliveries": "an alert could not be delivered, or waits for it longer than the limit"
   }'::jsonb;
 
 comment on function audit.health_checks() is 'The checks that schedule rules run, and what each finds.';
@@ -86,10 +86,16 @@ begin
         where greatest(r.succeeded_at, r.registered_at) < clock_timestamp() - most
         group by o.name, o.kind;
     when 'deliveries' then
-      if to_regclass('audit.dead_letters') is not null then
+      if to_regclass('audit.deliveries') is not null then
         return query execute $q$
-          select d.organization_id, '', jsonb_build_object('deliveries', count(*)) from audit.dead_letters d group by d.organization_id
-        $q$;
+          select d.organization_id, '', jsonb_strip_nulls(jsonb_build_object(
+            'given_up', nullif(count(*) filter (where d.state = 'dead'), 0), 'waiting', nullif(count(*) filter (where d.state = 'waiting'), 0),
+            'oldest', min(d.created_at) filter (where d.state = 'waiting')
+          ))
+          from audit.deliveries d
+          where d.type <> 'channel.test' and (d.state = 'dead' or d.state = 'waiting' and d.created_at < clock_timestamp() - $1)
+          group by d.organization_id
+        $q$ using most;
       end if;
     else
       perform audit.fail_rule('There is no such check.');

@@ -566,6 +566,61 @@ describe("the product itself", () => {
     );
     expect(await open()).not.toContain("A schedule fails");
   });
+  test("an archive that is not read back, until it is", async () => {
+    const { rows: [log] } = await admin.query(
+      `insert into audit.logs (organization_id, month, origin, sequenced, size, published, sealed_at)
+       values ($1, '2020-03-01', 'z', 1, 1, 1, now() - interval '3 days') returning id`,
+      [organization],
+    );
+    const titles = async () => {
+      await client.query("select audit.run_checks()");
+      const { rows } = await client.query(
+        "select title from audit.alerts where organization_id = $1 and state <> 'resolved'",
+        [organization],
+      );
+      return rows.map(({ title }) => title);
+    };
+    // Where nothing was ever read back, reading back is not set up.
+    expect(await titles()).toEqual([]);
+    await admin.query(
+      "insert into audit.readings (log, again, begun_at, ended_at) values ($1, false, now() - interval '3 days', now() - interval '3 days')",
+      [log.id],
+    );
+    expect(await titles()).toEqual(["The archive is not read back"]);
+    await admin.query("update audit.logs set read_back = 1 where id = $1", [log.id]);
+    expect(await titles()).toEqual([]);
+    await admin.query("delete from audit.readings; delete from audit.logs where origin = 'z'");
+  });
+  test("an alert that waits for its channel for ten minutes, or was given up", async () => {
+    await client.query("select audit.create_channel($1)", [
+      JSON.stringify({
+        organization_id: organization,
+        kind: "webhook",
+        name: "ops",
+        url: "https://hooks.example.com/",
+      }),
+    ]);
+    const { rows: [delivery] } = await admin.query(
+      `select audit.queue_message(c, $1, 'alert.opened', '{"title": "T"}') as id from audit.channels c where c.organization_id = $1`,
+      [organization],
+    );
+    const state = async (change: string) => {
+      await admin.query(`update audit.deliveries set ${change} where id = $1`, [delivery.id]);
+      await client.query("select audit.run_checks()");
+      const { rows } = await client.query(
+        "select reason - 'oldest' as reason from audit.alerts where organization_id = $1 and state <> 'resolved' and title = 'Alerts are not delivered'",
+        [organization],
+      );
+      return rows.map(({ reason }) => reason);
+    };
+    expect(await state("created_at = now() - interval '9 minutes'")).toEqual([]);
+    expect(await state("created_at = now() - interval '11 minutes'")).toEqual([
+      expect.objectContaining({ waiting: 1 }),
+    ]);
+    expect(await state("state = 'delivered', settled_at = now()")).toEqual([]);
+    expect(await state("state = 'dead'")).toEqual([expect.objectContaining({ given_up: 1 })]);
+    await admin.query("delete from audit.channels where organization_id = $1", [organization]);
+  });
   test("a receiver without checkpoints", async () => {
     await admin.query(
       "insert into audit.receivers (kind, name, all_logs, registered_at) values ('webhook', 'far', true, now() - interval '3 days')",

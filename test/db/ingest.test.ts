@@ -312,3 +312,36 @@ describe("a person's own events", () => {
     await as(ALICE, () => call());
   });
 });
+
+test.each([[2, 0], [3, 3]])(
+  "a line that was folded %i times is so many failed logins to the rules, once",
+  async (times, seen) => {
+    const { event_message, ...line } = authFailure();
+    const folded = { ...line, metadata: {}, event_message: `message repeated ${times} times: [ ${event_message}]` };
+    for (let again = 0; again < 2; again++) {
+      await take(client, [folded]);
+      await settle();
+      await client.query("select audit.evaluate_rules()");
+    }
+    const { rows } = await client.query(
+      "select (reason ->> 'seen')::int as seen, occurrences::int from audit.alerts where title = 'Failed logins from one address'",
+    );
+    expect(rows).toEqual(seen === 0 ? [] : [{ seen, occurrences: seen }]);
+  },
+);
+
+test("what comes late counts when it happened: three failures of an hour, and of three hours", async () => {
+  const at = (minutes: number, ip: string) => authFailure({ at: Date.now() - minutes * 60_000, ip });
+  await take(client, [
+    ...[300, 330, 350].map((minutes) => at(minutes, "203.0.113.1")),
+    ...[300, 380, 460].map((minutes) => at(minutes, "203.0.113.2")),
+  ]);
+  await settle();
+  await client.query("select audit.evaluate_rules()");
+  const { rows } = await client.query(
+    `select i.ip_address, round(extract(epoch from now() - a.last_seen_at) / 60)::int as minutes_ago
+     from audit.alerts a join audit.identities i on encode(i.identity_hash, 'hex') = a.group_key::jsonb ->> 'ip'
+     where a.title = 'Failed logins from one address'`,
+  );
+  expect(rows).toEqual([{ ip_address: "203.0.113.1", minutes_ago: 300 }]);
+});
