@@ -107,12 +107,12 @@ create or replace function audit.rule_fields()
   set search_path = ''
 as $$
   values
-    ('match', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'travel'], array['event', 'count', 'distinct', 'sequence', 'new_value', 'travel']),
-    ('group_by', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'travel'], array['travel']),
+    ('match', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'travel', 'anomaly'], array['event', 'count', 'distinct', 'sequence', 'new_value', 'travel']),
+    ('group_by', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'travel', 'anomaly'], array['travel']),
     ('window', array['count', 'distinct', 'sum', 'sequence', 'travel'], array['count', 'distinct', 'sequence', 'travel']),
     ('threshold', array['count', 'distinct', 'sum', 'sequence'], array['count', 'distinct']),
     ('hours', array['event', 'count'], '{}'),
-    ('value', array['distinct', 'sum', 'new_value'], array['distinct', 'new_value']),
+    ('value', array['distinct', 'sum', 'new_value', 'anomaly'], array['distinct', 'new_value']),
     ('against', array['sum'], '{}'),
     ('percent', array['sum'], '{}'),
     ('then', array['sequence'], array['sequence']),
@@ -257,6 +257,14 @@ begin
       if coalesce(v_number <= 0, true) or v_number > 1e12 or kind <> 'sum' and v_number % 1 <> 0 then
         perform audit.fail_rule('"threshold" is a number above 0, and a whole one except in sums.');
       end if;
+    when kind = 'anomaly' and field = 'value' then
+      if value not in ('"entries"', '"queries"', '"cost"') then
+        perform audit.fail_rule('An anomaly is one of "entries", "queries" or "cost".');
+      end if;
+    when kind = 'anomaly' and field = 'group_by' then
+      if value not in ('["actor"]', '["provider"]', '["action"]') then
+        perform audit.fail_rule('Anomalies are told apart by ["actor"], ["provider"] or ["action"].');
+      end if;
     when field in ('group_by', 'value') then
       if field = 'value' and jsonb_typeof(value) <> 'string' or field = 'group_by' and (
         jsonb_typeof(value) <> 'array' or jsonb_array_length(value) > 3
@@ -323,8 +331,10 @@ begin
         perform audit.fail_rule('"weekday" is 1 (Monday) to 7 and "hour" 0 to 23, in the organisation''s time zone.');
       end if;
     else
-      if jsonb_typeof(value) <> 'object' or length(value::text) > 10000 then
-        perform audit.fail_rule('"parameters" is an object.');
+      if jsonb_typeof(value) <> 'object' or value - array['score', 'least_entries', 'least_queries', 'least_cost'] <> '{}'
+        or exists (select from jsonb_each(value) p where jsonb_typeof(p.value) <> 'number' or (p.value #>> '{}')::numeric not between case p.key when 'score' then 1 else 0 end and 1e12)
+      then
+        perform audit.fail_rule('"parameters" are score, from 1, and least_entries, least_queries and least_cost, from 0.', 'For example {"score": 6, "least_queries": 500}.');
       end if;
   end case;
   return value;
@@ -423,6 +433,15 @@ begin
     perform audit.fail_rule('A schedule has either a "check" or a "digest".');
   elsif v_rule.kind = 'event' and v_rule.match = '{"and": []}' then
     perform audit.fail_rule_at('match', 'An event rule that matches everything is the log itself.', 'Say in "match" which entries are meant.');
+  elsif v_rule.kind = 'anomaly' and v_rule.match <> '{"and": []}' and not coalesce(
+    v_rule.match ->> 'op' = 'eq' and (v_rule.match ->> 'field' in ('provider', 'action')
+      or v_rule.match ->> 'field' = 'actor' and v_rule.match ->> 'value' = audit.as_uuid(v_rule.match ->> 'value')::text),
+    false
+  ) then
+    -- It is counted by hour (630), and of these no two together.
+    perform audit.fail_rule_at('match', 'An anomaly is of everything, or of one provider, action or user.', 'For example "provider:openai", "action:user.login_failed", or the id of a user: "actor:…".');
+  elsif v_rule.kind = 'anomaly' and v_rule.match <> '{"and": []}' and v_rule.settings ? 'group_by' then
+    perform audit.fail_rule_at('group_by', 'An anomaly of one provider, action or user is not told apart further.', 'Leave out "match" or "group_by".');
   end if;
   -- Times that are closer are not told apart (audit.rules_in_force).
   if v_rule.quiet_period < greatest(audit.duration(v_rule.settings ->> 'window') / 1000, case when v_rule.settings ? 'hours' then interval '15 minutes' end) then
@@ -447,7 +466,7 @@ as $$
       'severity', (rule).severity, 'enabled', (rule).enabled, 'quiet_period', audit.duration_text((rule).quiet_period),
       'channels', (rule).channels, 'changed_at', audit.instant_text((rule).changed_at)
     )
-    || case when (rule).kind in ('schedule', 'anomaly') then '{}' else jsonb_build_object('match', audit.format_query((rule).match)) end
+    || case when (rule).kind = 'schedule' or (rule).kind = 'anomaly' and (rule).match = '{"and": []}' then '{}' else jsonb_build_object('match', audit.format_query((rule).match)) end
     || (rule).settings
     || case when (rule).settings ? 'then' then jsonb_build_object('then', audit.format_query((rule).settings -> 'then')) else '{}' end
 $$;

@@ -43,6 +43,7 @@ begin
   where w.rule_id = forget_rule.rule_id and w.organization_id = coalesce(forget_rule.organization_id, w.organization_id);
   delete from audit.rule_values v
   where v.rule_id = forget_rule.rule_id and v.organization_id = coalesce(forget_rule.organization_id, v.organization_id);
+  perform audit.forget_series(forget_rule.rule_id, forget_rule.organization_id);
 end
 $$;
 
@@ -133,8 +134,6 @@ begin
     perform audit.fail_rule('A new rule gets its id and version.');
   elsif v_organization is null then
     perform audit.fail_rule('A rule is an organisation''s.', 'Pass organization_id.');
-  elsif request ->> 'kind' = 'anomaly' then
-    perform audit.fail_rule('Anomalies are watched for by the default alone.', 'Tune it: audit.choose_rule(), with "parameters".');
   end if;
   perform audit.require_admin(v_organization);
   v_rule := audit.checked_rule(request);
@@ -151,6 +150,7 @@ begin
   exception when unique_violation then
     perform audit.fail_rule_at('name', 'There is a rule of this name.', 'Choose another, or change that rule.');
   end;
+  perform audit.learn_series(v_rule);
   perform audit.keep_rule_tests(v_rule.id, request -> 'tests');
   perform audit.record_rule_change(v_organization, v_rule.id, null, audit.rule_summary(v_rule));
   return audit.rule_json(v_rule);
@@ -195,8 +195,12 @@ begin
   exception when unique_violation then
     perform audit.fail_rule_at('name', 'There is a rule of this name.', 'Choose another, or change that rule.');
   end;
-  if (v_old.kind, v_old.match, v_old.settings) is distinct from (v_new.kind, v_new.match, v_new.settings) then
+  -- Parameters say what is done about what is known.
+  if (v_old.kind, v_old.match, v_old.settings - 'parameters') is distinct from (v_new.kind, v_new.match, v_new.settings - 'parameters')
+    or v_new.kind = 'anomaly' and v_new.enabled and not v_old.enabled
+  then
     perform audit.forget_rule(v_new.id);
+    perform audit.learn_series(v_new);
   end if;
   perform audit.keep_rule_tests(v_new.id, request -> 'tests');
   perform audit.record_rule_change(v_new.organization_id, v_new.id, audit.rule_summary(v_old), audit.rule_summary(v_new));
@@ -279,7 +283,7 @@ begin
     on conflict on constraint rule_choices_pkey do update set choice = excluded.choice, changed_at = clock_timestamp();
   end if;
   v_new := audit.rule_for(v_rule.id, v_organization);
-  if v_old.settings <> v_new.settings then
+  if v_old.settings - 'parameters' <> v_new.settings - 'parameters' then
     perform audit.forget_rule(v_rule.id, v_organization);
   end if;
   perform audit.record_rule_change(v_organization, v_rule.id, audit.rule_summary(v_old), audit.rule_summary(v_new));

@@ -403,19 +403,23 @@ declare
   v_until timestamptz;
 begin
   perform audit.check_request(request, array['id', 'do', 'until', 'note']);
+  if v_do = 'accept' then
+    -- First, as those who judge hours and then raise alerts.
+    perform pg_advisory_xact_lock(hashtext('audit.count_activity'));
+  end if;
   select a.* into v_alert from audit.alerts a where a.id = audit.as_uuid(request ->> 'id') for update;
   if not found or audit.reach(v_alert.organization_id) is distinct from 'all' then
     perform audit.fail('AUNOT', 'There is no such alert that you may read.');
   end if;
   perform audit.require_admin(v_alert.organization_id);
-  if v_do is null or v_do not in ('acknowledge', 'silence', 'resolve', 'reopen') then
-    perform audit.fail('AUARG', 'What to do with an alert is acknowledge, silence, resolve or reopen.');
+  if v_do is null or v_do not in ('acknowledge', 'silence', 'accept', 'resolve', 'reopen') then
+    perform audit.fail('AUARG', 'What to do with an alert is acknowledge, silence, accept, resolve or reopen.');
   elsif length(request ->> 'note') > 2000 then
     perform audit.fail('AUARG', 'A note has at most 2,000 characters.');
   elsif (v_do = 'silence') <> (request ? 'until') then
     perform audit.fail('AUARG', 'An alert is silenced until a time.', null, 'Pass until: a timestamp, or a length of time such as 8h.');
   elsif (v_alert.state = 'resolved') <> (v_do = 'reopen') and not (v_do = 'reopen' and v_alert.state = 'silenced') then
-    perform audit.fail('AUARG', format('The alert is %s.', v_alert.state), null, 'What is resolved can be reopened, what is open acknowledged, silenced and resolved.');
+    perform audit.fail('AUARG', format('The alert is %s.', v_alert.state), null, 'What is resolved can be reopened, what is open acknowledged, silenced, accepted and resolved.');
   end if;
 
   case v_do
@@ -429,6 +433,9 @@ begin
         perform audit.fail('AUARG', 'until is a timestamp with offset, or a length of time, within the next year.');
       end if;
       update audit.alerts a set state = 'silenced', silenced_until = v_until where a.id = v_alert.id;
+    when 'accept' then
+      perform audit.accept_alert(v_alert);
+      update audit.alerts a set state = 'resolved', resolved_at = clock_timestamp(), silenced_until = null where a.id = v_alert.id;
     when 'resolve' then
       update audit.alerts a set state = 'resolved', resolved_at = clock_timestamp(), silenced_until = null where a.id = v_alert.id;
     when 'reopen' then
@@ -439,15 +446,17 @@ begin
       end;
   end case;
   perform audit.move_alert(
-    v_alert.id, case v_do when 'acknowledge' then 'acknowledged' when 'silence' then 'silenced' when 'resolve' then 'resolved' else 'reopened' end,
-    jsonb_strip_nulls(jsonb_build_object('until', audit.instant_text(v_until), 'note', request ->> 'note'))
+    v_alert.id, case v_do when 'acknowledge' then 'acknowledged' when 'silence' then 'silenced' when 'reopen' then 'reopened' else 'resolved' end,
+    jsonb_strip_nulls(jsonb_build_object(
+      'until', audit.instant_text(v_until), 'why', case v_do when 'accept' then 'the new normal' end, 'note', request ->> 'note'
+    ))
   );
   return (select audit.alert_json(a) from audit.alerts a where a.id = v_alert.id);
 end
 $$;
 
 comment on function audit.change_alert(jsonb) is
-  'Acknowledges, silences, resolves or reopens an alert: select audit.change_alert(''{"id": "…", "do": "silence", "until": "8h"}'').
+  'Acknowledges, silences, resolves or reopens an alert, or accepts what an anomaly told as the new normal: select audit.change_alert(''{"id": "…", "do": "silence", "until": "8h"}'').
 For admins of the organisation; leaves an entry.';
 
 create or replace function audit.alert_json(alert audit.alerts)

@@ -78,7 +78,7 @@ with (fillfactor = 70);
 comment on table audit.judgements is
   'What was thought of each closed hour of the last 60 days; written by audit.judge_activity(), and audit.count_activity() for what is late.';
 comment on column audit.judgements.organization_id is 'Whose hour.';
-comment on column audit.judgements.metric is 'Of what: queries or cost.';
+comment on column audit.judgements.metric is 'Of what: queries or cost, or the series of another rule (audit.series_of).';
 comment on column audit.judgements.hour is 'When the hour began.';
 comment on column audit.judgements.seen is 'How many queries, or what cost.';
 comment on column audit.judgements.made_of is 'Of how many entries.';

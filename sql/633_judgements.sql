@@ -17,7 +17,7 @@ create table if not exists audit.activity_baselines (
 comment on table audit.activity_baselines is
   'Since when hours of an organisation are compared; written by audit.judge_activity() and audit.learn_activity().';
 comment on column audit.activity_baselines.organization_id is 'The organisation.';
-comment on column audit.activity_baselines.metric is 'Of what: queries or cost.';
+comment on column audit.activity_baselines.metric is 'Of what: queries or cost, or the series of another rule (audit.series_of).';
 comment on column audit.activity_baselines.since is 'The first hour that later ones are compared with.';
 comment on column audit.activity_baselines.active_at is 'The last hour with any activity; after 14 days without, experience begins anew.';
 
@@ -41,11 +41,77 @@ create or replace function audit.anomaly_parameter(settings jsonb, name text)
     case when jsonb_typeof(settings #> array['parameters', name]) = 'number'
       then least(greatest((settings #>> array['parameters', name])::numeric, 0), 1e12)::float8
     end,
-    case name when 'score' then 4 when 'least_queries' then 50 when 'least_cost' then 10 end
+    case name when 'score' then 4 when 'least_cost' then 10 else 50 end
   );
 
 comment on function audit.anomaly_parameter(jsonb, text) is
-  'A parameter of the rule as an organisation has tuned it, else its default: score 4, least_queries 50, least_cost 10.';
+  'A parameter of the rule as an organisation has tuned it, else its default: score 4, least_queries and least_entries 50, least_cost 10.';
+
+-- What the default watches is called queries and cost; what another rule watches by its id and, where it tells apart, a
+-- blank and the value.
+create or replace function audit.series_rule(metric text)
+  returns uuid
+  language sql
+  immutable
+  parallel safe
+  return case when length(metric) >= 36 then left(metric, 36)::uuid else audit.anomaly_rule() end;
+
+comment on function audit.series_rule(text) is 'Which rule watches a series.';
+
+create or replace function audit.series_of(metric text, rule audit.rules)
+  returns table (amount text, dimension text, value text)
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+  rows 1
+as $$
+  select case when length(metric) >= 36 then coalesce((rule).settings ->> 'value', 'entries') else metric end,
+    coalesce((rule).settings #>> '{group_by,0}', (rule).match ->> 'field', 'all'),
+    coalesce(nullif(substr(metric, 38), ''), (rule).match ->> 'value', '')
+$$;
+
+comment on function audit.series_of(text, audit.rules) is
+  'What a series adds up (entries, queries or cost), and of what: dimension and value in audit.activity.';
+
+-- What tells actors apart must not fill the database: so many of a rule and organisation at a time.
+create or replace function audit.begin_series(hour timestamptz, organization_id uuid, metric text)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  insert into audit.activity_baselines as b (organization_id, metric, since, active_at)
+  select n.organization_id, n.metric, begin_series.hour, begin_series.hour
+  from (
+    select s.*, row_number() over (partition by s.organization_id, s.rule_id, s.known order by s.metric)
+      + case when not s.known then (
+        select count(*) from audit.activity_baselines k
+        where k.organization_id = s.organization_id and starts_with(k.metric, s.rule_id::text)
+      ) else 0 end as nth
+    from (
+      select a.organization_id, r.id as rule_id, m.metric, exists (
+          select from audit.activity_baselines k where k.organization_id = a.organization_id and k.metric = m.metric
+        ) as known
+      from audit.rules r
+      cross join lateral audit.series_of(r.id::text, r) w
+      join audit.activity a on a.hour = begin_series.hour and a.dimension = w.dimension and (r.settings ? 'group_by' or a.value = w.value)
+        and r.organization_id in (a.organization_id, audit.system_organization())
+      cross join lateral (select concat_ws(' ', r.id, case when r.settings ? 'group_by' then a.value end) as metric) m
+      where r.kind = 'anomaly' and r.id <> audit.anomaly_rule() and r.enabled
+        and a.organization_id = coalesce(begin_series.organization_id, a.organization_id)
+        and (begin_series.metric is null or m.metric = begin_series.metric or starts_with(m.metric, begin_series.metric || ' '))
+        and case w.amount when 'entries' then a.entries when 'queries' then a.queries else a.costs end > 0
+    ) s
+  ) n
+  where n.known or n.nth <= 200
+  order by 1, 2
+  on conflict on constraint activity_baselines_pkey do update set
+    since = case when b.active_at < excluded.since - interval '336 hours' then excluded.since else b.since end,
+    active_at = greatest(b.active_at, excluded.active_at)
+$$;
+
+comment on function audit.begin_series(timestamptz, uuid, text) is
+  'Notes which series of own rules were active in an hour: of one organisation and series or of all; 200 of a rule and organisation at most.';
 
 -- The same hour of the days before, where the organisation works: across a change of the clocks the hour of the clock
 -- stays, not the distance.
@@ -89,6 +155,7 @@ begin
   on conflict on constraint activity_baselines_pkey do update set
     since = case when b.active_at < v_hour - interval '336 hours' then v_hour else b.since end,
     active_at = greatest(b.active_at, v_hour);
+  perform audit.begin_series(v_hour, judge_activity.organization_id, judge_activity.metric);
 
   with clock as materialized (
     -- What is only an hour early or late is compared with the hours beside it.
@@ -104,11 +171,12 @@ begin
     select b.organization_id, b.metric, k.same, k.before, k.after, audit.anomaly_parameter(o.settings, 'score') as score_from,
       -- By the clock, 14 days can be a few hours more.
       greatest(b.since, v_hour - interval '340 hours') as since,
-      audit.anomaly_parameter(o.settings, 'least_' || b.metric) as least,
-      coalesce(case b.metric when 'queries' then a.queries::numeric else a.cost end, 0) as seen,
-      coalesce(case b.metric when 'queries' then a.queries else a.costs end, 0) as made_of
+      audit.anomaly_parameter(o.settings, 'least_' || w.amount) as least,
+      coalesce(case w.amount when 'queries' then a.queries::numeric when 'entries' then a.entries::numeric else a.cost end, 0) as seen,
+      coalesce(case w.amount when 'queries' then a.queries when 'entries' then a.entries else a.costs end, 0) as made_of
     from audit.activity_baselines b
-    join audit.rules r on r.id = audit.anomaly_rule()
+    join audit.rules r on r.id = audit.series_rule(b.metric)
+    cross join lateral audit.series_of(b.metric, r) w
     left join audit.rule_choices c on c.rule_id = r.id and c.organization_id = b.organization_id
     left join audit.settings z on z.organization_id = b.organization_id and z.name = 'time_zone'
     cross join lateral (
@@ -116,10 +184,11 @@ begin
     ) o
     join clock k on k.zone = o.zone
     left join audit.activity a
-      on a.hour = v_hour and a.organization_id = b.organization_id and a.dimension = 'all' and a.value = ''
+      on a.hour = v_hour and a.organization_id = b.organization_id and a.dimension = w.dimension and a.value = w.value
     where b.since <= v_hour and b.active_at >= v_hour - interval '336 hours'
+      and (r.enabled or r.id = audit.anomaly_rule())
       and b.organization_id = coalesce(judge_activity.organization_id, b.organization_id)
-      and b.metric = coalesce(judge_activity.metric, b.metric)
+      and (judge_activity.metric is null or b.metric = judge_activity.metric or starts_with(b.metric, judge_activity.metric || ' '))
   ),
   judged as (
     select m.*, h.expected, h.before_expected, h.after_expected, h.experience, h.busiest, u.incidents, u.alerts as going_on,
@@ -188,4 +257,4 @@ end
 $$;
 
 comment on function audit.judge_activity(timestamptz, uuid, text) is
-  'Judges an hour, of all organisations or of one; returns of how many metrics. Hours are judged in order; one that was judged is judged anew.';
+  'Judges an hour, of all organisations or of one, of all metrics or of one (by a rule''s id, of all it tells apart); returns of how many. Hours are judged in order; one that was judged is judged anew.';

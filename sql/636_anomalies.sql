@@ -9,15 +9,19 @@ create or replace function audit.anomaly_contributors(judgement audit.judgements
   stable
   set search_path = ''
 as $$
-  with day as materialized (
+  with series as (
+    select s.amount from audit.rules r cross join lateral audit.series_of((judgement).metric, r) s where r.id = audit.series_rule((judgement).metric)
+  ),
+  day as materialized (
     select j.hour
     from audit.same_hours((judgement).hour, coalesce(audit.setting('time_zone', (judgement).organization_id) #>> '{}', 'UTC')) s
     join audit.judgements j
       on j.organization_id = (judgement).organization_id and j.metric = (judgement).metric and j.hour = s.hour and not j.unusual
   ),
   part as materialized (
-    select a.hour, a.dimension, a.value, case (judgement).metric when 'queries' then a.queries::numeric else a.cost end as amount
+    select a.hour, a.dimension, a.value, case s.amount when 'queries' then a.queries::numeric when 'entries' then a.entries::numeric else a.cost end as amount
     from audit.activity a
+    cross join series s
     where a.organization_id = (judgement).organization_id and a.dimension <> 'all'
       and (a.hour = (judgement).hour or a.hour in (select d.hour from day d))
   ),
@@ -55,9 +59,14 @@ as $$
   select array(
     select a.chain || '-' || a.seq
     from public.audit_logs a
+    cross join (
+      select s.* from audit.rules r cross join lateral audit.series_of((judgement).metric, r) s where r.id = audit.series_rule((judgement).metric)
+    ) s
     where a.organization_id = (judgement).organization_id
       and a.created_at >= (judgement).hour and a.created_at < (judgement).hour + interval '1 hour'
-      and case (judgement).metric when 'queries' then a.action = 'query.executed' else a.cost is not null end
+      and case s.amount when 'queries' then a.action = 'query.executed' when 'cost' then a.cost is not null else true end
+      and case s.dimension when 'provider' then a.provider when 'action' then a.action
+        when 'actor' then coalesce(a.created_by::text, a.actor_type) else s.value end = s.value
     order by coalesce(a.created_by::text, a.actor_type) = anomaly_entries.actor desc, nullif(a.cost, 'NaN') desc nulls last, a.created_at, a.chain, a.seq
     limit 20
   )
@@ -82,7 +91,8 @@ create or replace function audit.anomaly_reason(judgement audit.judgements, cont
   set search_path = ''
 as $$
   select jsonb_strip_nulls(jsonb_build_object(
-    'metric', (judgement).metric,
+    'metric', s.amount,
+    'of', case when s.dimension <> 'all' then jsonb_build_object(s.dimension, s.value) end,
     'hour', audit.instant_text((judgement).hour),
     'seen', (judgement).seen,
     'expected', round((judgement).expected::numeric, 2),
@@ -98,6 +108,9 @@ as $$
     ), 0),
     'contributors', contributors
   ))
+  from audit.rules r
+  cross join lateral audit.series_of((judgement).metric, r) s
+  where r.id = audit.series_rule((judgement).metric)
 $$;
 
 comment on function audit.anomaly_reason(audit.judgements, jsonb) is
@@ -109,7 +122,8 @@ create or replace function audit.raise_anomaly(judgement audit.judgements)
   set search_path = ''
 as $$
 declare
-  v_rule audit.rules := audit.rule_for(audit.anomaly_rule(), (judgement).organization_id);
+  v_rule audit.rules := audit.rule_for(audit.series_rule((judgement).metric), (judgement).organization_id);
+  v_series record;
   v_contributors jsonb;
   v_alert uuid;
 begin
@@ -122,16 +136,25 @@ begin
   ) then
     return null;
   end if;
-  select jsonb_agg(jsonb_build_object(
-      'dimension', c.dimension, 'value', c.value, 'seen', c.seen, 'expected', c.expected
-    )) into v_contributors
-  from audit.anomaly_contributors(judgement) c;
+  select s.* into v_series from audit.series_of((judgement).metric, v_rule) s;
+  -- Of a part no parts are counted.
+  if v_series.dimension = 'all' then
+    select jsonb_agg(jsonb_build_object(
+        'dimension', c.dimension, 'value', c.value, 'seen', c.seen, 'expected', c.expected
+      )) into v_contributors
+    from audit.anomaly_contributors(judgement) c;
+  end if;
   v_alert := audit.raise_alert(
     v_rule.id, (judgement).organization_id,
-    jsonb_build_object('metric', (judgement).metric, 'degree', audit.anomaly_degree((judgement).alerts))::text, (judgement).hour,
+    (jsonb_build_object('metric', v_series.amount, 'degree', audit.anomaly_degree((judgement).alerts))
+      || case when v_series.dimension = 'all' then '{}' else jsonb_build_object(v_series.dimension, v_series.value) end)::text, (judgement).hour,
     format(
-      '%s %s in an hour, %s expected',
-      case (judgement).metric when 'queries' then 'Unusual number of queries:' else 'Unusual cost:' end,
+      '%s: %s in an hour, %s expected',
+      case
+        when v_rule.id <> audit.anomaly_rule() then v_rule.name || case when v_rule.settings ? 'group_by' then format(' (%s)', v_series.value) else '' end
+        when v_series.amount = 'queries' then 'Unusual number of queries'
+        else 'Unusual cost'
+      end,
       round((judgement).seen, 2)::float8, round((judgement).expected::numeric, 2)::float8
     ),
     audit.anomaly_reason(judgement, v_contributors),
@@ -214,8 +237,11 @@ create or replace function audit.accept_activity(organization_id uuid, metric te
 as $$
 begin
   perform audit.require_admin(accept_activity.organization_id);
-  if accept_activity.metric is null or accept_activity.metric not in ('queries', 'cost') then
-    perform audit.fail('AUARG', 'A metric is queries or cost.');
+  if accept_activity.metric is null or accept_activity.metric not in ('queries', 'cost') and not exists (
+    select from audit.activity_baselines b
+    where b.organization_id = accept_activity.organization_id and b.metric = accept_activity.metric
+  ) then
+    perform audit.fail('AUARG', 'A metric is queries or cost.', null, 'What rules of your own watch is accepted by their alerts.');
   elsif accept_activity.since is null or accept_activity.since not between clock_timestamp() - interval '60 days' and clock_timestamp() then
     perform audit.fail('AUARG', 'A new normal began within the last 60 days.', null, 'Pass the hour from which on it is normal.');
   end if;
@@ -229,6 +255,66 @@ $$;
 comment on function audit.accept_activity(uuid, text, timestamptz) is
   'Says that numbers of queries, or costs, are as they should be since some hour: select audit.accept_activity(organization_id, ''cost'', ''2026-03-01 08:00Z'').
 For admins of the organisation. Without it a lasting change is accepted after seven days.';
+
+create or replace function audit.accept_alert(alert audit.alerts)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_metric text;
+  v_since timestamptz;
+begin
+  select j.metric, min(j.hour) into v_metric, v_since
+  from audit.judgements j
+  where j.organization_id = (accept_alert.alert).organization_id and j.alert = (accept_alert.alert).id
+  group by j.metric;
+  if v_metric is null then
+    perform audit.fail('AUARG', 'Only what an anomaly told can be the new normal.', null, 'Other alerts are resolved.');
+  end if;
+  perform audit.learn_activity((accept_alert.alert).organization_id, v_metric, v_since, 'accepted');
+end
+$$;
+
+comment on function audit.accept_alert(audit.alerts) is
+  'Makes what an anomaly''s alert told the new normal, since its first hour; the caller holds the lock of audit.count_activity().';
+
+-- Rules of one's own --------------------------------------------------------------------------------------------------
+
+create or replace function audit.learn_series(rule audit.rules)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if (rule).kind = 'anomaly' and (rule).enabled then
+    -- What is counted of the last days is judged as if the rule had been there: experience, and no alerts.
+    perform audit.judge_activity(h, nullif((rule).organization_id, audit.system_organization()), (rule).id::text)
+    from audit.activity_clock k
+    cross join generate_series(k.judged_to - interval '336 hours', k.judged_to - interval '1 hour', interval '1 hour') h;
+    update audit.judgements j set alerts = 0
+    from audit.activity_baselines b
+    where starts_with(b.metric, (rule).id::text) and j.organization_id = b.organization_id and j.metric = b.metric and j.alerts > 0;
+  end if;
+end
+$$;
+
+comment on function audit.learn_series(audit.rules) is 'Gives a rule about anomalies the experience of the last 14 days; does nothing for others.';
+
+create or replace function audit.forget_series(rule_id uuid, organization_id uuid)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  with series as (
+    delete from audit.activity_baselines b
+    where starts_with(b.metric, forget_series.rule_id::text) and b.organization_id = coalesce(forget_series.organization_id, b.organization_id)
+    returning b.organization_id, b.metric
+  )
+  delete from audit.judgements j using series s where j.organization_id = s.organization_id and j.metric = s.metric
+$$;
+
+comment on function audit.forget_series(uuid, uuid) is 'Forgets what a rule of one''s own thought of hours, of one organisation or of all.';
 
 -- What was unusual on each of seven days, for hours and to the same side, is how it is now.
 create or replace function audit.learn_lasting_changes(hour timestamptz)
@@ -304,6 +390,7 @@ begin
     delete from audit.activity a where a.hour = v_hour - interval '360 hours' and a.dimension <> 'all';
     delete from audit.activity a where a.hour = v_hour - interval '1440 hours';
     delete from audit.judgements j where j.hour = v_hour - interval '1440 hours';
+    delete from audit.activity_baselines b where length(b.metric) >= 36 and b.active_at < v_hour - interval '336 hours';
     v_hour := v_hour + interval '1 hour';
   end loop;
   update audit.activity_clock k set judged_to = v_hour where k.judged_to is distinct from v_hour;

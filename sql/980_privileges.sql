@@ -423,6 +423,10 @@ revoke execute on function
   audit.raise_anomaly(audit.judgements),
   audit.raise_anomalies(timestamptz, timestamptz),
   audit.learn_activity(uuid, text, timestamptz, text),
+  audit.accept_alert(audit.alerts),
+  audit.begin_series(timestamptz, uuid, text),
+  audit.learn_series(audit.rules),
+  audit.forget_series(uuid, uuid),
   audit.learn_lasting_changes(timestamptz),
   audit.detect_anomalies(interval)
 from service_role;

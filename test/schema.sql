@@ -229,7 +229,7 @@ CREATE UNIQUE INDEX activity_baselines_pkey ON audit.activity_baselines USING bt
 grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE, UPDATE
 comment: Since when hours of an organisation are compared; written by audit.judge_activity() and audit.learn_activity().
 comment on column organization_id: The organisation.
-comment on column metric: Of what: queries or cost.
+comment on column metric: Of what: queries or cost, or the series of another rule (audit.series_of).
 comment on column since: The first hour that later ones are compared with.
 comment on column active_at: The last hour with any activity; after 14 days without, experience begins anew.
 
@@ -1344,7 +1344,7 @@ grant postgres: DELETE, INSERT, MAINTAIN, REFERENCES, SELECT, TRIGGER, TRUNCATE,
 grant service_role: SELECT
 comment: What was thought of each closed hour of the last 60 days; written by audit.judge_activity(), and audit.count_activity() for what is late.
 comment on column organization_id: Whose hour.
-comment on column metric: Of what: queries or cost.
+comment on column metric: Of what: queries or cost, or the series of another rule (audit.series_of).
 comment on column hour: When the hour began.
 comment on column seen: How many queries, or what cost.
 comment on column made_of: Of how many entries.
@@ -1707,6 +1707,9 @@ column id integer not null
 column country text not null
 column region text
 column city text
+column latitude double precision
+column longitude double precision
+column radius_km double precision
 constraint places_pkey PRIMARY KEY (id)
 CREATE UNIQUE INDEX places_pkey ON audit.places USING btree (id)
 policy "signed-in people read places", command r, permissive, to authenticated, using true, check -
@@ -1718,6 +1721,9 @@ comment on column id: Numbers the place within this load.
 comment on column country: ISO 3166-1 alpha-2.
 comment on column region: State or region, where the data set has it.
 comment on column city: City, where the data set has it.
+comment on column latitude: Of a point in its middle, in degrees; null where nothing is known of it.
+comment on column longitude: Of the same point.
+comment on column radius_km: How far from there somebody at this place can be.
 
 -- relation audit.purges
 kind r, owner postgres, persistence p, with fillfactor=70
@@ -2181,7 +2187,7 @@ comment on column counted: How many of them an alert has counted.
 comment on column first_at: The time of the first.
 comment on column last_at: The time of the last.
 comment on column names: Their names, 20 at most.
-comment on column forget_at: When no window reaches it any more, entries that come an hour late included.
+comment on column forget_at: When no window reaches it any more, entries that come an hour late included; not before an hour after it came itself.
 
 -- relation audit.rules
 kind r, owner postgres, persistence p
@@ -2212,7 +2218,7 @@ comment on column organization_id: Whose rule it is; the nil UUID for the defaul
 comment on column name: What it is called, and the title of its alerts.
 comment on column description: What it means and what to do then.
 comment on column version: How many times it was written; the log has every change.
-comment on column kind: event, count, distinct, sum, sequence, new_value, schedule or anomaly.
+comment on column kind: event, count, distinct, sum, sequence, new_value, travel, schedule or anomaly.
 comment on column severity: info, low, medium, high or critical.
 comment on column enabled: Whether it is in force.
 comment on column match: Which entries it is about: a canonical query tree.
@@ -2623,8 +2629,11 @@ CREATE OR REPLACE FUNCTION audit.accept_activity(organization_id uuid, metric te
 AS $function$
 begin
   perform audit.require_admin(accept_activity.organization_id);
-  if accept_activity.metric is null or accept_activity.metric not in ('queries', 'cost') then
-    perform audit.fail('AUARG', 'A metric is queries or cost.');
+  if accept_activity.metric is null or accept_activity.metric not in ('queries', 'cost') and not exists (
+    select from audit.activity_baselines b
+    where b.organization_id = accept_activity.organization_id and b.metric = accept_activity.metric
+  ) then
+    perform audit.fail('AUARG', 'A metric is queries or cost.', null, 'What rules of your own watch is accepted by their alerts.');
   elsif accept_activity.since is null or accept_activity.since not between clock_timestamp() - interval '60 days' and clock_timestamp() then
     perform audit.fail('AUARG', 'A new normal began within the last 60 days.', null, 'Pass the hour from which on it is normal.');
   end if;
@@ -2641,6 +2650,31 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Says that numbers of queries, or costs, are as they should be since some hour: select audit.accept_activity(organization_id, 'cost', '2026-03-01 08:00Z').
 For admins of the organisation. Without it a lasting change is accepted after seven days.
+
+-- function audit.accept_alert(audit.alerts)
+CREATE OR REPLACE FUNCTION audit.accept_alert(alert audit.alerts)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_metric text;
+  v_since timestamptz;
+begin
+  select j.metric, min(j.hour) into v_metric, v_since
+  from audit.judgements j
+  where j.organization_id = (accept_alert.alert).organization_id and j.alert = (accept_alert.alert).id
+  group by j.metric;
+  if v_metric is null then
+    perform audit.fail('AUARG', 'Only what an anomaly told can be the new normal.', null, 'Other alerts are resolved.');
+  end if;
+  perform audit.learn_activity((accept_alert.alert).organization_id, v_metric, v_since, 'accepted');
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Makes what an anomaly's alert told the new normal, since its first hour; the caller holds the lock of audit.count_activity().
 
 -- function audit.access_page()
 CREATE OR REPLACE FUNCTION audit.access_page()
@@ -2985,15 +3019,19 @@ CREATE OR REPLACE FUNCTION audit.anomaly_contributors(judgement audit.judgements
  STABLE
  SET search_path TO ''
 AS $function$
-  with day as materialized (
+  with series as (
+    select s.amount from audit.rules r cross join lateral audit.series_of((judgement).metric, r) s where r.id = audit.series_rule((judgement).metric)
+  ),
+  day as materialized (
     select j.hour
     from audit.same_hours((judgement).hour, coalesce(audit.setting('time_zone', (judgement).organization_id) #>> '{}', 'UTC')) s
     join audit.judgements j
       on j.organization_id = (judgement).organization_id and j.metric = (judgement).metric and j.hour = s.hour and not j.unusual
   ),
   part as materialized (
-    select a.hour, a.dimension, a.value, case (judgement).metric when 'queries' then a.queries::numeric else a.cost end as amount
+    select a.hour, a.dimension, a.value, case s.amount when 'queries' then a.queries::numeric when 'entries' then a.entries::numeric else a.cost end as amount
     from audit.activity a
+    cross join series s
     where a.organization_id = (judgement).organization_id and a.dimension <> 'all'
       and (a.hour = (judgement).hour or a.hour in (select d.hour from day d))
   ),
@@ -3046,9 +3084,14 @@ AS $function$
   select array(
     select a.chain || '-' || a.seq
     from public.audit_logs a
+    cross join (
+      select s.* from audit.rules r cross join lateral audit.series_of((judgement).metric, r) s where r.id = audit.series_rule((judgement).metric)
+    ) s
     where a.organization_id = (judgement).organization_id
       and a.created_at >= (judgement).hour and a.created_at < (judgement).hour + interval '1 hour'
-      and case (judgement).metric when 'queries' then a.action = 'query.executed' else a.cost is not null end
+      and case s.amount when 'queries' then a.action = 'query.executed' when 'cost' then a.cost is not null else true end
+      and case s.dimension when 'provider' then a.provider when 'action' then a.action
+        when 'actor' then coalesce(a.created_by::text, a.actor_type) else s.value end = s.value
     order by coalesce(a.created_by::text, a.actor_type) = anomaly_entries.actor desc, nullif(a.cost, 'NaN') desc nulls last, a.created_at, a.chain, a.seq
     limit 20
   )
@@ -3064,12 +3107,12 @@ CREATE OR REPLACE FUNCTION audit.anomaly_parameter(settings jsonb, name text)
  RETURNS double precision
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN COALESCE(CASE WHEN (jsonb_typeof((settings #> ARRAY['parameters'::text, name])) = 'number'::text) THEN (LEAST(GREATEST(((settings #>> ARRAY['parameters'::text, name]))::numeric, (0)::numeric), '1000000000000'::numeric))::double precision ELSE NULL::double precision END, (CASE name WHEN 'score'::text THEN 4 WHEN 'least_queries'::text THEN 50 WHEN 'least_cost'::text THEN 10 ELSE NULL::integer END)::double precision)
+RETURN COALESCE(CASE WHEN (jsonb_typeof((settings #> ARRAY['parameters'::text, name])) = 'number'::text) THEN (LEAST(GREATEST(((settings #>> ARRAY['parameters'::text, name]))::numeric, (0)::numeric), '1000000000000'::numeric))::double precision ELSE NULL::double precision END, (CASE name WHEN 'score'::text THEN 4 WHEN 'least_cost'::text THEN 10 ELSE 50 END)::double precision)
 
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: A parameter of the rule as an organisation has tuned it, else its default: score 4, least_queries 50, least_cost 10.
+comment: A parameter of the rule as an organisation has tuned it, else its default: score 4, least_queries and least_entries 50, least_cost 10.
 
 -- function audit.anomaly_reason(audit.judgements,jsonb)
 CREATE OR REPLACE FUNCTION audit.anomaly_reason(judgement audit.judgements, contributors jsonb)
@@ -3079,7 +3122,8 @@ CREATE OR REPLACE FUNCTION audit.anomaly_reason(judgement audit.judgements, cont
  SET search_path TO ''
 AS $function$
   select jsonb_strip_nulls(jsonb_build_object(
-    'metric', (judgement).metric,
+    'metric', s.amount,
+    'of', case when s.dimension <> 'all' then jsonb_build_object(s.dimension, s.value) end,
     'hour', audit.instant_text((judgement).hour),
     'seen', (judgement).seen,
     'expected', round((judgement).expected::numeric, 2),
@@ -3095,6 +3139,9 @@ AS $function$
     ), 0),
     'contributors', contributors
   ))
+  from audit.rules r
+  cross join lateral audit.series_of((judgement).metric, r) s
+  where r.id = audit.series_rule((judgement).metric)
 $function$
 
 owner postgres
@@ -3486,6 +3533,26 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Up to when entries of an organisation may be in the archive only; null where all that there is is in the database.
+
+-- function audit.as_address(text)
+CREATE OR REPLACE FUNCTION audit.as_address(value text)
+ RETURNS inet
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+begin
+  return value::inet;
+exception when invalid_text_representation then
+  return null; -- a host name, a forged header
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: An address or network; null for what is none.
 
 -- function audit.as_place(text)
 CREATE OR REPLACE FUNCTION audit.as_place(value text)
@@ -4460,6 +4527,46 @@ owner audit_purger
 grant postgres: EXECUTE
 comment: Begins a restore, which lasts as long as the transaction: only in an empty log, and nobody else writes meanwhile.
 
+-- function audit.begin_series(timestamp with time zone,uuid,text)
+CREATE OR REPLACE FUNCTION audit.begin_series(hour timestamp with time zone, organization_id uuid, metric text)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  insert into audit.activity_baselines as b (organization_id, metric, since, active_at)
+  select n.organization_id, n.metric, begin_series.hour, begin_series.hour
+  from (
+    select s.*, row_number() over (partition by s.organization_id, s.rule_id, s.known order by s.metric)
+      + case when not s.known then (
+        select count(*) from audit.activity_baselines k
+        where k.organization_id = s.organization_id and starts_with(k.metric, s.rule_id::text)
+      ) else 0 end as nth
+    from (
+      select a.organization_id, r.id as rule_id, m.metric, exists (
+          select from audit.activity_baselines k where k.organization_id = a.organization_id and k.metric = m.metric
+        ) as known
+      from audit.rules r
+      cross join lateral audit.series_of(r.id::text, r) w
+      join audit.activity a on a.hour = begin_series.hour and a.dimension = w.dimension and (r.settings ? 'group_by' or a.value = w.value)
+        and r.organization_id in (a.organization_id, audit.system_organization())
+      cross join lateral (select concat_ws(' ', r.id, case when r.settings ? 'group_by' then a.value end) as metric) m
+      where r.kind = 'anomaly' and r.id <> audit.anomaly_rule() and r.enabled
+        and a.organization_id = coalesce(begin_series.organization_id, a.organization_id)
+        and (begin_series.metric is null or m.metric = begin_series.metric or starts_with(m.metric, begin_series.metric || ' '))
+        and case w.amount when 'entries' then a.entries when 'queries' then a.queries else a.costs end > 0
+    ) s
+  ) n
+  where n.known or n.nth <= 200
+  order by 1, 2
+  on conflict on constraint activity_baselines_pkey do update set
+    since = case when b.active_at < excluded.since - interval '336 hours' then excluded.since else b.since end,
+    active_at = greatest(b.active_at, excluded.active_at)
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes which series of own rules were active in an hour: of one organisation and series or of all; 200 of a rule and organisation at most.
+
 -- function audit.bounded(text,integer)
 CREATE OR REPLACE FUNCTION audit.bounded(value text, most integer)
  RETURNS text
@@ -5181,19 +5288,23 @@ declare
   v_until timestamptz;
 begin
   perform audit.check_request(request, array['id', 'do', 'until', 'note']);
+  if v_do = 'accept' then
+    -- First, as those who judge hours and then raise alerts.
+    perform pg_advisory_xact_lock(hashtext('audit.count_activity'));
+  end if;
   select a.* into v_alert from audit.alerts a where a.id = audit.as_uuid(request ->> 'id') for update;
   if not found or audit.reach(v_alert.organization_id) is distinct from 'all' then
     perform audit.fail('AUNOT', 'There is no such alert that you may read.');
   end if;
   perform audit.require_admin(v_alert.organization_id);
-  if v_do is null or v_do not in ('acknowledge', 'silence', 'resolve', 'reopen') then
-    perform audit.fail('AUARG', 'What to do with an alert is acknowledge, silence, resolve or reopen.');
+  if v_do is null or v_do not in ('acknowledge', 'silence', 'accept', 'resolve', 'reopen') then
+    perform audit.fail('AUARG', 'What to do with an alert is acknowledge, silence, accept, resolve or reopen.');
   elsif length(request ->> 'note') > 2000 then
     perform audit.fail('AUARG', 'A note has at most 2,000 characters.');
   elsif (v_do = 'silence') <> (request ? 'until') then
     perform audit.fail('AUARG', 'An alert is silenced until a time.', null, 'Pass until: a timestamp, or a length of time such as 8h.');
   elsif (v_alert.state = 'resolved') <> (v_do = 'reopen') and not (v_do = 'reopen' and v_alert.state = 'silenced') then
-    perform audit.fail('AUARG', format('The alert is %s.', v_alert.state), null, 'What is resolved can be reopened, what is open acknowledged, silenced and resolved.');
+    perform audit.fail('AUARG', format('The alert is %s.', v_alert.state), null, 'What is resolved can be reopened, what is open acknowledged, silenced, accepted and resolved.');
   end if;
 
   case v_do
@@ -5207,6 +5318,9 @@ begin
         perform audit.fail('AUARG', 'until is a timestamp with offset, or a length of time, within the next year.');
       end if;
       update audit.alerts a set state = 'silenced', silenced_until = v_until where a.id = v_alert.id;
+    when 'accept' then
+      perform audit.accept_alert(v_alert);
+      update audit.alerts a set state = 'resolved', resolved_at = clock_timestamp(), silenced_until = null where a.id = v_alert.id;
     when 'resolve' then
       update audit.alerts a set state = 'resolved', resolved_at = clock_timestamp(), silenced_until = null where a.id = v_alert.id;
     when 'reopen' then
@@ -5217,8 +5331,10 @@ begin
       end;
   end case;
   perform audit.move_alert(
-    v_alert.id, case v_do when 'acknowledge' then 'acknowledged' when 'silence' then 'silenced' when 'resolve' then 'resolved' else 'reopened' end,
-    jsonb_strip_nulls(jsonb_build_object('until', audit.instant_text(v_until), 'note', request ->> 'note'))
+    v_alert.id, case v_do when 'acknowledge' then 'acknowledged' when 'silence' then 'silenced' when 'reopen' then 'reopened' else 'resolved' end,
+    jsonb_strip_nulls(jsonb_build_object(
+      'until', audit.instant_text(v_until), 'why', case v_do when 'accept' then 'the new normal' end, 'note', request ->> 'note'
+    ))
   );
   return (select audit.alert_json(a) from audit.alerts a where a.id = v_alert.id);
 end
@@ -5228,7 +5344,7 @@ owner postgres
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Acknowledges, silences, resolves or reopens an alert: select audit.change_alert('{"id": "…", "do": "silence", "until": "8h"}').
+comment: Acknowledges, silences, resolves or reopens an alert, or accepts what an anomaly told as the new normal: select audit.change_alert('{"id": "…", "do": "silence", "until": "8h"}').
 For admins of the organisation; leaves an entry.
 
 -- function audit.change_auditor(jsonb)
@@ -5410,8 +5526,12 @@ begin
   exception when unique_violation then
     perform audit.fail_rule_at('name', 'There is a rule of this name.', 'Choose another, or change that rule.');
   end;
-  if (v_old.kind, v_old.match, v_old.settings) is distinct from (v_new.kind, v_new.match, v_new.settings) then
+  -- Parameters say what is done about what is known.
+  if (v_old.kind, v_old.match, v_old.settings - 'parameters') is distinct from (v_new.kind, v_new.match, v_new.settings - 'parameters')
+    or v_new.kind = 'anomaly' and v_new.enabled and not v_old.enabled
+  then
     perform audit.forget_rule(v_new.id);
+    perform audit.learn_series(v_new);
   end if;
   perform audit.keep_rule_tests(v_new.id, request -> 'tests');
   perform audit.record_rule_change(v_new.organization_id, v_new.id, audit.rule_summary(v_old), audit.rule_summary(v_new));
@@ -5917,6 +6037,14 @@ begin
       if coalesce(v_number <= 0, true) or v_number > 1e12 or kind <> 'sum' and v_number % 1 <> 0 then
         perform audit.fail_rule('"threshold" is a number above 0, and a whole one except in sums.');
       end if;
+    when kind = 'anomaly' and field = 'value' then
+      if value not in ('"entries"', '"queries"', '"cost"') then
+        perform audit.fail_rule('An anomaly is one of "entries", "queries" or "cost".');
+      end if;
+    when kind = 'anomaly' and field = 'group_by' then
+      if value not in ('["actor"]', '["provider"]', '["action"]') then
+        perform audit.fail_rule('Anomalies are told apart by ["actor"], ["provider"] or ["action"].');
+      end if;
     when field in ('group_by', 'value') then
       if field = 'value' and jsonb_typeof(value) <> 'string' or field = 'group_by' and (
         jsonb_typeof(value) <> 'array' or jsonb_array_length(value) > 3
@@ -5952,6 +6080,19 @@ begin
         or exists (select from jsonb_array_elements(value) e where jsonb_typeof(e) <> 'string'))
       then
         perform audit.fail_rule('"allowed" is a list of texts, or null.');
+      elsif kind = 'travel' and value <> 'null' then
+        select e into v_each from jsonb_array_elements_text(value) e where e !~ '^[A-Z]{2}$' and audit.as_address(e) is null limit 1;
+        if found then
+          perform audit.fail_rule(format('"%s" is neither a country nor a network.', left(v_each, 100)), 'For example DE, 203.0.113.0/24, 2001:db8::/32.');
+        end if;
+      end if;
+    when field = 'speed' then
+      if coalesce(v_number not between 100 and 100000, true) then
+        perform audit.fail_rule('"speed" is a number from 100 to 100000: kilometres an hour.');
+      end if;
+    when field = 'distance' then
+      if coalesce(v_number not between 1 and 20000, true) then
+        perform audit.fail_rule('"distance" is a number from 1 to 20000: kilometres.');
       end if;
     when field = 'warm_up' then
       if coalesce(v_number % 1 <> 0 or v_number not between 0 and 365, true) then
@@ -5970,8 +6111,10 @@ begin
         perform audit.fail_rule('"weekday" is 1 (Monday) to 7 and "hour" 0 to 23, in the organisation''s time zone.');
       end if;
     else
-      if jsonb_typeof(value) <> 'object' or length(value::text) > 10000 then
-        perform audit.fail_rule('"parameters" is an object.');
+      if jsonb_typeof(value) <> 'object' or value - array['score', 'least_entries', 'least_queries', 'least_cost'] <> '{}'
+        or exists (select from jsonb_each(value) p where jsonb_typeof(p.value) <> 'number' or (p.value #>> '{}')::numeric not between case p.key when 'score' then 1 else 0 end and 1e12)
+      then
+        perform audit.fail_rule('"parameters" are score, from 1, and least_entries, least_queries and least_cost, from 0.', 'For example {"score": 6, "least_queries": 500}.');
       end if;
   end case;
   return value;
@@ -6022,8 +6165,8 @@ begin
     perform audit.fail_rule('A rule is a JSON object.');
   end if;
   v_rule.kind := rule ->> 'kind';
-  if v_rule.kind is null or v_rule.kind not in ('event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'schedule', 'anomaly') then
-    perform audit.fail_rule_at('kind', 'A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, schedule or anomaly.');
+  if v_rule.kind is null or v_rule.kind not in ('event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'travel', 'schedule', 'anomaly') then
+    perform audit.fail_rule_at('kind', 'A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, travel, schedule or anomaly.');
   end if;
   select string_agg(format('"%s"', left(k, 50)), ', ') into v_unknown
   from jsonb_object_keys(rule) k
@@ -6076,6 +6219,15 @@ begin
     perform audit.fail_rule('A schedule has either a "check" or a "digest".');
   elsif v_rule.kind = 'event' and v_rule.match = '{"and": []}' then
     perform audit.fail_rule_at('match', 'An event rule that matches everything is the log itself.', 'Say in "match" which entries are meant.');
+  elsif v_rule.kind = 'anomaly' and v_rule.match <> '{"and": []}' and not coalesce(
+    v_rule.match ->> 'op' = 'eq' and (v_rule.match ->> 'field' in ('provider', 'action')
+      or v_rule.match ->> 'field' = 'actor' and v_rule.match ->> 'value' = audit.as_uuid(v_rule.match ->> 'value')::text),
+    false
+  ) then
+    -- It is counted by hour (630), and of these no two together.
+    perform audit.fail_rule_at('match', 'An anomaly is of everything, or of one provider, action or user.', 'For example "provider:openai", "action:user.login_failed", or the id of a user: "actor:…".');
+  elsif v_rule.kind = 'anomaly' and v_rule.match <> '{"and": []}' and v_rule.settings ? 'group_by' then
+    perform audit.fail_rule_at('group_by', 'An anomaly of one provider, action or user is not told apart further.', 'Leave out "match" or "group_by".');
   end if;
   -- Times that are closer are not told apart (audit.rules_in_force).
   if v_rule.quiet_period < greatest(audit.duration(v_rule.settings ->> 'window') / 1000, case when v_rule.settings ? 'hours' then interval '15 minutes' end) then
@@ -6220,7 +6372,7 @@ begin
     on conflict on constraint rule_choices_pkey do update set choice = excluded.choice, changed_at = clock_timestamp();
   end if;
   v_new := audit.rule_for(v_rule.id, v_organization);
-  if v_old.settings <> v_new.settings then
+  if v_old.settings - 'parameters' <> v_new.settings - 'parameters' then
     perform audit.forget_rule(v_rule.id, v_organization);
   end if;
   perform audit.record_rule_change(v_organization, v_rule.id, audit.rule_summary(v_old), audit.rule_summary(v_new));
@@ -6677,8 +6829,8 @@ begin
   execute format(
     $q$
     with hit as materialized (
-      select e.organization_id, e.created_at, (extract(epoch from e.created_at) * 1000000)::bigint as micros,
-        e.chain || '-' || e.seq as name, e.action like 'alert.%%' as about_alerts, h.*
+      select e.organization_id, audit.happened_at(e.created_at, e.details) as at, e.chain || '-' || e.seq as name,
+        e.action like 'alert.%%' as about_alerts, h.*
       from %s
       cross join lateral unnest(array[%s]::audit.rule_hit[]) h
       where h.rule_id is not null and h.group_key is not null and h.value is not null and h.weight > 0 and h.weight < 'Infinity' %s
@@ -6689,12 +6841,13 @@ begin
     )::audit.rule_total)
     from (
       select h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot as slot_length, f.settings -> 'hours' as hours,
-        h.group_key, h.value, h.micros / f.slot as slot, sum(h.weight) as weight, count(*) as hits,
-        min(h.created_at) as first_at, max(h.created_at) as last_at, (array_agg(h.name))[:20] as names,
+        h.group_key, h.value, s.slot, sum(h.weight) as weight, count(*) as hits,
+        min(h.at) as first_at, max(h.at) as last_at, (array_agg(h.name))[:20] as names,
         bool_or(h.about_alerts) as about_alerts, h.note
       from hit h
       join unnest($2) f on f.rule_id = h.rule_id and f.organization_id = h.organization_id
-      group by h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot, f.settings -> 'hours', h.group_key, h.value, h.micros / f.slot, h.note
+      cross join lateral (select (extract(epoch from h.at) * 1000000)::bigint / f.slot as slot) s
+      group by h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot, f.settings -> 'hours', h.group_key, h.value, s.slot, h.note
     ) t
     $q$,
     source, expressions, 'and e.organization_id = ' || quote_literal(organization)
@@ -7231,6 +7384,8 @@ begin
       end, 'null');
     when (rule).kind in ('distinct', 'new_value') then
       return format(v_hit, v_guard, v_condition, v_group, format('left(%s, 300)', audit.rule_field_sql(v_settings ->> 'value')), '1', 'null');
+    when (rule).kind = 'travel' then
+      return format(v_hit, v_guard, v_condition, v_group, 'audit.sighting(e.identity_hash, e.organization_id, $rule$)', '1', 'null');
     when (rule).kind = 'sequence' then
       return format(v_hit, v_guard, v_condition, v_group, '''first''', '1', 'null')
         || ', ' || format(v_hit, v_guard, audit.rule_condition(v_settings -> 'then'), v_group, '''then''', '1', 'null');
@@ -8457,8 +8612,6 @@ begin
     perform audit.fail_rule('A new rule gets its id and version.');
   elsif v_organization is null then
     perform audit.fail_rule('A rule is an organisation''s.', 'Pass organization_id.');
-  elsif request ->> 'kind' = 'anomaly' then
-    perform audit.fail_rule('Anomalies are watched for by the default alone.', 'Tune it: audit.choose_rule(), with "parameters".');
   end if;
   perform audit.require_admin(v_organization);
   v_rule := audit.checked_rule(request);
@@ -8475,6 +8628,7 @@ begin
   exception when unique_violation then
     perform audit.fail_rule_at('name', 'There is a rule of this name.', 'Choose another, or change that rule.');
   end;
+  perform audit.learn_series(v_rule);
   perform audit.keep_rule_tests(v_rule.id, request -> 'tests');
   perform audit.record_rule_change(v_organization, v_rule.id, null, audit.rule_summary(v_rule));
   return audit.rule_json(v_rule);
@@ -8677,6 +8831,7 @@ begin
     delete from audit.activity a where a.hour = v_hour - interval '360 hours' and a.dimension <> 'all';
     delete from audit.activity a where a.hour = v_hour - interval '1440 hours';
     delete from audit.judgements j where j.hour = v_hour - interval '1440 hours';
+    delete from audit.activity_baselines b where length(b.metric) >= 36 and b.active_at < v_hour - interval '336 hours';
     v_hour := v_hour + interval '1 hour';
   end loop;
   update audit.activity_clock k set judged_to = v_hour where k.judged_to is distinct from v_hour;
@@ -10137,17 +10292,19 @@ declare
   v_values audit.rule_total[];
   v_budgets audit.rule_total[];
   v_hours audit.rule_total[];
+  v_travels audit.rule_total[];
   v_others audit.rule_total[];
 begin
   select array_agg(t) filter (where t.kind = 'new_value'), array_agg(t) filter (where t.kind = 'sum' and t.span = 0),
-    array_agg(t) filter (where t.hours is not null),
-    array_agg(t) filter (where t.hours is null and t.kind <> 'new_value' and (t.kind <> 'sum' or t.span > 0))
-  into v_values, v_budgets, v_hours, v_others
+    array_agg(t) filter (where t.hours is not null), array_agg(t) filter (where t.kind = 'travel'),
+    array_agg(t) filter (where t.hours is null and t.kind not in ('new_value', 'travel') and (t.kind <> 'sum' or t.span > 0))
+  into v_values, v_budgets, v_hours, v_travels, v_others
   from unnest(audit.collect_all(source, sample, organizations, v_force)) t;
   return audit.joined_firings(
     audit.judge_windows(coalesce(v_others, '{}') || audit.outside_hours(v_hours))
       || audit.judge_values(v_values, v_force)
-      || audit.judge_budgets(v_budgets, v_force),
+      || audit.judge_budgets(v_budgets, v_force)
+      || audit.judge_travels(v_travels, v_force),
     v_force
   );
 end
@@ -10995,6 +11152,7 @@ begin
   where w.rule_id = forget_rule.rule_id and w.organization_id = coalesce(forget_rule.organization_id, w.organization_id);
   delete from audit.rule_values v
   where v.rule_id = forget_rule.rule_id and v.organization_id = coalesce(forget_rule.organization_id, v.organization_id);
+  perform audit.forget_series(forget_rule.rule_id, forget_rule.organization_id);
 end
 $function$
 
@@ -11022,6 +11180,24 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Forgets events whose lines would be too old to be taken again; answers how many.
+
+-- function audit.forget_series(uuid,uuid)
+CREATE OR REPLACE FUNCTION audit.forget_series(rule_id uuid, organization_id uuid)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  with series as (
+    delete from audit.activity_baselines b
+    where starts_with(b.metric, forget_series.rule_id::text) and b.organization_id = coalesce(forget_series.organization_id, b.organization_id)
+    returning b.organization_id, b.metric
+  )
+  delete from audit.judgements j using series s where j.organization_id = s.organization_id and j.metric = s.metric
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Forgets what a rule of one's own thought of hours, of one organisation or of all.
 
 -- function audit.format_node(jsonb,text)
 CREATE OR REPLACE FUNCTION audit.format_node(node jsonb, inside text DEFAULT NULL::text)
@@ -11255,6 +11431,18 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The SQL of the key of the group that an entry belongs to.
 
+-- function audit.happened_at(timestamp with time zone,jsonb)
+CREATE OR REPLACE FUNCTION audit.happened_at(created_at timestamp with time zone, details jsonb)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+RETURN CASE WHEN (((details ->> 'happened_at'::text) ~ '^\d{4}-\d\d-\d\dT'::text) AND ((details ->> 'reported_by'::text) IS DISTINCT FROM 'client'::text)) THEN LEAST(lower(audit.query_instants((details ->> 'happened_at'::text))), created_at) ELSE created_at END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: When what an entry tells happened: as its teller says, where it was written more than five seconds later; else when it was written.
+
 -- function audit.has_account(uuid)
 CREATE OR REPLACE FUNCTION audit.has_account(user_id uuid)
  RETURNS boolean
@@ -11393,10 +11581,16 @@ begin
         where greatest(r.succeeded_at, r.registered_at) < clock_timestamp() - most
         group by o.name, o.kind;
     when 'deliveries' then
-      if to_regclass('audit.dead_letters') is not null then
+      if to_regclass('audit.deliveries') is not null then
         return query execute $q$
-          select d.organization_id, '', jsonb_build_object('deliveries', count(*)) from audit.dead_letters d group by d.organization_id
-        $q$;
+          select d.organization_id, '', jsonb_strip_nulls(jsonb_build_object(
+            'given_up', nullif(count(*) filter (where d.state = 'dead'), 0), 'waiting', nullif(count(*) filter (where d.state = 'waiting'), 0),
+            'oldest', min(d.created_at) filter (where d.state = 'waiting')
+          ))
+          from audit.deliveries d
+          where d.type <> 'channel.test' and (d.state = 'dead' or d.state = 'waiting' and d.created_at < clock_timestamp() - $1)
+          group by d.organization_id
+        $q$ using most;
       end if;
     else
       perform audit.fail_rule('There is no such check.');
@@ -11414,7 +11608,7 @@ CREATE OR REPLACE FUNCTION audit.health_checks()
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN '{"cron": "a schedule of the product fails, or has not run for longer than the limit", "rules": "entries wait longer than the limit for the rules", "search": "entries wait longer than the limit for the search index", "archive": "what was archived was not read back for longer than the limit", "capture": "a table is not captured whole, or the log''s own guards are off", "outside": "a receiver of checkpoints has not got one for longer than the limit", "sealing": "entries wait longer than the limit to be sealed", "deliveries": "an alert could not be delivered"}'::jsonb
+RETURN '{"cron": "a schedule of the product fails, or has not run for longer than the limit", "rules": "entries wait longer than the limit for the rules", "search": "entries wait longer than the limit for the search index", "archive": "what was archived was not read back for longer than the limit", "capture": "a table is not captured whole, or the log''s own guards are off", "outside": "a receiver of checkpoints has not got one for longer than the limit", "sealing": "entries wait longer than the limit to be sealed", "deliveries": "an alert could not be delivered, or waits for it longer than the limit"}'::jsonb
 
 owner postgres
 grant postgres: EXECUTE
@@ -12247,6 +12441,7 @@ begin
   on conflict on constraint activity_baselines_pkey do update set
     since = case when b.active_at < v_hour - interval '336 hours' then v_hour else b.since end,
     active_at = greatest(b.active_at, v_hour);
+  perform audit.begin_series(v_hour, judge_activity.organization_id, judge_activity.metric);
 
   with clock as materialized (
     -- What is only an hour early or late is compared with the hours beside it.
@@ -12262,11 +12457,12 @@ begin
     select b.organization_id, b.metric, k.same, k.before, k.after, audit.anomaly_parameter(o.settings, 'score') as score_from,
       -- By the clock, 14 days can be a few hours more.
       greatest(b.since, v_hour - interval '340 hours') as since,
-      audit.anomaly_parameter(o.settings, 'least_' || b.metric) as least,
-      coalesce(case b.metric when 'queries' then a.queries::numeric else a.cost end, 0) as seen,
-      coalesce(case b.metric when 'queries' then a.queries else a.costs end, 0) as made_of
+      audit.anomaly_parameter(o.settings, 'least_' || w.amount) as least,
+      coalesce(case w.amount when 'queries' then a.queries::numeric when 'entries' then a.entries::numeric else a.cost end, 0) as seen,
+      coalesce(case w.amount when 'queries' then a.queries when 'entries' then a.entries else a.costs end, 0) as made_of
     from audit.activity_baselines b
-    join audit.rules r on r.id = audit.anomaly_rule()
+    join audit.rules r on r.id = audit.series_rule(b.metric)
+    cross join lateral audit.series_of(b.metric, r) w
     left join audit.rule_choices c on c.rule_id = r.id and c.organization_id = b.organization_id
     left join audit.settings z on z.organization_id = b.organization_id and z.name = 'time_zone'
     cross join lateral (
@@ -12274,10 +12470,11 @@ begin
     ) o
     join clock k on k.zone = o.zone
     left join audit.activity a
-      on a.hour = v_hour and a.organization_id = b.organization_id and a.dimension = 'all' and a.value = ''
+      on a.hour = v_hour and a.organization_id = b.organization_id and a.dimension = w.dimension and a.value = w.value
     where b.since <= v_hour and b.active_at >= v_hour - interval '336 hours'
+      and (r.enabled or r.id = audit.anomaly_rule())
       and b.organization_id = coalesce(judge_activity.organization_id, b.organization_id)
-      and b.metric = coalesce(judge_activity.metric, b.metric)
+      and (judge_activity.metric is null or b.metric = judge_activity.metric or starts_with(b.metric, judge_activity.metric || ' '))
   ),
   judged as (
     select m.*, h.expected, h.before_expected, h.after_expected, h.experience, h.busiest, u.incidents, u.alerts as going_on,
@@ -12347,7 +12544,7 @@ $function$
 
 owner postgres
 grant postgres: EXECUTE
-comment: Judges an hour, of all organisations or of one; returns of how many metrics. Hours are judged in order; one that was judged is judged anew.
+comment: Judges an hour, of all organisations or of one, of all metrics or of one (by a rule's id, of all it tells apart); returns of how many. Hours are judged in order; one that was judged is judged anew.
 
 -- function audit.judge_budgets(audit.rule_total[],audit.rule_in_force[])
 CREATE OR REPLACE FUNCTION audit.judge_budgets(totals audit.rule_total[], force audit.rule_in_force[])
@@ -12442,6 +12639,103 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Keeps what entries tell of budgets, and answers which shares of them costs have reached now.
+
+-- function audit.judge_travels(audit.rule_total[],audit.rule_in_force[])
+CREATE OR REPLACE FUNCTION audit.judge_travels(totals audit.rule_total[], force audit.rule_in_force[])
+ RETURNS audit.rule_firing[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_nestloop TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+  v_firings audit.rule_firing[];
+begin
+  if totals is null then
+    return '{}';
+  end if;
+  perform audit.remember_windows(totals);
+  with touched as materialized (
+    select t.rule_id, t.organization_id, t.group_key, t.span, t.slot_length, min(t.slot) as lo, max(t.slot) as hi, bool_or(t.about_alerts) as about_alerts,
+      coalesce((f.settings ->> 'speed')::float8, 1000) as speed, coalesce((f.settings ->> 'distance')::float8, 500) as distance
+    from unnest(totals) t
+    join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id
+    group by t.rule_id, t.organization_id, t.group_key, t.span, t.slot_length, f.settings
+  ),
+  seen as materialized (
+    select t.*, w.slot, w.value, w.hits, w.counted, w.first_at, w.last_at, w.names
+    from touched t
+    cross join lateral (
+      select w.* from audit.rule_windows w
+      where w.rule_id = t.rule_id and w.organization_id = t.organization_id and w.group_key = t.group_key
+        and w.slot between t.lo - t.span and t.hi + t.span
+      offset 0
+    ) w
+  ),
+  place as materialized (
+    select p.*, (p.value::jsonb #>> '{at,0}')::float8 as latitude, (p.value::jsonb #>> '{at,1}')::float8 as longitude,
+      (p.value::jsonb #>> '{at,2}')::float8 as radius
+    from (
+      select s.rule_id, s.organization_id, s.group_key, s.speed, s.distance, s.value,
+        row_number() over (partition by s.rule_id, s.organization_id, s.group_key order by max(s.slot) desc, s.value) as nth
+      from seen s
+      group by s.rule_id, s.organization_id, s.group_key, s.speed, s.distance, s.value
+    ) p
+    -- Each is compared with each. Who is at more places a window has an alert already.
+    where p.nth <= 100
+  ),
+  route as materialized (
+    select d.rule_id, d.organization_id, d.group_key, o.value as origin, d.value as destination, k.km,
+      k.km / d.speed * 3600000000 as micros
+    from place d
+    join place o on o.rule_id = d.rule_id and o.organization_id = d.organization_id and o.group_key = d.group_key and o.value <> d.value
+    cross join lateral (
+      select audit.km_between(o.latitude, o.longitude, d.latitude, d.longitude) - o.radius - d.radius as km
+    ) k
+    where k.km >= d.distance
+  ),
+  -- The last of the places before from which nobody comes that fast.
+  firing as materialized (
+    select distinct on (s.rule_id, s.organization_id, s.group_key, s.slot, s.value) s.*, r.origin, r.km, o.names as origin_names,
+      (s.slot - o.slot + 1) * s.slot_length / 3600000000.0 as hours
+    from seen s
+    join route r on r.rule_id = s.rule_id and r.organization_id = s.organization_id and r.group_key = s.group_key and r.destination = s.value
+    cross join lateral (
+      select w.slot, w.names
+      from audit.rule_windows w
+      where w.rule_id = s.rule_id and w.organization_id = s.organization_id and w.group_key = s.group_key and w.value = r.origin
+        -- Within one slot nobody knows which was first: one of them counts.
+        and w.slot between s.slot - s.span and s.slot - (r.origin collate "C" > s.value collate "C")::int
+        and (s.slot - w.slot + 1) * s.slot_length < r.micros
+      order by w.slot desc
+      limit 1
+    ) o
+    where s.slot >= s.lo and s.hits > s.counted
+    order by s.rule_id, s.organization_id, s.group_key, s.slot, s.value, o.slot desc, r.origin
+  ),
+  counted as (
+    update audit.rule_windows w set counted = w.hits
+    from firing f
+    where w.rule_id = f.rule_id and w.organization_id = f.organization_id and w.group_key = f.group_key and w.slot = f.slot and w.value = f.value
+  )
+  select array_agg(row(
+    f.rule_id, f.organization_id, f.group_key, f.first_at, f.last_at, f.hits - f.counted, null, f.origin_names[:10] || f.names[:10], f.about_alerts,
+    jsonb_build_object(
+      'from', f.origin::jsonb -> 'name', 'to', f.value::jsonb -> 'name', 'km', floor(f.km), 'hours', round(f.hours, 2),
+      'km_per_hour', floor(f.km / f.hours::float8), 'places_by', (select d.attribution from audit.place_data d)
+    )
+  )::audit.rule_firing)
+  into v_firings
+  from firing f;
+  return coalesce(v_firings, '{}');
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Notes where people were, and answers who was where nobody gets in the time: from, to, the least distance, the most time.
 
 -- function audit.judge_values(audit.rule_total[],audit.rule_in_force[])
 CREATE OR REPLACE FUNCTION audit.judge_values(totals audit.rule_total[], force audit.rule_in_force[])
@@ -12542,18 +12836,7 @@ begin
     where t.kind = 'event'
   );
 
-  insert into audit.rule_windows as w
-    (rule_id, organization_id, group_key, slot, value, weight, hits, first_at, last_at, names, forget_at)
-  select t.rule_id, t.organization_id, t.group_key, t.slot, t.value, t.weight, t.hits, t.first_at, t.last_at, t.names,
-    to_timestamp((t.slot + 2 * t.span + 1) * t.slot_length / 1000000.0) + interval '1 hour'
-  from unnest(totals) t
-  where t.span > 0
-  order by t.rule_id, t.organization_id, t.group_key, t.slot, t.value
-  on conflict on constraint rule_windows_pkey do update set
-    weight = w.weight + excluded.weight, hits = w.hits + excluded.hits,
-    first_at = least(w.first_at, excluded.first_at), last_at = greatest(w.last_at, excluded.last_at),
-    names = (w.names || excluded.names)[:20];
-
+  perform audit.remember_windows(totals);
   with touched as materialized (
     select t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold, min(t.slot) as lo, max(t.slot) as hi, bool_or(t.about_alerts) as about_alerts
     from unnest(totals) t
@@ -12776,6 +13059,18 @@ owner postgres
 grant postgres: EXECUTE
 comment: A secret of the Vault, for who delivers.
 
+-- function audit.km_between(double precision,double precision,double precision,double precision)
+CREATE OR REPLACE FUNCTION audit.km_between(latitude double precision, longitude double precision, to_latitude double precision, to_longitude double precision)
+ RETURNS double precision
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+RETURN ((12742.0)::double precision * asin(LEAST((1)::double precision, sqrt(((sin((radians((to_latitude - latitude)) / (2)::double precision)) ^ (2)::double precision) + ((cos(radians(latitude)) * cos(radians(to_latitude))) * (sin((radians((to_longitude - longitude)) / (2)::double precision)) ^ (2)::double precision)))))))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Kilometres between two points of the earth, in degrees.
+
 -- function audit.known_members(uuid)
 CREATE OR REPLACE FUNCTION audit.known_members(organization_id uuid)
  RETURNS TABLE(user_id uuid, role text)
@@ -12934,6 +13229,29 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 comment: Accepts what was unusual for six hours and more on each of the last seven days as the new normal; returns how often.
+
+-- function audit.learn_series(audit.rules)
+CREATE OR REPLACE FUNCTION audit.learn_series(rule audit.rules)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if (rule).kind = 'anomaly' and (rule).enabled then
+    -- What is counted of the last days is judged as if the rule had been there: experience, and no alerts.
+    perform audit.judge_activity(h, nullif((rule).organization_id, audit.system_organization()), (rule).id::text)
+    from audit.activity_clock k
+    cross join generate_series(k.judged_to - interval '336 hours', k.judged_to - interval '1 hour', interval '1 hour') h;
+    update audit.judgements j set alerts = 0
+    from audit.activity_baselines b
+    where starts_with(b.metric, (rule).id::text) and j.organization_id = b.organization_id and j.metric = b.metric and j.alerts > 0;
+  end if;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Gives a rule about anomalies the experience of the last 14 days; does nothing for others.
 
 -- function audit.lease_checkpoint(integer,bigint,interval)
 CREATE OR REPLACE FUNCTION audit.lease_checkpoint(log integer, size bigint, lease interval DEFAULT '00:02:00'::interval)
@@ -15617,6 +15935,26 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The address as the organisation's setting ip_addresses lets it be kept: whole, its network, or not at all. Generated.
 
+-- function audit.place_at(text)
+CREATE OR REPLACE FUNCTION audit.place_at(ip_address text)
+ RETURNS integer
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select r.place
+  from audit.place_ranges r
+  where r.first_address <= audit.as_address(audit.normalized_ip(place_at.ip_address))
+  order by r.first_address desc
+  limit 1
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: In which of audit.places an address is; null where the data set says nothing, as of private ones.
+
 -- function audit.place_hold(uuid,text,text)
 CREATE OR REPLACE FUNCTION audit.place_hold(organization_id uuid, name text, reason text)
  RETURNS void
@@ -15693,28 +16031,14 @@ with its place there; null while it is not sealed.
 -- function audit.place_of(text)
 CREATE OR REPLACE FUNCTION audit.place_of(ip_address text, OUT country text, OUT region text, OUT city text)
  RETURNS record
- LANGUAGE plpgsql
+ LANGUAGE sql
  STABLE PARALLEL SAFE
  SET search_path TO ''
 AS $function$
-declare
-  v_address inet;
-  v_place int;
-begin
-  begin
-    v_address := audit.normalized_ip(place_of.ip_address)::inet;
-  exception when invalid_text_representation then
-    return; -- a host name, a forged header
-  end;
-  select r.place into v_place
-  from audit.place_ranges r
-  where r.first_address <= v_address
-  order by r.first_address desc
-  limit 1;
-  select p.country, p.region, p.city into place_of.country, place_of.region, place_of.city
-  from audit.places p
-  where p.id = v_place;
-end
+  -- One row also where there is no such place.
+  select p.country, p.region, p.city
+  from (select audit.place_at(place_of.ip_address) as id) a
+  left join audit.places p on p.id = a.id
 $function$
 
 owner postgres
@@ -16781,7 +17105,8 @@ CREATE OR REPLACE FUNCTION audit.raise_anomaly(judgement audit.judgements)
  SET search_path TO ''
 AS $function$
 declare
-  v_rule audit.rules := audit.rule_for(audit.anomaly_rule(), (judgement).organization_id);
+  v_rule audit.rules := audit.rule_for(audit.series_rule((judgement).metric), (judgement).organization_id);
+  v_series record;
   v_contributors jsonb;
   v_alert uuid;
 begin
@@ -16794,16 +17119,25 @@ begin
   ) then
     return null;
   end if;
-  select jsonb_agg(jsonb_build_object(
-      'dimension', c.dimension, 'value', c.value, 'seen', c.seen, 'expected', c.expected
-    )) into v_contributors
-  from audit.anomaly_contributors(judgement) c;
+  select s.* into v_series from audit.series_of((judgement).metric, v_rule) s;
+  -- Of a part no parts are counted.
+  if v_series.dimension = 'all' then
+    select jsonb_agg(jsonb_build_object(
+        'dimension', c.dimension, 'value', c.value, 'seen', c.seen, 'expected', c.expected
+      )) into v_contributors
+    from audit.anomaly_contributors(judgement) c;
+  end if;
   v_alert := audit.raise_alert(
     v_rule.id, (judgement).organization_id,
-    jsonb_build_object('metric', (judgement).metric, 'degree', audit.anomaly_degree((judgement).alerts))::text, (judgement).hour,
+    (jsonb_build_object('metric', v_series.amount, 'degree', audit.anomaly_degree((judgement).alerts))
+      || case when v_series.dimension = 'all' then '{}' else jsonb_build_object(v_series.dimension, v_series.value) end)::text, (judgement).hour,
     format(
-      '%s %s in an hour, %s expected',
-      case (judgement).metric when 'queries' then 'Unusual number of queries:' else 'Unusual cost:' end,
+      '%s: %s in an hour, %s expected',
+      case
+        when v_rule.id <> audit.anomaly_rule() then v_rule.name || case when v_rule.settings ? 'group_by' then format(' (%s)', v_series.value) else '' end
+        when v_series.amount = 'queries' then 'Unusual number of queries'
+        else 'Unusual cost'
+      end,
       round((judgement).seen, 2)::float8, round((judgement).expected::numeric, 2)::float8
     ),
     audit.anomaly_reason(judgement, v_contributors),
@@ -18069,6 +18403,31 @@ owner postgres
 grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 comment: Deletes personal values of entries that were purged: by their hashes, or by the resource where details were cut.
+
+-- function audit.remember_windows(audit.rule_total[])
+CREATE OR REPLACE FUNCTION audit.remember_windows(totals audit.rule_total[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+  insert into audit.rule_windows as w
+    (rule_id, organization_id, group_key, slot, value, weight, hits, first_at, last_at, names, forget_at)
+  select t.rule_id, t.organization_id, t.group_key, t.slot, t.value, t.weight, t.hits, t.first_at, t.last_at, t.names,
+    greatest(to_timestamp((t.slot + 2 * t.span + 1) * t.slot_length / 1000000.0), clock_timestamp()) + interval '1 hour'
+  from unnest(totals) t
+  where t.span > 0
+  order by t.rule_id, t.organization_id, t.group_key, t.slot, t.value
+  on conflict on constraint rule_windows_pkey do update set
+    weight = w.weight + excluded.weight, hits = w.hits + excluded.hits,
+    first_at = least(w.first_at, excluded.first_at), last_at = greatest(w.last_at, excluded.last_at),
+    names = (w.names || excluded.names)[:20]
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Takes what entries add into the windows.
 
 -- function audit.renders_alike(oid,text)
 CREATE OR REPLACE FUNCTION audit.renders_alike(type oid, category text)
@@ -19654,18 +20013,20 @@ CREATE OR REPLACE FUNCTION audit.rule_fields()
  SET search_path TO ''
 AS $function$
   values
-    ('match', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value'], array['event', 'count', 'distinct', 'sequence', 'new_value']),
-    ('group_by', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value'], '{}'),
-    ('window', array['count', 'distinct', 'sum', 'sequence'], array['count', 'distinct', 'sequence']),
+    ('match', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'travel', 'anomaly'], array['event', 'count', 'distinct', 'sequence', 'new_value', 'travel']),
+    ('group_by', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'travel', 'anomaly'], array['travel']),
+    ('window', array['count', 'distinct', 'sum', 'sequence', 'travel'], array['count', 'distinct', 'sequence', 'travel']),
     ('threshold', array['count', 'distinct', 'sum', 'sequence'], array['count', 'distinct']),
     ('hours', array['event', 'count'], '{}'),
-    ('value', array['distinct', 'sum', 'new_value'], array['distinct', 'new_value']),
+    ('value', array['distinct', 'sum', 'new_value', 'anomaly'], array['distinct', 'new_value']),
     ('against', array['sum'], '{}'),
     ('percent', array['sum'], '{}'),
     ('then', array['sequence'], array['sequence']),
     ('history', array['new_value'], '{}'),
     ('warm_up', array['new_value'], '{}'),
-    ('allowed', array['new_value'], '{}'),
+    ('allowed', array['new_value', 'travel'], '{}'),
+    ('speed', array['travel'], '{}'),
+    ('distance', array['travel'], '{}'),
     ('check', array['schedule'], '{}'),
     ('digest', array['schedule'], '{}'),
     ('limit', array['schedule'], '{}'),
@@ -19733,7 +20094,7 @@ AS $function$
       'severity', (rule).severity, 'enabled', (rule).enabled, 'quiet_period', audit.duration_text((rule).quiet_period),
       'channels', (rule).channels, 'changed_at', audit.instant_text((rule).changed_at)
     )
-    || case when (rule).kind in ('schedule', 'anomaly') then '{}' else jsonb_build_object('match', audit.format_query((rule).match)) end
+    || case when (rule).kind = 'schedule' or (rule).kind = 'anomaly' and (rule).match = '{"and": []}' then '{}' else jsonb_build_object('match', audit.format_query((rule).match)) end
     || (rule).settings
     || case when (rule).settings ? 'then' then jsonb_build_object('then', audit.format_query((rule).settings -> 'then')) else '{}' end
 $function$
@@ -19827,7 +20188,7 @@ CREATE OR REPLACE FUNCTION audit.rules_in_force(organizations uuid[])
 AS $function$
   select t.id, o.id, t.organization_id <> audit.system_organization(), t.kind, t.settings, t.quiet_period, s.slot,
     case
-      when t.kind in ('count', 'distinct', 'sum', 'sequence') and not t.settings ? 'against' then ceil(w.reach / s.slot)::bigint
+      when t.kind in ('count', 'distinct', 'sum', 'sequence', 'travel') and not t.settings ? 'against' then ceil(w.reach / s.slot)::bigint
       else 0
     end,
     coalesce((t.settings ->> 'threshold')::numeric, 1)
@@ -20937,6 +21298,35 @@ owner postgres
 grant postgres: EXECUTE
 comment: Gives entries that wait their indexes in a log, at most so many and about so many bytes; answers how many.
 
+-- function audit.series_of(text,audit.rules)
+CREATE OR REPLACE FUNCTION audit.series_of(metric text, rule audit.rules)
+ RETURNS TABLE(amount text, dimension text, value text)
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE ROWS 1
+ SET search_path TO ''
+AS $function$
+  select case when length(metric) >= 36 then coalesce((rule).settings ->> 'value', 'entries') else metric end,
+    coalesce((rule).settings #>> '{group_by,0}', (rule).match ->> 'field', 'all'),
+    coalesce(nullif(substr(metric, 38), ''), (rule).match ->> 'value', '')
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What a series adds up (entries, queries or cost), and of what: dimension and value in audit.activity.
+
+-- function audit.series_rule(text)
+CREATE OR REPLACE FUNCTION audit.series_rule(metric text)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (length(metric) >= 36) THEN ("left"(metric, 36))::uuid ELSE audit.anomaly_rule() END
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Which rule watches a series.
+
 -- function audit.set_retention(uuid,integer,integer)
 CREATE OR REPLACE FUNCTION audit.set_retention(organization_id uuid, database_days integer, archive_days integer)
  RETURNS timestamp with time zone
@@ -21462,6 +21852,48 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: audit.report_json() for whoever has found the report.
+
+-- function audit.sighting(bytea,uuid,uuid)
+CREATE OR REPLACE FUNCTION audit.sighting(identity_hash bytea, organization_id uuid, rule_id uuid)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_ip text := (select i.ip_address from audit.identities i where i.identity_hash = sighting.identity_hash limit 1);
+  v_place audit.places;
+  v_allowed text[];
+begin
+  if v_ip is null then
+    return null;
+  end if;
+  select p.* into v_place from audit.places p where p.id = audit.place_at(v_ip);
+  if v_place.radius_km is null then
+    return null;
+  end if;
+  -- Whoever comes through a network that is allowed, as the company's own, is nowhere.
+  v_allowed := array(
+    select jsonb_array_elements_text(nullif((audit.rule_for(sighting.rule_id, sighting.organization_id)).settings -> 'allowed', 'null'))
+  );
+  if v_place.country = any (v_allowed)
+    or exists (select from unnest(v_allowed) a where audit.as_address(v_ip) <<= audit.as_address(a))
+  then
+    return null;
+  end if;
+  return jsonb_build_object(
+    'name', concat_ws(', ', left(v_place.city, 100), v_place.country),
+    'at', jsonb_build_array(round(v_place.latitude::numeric, 3), round(v_place.longitude::numeric, 3), ceil(v_place.radius_km))
+  );
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Where an identity's IP address is, as a rule about travel remembers it: {"name", "at": [latitude, longitude, radius in km]}.
+Null where no place is known, as of private addresses, or what the rule allows.
 
 -- function audit.signed_certificate(jsonb)
 CREATE OR REPLACE FUNCTION audit.signed_certificate(request jsonb)
@@ -23357,6 +23789,28 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The entries that the search index does not have yet, as the caller may see them.
+
+-- function audit.watch()
+CREATE OR REPLACE FUNCTION audit.watch()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  v_taken int := audit.evaluate_rules();
+begin
+  begin
+    perform audit.continue_alert_deliveries();
+  exception when others then
+    null; -- what was evaluated stays; audit-alerts-deliver calls for the same, and fails where it is seen
+  end;
+  return v_taken;
+end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+comment: Evaluates the rules on what is new, and has what that raised delivered once it is committed; returns how many entries it looked at.
 
 -- function audit.with_children(regclass)
 CREATE OR REPLACE FUNCTION audit.with_children(table_name regclass)

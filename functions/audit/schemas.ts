@@ -312,7 +312,10 @@ const ruleFields = {
   }),
   window: duration.openapi({ description: "It slides over the entries' own time." }),
   threshold: z.number().openapi({ description: "How much must come together." }),
-  value: z.string().openapi({ description: "What is counted once (distinct), added up (sum), or new (new_value)." }),
+  value: z.string().openapi({
+    description:
+      "What is counted once (distinct), added up (sum), new (new_value), or unusual: entries, queries or cost (anomaly).",
+  }),
   then: query.openapi({ description: "What follows the matches of a sequence." }),
   history: duration.openapi({ description: "What was not seen for so long is new. Default 14d." }),
   warm_up: z.int().openapi({ description: "Days of activity before anything is new. Default 5." }),
@@ -333,7 +336,10 @@ const ruleFields = {
   limit: duration,
   weekday: z.int(),
   hour: z.int(),
-  parameters: z.looseObject({}),
+  parameters: z.looseObject({}).openapi({
+    description:
+      "Of an anomaly: score (4: how many times as far as usual), least_entries, least_queries (50), least_cost (10).",
+  }),
 };
 const optionalRuleFields = z.strictObject(ruleFields).partial().shape;
 

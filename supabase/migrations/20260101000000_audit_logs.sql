@@ -4543,6 +4543,14 @@ comment on column audit.places.country is 'ISO 3166-1 alpha-2.';
 comment on column audit.places.region is 'State or region, where the data set has it.';
 comment on column audit.places.city is 'City, where the data set has it.';
 
+alter table audit.places add column if not exists latitude double precision;
+alter table audit.places add column if not exists longitude double precision;
+alter table audit.places add column if not exists radius_km double precision;
+
+comment on column audit.places.latitude is 'Of a point in its middle, in degrees; null where nothing is known of it.';
+comment on column audit.places.longitude is 'Of the same point.';
+comment on column audit.places.radius_km is 'How far from there somebody at this place can be.';
+
 create table if not exists audit.place_ranges (
   first_address inet constraint place_ranges_pkey primary key,
   place int
@@ -4576,36 +4584,74 @@ begin
 end
 $$;
 
-create or replace function audit.place_of(ip_address text, out country text, out region text, out city text)
+create or replace function audit.as_address(value text)
+  returns inet
   language plpgsql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+begin
+  return value::inet;
+exception when invalid_text_representation then
+  return null; -- a host name, a forged header
+end
+$$;
+
+comment on function audit.as_address(text) is 'An address or network; null for what is none.';
+
+create or replace function audit.place_at(ip_address text)
+  returns int
+  language sql
   stable
   parallel safe
   set search_path = ''
 as $$
-declare
-  v_address inet;
-  v_place int;
-begin
-  begin
-    v_address := audit.normalized_ip(place_of.ip_address)::inet;
-  exception when invalid_text_representation then
-    return; -- a host name, a forged header
-  end;
-  select r.place into v_place
+  select r.place
   from audit.place_ranges r
-  where r.first_address <= v_address
+  where r.first_address <= audit.as_address(audit.normalized_ip(place_at.ip_address))
   order by r.first_address desc
-  limit 1;
-  select p.country, p.region, p.city into place_of.country, place_of.region, place_of.city
-  from audit.places p
-  where p.id = v_place;
-end
+  limit 1
+$$;
+
+comment on function audit.place_at(text) is 'In which of audit.places an address is; null where the data set says nothing, as of private ones.';
+
+create or replace function audit.place_of(ip_address text, out country text, out region text, out city text)
+  language sql
+  stable
+  parallel safe
+  set search_path = ''
+as $$
+  -- One row also where there is no such place.
+  select p.country, p.region, p.city
+  from (select audit.place_at(place_of.ip_address) as id) a
+  left join audit.places p on p.id = a.id
 $$;
 
 comment on function audit.place_of(text) is
   'Country (ISO 3166-1 alpha-2), region and city of an address, as far as the loaded data set says:
 select e.action, p.country from audit_events e, lateral audit.place_of(e.ip_address) p
 Whoever shows it shows audit.place_data.attribution.';
+
+create or replace function audit.km_between(
+  latitude double precision,
+  longitude double precision,
+  to_latitude double precision,
+  to_longitude double precision
+)
+  returns double precision
+  language sql
+  immutable
+  strict
+  parallel safe
+  -- The haversine formula on a sphere, wrong by half a percent at most.
+  return 12742.0 * asin(least(1, sqrt(
+    sin(radians(to_latitude - latitude) / 2) ^ 2
+      + cos(radians(latitude)) * cos(radians(to_latitude)) * sin(radians(to_longitude - longitude) / 2) ^ 2
+  )));
+
+comment on function audit.km_between(double precision, double precision, double precision, double precision) is
+  'Kilometres between two points of the earth, in degrees.';
 
 -- sql/200_audit_logs.sql
 
@@ -14293,7 +14339,7 @@ comment on column audit.rules.organization_id is 'Whose rule it is; the nil UUID
 comment on column audit.rules.name is 'What it is called, and the title of its alerts.';
 comment on column audit.rules.description is 'What it means and what to do then.';
 comment on column audit.rules.version is 'How many times it was written; the log has every change.';
-comment on column audit.rules.kind is 'event, count, distinct, sum, sequence, new_value, schedule or anomaly.';
+comment on column audit.rules.kind is 'event, count, distinct, sum, sequence, new_value, travel, schedule or anomaly.';
 comment on column audit.rules.severity is 'info, low, medium, high or critical.';
 comment on column audit.rules.enabled is 'Whether it is in force.';
 comment on column audit.rules.match is 'Which entries it is about: a canonical query tree.';
@@ -14374,18 +14420,20 @@ create or replace function audit.rule_fields()
   set search_path = ''
 as $$
   values
-    ('match', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value'], array['event', 'count', 'distinct', 'sequence', 'new_value']),
-    ('group_by', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value'], '{}'),
-    ('window', array['count', 'distinct', 'sum', 'sequence'], array['count', 'distinct', 'sequence']),
+    ('match', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'travel', 'anomaly'], array['event', 'count', 'distinct', 'sequence', 'new_value', 'travel']),
+    ('group_by', array['event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'travel', 'anomaly'], array['travel']),
+    ('window', array['count', 'distinct', 'sum', 'sequence', 'travel'], array['count', 'distinct', 'sequence', 'travel']),
     ('threshold', array['count', 'distinct', 'sum', 'sequence'], array['count', 'distinct']),
     ('hours', array['event', 'count'], '{}'),
-    ('value', array['distinct', 'sum', 'new_value'], array['distinct', 'new_value']),
+    ('value', array['distinct', 'sum', 'new_value', 'anomaly'], array['distinct', 'new_value']),
     ('against', array['sum'], '{}'),
     ('percent', array['sum'], '{}'),
     ('then', array['sequence'], array['sequence']),
     ('history', array['new_value'], '{}'),
     ('warm_up', array['new_value'], '{}'),
-    ('allowed', array['new_value'], '{}'),
+    ('allowed', array['new_value', 'travel'], '{}'),
+    ('speed', array['travel'], '{}'),
+    ('distance', array['travel'], '{}'),
     ('check', array['schedule'], '{}'),
     ('digest', array['schedule'], '{}'),
     ('limit', array['schedule'], '{}'),
@@ -14522,6 +14570,14 @@ begin
       if coalesce(v_number <= 0, true) or v_number > 1e12 or kind <> 'sum' and v_number % 1 <> 0 then
         perform audit.fail_rule('"threshold" is a number above 0, and a whole one except in sums.');
       end if;
+    when kind = 'anomaly' and field = 'value' then
+      if value not in ('"entries"', '"queries"', '"cost"') then
+        perform audit.fail_rule('An anomaly is one of "entries", "queries" or "cost".');
+      end if;
+    when kind = 'anomaly' and field = 'group_by' then
+      if value not in ('["actor"]', '["provider"]', '["action"]') then
+        perform audit.fail_rule('Anomalies are told apart by ["actor"], ["provider"] or ["action"].');
+      end if;
     when field in ('group_by', 'value') then
       if field = 'value' and jsonb_typeof(value) <> 'string' or field = 'group_by' and (
         jsonb_typeof(value) <> 'array' or jsonb_array_length(value) > 3
@@ -14557,6 +14613,19 @@ begin
         or exists (select from jsonb_array_elements(value) e where jsonb_typeof(e) <> 'string'))
       then
         perform audit.fail_rule('"allowed" is a list of texts, or null.');
+      elsif kind = 'travel' and value <> 'null' then
+        select e into v_each from jsonb_array_elements_text(value) e where e !~ '^[A-Z]{2}$' and audit.as_address(e) is null limit 1;
+        if found then
+          perform audit.fail_rule(format('"%s" is neither a country nor a network.', left(v_each, 100)), 'For example DE, 203.0.113.0/24, 2001:db8::/32.');
+        end if;
+      end if;
+    when field = 'speed' then
+      if coalesce(v_number not between 100 and 100000, true) then
+        perform audit.fail_rule('"speed" is a number from 100 to 100000: kilometres an hour.');
+      end if;
+    when field = 'distance' then
+      if coalesce(v_number not between 1 and 20000, true) then
+        perform audit.fail_rule('"distance" is a number from 1 to 20000: kilometres.');
       end if;
     when field = 'warm_up' then
       if coalesce(v_number % 1 <> 0 or v_number not between 0 and 365, true) then
@@ -14575,8 +14644,10 @@ begin
         perform audit.fail_rule('"weekday" is 1 (Monday) to 7 and "hour" 0 to 23, in the organisation''s time zone.');
       end if;
     else
-      if jsonb_typeof(value) <> 'object' or length(value::text) > 10000 then
-        perform audit.fail_rule('"parameters" is an object.');
+      if jsonb_typeof(value) <> 'object' or value - array['score', 'least_entries', 'least_queries', 'least_cost'] <> '{}'
+        or exists (select from jsonb_each(value) p where jsonb_typeof(p.value) <> 'number' or (p.value #>> '{}')::numeric not between case p.key when 'score' then 1 else 0 end and 1e12)
+      then
+        perform audit.fail_rule('"parameters" are score, from 1, and least_entries, least_queries and least_cost, from 0.', 'For example {"score": 6, "least_queries": 500}.');
       end if;
   end case;
   return value;
@@ -14621,8 +14692,8 @@ begin
     perform audit.fail_rule('A rule is a JSON object.');
   end if;
   v_rule.kind := rule ->> 'kind';
-  if v_rule.kind is null or v_rule.kind not in ('event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'schedule', 'anomaly') then
-    perform audit.fail_rule_at('kind', 'A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, schedule or anomaly.');
+  if v_rule.kind is null or v_rule.kind not in ('event', 'count', 'distinct', 'sum', 'sequence', 'new_value', 'travel', 'schedule', 'anomaly') then
+    perform audit.fail_rule_at('kind', 'A rule has a kind.', 'It is event, count, distinct, sum, sequence, new_value, travel, schedule or anomaly.');
   end if;
   select string_agg(format('"%s"', left(k, 50)), ', ') into v_unknown
   from jsonb_object_keys(rule) k
@@ -14675,6 +14746,15 @@ begin
     perform audit.fail_rule('A schedule has either a "check" or a "digest".');
   elsif v_rule.kind = 'event' and v_rule.match = '{"and": []}' then
     perform audit.fail_rule_at('match', 'An event rule that matches everything is the log itself.', 'Say in "match" which entries are meant.');
+  elsif v_rule.kind = 'anomaly' and v_rule.match <> '{"and": []}' and not coalesce(
+    v_rule.match ->> 'op' = 'eq' and (v_rule.match ->> 'field' in ('provider', 'action')
+      or v_rule.match ->> 'field' = 'actor' and v_rule.match ->> 'value' = audit.as_uuid(v_rule.match ->> 'value')::text),
+    false
+  ) then
+    -- It is counted by hour (630), and of these no two together.
+    perform audit.fail_rule_at('match', 'An anomaly is of everything, or of one provider, action or user.', 'For example "provider:openai", "action:user.login_failed", or the id of a user: "actor:…".');
+  elsif v_rule.kind = 'anomaly' and v_rule.match <> '{"and": []}' and v_rule.settings ? 'group_by' then
+    perform audit.fail_rule_at('group_by', 'An anomaly of one provider, action or user is not told apart further.', 'Leave out "match" or "group_by".');
   end if;
   -- Times that are closer are not told apart (audit.rules_in_force).
   if v_rule.quiet_period < greatest(audit.duration(v_rule.settings ->> 'window') / 1000, case when v_rule.settings ? 'hours' then interval '15 minutes' end) then
@@ -14699,7 +14779,7 @@ as $$
       'severity', (rule).severity, 'enabled', (rule).enabled, 'quiet_period', audit.duration_text((rule).quiet_period),
       'channels', (rule).channels, 'changed_at', audit.instant_text((rule).changed_at)
     )
-    || case when (rule).kind in ('schedule', 'anomaly') then '{}' else jsonb_build_object('match', audit.format_query((rule).match)) end
+    || case when (rule).kind = 'schedule' or (rule).kind = 'anomaly' and (rule).match = '{"and": []}' then '{}' else jsonb_build_object('match', audit.format_query((rule).match)) end
     || (rule).settings
     || case when (rule).settings ? 'then' then jsonb_build_object('then', audit.format_query((rule).settings -> 'then')) else '{}' end
 $$;
@@ -14780,7 +14860,7 @@ create or replace function audit.rules_in_force(organizations uuid[])
 as $$
   select t.id, o.id, t.organization_id <> audit.system_organization(), t.kind, t.settings, t.quiet_period, s.slot,
     case
-      when t.kind in ('count', 'distinct', 'sum', 'sequence') and not t.settings ? 'against' then ceil(w.reach / s.slot)::bigint
+      when t.kind in ('count', 'distinct', 'sum', 'sequence', 'travel') and not t.settings ? 'against' then ceil(w.reach / s.slot)::bigint
       else 0
     end,
     coalesce((t.settings ->> 'threshold')::numeric, 1)
@@ -14895,6 +14975,23 @@ end
 $$;
 
 comment on function audit.country_of(bytea) is 'The country of an identity''s IP address, where the project has a table of them.';
+
+-- When ----------------------------------------------------------------------------------------------------------------
+
+-- Lines of logs, and what sources report, come when they come: an hour late, or after what followed. Who told when it
+-- happened is taken at their word, a signed-in user's own client is not; nothing happened after it was written.
+create or replace function audit.happened_at(created_at timestamptz, details jsonb)
+  returns timestamptz
+  language sql
+  stable
+  return case
+    when details ->> 'happened_at' ~ '^\d{4}-\d\d-\d\dT' and details ->> 'reported_by' is distinct from 'client'
+      then least(lower(audit.query_instants(details ->> 'happened_at')), created_at)
+    else created_at
+  end;
+
+comment on function audit.happened_at(timestamptz, jsonb) is
+  'When what an entry tells happened: as its teller says, where it was written more than five seconds later; else when it was written.';
 
 -- Conditions ----------------------------------------------------------------------------------------------------------
 
@@ -15014,6 +15111,8 @@ begin
       end, 'null');
     when (rule).kind in ('distinct', 'new_value') then
       return format(v_hit, v_guard, v_condition, v_group, format('left(%s, 300)', audit.rule_field_sql(v_settings ->> 'value')), '1', 'null');
+    when (rule).kind = 'travel' then
+      return format(v_hit, v_guard, v_condition, v_group, 'audit.sighting(e.identity_hash, e.organization_id, $rule$)', '1', 'null');
     when (rule).kind = 'sequence' then
       return format(v_hit, v_guard, v_condition, v_group, '''first''', '1', 'null')
         || ', ' || format(v_hit, v_guard, audit.rule_condition(v_settings -> 'then'), v_group, '''then''', '1', 'null');
@@ -15043,7 +15142,7 @@ create or replace function audit.health_checks()
     "search": "entries wait longer than the limit for the search index",
     "cron": "a schedule of the product fails, or has not run for longer than the limit",
     "outside": "a receiver of checkpoints has not got one for longer than the limit",
-    "deliveries": "an alert could not be delivered"
+    "deliveries": "an alert could not be delivered, or waits for it longer than the limit"
   }'::jsonb;
 
 comment on function audit.health_checks() is 'The checks that schedule rules run, and what each finds.';
@@ -15116,10 +15215,16 @@ begin
         where greatest(r.succeeded_at, r.registered_at) < clock_timestamp() - most
         group by o.name, o.kind;
     when 'deliveries' then
-      if to_regclass('audit.dead_letters') is not null then
+      if to_regclass('audit.deliveries') is not null then
         return query execute $q$
-          select d.organization_id, '', jsonb_build_object('deliveries', count(*)) from audit.dead_letters d group by d.organization_id
-        $q$;
+          select d.organization_id, '', jsonb_strip_nulls(jsonb_build_object(
+            'given_up', nullif(count(*) filter (where d.state = 'dead'), 0), 'waiting', nullif(count(*) filter (where d.state = 'waiting'), 0),
+            'oldest', min(d.created_at) filter (where d.state = 'waiting')
+          ))
+          from audit.deliveries d
+          where d.type <> 'channel.test' and (d.state = 'dead' or d.state = 'waiting' and d.created_at < clock_timestamp() - $1)
+          group by d.organization_id
+        $q$ using most;
       end if;
     else
       perform audit.fail_rule('There is no such check.');
@@ -15177,6 +15282,7 @@ begin
   where w.rule_id = forget_rule.rule_id and w.organization_id = coalesce(forget_rule.organization_id, w.organization_id);
   delete from audit.rule_values v
   where v.rule_id = forget_rule.rule_id and v.organization_id = coalesce(forget_rule.organization_id, v.organization_id);
+  perform audit.forget_series(forget_rule.rule_id, forget_rule.organization_id);
 end
 $$;
 
@@ -15267,8 +15373,6 @@ begin
     perform audit.fail_rule('A new rule gets its id and version.');
   elsif v_organization is null then
     perform audit.fail_rule('A rule is an organisation''s.', 'Pass organization_id.');
-  elsif request ->> 'kind' = 'anomaly' then
-    perform audit.fail_rule('Anomalies are watched for by the default alone.', 'Tune it: audit.choose_rule(), with "parameters".');
   end if;
   perform audit.require_admin(v_organization);
   v_rule := audit.checked_rule(request);
@@ -15285,6 +15389,7 @@ begin
   exception when unique_violation then
     perform audit.fail_rule_at('name', 'There is a rule of this name.', 'Choose another, or change that rule.');
   end;
+  perform audit.learn_series(v_rule);
   perform audit.keep_rule_tests(v_rule.id, request -> 'tests');
   perform audit.record_rule_change(v_organization, v_rule.id, null, audit.rule_summary(v_rule));
   return audit.rule_json(v_rule);
@@ -15329,8 +15434,12 @@ begin
   exception when unique_violation then
     perform audit.fail_rule_at('name', 'There is a rule of this name.', 'Choose another, or change that rule.');
   end;
-  if (v_old.kind, v_old.match, v_old.settings) is distinct from (v_new.kind, v_new.match, v_new.settings) then
+  -- Parameters say what is done about what is known.
+  if (v_old.kind, v_old.match, v_old.settings - 'parameters') is distinct from (v_new.kind, v_new.match, v_new.settings - 'parameters')
+    or v_new.kind = 'anomaly' and v_new.enabled and not v_old.enabled
+  then
     perform audit.forget_rule(v_new.id);
+    perform audit.learn_series(v_new);
   end if;
   perform audit.keep_rule_tests(v_new.id, request -> 'tests');
   perform audit.record_rule_change(v_new.organization_id, v_new.id, audit.rule_summary(v_old), audit.rule_summary(v_new));
@@ -15413,7 +15522,7 @@ begin
     on conflict on constraint rule_choices_pkey do update set choice = excluded.choice, changed_at = clock_timestamp();
   end if;
   v_new := audit.rule_for(v_rule.id, v_organization);
-  if v_old.settings <> v_new.settings then
+  if v_old.settings - 'parameters' <> v_new.settings - 'parameters' then
     perform audit.forget_rule(v_rule.id, v_organization);
   end if;
   perform audit.record_rule_change(v_organization, v_rule.id, audit.rule_summary(v_old), audit.rule_summary(v_new));
@@ -15534,6 +15643,10 @@ from (values
     "match": "actor_type:user actor:*", "threshold": 3, "window": "1h", "group_by": ["actor"], "hours": "learned", "quiet_period": "1d",
     "description": "Several actions of a user at an hour of the week at which nobody in the organisation is used to work. Set \"hours\" to the hours of work to go by those."}',
    '[{"name": "who has no history yet has no unusual hours", "alerts": 0, "entries": [{"action": "settings.viewed", "actor": "ada", "actor_type": "user", "times": 10}]}]'),
+  ('{"id": "00000000-0000-4000-a000-000000000606", "name": "Impossible travel", "kind": "travel", "severity": "low",
+    "match": "action:user.login outcome:success actor:*", "group_by": ["actor"], "window": "1d", "speed": 1000, "distance": 500, "quiet_period": "1d",
+    "description": "Two logins of a user from places that nobody travels between in the time: an account in other hands, or a proxy. List your own networks in \"allowed\"."}',
+   '[{"name": "private addresses are nowhere", "alerts": 0, "entries": [{"action": "user.login", "actor": "ada", "ip": "10.0.0.1"}, {"action": "user.login", "actor": "ada", "ip": "192.168.0.1", "after": "1m"}]}]'),
   -- Keys, roles and guards ------------------------------------------------------------------------------------------
   ('{"id": "00000000-0000-4000-a000-000000000611", "name": "API key added", "kind": "event", "severity": "medium",
     "match": "action:api_key.added", "group_by": ["resource"], "quiet_period": "1d", "description": "A key for a provider was added."}',
@@ -15638,8 +15751,9 @@ select audit.compile_rules();
 -- gaps, so "everything after position n of each chain" is exactly what has not been looked at; positions, what the rules
 -- remember and the alerts are written in one transaction. So each entry counts once, whatever crashes or runs twice.
 --
--- Chains are not in order among each other: an entry may come that is older than others. So time is the entries' own
--- throughout, and where an entry comes late, what it changes for those after it is judged again (612).
+-- Chains are not in order among each other, and what logs tell comes late: an entry may come that is older than others.
+-- So time is the entries' own throughout (audit.happened_at), and where an entry comes late, what it changes for those
+-- after it is judged again (612).
 
 create table if not exists audit.rule_positions (
   organization_id uuid not null,
@@ -15775,8 +15889,8 @@ begin
   execute format(
     $q$
     with hit as materialized (
-      select e.organization_id, e.created_at, (extract(epoch from e.created_at) * 1000000)::bigint as micros,
-        e.chain || '-' || e.seq as name, e.action like 'alert.%%' as about_alerts, h.*
+      select e.organization_id, audit.happened_at(e.created_at, e.details) as at, e.chain || '-' || e.seq as name,
+        e.action like 'alert.%%' as about_alerts, h.*
       from %s
       cross join lateral unnest(array[%s]::audit.rule_hit[]) h
       where h.rule_id is not null and h.group_key is not null and h.value is not null and h.weight > 0 and h.weight < 'Infinity' %s
@@ -15787,12 +15901,13 @@ begin
     )::audit.rule_total)
     from (
       select h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot as slot_length, f.settings -> 'hours' as hours,
-        h.group_key, h.value, h.micros / f.slot as slot, sum(h.weight) as weight, count(*) as hits,
-        min(h.created_at) as first_at, max(h.created_at) as last_at, (array_agg(h.name))[:20] as names,
+        h.group_key, h.value, s.slot, sum(h.weight) as weight, count(*) as hits,
+        min(h.at) as first_at, max(h.at) as last_at, (array_agg(h.name))[:20] as names,
         bool_or(h.about_alerts) as about_alerts, h.note
       from hit h
       join unnest($2) f on f.rule_id = h.rule_id and f.organization_id = h.organization_id
-      group by h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot, f.settings -> 'hours', h.group_key, h.value, h.micros / f.slot, h.note
+      cross join lateral (select (extract(epoch from h.at) * 1000000)::bigint / f.slot as slot) s
+      group by h.rule_id, h.organization_id, f.kind, f.threshold, f.span, f.slot, f.settings -> 'hours', h.group_key, h.value, s.slot, h.note
     ) t
     $q$,
     source, expressions, 'and e.organization_id = ' || quote_literal(organization)
@@ -15869,17 +15984,19 @@ declare
   v_values audit.rule_total[];
   v_budgets audit.rule_total[];
   v_hours audit.rule_total[];
+  v_travels audit.rule_total[];
   v_others audit.rule_total[];
 begin
   select array_agg(t) filter (where t.kind = 'new_value'), array_agg(t) filter (where t.kind = 'sum' and t.span = 0),
-    array_agg(t) filter (where t.hours is not null),
-    array_agg(t) filter (where t.hours is null and t.kind <> 'new_value' and (t.kind <> 'sum' or t.span > 0))
-  into v_values, v_budgets, v_hours, v_others
+    array_agg(t) filter (where t.hours is not null), array_agg(t) filter (where t.kind = 'travel'),
+    array_agg(t) filter (where t.hours is null and t.kind not in ('new_value', 'travel') and (t.kind <> 'sum' or t.span > 0))
+  into v_values, v_budgets, v_hours, v_travels, v_others
   from unnest(audit.collect_all(source, sample, organizations, v_force)) t;
   return audit.joined_firings(
     audit.judge_windows(coalesce(v_others, '{}') || audit.outside_hours(v_hours))
       || audit.judge_values(v_values, v_force)
-      || audit.judge_budgets(v_budgets, v_force),
+      || audit.judge_budgets(v_budgets, v_force)
+      || audit.judge_travels(v_travels, v_force),
     v_force
   );
 end
@@ -16022,9 +16139,31 @@ comment on column audit.rule_windows.counted is 'How many of them an alert has c
 comment on column audit.rule_windows.first_at is 'The time of the first.';
 comment on column audit.rule_windows.last_at is 'The time of the last.';
 comment on column audit.rule_windows.names is 'Their names, 20 at most.';
-comment on column audit.rule_windows.forget_at is 'When no window reaches it any more, entries that come an hour late included.';
+comment on column audit.rule_windows.forget_at is 'When no window reaches it any more, entries that come an hour late included; not before an hour after it came itself.';
 
 alter table audit.rule_windows enable row level security;
+
+create or replace function audit.remember_windows(totals audit.rule_total[])
+  returns void
+  language sql
+  set search_path = ''
+  set enable_seqscan = off -- see audit.judge_windows()
+  set jit = off -- see audit.outside_hours()
+as $$
+  insert into audit.rule_windows as w
+    (rule_id, organization_id, group_key, slot, value, weight, hits, first_at, last_at, names, forget_at)
+  select t.rule_id, t.organization_id, t.group_key, t.slot, t.value, t.weight, t.hits, t.first_at, t.last_at, t.names,
+    greatest(to_timestamp((t.slot + 2 * t.span + 1) * t.slot_length / 1000000.0), clock_timestamp()) + interval '1 hour'
+  from unnest(totals) t
+  where t.span > 0
+  order by t.rule_id, t.organization_id, t.group_key, t.slot, t.value
+  on conflict on constraint rule_windows_pkey do update set
+    weight = w.weight + excluded.weight, hits = w.hits + excluded.hits,
+    first_at = least(w.first_at, excluded.first_at), last_at = greatest(w.last_at, excluded.last_at),
+    names = (w.names || excluded.names)[:20]
+$$;
+
+comment on function audit.remember_windows(audit.rule_total[]) is 'Takes what entries add into the windows.';
 
 create or replace function audit.judge_windows(totals audit.rule_total[])
   returns audit.rule_firing[]
@@ -16046,18 +16185,7 @@ begin
     where t.kind = 'event'
   );
 
-  insert into audit.rule_windows as w
-    (rule_id, organization_id, group_key, slot, value, weight, hits, first_at, last_at, names, forget_at)
-  select t.rule_id, t.organization_id, t.group_key, t.slot, t.value, t.weight, t.hits, t.first_at, t.last_at, t.names,
-    to_timestamp((t.slot + 2 * t.span + 1) * t.slot_length / 1000000.0) + interval '1 hour'
-  from unnest(totals) t
-  where t.span > 0
-  order by t.rule_id, t.organization_id, t.group_key, t.slot, t.value
-  on conflict on constraint rule_windows_pkey do update set
-    weight = w.weight + excluded.weight, hits = w.hits + excluded.hits,
-    first_at = least(w.first_at, excluded.first_at), last_at = greatest(w.last_at, excluded.last_at),
-    names = (w.names || excluded.names)[:20];
-
+  perform audit.remember_windows(totals);
   with touched as materialized (
     select t.rule_id, t.organization_id, t.group_key, t.kind, t.span, t.threshold, min(t.slot) as lo, max(t.slot) as hi, bool_or(t.about_alerts) as about_alerts
     from unnest(totals) t
@@ -16584,6 +16712,151 @@ $$;
 comment on function audit.judge_budgets(audit.rule_total[], audit.rule_in_force[]) is
   'Keeps what entries tell of budgets, and answers which shares of them costs have reached now.';
 
+-- sql/618_rule_travel.sql
+
+-- Impossible travel: somebody at two places that nobody gets from one to the other in the time between.
+--
+-- Of a place only a circle is known (190): a city with what the data set is commonly wrong by, or all of a country. Two
+-- circles are as far apart as their nearest points, and times are told apart by slots of a thousandth of the window: both
+-- in favour of the traveller. What is remembered of somebody is where they were in each slot (612); a place is judged
+-- against the places before it, and again when one of these comes late.
+
+create or replace function audit.sighting(identity_hash bytea, organization_id uuid, rule_id uuid)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_ip text := (select i.ip_address from audit.identities i where i.identity_hash = sighting.identity_hash limit 1);
+  v_place audit.places;
+  v_allowed text[];
+begin
+  if v_ip is null then
+    return null;
+  end if;
+  select p.* into v_place from audit.places p where p.id = audit.place_at(v_ip);
+  if v_place.radius_km is null then
+    return null;
+  end if;
+  -- Whoever comes through a network that is allowed, as the company's own, is nowhere.
+  v_allowed := array(
+    select jsonb_array_elements_text(nullif((audit.rule_for(sighting.rule_id, sighting.organization_id)).settings -> 'allowed', 'null'))
+  );
+  if v_place.country = any (v_allowed)
+    or exists (select from unnest(v_allowed) a where audit.as_address(v_ip) <<= audit.as_address(a))
+  then
+    return null;
+  end if;
+  return jsonb_build_object(
+    'name', concat_ws(', ', left(v_place.city, 100), v_place.country),
+    'at', jsonb_build_array(round(v_place.latitude::numeric, 3), round(v_place.longitude::numeric, 3), ceil(v_place.radius_km))
+  );
+end
+$$;
+
+comment on function audit.sighting(bytea, uuid, uuid) is
+  'Where an identity''s IP address is, as a rule about travel remembers it: {"name", "at": [latitude, longitude, radius in km]}.
+Null where no place is known, as of private addresses, or what the rule allows.';
+
+create or replace function audit.judge_travels(totals audit.rule_total[], force audit.rule_in_force[])
+  returns audit.rule_firing[]
+  language plpgsql
+  set search_path = ''
+  -- What a group remembers is found by its key, however many groups there are.
+  set enable_seqscan = off
+  -- Of arrays the planner knows no numbers: it would compare each with each.
+  set enable_nestloop = off
+  set jit = off -- see audit.outside_hours()
+as $$
+#variable_conflict use_column
+declare
+  v_firings audit.rule_firing[];
+begin
+  if totals is null then
+    return '{}';
+  end if;
+  perform audit.remember_windows(totals);
+  with touched as materialized (
+    select t.rule_id, t.organization_id, t.group_key, t.span, t.slot_length, min(t.slot) as lo, max(t.slot) as hi, bool_or(t.about_alerts) as about_alerts,
+      coalesce((f.settings ->> 'speed')::float8, 1000) as speed, coalesce((f.settings ->> 'distance')::float8, 500) as distance
+    from unnest(totals) t
+    join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id
+    group by t.rule_id, t.organization_id, t.group_key, t.span, t.slot_length, f.settings
+  ),
+  seen as materialized (
+    select t.*, w.slot, w.value, w.hits, w.counted, w.first_at, w.last_at, w.names
+    from touched t
+    cross join lateral (
+      select w.* from audit.rule_windows w
+      where w.rule_id = t.rule_id and w.organization_id = t.organization_id and w.group_key = t.group_key
+        and w.slot between t.lo - t.span and t.hi + t.span
+      offset 0
+    ) w
+  ),
+  place as materialized (
+    select p.*, (p.value::jsonb #>> '{at,0}')::float8 as latitude, (p.value::jsonb #>> '{at,1}')::float8 as longitude,
+      (p.value::jsonb #>> '{at,2}')::float8 as radius
+    from (
+      select s.rule_id, s.organization_id, s.group_key, s.speed, s.distance, s.value,
+        row_number() over (partition by s.rule_id, s.organization_id, s.group_key order by max(s.slot) desc, s.value) as nth
+      from seen s
+      group by s.rule_id, s.organization_id, s.group_key, s.speed, s.distance, s.value
+    ) p
+    -- Each is compared with each. Who is at more places a window has an alert already.
+    where p.nth <= 100
+  ),
+  route as materialized (
+    select d.rule_id, d.organization_id, d.group_key, o.value as origin, d.value as destination, k.km,
+      k.km / d.speed * 3600000000 as micros
+    from place d
+    join place o on o.rule_id = d.rule_id and o.organization_id = d.organization_id and o.group_key = d.group_key and o.value <> d.value
+    cross join lateral (
+      select audit.km_between(o.latitude, o.longitude, d.latitude, d.longitude) - o.radius - d.radius as km
+    ) k
+    where k.km >= d.distance
+  ),
+  -- The last of the places before from which nobody comes that fast.
+  firing as materialized (
+    select distinct on (s.rule_id, s.organization_id, s.group_key, s.slot, s.value) s.*, r.origin, r.km, o.names as origin_names,
+      (s.slot - o.slot + 1) * s.slot_length / 3600000000.0 as hours
+    from seen s
+    join route r on r.rule_id = s.rule_id and r.organization_id = s.organization_id and r.group_key = s.group_key and r.destination = s.value
+    cross join lateral (
+      select w.slot, w.names
+      from audit.rule_windows w
+      where w.rule_id = s.rule_id and w.organization_id = s.organization_id and w.group_key = s.group_key and w.value = r.origin
+        -- Within one slot nobody knows which was first: one of them counts.
+        and w.slot between s.slot - s.span and s.slot - (r.origin collate "C" > s.value collate "C")::int
+        and (s.slot - w.slot + 1) * s.slot_length < r.micros
+      order by w.slot desc
+      limit 1
+    ) o
+    where s.slot >= s.lo and s.hits > s.counted
+    order by s.rule_id, s.organization_id, s.group_key, s.slot, s.value, o.slot desc, r.origin
+  ),
+  counted as (
+    update audit.rule_windows w set counted = w.hits
+    from firing f
+    where w.rule_id = f.rule_id and w.organization_id = f.organization_id and w.group_key = f.group_key and w.slot = f.slot and w.value = f.value
+  )
+  select array_agg(row(
+    f.rule_id, f.organization_id, f.group_key, f.first_at, f.last_at, f.hits - f.counted, null, f.origin_names[:10] || f.names[:10], f.about_alerts,
+    jsonb_build_object(
+      'from', f.origin::jsonb -> 'name', 'to', f.value::jsonb -> 'name', 'km', floor(f.km), 'hours', round(f.hours, 2),
+      'km_per_hour', floor(f.km / f.hours::float8), 'places_by', (select d.attribution from audit.place_data d)
+    )
+  )::audit.rule_firing)
+  into v_firings
+  from firing f;
+  return coalesce(v_firings, '{}');
+end
+$$;
+
+comment on function audit.judge_travels(audit.rule_total[], audit.rule_in_force[]) is
+  'Notes where people were, and answers who was where nobody gets in the time: from, to, the least distance, the most time.';
+
 -- sql/620_alerts.sql
 
 -- Alerts: what the rules found, one open incident for each rule and group. Repetitions are counted, transitions are
@@ -16991,19 +17264,23 @@ declare
   v_until timestamptz;
 begin
   perform audit.check_request(request, array['id', 'do', 'until', 'note']);
+  if v_do = 'accept' then
+    -- First, as those who judge hours and then raise alerts.
+    perform pg_advisory_xact_lock(hashtext('audit.count_activity'));
+  end if;
   select a.* into v_alert from audit.alerts a where a.id = audit.as_uuid(request ->> 'id') for update;
   if not found or audit.reach(v_alert.organization_id) is distinct from 'all' then
     perform audit.fail('AUNOT', 'There is no such alert that you may read.');
   end if;
   perform audit.require_admin(v_alert.organization_id);
-  if v_do is null or v_do not in ('acknowledge', 'silence', 'resolve', 'reopen') then
-    perform audit.fail('AUARG', 'What to do with an alert is acknowledge, silence, resolve or reopen.');
+  if v_do is null or v_do not in ('acknowledge', 'silence', 'accept', 'resolve', 'reopen') then
+    perform audit.fail('AUARG', 'What to do with an alert is acknowledge, silence, accept, resolve or reopen.');
   elsif length(request ->> 'note') > 2000 then
     perform audit.fail('AUARG', 'A note has at most 2,000 characters.');
   elsif (v_do = 'silence') <> (request ? 'until') then
     perform audit.fail('AUARG', 'An alert is silenced until a time.', null, 'Pass until: a timestamp, or a length of time such as 8h.');
   elsif (v_alert.state = 'resolved') <> (v_do = 'reopen') and not (v_do = 'reopen' and v_alert.state = 'silenced') then
-    perform audit.fail('AUARG', format('The alert is %s.', v_alert.state), null, 'What is resolved can be reopened, what is open acknowledged, silenced and resolved.');
+    perform audit.fail('AUARG', format('The alert is %s.', v_alert.state), null, 'What is resolved can be reopened, what is open acknowledged, silenced, accepted and resolved.');
   end if;
 
   case v_do
@@ -17017,6 +17294,9 @@ begin
         perform audit.fail('AUARG', 'until is a timestamp with offset, or a length of time, within the next year.');
       end if;
       update audit.alerts a set state = 'silenced', silenced_until = v_until where a.id = v_alert.id;
+    when 'accept' then
+      perform audit.accept_alert(v_alert);
+      update audit.alerts a set state = 'resolved', resolved_at = clock_timestamp(), silenced_until = null where a.id = v_alert.id;
     when 'resolve' then
       update audit.alerts a set state = 'resolved', resolved_at = clock_timestamp(), silenced_until = null where a.id = v_alert.id;
     when 'reopen' then
@@ -17027,15 +17307,17 @@ begin
       end;
   end case;
   perform audit.move_alert(
-    v_alert.id, case v_do when 'acknowledge' then 'acknowledged' when 'silence' then 'silenced' when 'resolve' then 'resolved' else 'reopened' end,
-    jsonb_strip_nulls(jsonb_build_object('until', audit.instant_text(v_until), 'note', request ->> 'note'))
+    v_alert.id, case v_do when 'acknowledge' then 'acknowledged' when 'silence' then 'silenced' when 'reopen' then 'reopened' else 'resolved' end,
+    jsonb_strip_nulls(jsonb_build_object(
+      'until', audit.instant_text(v_until), 'why', case v_do when 'accept' then 'the new normal' end, 'note', request ->> 'note'
+    ))
   );
   return (select audit.alert_json(a) from audit.alerts a where a.id = v_alert.id);
 end
 $$;
 
 comment on function audit.change_alert(jsonb) is
-  'Acknowledges, silences, resolves or reopens an alert: select audit.change_alert(''{"id": "…", "do": "silence", "until": "8h"}'').
+  'Acknowledges, silences, resolves or reopens an alert, or accepts what an anomaly told as the new normal: select audit.change_alert(''{"id": "…", "do": "silence", "until": "8h"}'').
 For admins of the organisation; leaves an entry.';
 
 create or replace function audit.alert_json(alert audit.alerts)
@@ -17675,7 +17957,7 @@ with (fillfactor = 70);
 comment on table audit.judgements is
   'What was thought of each closed hour of the last 60 days; written by audit.judge_activity(), and audit.count_activity() for what is late.';
 comment on column audit.judgements.organization_id is 'Whose hour.';
-comment on column audit.judgements.metric is 'Of what: queries or cost.';
+comment on column audit.judgements.metric is 'Of what: queries or cost, or the series of another rule (audit.series_of).';
 comment on column audit.judgements.hour is 'When the hour began.';
 comment on column audit.judgements.seen is 'How many queries, or what cost.';
 comment on column audit.judgements.made_of is 'Of how many entries.';
@@ -17803,7 +18085,7 @@ create table if not exists audit.activity_baselines (
 comment on table audit.activity_baselines is
   'Since when hours of an organisation are compared; written by audit.judge_activity() and audit.learn_activity().';
 comment on column audit.activity_baselines.organization_id is 'The organisation.';
-comment on column audit.activity_baselines.metric is 'Of what: queries or cost.';
+comment on column audit.activity_baselines.metric is 'Of what: queries or cost, or the series of another rule (audit.series_of).';
 comment on column audit.activity_baselines.since is 'The first hour that later ones are compared with.';
 comment on column audit.activity_baselines.active_at is 'The last hour with any activity; after 14 days without, experience begins anew.';
 
@@ -17827,11 +18109,77 @@ create or replace function audit.anomaly_parameter(settings jsonb, name text)
     case when jsonb_typeof(settings #> array['parameters', name]) = 'number'
       then least(greatest((settings #>> array['parameters', name])::numeric, 0), 1e12)::float8
     end,
-    case name when 'score' then 4 when 'least_queries' then 50 when 'least_cost' then 10 end
+    case name when 'score' then 4 when 'least_cost' then 10 else 50 end
   );
 
 comment on function audit.anomaly_parameter(jsonb, text) is
-  'A parameter of the rule as an organisation has tuned it, else its default: score 4, least_queries 50, least_cost 10.';
+  'A parameter of the rule as an organisation has tuned it, else its default: score 4, least_queries and least_entries 50, least_cost 10.';
+
+-- What the default watches is called queries and cost; what another rule watches by its id and, where it tells apart, a
+-- blank and the value.
+create or replace function audit.series_rule(metric text)
+  returns uuid
+  language sql
+  immutable
+  parallel safe
+  return case when length(metric) >= 36 then left(metric, 36)::uuid else audit.anomaly_rule() end;
+
+comment on function audit.series_rule(text) is 'Which rule watches a series.';
+
+create or replace function audit.series_of(metric text, rule audit.rules)
+  returns table (amount text, dimension text, value text)
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+  rows 1
+as $$
+  select case when length(metric) >= 36 then coalesce((rule).settings ->> 'value', 'entries') else metric end,
+    coalesce((rule).settings #>> '{group_by,0}', (rule).match ->> 'field', 'all'),
+    coalesce(nullif(substr(metric, 38), ''), (rule).match ->> 'value', '')
+$$;
+
+comment on function audit.series_of(text, audit.rules) is
+  'What a series adds up (entries, queries or cost), and of what: dimension and value in audit.activity.';
+
+-- What tells actors apart must not fill the database: so many of a rule and organisation at a time.
+create or replace function audit.begin_series(hour timestamptz, organization_id uuid, metric text)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  insert into audit.activity_baselines as b (organization_id, metric, since, active_at)
+  select n.organization_id, n.metric, begin_series.hour, begin_series.hour
+  from (
+    select s.*, row_number() over (partition by s.organization_id, s.rule_id, s.known order by s.metric)
+      + case when not s.known then (
+        select count(*) from audit.activity_baselines k
+        where k.organization_id = s.organization_id and starts_with(k.metric, s.rule_id::text)
+      ) else 0 end as nth
+    from (
+      select a.organization_id, r.id as rule_id, m.metric, exists (
+          select from audit.activity_baselines k where k.organization_id = a.organization_id and k.metric = m.metric
+        ) as known
+      from audit.rules r
+      cross join lateral audit.series_of(r.id::text, r) w
+      join audit.activity a on a.hour = begin_series.hour and a.dimension = w.dimension and (r.settings ? 'group_by' or a.value = w.value)
+        and r.organization_id in (a.organization_id, audit.system_organization())
+      cross join lateral (select concat_ws(' ', r.id, case when r.settings ? 'group_by' then a.value end) as metric) m
+      where r.kind = 'anomaly' and r.id <> audit.anomaly_rule() and r.enabled
+        and a.organization_id = coalesce(begin_series.organization_id, a.organization_id)
+        and (begin_series.metric is null or m.metric = begin_series.metric or starts_with(m.metric, begin_series.metric || ' '))
+        and case w.amount when 'entries' then a.entries when 'queries' then a.queries else a.costs end > 0
+    ) s
+  ) n
+  where n.known or n.nth <= 200
+  order by 1, 2
+  on conflict on constraint activity_baselines_pkey do update set
+    since = case when b.active_at < excluded.since - interval '336 hours' then excluded.since else b.since end,
+    active_at = greatest(b.active_at, excluded.active_at)
+$$;
+
+comment on function audit.begin_series(timestamptz, uuid, text) is
+  'Notes which series of own rules were active in an hour: of one organisation and series or of all; 200 of a rule and organisation at most.';
 
 -- The same hour of the days before, where the organisation works: across a change of the clocks the hour of the clock
 -- stays, not the distance.
@@ -17875,6 +18223,7 @@ begin
   on conflict on constraint activity_baselines_pkey do update set
     since = case when b.active_at < v_hour - interval '336 hours' then v_hour else b.since end,
     active_at = greatest(b.active_at, v_hour);
+  perform audit.begin_series(v_hour, judge_activity.organization_id, judge_activity.metric);
 
   with clock as materialized (
     -- What is only an hour early or late is compared with the hours beside it.
@@ -17890,11 +18239,12 @@ begin
     select b.organization_id, b.metric, k.same, k.before, k.after, audit.anomaly_parameter(o.settings, 'score') as score_from,
       -- By the clock, 14 days can be a few hours more.
       greatest(b.since, v_hour - interval '340 hours') as since,
-      audit.anomaly_parameter(o.settings, 'least_' || b.metric) as least,
-      coalesce(case b.metric when 'queries' then a.queries::numeric else a.cost end, 0) as seen,
-      coalesce(case b.metric when 'queries' then a.queries else a.costs end, 0) as made_of
+      audit.anomaly_parameter(o.settings, 'least_' || w.amount) as least,
+      coalesce(case w.amount when 'queries' then a.queries::numeric when 'entries' then a.entries::numeric else a.cost end, 0) as seen,
+      coalesce(case w.amount when 'queries' then a.queries when 'entries' then a.entries else a.costs end, 0) as made_of
     from audit.activity_baselines b
-    join audit.rules r on r.id = audit.anomaly_rule()
+    join audit.rules r on r.id = audit.series_rule(b.metric)
+    cross join lateral audit.series_of(b.metric, r) w
     left join audit.rule_choices c on c.rule_id = r.id and c.organization_id = b.organization_id
     left join audit.settings z on z.organization_id = b.organization_id and z.name = 'time_zone'
     cross join lateral (
@@ -17902,10 +18252,11 @@ begin
     ) o
     join clock k on k.zone = o.zone
     left join audit.activity a
-      on a.hour = v_hour and a.organization_id = b.organization_id and a.dimension = 'all' and a.value = ''
+      on a.hour = v_hour and a.organization_id = b.organization_id and a.dimension = w.dimension and a.value = w.value
     where b.since <= v_hour and b.active_at >= v_hour - interval '336 hours'
+      and (r.enabled or r.id = audit.anomaly_rule())
       and b.organization_id = coalesce(judge_activity.organization_id, b.organization_id)
-      and b.metric = coalesce(judge_activity.metric, b.metric)
+      and (judge_activity.metric is null or b.metric = judge_activity.metric or starts_with(b.metric, judge_activity.metric || ' '))
   ),
   judged as (
     select m.*, h.expected, h.before_expected, h.after_expected, h.experience, h.busiest, u.incidents, u.alerts as going_on,
@@ -17974,7 +18325,7 @@ end
 $$;
 
 comment on function audit.judge_activity(timestamptz, uuid, text) is
-  'Judges an hour, of all organisations or of one; returns of how many metrics. Hours are judged in order; one that was judged is judged anew.';
+  'Judges an hour, of all organisations or of one, of all metrics or of one (by a rule''s id, of all it tells apart); returns of how many. Hours are judged in order; one that was judged is judged anew.';
 
 -- sql/636_anomalies.sql
 
@@ -17989,15 +18340,19 @@ create or replace function audit.anomaly_contributors(judgement audit.judgements
   stable
   set search_path = ''
 as $$
-  with day as materialized (
+  with series as (
+    select s.amount from audit.rules r cross join lateral audit.series_of((judgement).metric, r) s where r.id = audit.series_rule((judgement).metric)
+  ),
+  day as materialized (
     select j.hour
     from audit.same_hours((judgement).hour, coalesce(audit.setting('time_zone', (judgement).organization_id) #>> '{}', 'UTC')) s
     join audit.judgements j
       on j.organization_id = (judgement).organization_id and j.metric = (judgement).metric and j.hour = s.hour and not j.unusual
   ),
   part as materialized (
-    select a.hour, a.dimension, a.value, case (judgement).metric when 'queries' then a.queries::numeric else a.cost end as amount
+    select a.hour, a.dimension, a.value, case s.amount when 'queries' then a.queries::numeric when 'entries' then a.entries::numeric else a.cost end as amount
     from audit.activity a
+    cross join series s
     where a.organization_id = (judgement).organization_id and a.dimension <> 'all'
       and (a.hour = (judgement).hour or a.hour in (select d.hour from day d))
   ),
@@ -18035,9 +18390,14 @@ as $$
   select array(
     select a.chain || '-' || a.seq
     from public.audit_logs a
+    cross join (
+      select s.* from audit.rules r cross join lateral audit.series_of((judgement).metric, r) s where r.id = audit.series_rule((judgement).metric)
+    ) s
     where a.organization_id = (judgement).organization_id
       and a.created_at >= (judgement).hour and a.created_at < (judgement).hour + interval '1 hour'
-      and case (judgement).metric when 'queries' then a.action = 'query.executed' else a.cost is not null end
+      and case s.amount when 'queries' then a.action = 'query.executed' when 'cost' then a.cost is not null else true end
+      and case s.dimension when 'provider' then a.provider when 'action' then a.action
+        when 'actor' then coalesce(a.created_by::text, a.actor_type) else s.value end = s.value
     order by coalesce(a.created_by::text, a.actor_type) = anomaly_entries.actor desc, nullif(a.cost, 'NaN') desc nulls last, a.created_at, a.chain, a.seq
     limit 20
   )
@@ -18062,7 +18422,8 @@ create or replace function audit.anomaly_reason(judgement audit.judgements, cont
   set search_path = ''
 as $$
   select jsonb_strip_nulls(jsonb_build_object(
-    'metric', (judgement).metric,
+    'metric', s.amount,
+    'of', case when s.dimension <> 'all' then jsonb_build_object(s.dimension, s.value) end,
     'hour', audit.instant_text((judgement).hour),
     'seen', (judgement).seen,
     'expected', round((judgement).expected::numeric, 2),
@@ -18078,6 +18439,9 @@ as $$
     ), 0),
     'contributors', contributors
   ))
+  from audit.rules r
+  cross join lateral audit.series_of((judgement).metric, r) s
+  where r.id = audit.series_rule((judgement).metric)
 $$;
 
 comment on function audit.anomaly_reason(audit.judgements, jsonb) is
@@ -18089,7 +18453,8 @@ create or replace function audit.raise_anomaly(judgement audit.judgements)
   set search_path = ''
 as $$
 declare
-  v_rule audit.rules := audit.rule_for(audit.anomaly_rule(), (judgement).organization_id);
+  v_rule audit.rules := audit.rule_for(audit.series_rule((judgement).metric), (judgement).organization_id);
+  v_series record;
   v_contributors jsonb;
   v_alert uuid;
 begin
@@ -18102,16 +18467,25 @@ begin
   ) then
     return null;
   end if;
-  select jsonb_agg(jsonb_build_object(
-      'dimension', c.dimension, 'value', c.value, 'seen', c.seen, 'expected', c.expected
-    )) into v_contributors
-  from audit.anomaly_contributors(judgement) c;
+  select s.* into v_series from audit.series_of((judgement).metric, v_rule) s;
+  -- Of a part no parts are counted.
+  if v_series.dimension = 'all' then
+    select jsonb_agg(jsonb_build_object(
+        'dimension', c.dimension, 'value', c.value, 'seen', c.seen, 'expected', c.expected
+      )) into v_contributors
+    from audit.anomaly_contributors(judgement) c;
+  end if;
   v_alert := audit.raise_alert(
     v_rule.id, (judgement).organization_id,
-    jsonb_build_object('metric', (judgement).metric, 'degree', audit.anomaly_degree((judgement).alerts))::text, (judgement).hour,
+    (jsonb_build_object('metric', v_series.amount, 'degree', audit.anomaly_degree((judgement).alerts))
+      || case when v_series.dimension = 'all' then '{}' else jsonb_build_object(v_series.dimension, v_series.value) end)::text, (judgement).hour,
     format(
-      '%s %s in an hour, %s expected',
-      case (judgement).metric when 'queries' then 'Unusual number of queries:' else 'Unusual cost:' end,
+      '%s: %s in an hour, %s expected',
+      case
+        when v_rule.id <> audit.anomaly_rule() then v_rule.name || case when v_rule.settings ? 'group_by' then format(' (%s)', v_series.value) else '' end
+        when v_series.amount = 'queries' then 'Unusual number of queries'
+        else 'Unusual cost'
+      end,
       round((judgement).seen, 2)::float8, round((judgement).expected::numeric, 2)::float8
     ),
     audit.anomaly_reason(judgement, v_contributors),
@@ -18194,8 +18568,11 @@ create or replace function audit.accept_activity(organization_id uuid, metric te
 as $$
 begin
   perform audit.require_admin(accept_activity.organization_id);
-  if accept_activity.metric is null or accept_activity.metric not in ('queries', 'cost') then
-    perform audit.fail('AUARG', 'A metric is queries or cost.');
+  if accept_activity.metric is null or accept_activity.metric not in ('queries', 'cost') and not exists (
+    select from audit.activity_baselines b
+    where b.organization_id = accept_activity.organization_id and b.metric = accept_activity.metric
+  ) then
+    perform audit.fail('AUARG', 'A metric is queries or cost.', null, 'What rules of your own watch is accepted by their alerts.');
   elsif accept_activity.since is null or accept_activity.since not between clock_timestamp() - interval '60 days' and clock_timestamp() then
     perform audit.fail('AUARG', 'A new normal began within the last 60 days.', null, 'Pass the hour from which on it is normal.');
   end if;
@@ -18209,6 +18586,66 @@ $$;
 comment on function audit.accept_activity(uuid, text, timestamptz) is
   'Says that numbers of queries, or costs, are as they should be since some hour: select audit.accept_activity(organization_id, ''cost'', ''2026-03-01 08:00Z'').
 For admins of the organisation. Without it a lasting change is accepted after seven days.';
+
+create or replace function audit.accept_alert(alert audit.alerts)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_metric text;
+  v_since timestamptz;
+begin
+  select j.metric, min(j.hour) into v_metric, v_since
+  from audit.judgements j
+  where j.organization_id = (accept_alert.alert).organization_id and j.alert = (accept_alert.alert).id
+  group by j.metric;
+  if v_metric is null then
+    perform audit.fail('AUARG', 'Only what an anomaly told can be the new normal.', null, 'Other alerts are resolved.');
+  end if;
+  perform audit.learn_activity((accept_alert.alert).organization_id, v_metric, v_since, 'accepted');
+end
+$$;
+
+comment on function audit.accept_alert(audit.alerts) is
+  'Makes what an anomaly''s alert told the new normal, since its first hour; the caller holds the lock of audit.count_activity().';
+
+-- Rules of one's own --------------------------------------------------------------------------------------------------
+
+create or replace function audit.learn_series(rule audit.rules)
+  returns void
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if (rule).kind = 'anomaly' and (rule).enabled then
+    -- What is counted of the last days is judged as if the rule had been there: experience, and no alerts.
+    perform audit.judge_activity(h, nullif((rule).organization_id, audit.system_organization()), (rule).id::text)
+    from audit.activity_clock k
+    cross join generate_series(k.judged_to - interval '336 hours', k.judged_to - interval '1 hour', interval '1 hour') h;
+    update audit.judgements j set alerts = 0
+    from audit.activity_baselines b
+    where starts_with(b.metric, (rule).id::text) and j.organization_id = b.organization_id and j.metric = b.metric and j.alerts > 0;
+  end if;
+end
+$$;
+
+comment on function audit.learn_series(audit.rules) is 'Gives a rule about anomalies the experience of the last 14 days; does nothing for others.';
+
+create or replace function audit.forget_series(rule_id uuid, organization_id uuid)
+  returns void
+  language sql
+  set search_path = ''
+as $$
+  with series as (
+    delete from audit.activity_baselines b
+    where starts_with(b.metric, forget_series.rule_id::text) and b.organization_id = coalesce(forget_series.organization_id, b.organization_id)
+    returning b.organization_id, b.metric
+  )
+  delete from audit.judgements j using series s where j.organization_id = s.organization_id and j.metric = s.metric
+$$;
+
+comment on function audit.forget_series(uuid, uuid) is 'Forgets what a rule of one''s own thought of hours, of one organisation or of all.';
 
 -- What was unusual on each of seven days, for hours and to the same side, is how it is now.
 create or replace function audit.learn_lasting_changes(hour timestamptz)
@@ -18284,6 +18721,7 @@ begin
     delete from audit.activity a where a.hour = v_hour - interval '360 hours' and a.dimension <> 'all';
     delete from audit.activity a where a.hour = v_hour - interval '1440 hours';
     delete from audit.judgements j where j.hour = v_hour - interval '1440 hours';
+    delete from audit.activity_baselines b where length(b.metric) >= 36 and b.active_at < v_hour - interval '336 hours';
     v_hour := v_hour + interval '1 hour';
   end loop;
   update audit.activity_clock k set judged_to = v_hour where k.judged_to is distinct from v_hour;
@@ -23153,6 +23591,27 @@ $$;
 
 comment on function audit.continue_alert_deliveries() is 'Has what channels are to be told delivered; does nothing where nothing is due.';
 
+-- What the rules have just raised does not wait for the next turn of the deliveries.
+create or replace function audit.watch()
+  returns int
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_taken int := audit.evaluate_rules();
+begin
+  begin
+    perform audit.continue_alert_deliveries();
+  exception when others then
+    null; -- what was evaluated stays; audit-alerts-deliver calls for the same, and fails where it is seen
+  end;
+  return v_taken;
+end
+$$;
+
+comment on function audit.watch() is
+  'Evaluates the rules on what is new, and has what that raised delivered once it is committed; returns how many entries it looked at.';
+
 create or replace function audit.continue_expiring()
   returns bigint
   language plpgsql
@@ -23288,7 +23747,7 @@ begin
     perform pg_temp.schedule('audit-erasures', '5 seconds', 'select audit.continue_erasing()');
     perform pg_temp.schedule('audit-manifests', '10 seconds', 'select audit.continue_manifests()');
     -- What is new waits for the next turn; a turn that finds another at work ends.
-    perform pg_temp.schedule('audit-rules', '3 seconds', 'select audit.evaluate_rules()');
+    perform pg_temp.schedule('audit-rules', '3 seconds', 'select audit.watch()');
     perform pg_temp.schedule('audit-checks', '* * * * *', 'select audit.run_checks(), audit.run_digests()');
     perform pg_temp.schedule('audit-rules-prune', '*/10 * * * *', 'select audit.prune_rules()');
     -- Missed or doubled, it does no harm: what is due stays due, and a log belongs to one run at a time.
@@ -23363,6 +23822,8 @@ grant execute on function
   ),
   audit.hash_of(text),
   audit.normalized_ip(text),
+  audit.as_address(text),
+  audit.place_at(text),
   audit.place_of(text)
 to authenticated;
 -- Reading runs as the reader, with all it is made of.
@@ -23604,6 +24065,7 @@ revoke execute on function
   audit.settle_delivery(uuid, uuid, text, double precision),
   audit.prune_deliveries(),
   audit.continue_alert_deliveries(),
+  audit.watch(),
   audit.await_purge(),
   audit.purge(int),
   audit.purge_chain(uuid, int, timestamptz, int),
@@ -23720,7 +24182,9 @@ revoke execute on function
   audit.evaluate_entries(text, uuid[], public.audit_logs[], uuid),
   audit.collect(text, public.audit_logs[], text, uuid, audit.rule_in_force[]),
   audit.collect_all(text, public.audit_logs[], uuid[], audit.rule_in_force[]),
+  audit.remember_windows(audit.rule_total[]),
   audit.judge_windows(audit.rule_total[]),
+  audit.judge_travels(audit.rule_total[], audit.rule_in_force[]),
   audit.judge_values(audit.rule_total[], audit.rule_in_force[]),
   audit.judge_budgets(audit.rule_total[], audit.rule_in_force[]),
   audit.outside_hours(audit.rule_total[]),
@@ -23743,6 +24207,10 @@ revoke execute on function
   audit.raise_anomaly(audit.judgements),
   audit.raise_anomalies(timestamptz, timestamptz),
   audit.learn_activity(uuid, text, timestamptz, text),
+  audit.accept_alert(audit.alerts),
+  audit.begin_series(timestamptz, uuid, text),
+  audit.learn_series(audit.rules),
+  audit.forget_series(uuid, uuid),
   audit.learn_lasting_changes(timestamptz),
   audit.detect_anomalies(interval)
 from service_role;

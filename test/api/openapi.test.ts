@@ -90,6 +90,7 @@ describe("the document", () => {
       "PATCH /audit/rules/{id}",
       "PATCH /audit/searches/{id}",
       "PATCH /audit/settings",
+      "POST /audit/alerts/{id}/accept",
       "POST /audit/alerts/{id}/acknowledge",
       "POST /audit/alerts/{id}/reopen",
       "POST /audit/alerts/{id}/resolve",

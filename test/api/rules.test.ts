@@ -14,6 +14,7 @@ const DRAFT = {
   threshold: 2,
   group_by: ["actor"],
 };
+const DRAFT_ANOMALY = { organization_id: ACME, name: "Two", kind: "anomaly" };
 
 beforeAll(async () => {
   api = await startApi();
@@ -139,8 +140,55 @@ test("an alert is listed, acknowledged, silenced, resolved and reopened", async 
   expect(await asked(`/alerts?organization_id=${ACME}&limit=1&cursor=${page.next}`)).toMatchObject({ alerts: [{}] });
 });
 
+test("what an anomaly told is accepted as the new normal", async () => {
+  const rule = Rule.parse(
+    await asked("/rules", {
+      body: {
+        organization_id: ACME,
+        name: "Google",
+        kind: "anomaly",
+        value: "cost",
+        match: "provider:google",
+        parameters: { score: 6, least_cost: 100 },
+      },
+      status: 201,
+    }),
+  );
+  expect(rule).toMatchObject({ match: "provider:google", value: "cost", parameters: { score: 6, least_cost: 100 } });
+  const client = await api.db.connect("supabase_admin");
+  const { rows: [{ id }] } = await client.query(
+    `select audit.raise_alert($2, $1, 'g', now(), 'Google: 300 in an hour', '{}', '{}') as id`,
+    [ACME, rule.id],
+  );
+  await client.query(
+    `insert into audit.activity_baselines values ($1, $2, now() - interval '20 days', now());`.replace(
+      "$1",
+      `'${ACME}'`,
+    )
+      .replace("$2", `'${rule.id}'`),
+  );
+  await client.query(
+    `insert into audit.judgements (organization_id, metric, hour, seen, made_of, unusual, alerts, alert)
+     values ($1, $2, date_trunc('hour', now()), 300, 300, true, 1, $3)`,
+    [ACME, rule.id, id],
+  );
+  for (const as of [BOB, VERA, OSCAR]) await asked(`/alerts/${id}/accept`, { as, body: {}, status: 404 });
+  expect(Alert.parse(await asked(`/alerts/${id}/accept`, { body: { note: "We moved" } })).state).toBe("resolved");
+  await asked(`/alerts/${id}/accept`, { body: {}, status: 422 });
+  const { rows } = await client.query(
+    "select created_by, resource_id from public.audit_logs where action = 'anomaly.accepted'",
+  );
+  expect(rows).toEqual([{ created_by: ALICE, resource_id: rule.id }]);
+});
+
 describe("refused", () => {
   test.each<[string, string, object, number, object]>([
+    ["an anomaly of two things", "/rules", { ...DRAFT_ANOMALY, match: "action:a.b provider:openai" }, 422, {
+      code: "invalid_rule",
+    }],
+    ["the new normal of what is none", "/alerts/0190a5b2-4c3d-7e5f-8a6b-9c0d1e2f3a4b/accept", {}, 404, {
+      code: "not_found",
+    }],
     ["an unknown field", "/rules", { ...DRAFT, treshold: 1 }, 400, { code: "invalid_request", path: "/treshold" }],
     ["a field of another kind", "/rules", { ...DRAFT, then: "action:a.b" }, 422, { code: "invalid_rule" }],
     ["threshold 0", "/rules", { ...DRAFT, threshold: 0 }, 422, { code: "invalid_rule", path: "/threshold" }],

@@ -523,3 +523,191 @@ describe("alerts", () => {
     expect((await judgements(ACME)).length).toBeGreaterThanOrEqual(120);
   });
 });
+
+describe("rules of one's own", () => {
+  const json = JSON.stringify;
+  const ADA = "a0000000-0000-4000-8000-000000000001";
+  const EVE = "a0000000-0000-4000-8000-000000000002";
+  const draft = (rule: object) => ({ organization_id: ACME, name: "Own", kind: "anomaly", ...rule });
+  const create = async (rule: object): Promise<string> =>
+    (await owner.query("select audit.create_rule($1) ->> 'id' as id", [json(draft(rule))])).rows[0].id;
+  const change = (rule: object) => owner.query("select audit.change_rule($1)", [json(rule)]);
+
+  /** Counts of one part of the organisation: so many entries an hour, the last of them `now`. */
+  const part = (dimension: string, value: string, entries: number[], organization = ACME) =>
+    admin.query(
+      `insert into audit.activity (hour, organization_id, dimension, value, entries, queries, costs, cost, late)
+       select to_timestamp(($2::float8 - (cardinality($3::int[]) - n) * 3600000) / 1000), $1, $4, $5, q, q, q, q * 0.1, 0
+       from unnest($3::int[]) with ordinality u (q, n) where q > 0`,
+      [organization, now, entries, dimension, value],
+    );
+  /** Up to the hour before the last it is judged; then the rule is made, and then the last hour is over. */
+  const judgedBefore = () =>
+    admin.query("update audit.activity_clock set judged_to = to_timestamp($1::float8 / 1000)", [now]);
+  async function lastHour(): Promise<string[]> {
+    await judge(1);
+    await owner.query(
+      "select audit.raise_anomalies(to_timestamp($1::float8 / 1000), to_timestamp($1::float8 / 1000) + interval '65 minutes')",
+      [now],
+    );
+    const { rows } = await admin.query("select title from audit.alerts where organization_id = $1 order by title", [
+      ACME,
+    ]);
+    return rows.map(({ title }) => title.replace(/ in an hour, .*/, ""));
+  }
+  const usual = (count = 20, change = (queries: number, _index: number) => queries) => days(count, change);
+  const last = 20 * 24 - 1;
+  const burst = (times: number) => usual(20, (queries, index) => index === last ? times * queries : queries);
+
+  test("watch each provider, with the experience of the days before; what others do is nothing", async () => {
+    await part("provider", "openai", usual());
+    await part("provider", "google", burst(5));
+    await part("provider", "rare", Array.from({ length: 480 }, (_, n) => n === last ? 900 : 0));
+    await judgedBefore();
+    const id = await create({ value: "queries", group_by: ["provider"] });
+    expect(await lastHour()).toEqual([expect.stringMatching(/^Own \(google\): \d+$/)]);
+    const [alert] = (await admin.query("select rule_id, group_key::jsonb as group, reason from audit.alerts")).rows;
+    expect(alert).toMatchObject({
+      rule_id: id,
+      group: { metric: "queries", provider: "google" },
+      reason: { metric: "queries", of: { provider: "google" } },
+    });
+  });
+
+  test.each<[string, object, boolean]>([
+    ["of one user", { value: "queries", match: `actor:${ADA}` }, true],
+    ["of another user", { value: "queries", match: `actor:${EVE}` }, false],
+    ["of each user", { group_by: ["actor"] }, true],
+    ["of their costs, which are small", { value: "cost", match: `actor:${ADA}` }, false],
+    [
+      "of their costs, where less is enough",
+      { value: "cost", match: `actor:${ADA}`, parameters: { least_cost: 5 } },
+      true,
+    ],
+    ["of far more only", { match: `actor:${ADA}`, parameters: { score: 40 } }, false],
+    ["of what is many", { match: `actor:${ADA}`, parameters: { least_entries: 1000 } }, false],
+    ["of an action", { match: "action:user.login_failed" }, true],
+    ["of another action", { match: "action:user.login" }, false],
+    ["switched off", { match: `actor:${ADA}`, enabled: false }, false],
+  ])("%s", async (_, rule, raised) => {
+    const night = usual(20, (_, index) => index === last ? 95 : 8 + index % 3);
+    await part("actor", ADA, night);
+    await part("action", "user.login_failed", night);
+    await part("actor", EVE, usual());
+    await part("action", "user.login", usual());
+    await judgedBefore();
+    await create(rule);
+    expect(await lastHour()).toHaveLength(raised ? 1 : 0);
+  });
+
+  test("for everything are apart from the default; entries lead to what it is of", async () => {
+    await fill(ACME, burst(5));
+    await part("provider", "google", burst(5));
+    await writeAt(
+      admin,
+      ["openai", "google"].map((provider, n): EntryAt => ({
+        organization: ACME,
+        chain: 900_001,
+        at: new Date(now + n * 1000),
+        action: "query.executed",
+        actor: ADA,
+        provider,
+      })),
+    );
+    await judge(20 * 24 - 1, now - HOUR);
+    await judgedBefore();
+    await create({ value: "queries" });
+    await create({ name: "Google", match: "provider:google" });
+    expect(await lastHour()).toEqual([
+      expect.stringMatching(/^Google: /),
+      expect.stringMatching(/^Own: /),
+      expect.stringMatching(/^Unusual cost: /),
+      expect.stringMatching(/^Unusual number of queries: /),
+    ]);
+    const { rows } = await admin.query("select title, entries from audit.alerts where title like 'Google%'");
+    expect(rows[0].entries).toEqual(["900001-2"]);
+  });
+
+  test("are forgotten when they are deleted or about something else, not when they are tuned or renamed", async () => {
+    await part("provider", "openai", usual());
+    await judgedBefore();
+    const id = await create({ group_by: ["provider"] });
+    const held = async () =>
+      (await admin.query("select count(*)::int as n from audit.judgements where metric like $1 || '%'", [id])).rows[0]
+        .n;
+    expect(await held()).toBe(336);
+    await change({ id, parameters: { score: 6 }, name: "Renamed" });
+    expect(await held()).toBe(336);
+    await change({ id, group_by: ["action"] });
+    expect(await held()).toBe(0);
+    await change({ id, group_by: ["provider"], enabled: false });
+    expect(await held()).toBe(0);
+    await change({ id, enabled: true });
+    expect(await held()).toBe(336);
+    await owner.query("select audit.delete_rule($1)", [json({ id })]);
+    expect(await held()).toBe(0);
+    expect((await admin.query("select from audit.activity_baselines where metric like $1 || '%'", [id])).rowCount).toBe(
+      0,
+    );
+  });
+
+  test("tell 200 apart at most, and others when these are gone", async () => {
+    await admin.query(
+      `insert into audit.activity (hour, organization_id, dimension, value, entries, queries, costs, cost, late)
+       select to_timestamp($2::float8 / 1000), $1, 'actor', n::text, n, 0, 0, 0, 0 from generate_series(1, 300) n`,
+      [ACME, now],
+    );
+    const id = await create({ group_by: ["actor"] });
+    await judge(1);
+    const held = async () =>
+      (await admin.query("select count(*)::int as n from audit.activity_baselines where metric like $1 || '%'", [id]))
+        .rows[0].n;
+    expect(await held()).toBe(200);
+    await judge(1);
+    expect(await held()).toBe(200);
+  });
+
+  test("of a change that is accepted by its alert are quiet; of another rule's alert there is nothing to accept", async () => {
+    await part("provider", "google", burst(5));
+    await judgedBefore();
+    await create({ match: "provider:google" });
+    expect(await lastHour()).toHaveLength(1);
+    const [alert] = (await admin.query("select id from audit.alerts")).rows;
+    const move = (id: string) =>
+      owner.query("select audit.change_alert($1)", [json({ id, do: "accept", note: "Moved" })]);
+    await move(alert.id);
+    const { rows } = await admin.query(
+      `select a.state, (select bool_or(j.unusual) from audit.judgements j where j.organization_id = a.organization_id) as unusual,
+         (select e.details ->> 'note' from public.audit_logs e where e.action = 'alert.resolved') as note,
+         (select e.details ->> 'why' from public.audit_logs e where e.action = 'anomaly.accepted') as why
+       from audit.alerts a`,
+    );
+    expect(rows).toEqual([{ state: "resolved", unusual: false, note: "Moved", why: "accepted" }]);
+    const { rows: [other] } = await owner.query(
+      "select audit.raise_alert('00000000-0000-4000-a000-000000000622', $1, 'g', now(), 'T', '{}', '{}') as id",
+      [ACME],
+    );
+    await expect(move(other.id)).rejects.toMatchObject({ code: "AUARG" });
+  });
+
+  test.each<[string, object]>([
+    ["a threshold", { threshold: 3 }],
+    ["a window", { window: "1h" }],
+    ["what is not counted", { value: "details.tokens" }],
+    ["two groups", { group_by: ["actor", "provider"] }],
+    ["a group that is not counted", { group_by: ["ip"] }],
+    ["a query of two things", { match: "action:a.b provider:openai" }],
+    ["a pattern", { match: "action:user.*" }],
+    ["a list", { match: "provider:(openai or google)" }],
+    ["what is not", { match: "-provider:openai" }],
+    ["another field", { match: "outcome:failure" }],
+    ["a user by address", { match: "actor:ada@example.com" }],
+    ["a group of one thing", { match: "provider:openai", group_by: ["action"] }],
+    ["a parameter that there is not", { parameters: { sensitivity: 3 } }],
+    ["a parameter in words", { parameters: { score: "high" } }],
+    ["score 0", { parameters: { score: 0 } }],
+    ["less than nothing", { parameters: { least_entries: -1 } }],
+  ])("with %s are refused", async (_, rule) => {
+    await expect(create(rule)).rejects.toMatchObject({ code: "AURUL" });
+  });
+});

@@ -13,6 +13,6 @@ select is((select count(*) from audit.rule_choices), 0::bigint, 'which leaves no
 select is(said(n, format('select jsonb_array_length(audit.list_rules(%L) -> ''rules'') > 25', jsonb_build_object('organization_id', acme()))), s, format('%s lists rules: %s', n, s))
 from (values ('admin', 'true'), ('auditor', 'true'), ('service_role', 'true'), ('member', 'AUDEN'), ('viewer', 'AUDEN'), ('stranger', 'AUDEN'), ('expired_auditor', 'AUDEN')) v (n, s);
 select throws_ok(
-  format('select audit.create_rule(%L)', jsonb_build_object('organization_id', acme(), 'name', 'x', 'kind', 'anomaly')), 'AURUL',
+  format('select audit.create_rule(%L)', jsonb_build_object('organization_id', acme(), 'name', 'x', 'kind', 'anomaly', 'match', 'action:a.b outcome:failure')), 'AURUL',
   null, 'a rule that nothing would evaluate is refused'
 );

@@ -52,6 +52,23 @@ select is(audit.judge_activity(pg_temp.hour(240), globex()), 0, 'an organisation
   is(audit.judge_activity(pg_temp.hour(240), acme()), 2, 'one alone can be'), is(audit.judge_activity(pg_temp.hour(240), acme(), 'cost'), 1, 'and one metric');
 select is(audit.judge_activity(pg_temp.hour(240 + 337)), 0, 'after 14 days without activity hours are not judged any more');
 
+-- Rules of one's own
+select audit.create_rule(jsonb_build_object('organization_id', acme(), 'name', 'Own', 'kind', 'anomaly', 'group_by', '["provider"]'::jsonb, 'value', 'cost'));
+select audit.create_rule(jsonb_build_object('organization_id', acme(), 'name', 'One', 'kind', 'anomaly', 'match', 'provider:openai'));
+select is(row(s.*)::text, said, said)
+from (values ('queries', null, '(queries,all,"")'), ('cost', null, '(cost,all,"")'), (null, 'Own', '(cost,provider,"a b")'), (null, 'One', '(entries,provider,openai)')) v (metric, name, said)
+join audit.rules r on r.name = v.name or v.name is null and r.id = audit.anomaly_rule()
+cross join lateral audit.series_of(coalesce(v.metric, r.id::text || case v.name when 'Own' then ' a b' else '' end), r) s;
+select is(audit.series_rule(m), audit.anomaly_rule(), m || ' is the default''s') from unnest(array['queries', 'cost']) m;
+select is(audit.series_rule(r.id || ' x'), r.id, 'others name their rule') from audit.rules r where r.name = 'Own';
+insert into audit.activity (hour, organization_id, dimension, value, entries, queries, costs, cost, late)
+select pg_temp.hour(241), o, 'provider', p, 9, 0, 3, 5, 0 from unnest(array[acme(), globex()]) o, unnest(array['openai', 'a b']) p;
+select audit.judge_activity(pg_temp.hour(241));
+select is(array_agg(concat_ws(' ', r.name, nullif(substr(j.metric, 38), ''), j.seen, j.made_of) order by r.name, j.metric), array['One 9 9', 'Own a b 5 3', 'Own openai 5 3'], 'each part is judged, of the organisation alone')
+from audit.judgements j join audit.rules r on r.id = audit.series_rule(j.metric) where j.hour = pg_temp.hour(241) and r.id <> audit.anomaly_rule();
+select audit.forget_series(r.id, null) from audit.rules r where r.name = 'Own';
+select is(count(*), 1::bigint, 'and can be forgotten') from audit.judgements j where length(j.metric) >= 36;
+
 select is(said(n, 'select count(*) > 0 from audit.judgements'), case when n in ('owner', 'service_role') then 'true' else '42501' end, format('%s sees judgements or not', n)),
   is(said(n, $$ select count(*) from audit.activity_baselines $$) = '42501', n <> 'owner', format('%s sees baselines or not', n))
 from unnest(array['admin', 'member', 'viewer', 'auditor', 'stranger', 'anon', 'service_role', 'owner']) n;

@@ -27,7 +27,7 @@ const silence = createRoute({
   responses: answers("The alert.", Alert),
 });
 
-const move = (path: "acknowledge" | "resolve" | "reopen", summary: string) =>
+const move = (path: "acknowledge" | "accept" | "resolve" | "reopen", summary: string) =>
   createRoute({
     method: "post",
     path: `/alerts/{id}/${path}` as const,
@@ -41,6 +41,7 @@ const move = (path: "acknowledge" | "resolve" | "reopen", summary: string) =>
 
 const MOVES = {
   acknowledge: move("acknowledge", "Say that somebody looks into an alert"),
+  accept: move("accept", "Say that what an anomaly told is the new normal"),
   resolve: move("resolve", "Say that an alert is over"),
   reopen: move("reopen", "Say that an alert is not over, or no longer silenced"),
 };
