@@ -594,7 +594,6 @@ const exportFields = {
   requested_by: z.guid().nullable(),
   requested_at: z.string(),
   error: text,
-  entries_total: z.int().optional(),
   entries_done: z.int(),
   parts: z.array(ExportPart),
 };

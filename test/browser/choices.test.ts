@@ -62,8 +62,8 @@ describe("settings", () => {
     await hours.getByRole("button", { name: "Save the time zone" }).click();
     await expect.poll(() => setting("time_zone")).toBe("Asia/Tokyo");
     await hours.getByLabel("Given").check();
-    await hours.getByLabel("Fri").uncheck();
-    await hours.getByLabel("From").fill("09:30");
+    await hours.getByLabel("Fri", { exact: true }).uncheck();
+    await hours.getByLabel("From", { exact: true }).fill("09:30");
     await hours.getByRole("button", { name: "Save the hours" }).click();
     await expect.poll(async () => (await done("rule.changed")).length).toBe(1);
     const { rows } = await viewer.admin.query(
@@ -72,7 +72,7 @@ describe("settings", () => {
     );
     expect(rows).toEqual([{ choice: { hours: { days: [1, 2, 3, 4], from: "09:30", to: "18:00" } } }]);
     await page.reload();
-    expect(await hours.getByLabel("Fri").isChecked()).toBe(false);
+    expect(await hours.getByLabel("Fri", { exact: true }).isChecked()).toBe(false);
     await viewer.admin.query("select audit.configure('time_zone', '\"Europe/Berlin\"', $1)", [ORGANIZATION]);
     await closeAll();
   });
@@ -112,8 +112,8 @@ describe("retention and holds", () => {
     const page = await openAs(ADMIN, "#/settings");
     const keeping = part(page, "Retention");
     await keeping.getByLabel("Days in the archive").fill("100");
-    await keeping.getByRole("button", { name: "Change …" }).click();
-    await page.getByRole("dialog").getByRole("button", { name: "Change …" }).click();
+    await keeping.getByRole("button", { name: "Change" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Change" }).click();
     await keeping.getByRole("alert").getByText("in the archive no shorter").waitFor();
     await closeAll();
   });

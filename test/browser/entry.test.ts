@@ -12,7 +12,7 @@ async function request(address: string, actions: string[]): Promise<string[]> {
   await admin.query("begin");
   await admin.query("select set_config('request.jwt.claims', $1, true), set_config('request.headers', $2, true)", [
     JSON.stringify({ sub, email: MEMBER, role: "authenticated" }),
-    JSON.stringify({ "x-forwarded-for": address, "user-agent": "A browser", "x-request-id": `of-${address}` }),
+    JSON.stringify({ "x-forwarded-for": address, "user-agent": "A browser", "x-request-id": `of-${actions[0]}` }),
   ]);
   const names: string[] = [];
   for (const action of actions) {
@@ -34,6 +34,7 @@ beforeAll(async () => {
     insert into audit.place_ranges values ('203.0.113.0', 1), ('203.0.114.0', null), ('198.51.100.0', 2), ('198.51.101.0', null), ('::', null);
     insert into audit.place_data (attribution) values ('IP Geolocation by <b>somebody</b>');
   `);
+  await viewer.admin.query("select audit.configure('time_zone', '\"Europe/Berlin\"', $1)", [ORGANIZATION]);
   [name] = await request("203.0.113.9", ["placed.one", "placed.two"]) as [string];
 });
 afterAll(async () => {

@@ -73,6 +73,9 @@ describe("what each role finds on every page", () => {
 describe("a role that ends while its person looks", () => {
   test("an admin who is made a member saves nothing, and is told", async () => {
     const page = await openAs(ADMIN, "#/settings");
+    // All that the page asks for is there: from then on the role is missed by what is saved.
+    await page.getByText("Nothing was given up.").waitFor();
+    await page.getByRole("group", { name: "Hours of work" }).waitFor();
     const holds = page.getByRole("region", { name: "Legal holds" });
     await holds.getByLabel("Name").fill("Too late");
     await holds.getByLabel("Reason").fill("A reason");

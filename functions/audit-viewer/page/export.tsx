@@ -11,7 +11,6 @@ type Made = {
   id: string;
   state: string;
   error: string | null;
-  entries_total?: number;
   entries_done: number;
   parts: { part: number; entries: number; url?: string }[];
 };
@@ -52,7 +51,7 @@ export function ExportButton({ api, organization, query }: Props) {
 
   useEffect(() => () => running.current?.abort(), []);
   useEffect(() => {
-    if (state.is !== "made" || !["queued", "running"].includes(state.made.state)) return;
+    if (state.is !== "made" || !isUnderWay(state.made)) return;
     const timer = setTimeout(async () => {
       const made = await api.get<Made>(`/exports/${state.made.id}`);
       setState(isProblem(made) ? { is: "failed", problem: made } : { is: "made", made });
@@ -97,19 +96,19 @@ export function ExportButton({ api, organization, query }: Props) {
   );
 }
 
+function isUnderWay({ state }: Made): boolean {
+  return state === "queued" || state === "running";
+}
+
 function Progress({ made }: { made: Made }) {
-  const { state, entries_done, entries_total, error, parts } = made;
+  const { state, entries_done, error, parts } = made;
   return (
     <>
-      <p>{text.export.made(state, entries_done, entries_total)}</p>
+      <p>{text.export.made(state, entries_done)}</p>
       {error !== null && <p class="problem">{error}</p>}
-      {entries_total !== undefined && (
-        <progress aria-label={text.export.title} value={entries_done} max={entries_total} />
-      )}
+      {isUnderWay(made) && <progress aria-label={text.export.title} />}
       <ul>
-        {parts.filter(({ url }) =>
-          url !== undefined
-        ).map(({ part, entries, url }) => (
+        {parts.filter(({ url }) => url !== undefined).map(({ part, entries, url }) => (
           <li key={part}>
             <a href={url!} download>{text.export.part(part, entries)}</a>
           </li>

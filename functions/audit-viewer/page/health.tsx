@@ -68,9 +68,9 @@ export function Health({ api, membership }: ViewProps) {
     <section class="health">
       <h1>{text.views.health}</h1>
       <p role="status">
-        {words.summary(wrong)} <span class="quiet">{words.asOf(formatTime(status.at))}</span>{" "}
-        <button type="button" onClick={load}>{words.again}</button>
+        {words.summary(wrong)} <span class="quiet">{words.asOf(formatTime(status.at))}</span>
       </p>
+      <button type="button" onClick={load}>{words.again}</button>
       <div class="parts">
         <Part name="capture" state={capture.state}>
           <p>{words.capture.says(capture.tables, capture.broken)}</p>

@@ -182,10 +182,7 @@ export const text = {
       `Saved ${entries.toLocaleString()} entries in ${
         files === 1 ? "one file" : `${files.toLocaleString()} files`
       }, oldest first.`,
-    made: (state: string, done: number, total?: number): string =>
-      `${text.states[state] ?? state}: ${done.toLocaleString()}${
-        total === undefined ? "" : ` of ${total.toLocaleString()}`
-      } entries`,
+    made: (state: string, done: number): string => `${text.states[state] ?? state}: ${done.toLocaleString()} entries`,
     part: (part: number, entries: number) => `Part ${part}: ${entries.toLocaleString()} entries`,
   },
   states: {
@@ -583,7 +580,7 @@ export const text = {
       database: "Days in the database",
       archive: "Days in the archive",
       forEver: "for ever",
-      change: "Change …",
+      change: "Change",
       takeBack: "Take the waiting change back",
       confirm: "Change how long entries are kept?",
       longer: "This applies at once.",
