@@ -67,17 +67,16 @@ begin
   return (
     with wanted as materialized (
       select w.hash, array(
-        select audit.search_term(audit.search_seed(identities_in_use.organization_id, m at time zone 'utc'), 'identity=' || encode(w.hash, 'hex'))
+        select audit.search_term(audit.search_seed(identities_in_use.organization_id, n), 'identity=' || encode(w.hash, 'hex'))
         from generate_series(
-          date_trunc('month', (
+          audit.search_week((
             select a.created_at from public.audit_logs a
             where a.organization_id = identities_in_use.organization_id order by a.created_at limit 1
-          ) at time zone 'utc'),
-          date_trunc('month', (
+          )),
+          audit.search_week((
             select max(h.last_at) from audit.heads h where h.organization_id = identities_in_use.organization_id
-          ) at time zone 'utc'),
-          interval '1 month'
-        ) m
+          ))
+        ) n
       ) as terms
       from (select distinct u.hash from unnest(identities_in_use.hashes) u (hash)) w
     ),

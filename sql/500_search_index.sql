@@ -5,11 +5,28 @@
 -- It only finds candidates: every result is read from the log, by the caller's own rights, and compared exactly. So it
 -- may be lost, late or emptied (audit.rebuild_search_index()) without a single wrong answer.
 
+-- One that was made before costs and numbers were indexed is made anew.
+do $$
+begin
+  if to_regclass('audit.search_index') is not null
+    and not exists (
+      select from pg_attribute a
+      where a.attrelid = to_regclass('audit.search_index') and a.attname = 'cost' and not a.attisdropped
+    )
+  then
+    drop table audit.search_index, audit.search_positions;
+    drop function audit.search_seed(uuid, timestamptz);
+    drop function audit.cost_bucket(numeric), audit.month_condition(timestamp), audit.term_condition(uuid, jsonb, timestamptz);
+  end if;
+end
+$$;
+
 create table if not exists audit.search_index (
   organization_id uuid not null,
   created_at timestamptz not null,
   chain int not null,
   seq bigint not null,
+  cost numeric,
   terms int[] not null
 );
 
@@ -18,7 +35,8 @@ comment on column audit.search_index.organization_id is 'The organisation of the
 comment on column audit.search_index.created_at is 'The entry''s time.';
 comment on column audit.search_index.chain is 'The entry''s chain.';
 comment on column audit.search_index.seq is 'The entry''s position in its chain.';
-comment on column audit.search_index.terms is 'Hashes of its words, paths and values, salted with organisation and month.';
+comment on column audit.search_index.cost is 'The entry''s cost, to sort by.';
+comment on column audit.search_index.terms is 'Hashes of its words, paths, values and numbers, salted with organisation and week.';
 
 create table if not exists audit.search_positions (
   organization_id uuid not null,
@@ -38,6 +56,8 @@ comment on column audit.search_positions.last_at is 'Its time; no later entry of
 -- Newest or oldest first, page by page, also among entries of one instant.
 create index if not exists search_index_timeline_idx
   on audit.search_index (organization_id, created_at, chain, seq);
+-- The dearest and the cheapest.
+create index if not exists search_index_cost_idx on audit.search_index (organization_id, cost, created_at) where cost is not null;
 -- Which entries have these terms?
 create index if not exists search_index_terms_idx on audit.search_index using gin (terms);
 
@@ -45,18 +65,24 @@ revoke all on audit.search_index, audit.search_positions from public, anon, auth
 
 -- Terms ---------------------------------------------------------------------------------------------------------------
 
--- Terms are salted with organisation and month: a word that is frequent elsewhere, or was once, costs nothing here.
-create or replace function audit.search_seed(organization_id uuid, created_at timestamptz)
+-- Terms are salted with organisation and week: a word that is frequent elsewhere, or was once, costs nothing here.
+create or replace function audit.search_week(created_at timestamptz)
+  returns int
+  language sql
+  immutable
+  parallel safe
+  return floor(extract(epoch from created_at) / 604800)::int;
+
+comment on function audit.search_week(timestamptz) is 'The number of a week, counted from 1970.';
+
+create or replace function audit.search_seed(organization_id uuid, week int)
   returns bigint
   language sql
   immutable
   parallel safe
-  return hashint8extended(
-    (extract(year from created_at at time zone 'utc') * 12 + extract(month from created_at at time zone 'utc'))::bigint,
-    uuid_hash_extended(organization_id, 0)
-  );
+  return hashint8extended(week, uuid_hash_extended(organization_id, 0));
 
-comment on function audit.search_seed(uuid, timestamptz) is 'With what the terms of an organisation''s month are salted.';
+comment on function audit.search_seed(uuid, int) is 'With what the terms of an organisation''s week are salted.';
 
 create or replace function audit.search_term(seed bigint, term text)
   returns int
@@ -114,15 +140,67 @@ create or replace function audit.search_text(entry public.audit_logs)
 comment on function audit.search_text(public.audit_logs) is
   'What free text is looked for in: action, outcome, resource, actor, provider, cost, request and all of the details.';
 
--- Costs are indexed by powers of two, so that "more than" is a choice of terms.
-create or replace function audit.cost_bucket(cost numeric)
+-- Numbers are found by where they lie. Each has a place on a line of 4,352, and three terms: for its place, and for the blocks
+-- of 16 and of 256 places that it is in. "More than" is then a choice of a few terms. Places are the first bits of IEEE 754,
+-- all of the exponent and four of the mantissa, so they are in order, and the same on every machine: sixteen from each power
+-- of two to the next. What is nearer to zero than 1e-18, or farther than 1e19, has the place of that.
+create or replace function audit.number_place(number numeric)
   returns int
+  language plpgsql
+  immutable
+  strict
+  parallel safe
+  set search_path = ''
+as $$
+declare
+  v_bits bytea;
+  v_place int;
+begin
+  if number = 0 then
+    return 2048;
+  end if;
+  v_bits := float8send(least(greatest(abs(number), 1e-18), 1e19)::float8);
+  v_place := get_byte(v_bits, 0) * 256 + get_byte(v_bits, 1) - 15360; -- 2^-63 would be at 0
+  return case when number > 0 then 2304 + v_place else 2047 - v_place end;
+end
+$$;
+
+comment on function audit.number_place(numeric) is
+  'Where a number stands among all, from 0 to 4351: what is greater is never at a lower place.';
+
+create or replace function audit.number_terms(kind text, place int)
+  returns text[]
   language sql
   immutable
   parallel safe
-  return floor(ln(greatest(least(cost, 1e12), 1e-12)::float8) / ln(2::float8))::int;
+  return array[kind || '#' || place, kind || '##' || place / 16, kind || '###' || place / 256];
 
-comment on function audit.cost_bucket(numeric) is 'The power of two below a positive cost, from -40 to 39.';
+comment on function audit.number_terms(text, int) is 'What a number at a place is found by.';
+
+create or replace function audit.range_terms(kind text, from_number numeric, to_number numeric)
+  returns text[]
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  -- The fewest blocks that cover it: a small one only where no greater one lies in the range as a whole.
+  select coalesce(array_agg(range_terms.kind || s.mark || b.block order by s.size desc, b.block), '{}')
+  from (
+    select coalesce(audit.number_place(range_terms.from_number), 0) as first,
+      coalesce(audit.number_place(range_terms.to_number), 4351) as last
+  ) r
+  cross join (values (1, '#'), (16, '##'), (256, '###')) s (size, mark)
+  cross join lateral generate_series((r.first + s.size - 1) / s.size, (r.last + 1) / s.size - 1) b (block)
+  where s.size = 256
+    or not (
+      b.block * s.size / (16 * s.size) * (16 * s.size) >= r.first
+      and (b.block * s.size / (16 * s.size) + 1) * (16 * s.size) - 1 <= r.last
+    )
+$$;
+
+comment on function audit.range_terms(text, numeric, numeric) is
+  'Terms of which every number of a kind from one to another has one; null is no bound. None where nothing lies between.';
 
 create or replace function audit.search_terms(entry public.audit_logs)
   returns int[]
@@ -132,15 +210,31 @@ create or replace function audit.search_terms(entry public.audit_logs)
   set search_path = ''
 as $$
 declare
-  v_seed bigint := audit.search_seed(entry.organization_id, entry.created_at);
+  v_seed bigint := audit.search_seed(entry.organization_id, audit.search_week(entry.created_at));
   v_words text[] := audit.search_tokens(audit.search_text(entry)) || array_remove(array[
     'action=' || entry.action,
     'action^' || split_part(entry.action, '.', 1),
     'actor=' || entry.created_by,
     'resource_type=' || entry.resource_type,
-    'identity=' || encode(entry.identity_hash, 'hex'),
-    case when entry.cost > 0 then 'cost=' || audit.cost_bucket(entry.cost) end
+    'identity=' || encode(entry.identity_hash, 'hex')
   ], null);
+  -- Apart, for the planner expects millions of them, and would make room to tell so many apart.
+  v_numbers text[] := array(
+    select t.term
+    from (
+      select 'cost ' as kind, entry.cost as number where entry.cost is not null
+      union all
+      -- By the key alone, also of those in arrays. No path of a query (510) leads deeper.
+      select 'number ' || (k.member ->> 'key') || ' ', n.number::numeric
+      from jsonb_path_query(
+        entry.details,
+        'strict $.**{0 to 42} ? (@.type() == "object").keyvalue() ? (@.value.type() == "number" || @.value.type() == "array")'
+      ) k (member)
+      cross join lateral jsonb_path_query(k.member -> 'value', 'strict $.**{0 to 2} ? (@.type() == "number")') n (number)
+    ) n
+    cross join lateral (select audit.number_place(n.number) as place offset 0) p
+    cross join lateral unnest(audit.number_terms(n.kind, p.place)) t (term)
+  );
 begin
   -- Every entry of the log passes here once, so there is no function per word and no set per word.
   return array(
@@ -154,12 +248,15 @@ begin
       from unnest(v_words) w (word)
       where w.word like '%-%' and w.word not like '________-____-____-____-____________'
     ) p
+    union
+    select audit.search_term(v_seed, n.term) from unnest(v_numbers) n (term)
   );
 end
 $$;
 
 comment on function audit.search_terms(public.audit_logs) is
-  'Everything an entry is found by: its words, the beginnings of those that begin with a letter, and some fields whole.';
+  'Everything an entry is found by: its words, the beginnings of those that begin with a letter, some fields whole, and
+where its numbers lie.';
 
 -- Indexing ------------------------------------------------------------------------------------------------------------
 
@@ -194,8 +291,8 @@ begin
     where w.running - (w.seq - w.after) < index_entries.at_most
   ),
   fresh as (
-    insert into audit.search_index (organization_id, created_at, chain, seq, terms)
-    select a.organization_id, a.created_at, a.chain, a.seq, audit.search_terms(a)
+    insert into audit.search_index (organization_id, created_at, chain, seq, cost, terms)
+    select a.organization_id, a.created_at, a.chain, a.seq, a.cost, audit.search_terms(a)
     from taken t
     join public.audit_logs a
       on a.organization_id = t.organization_id and a.chain = t.chain and a.seq > t.after and a.seq <= t.upto

@@ -34,10 +34,11 @@ create or replace function audit.term_group(kind text, term_values text[])
   parallel safe
   set search_path = ''
 as $$
-  select jsonb_build_array(jsonb_agg(distinct term_group.kind || t.value)) from unnest(term_group.term_values) t (value)
+  select jsonb_build_array(coalesce(jsonb_agg(distinct term_group.kind || t.value), '[]')) from unnest(term_group.term_values) t (value)
 $$;
 
-comment on function audit.term_group(text, text[]) is 'A list with one group of index terms: some values of one kind.';
+comment on function audit.term_group(text, text[]) is
+  'A list with one group of index terms: some values of one kind. A group of none is met by nothing.';
 
 create or replace function audit.word_groups(content text, prefix boolean default false)
   returns jsonb
@@ -63,6 +64,29 @@ $$;
 
 comment on function audit.word_groups(text, boolean) is
   'The index terms of the words of a text, a group each; with prefix, of the beginning of its last word.';
+
+create or replace function audit.value_group(term_values text[], number_kind text default null)
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  select case
+    when bool_and(v.word is not null)
+      then jsonb_build_array(jsonb_agg(distinct v.word) || coalesce(jsonb_agg(distinct v.number) filter (where v.number is not null), '[]'))
+    else '[]'
+  end
+  from (
+    select audit.word_groups(t.value) -> 0 -> 0 as word,
+      value_group.number_kind || '#' || audit.number_place(audit.number_value(t.value)) as number
+    from unnest(value_group.term_values) t (value)
+  ) v
+$$;
+
+comment on function audit.value_group(text[], text) is
+  'A list with one group: the longest word of each of some values and, with a kind, the place of each that is a number. No
+group where a value has no word.';
 
 create or replace function audit.compile_time(op text, term_values text[])
   returns audit.compiled_query
@@ -130,7 +154,11 @@ declare
     when op in ('gt', 'gte', 'between') then v_numbers[1]
     when op in ('eq', 'in') then (select min(n) from unnest(v_numbers) n)
   end;
-  v_to numeric := case op when 'between' then v_numbers[2] when 'eq' then v_numbers[1] when 'in' then (select max(n) from unnest(v_numbers) n) end;
+  v_to numeric := case
+    when op in ('lt', 'lte') then v_numbers[1]
+    when op = 'between' then v_numbers[2]
+    when op in ('eq', 'in') then (select max(n) from unnest(v_numbers) n)
+  end;
 begin
   return audit.compiled(
     case op
@@ -140,9 +168,8 @@ begin
       else format('e.cost %s %s', case op when 'gt' then '>' when 'gte' then '>=' when 'lt' then '<' else '<=' end, v_numbers[1])
     end,
     case
-      when v_from > 0 and coalesce(v_to, v_from) >= v_from then audit.term_group('cost=', array(
-        select b::text from generate_series(audit.cost_bucket(v_from), coalesce(audit.cost_bucket(v_to), 40)) b
-      ))
+      -- Zero and what is near it is found faster than listed.
+      when v_from > 0 or v_to < 0 then audit.term_group('', audit.range_terms('cost ', v_from, v_to))
       else '[]'
     end
   );
@@ -221,9 +248,8 @@ begin
     v_groups := audit.term_group(field || '=', term_values);
   elsif op = 'eq' then
     v_groups := audit.word_groups(term_values[1]);
-  elsif op = 'in' and not exists (select from unnest(term_values) v where audit.word_groups(v) = '[]') then
-    -- One word of each value, the longest.
-    v_groups := jsonb_build_array((select jsonb_agg(distinct audit.word_groups(v) -> 0 -> 0) from unnest(term_values) v));
+  elsif op = 'in' then
+    v_groups := audit.value_group(term_values);
   elsif field = 'action' and v_pattern ~ '^[a-z0-9_]+\.\*$' then
     v_groups := audit.term_group('action^', array[left(v_pattern, -2)]);
   elsif field = 'action' and v_pattern ~ '^\*\.[a-z0-9_]+$' then
@@ -256,6 +282,9 @@ declare
   v_sign text := case op when 'gt' then '>' when 'gte' then '>=' when 'lt' then '<' else '<=' end;
   -- The steps are words of the details, too.
   v_groups jsonb := audit.word_groups(array_to_string(v_path, ' '));
+  v_kind text := 'number ' || v_path[cardinality(v_path)] || ' ';
+  v_first numeric := audit.number_value(term_values[1]);
+  v_last numeric := audit.number_value(term_values[2]);
   v_equal text;
 begin
   -- Text and number are both meant by 1000; lax mode looks into arrays, and a comparison of different types is no match.
@@ -274,10 +303,15 @@ begin
     when 'in' then format(' ? (%s)', v_equal)
     else format(' ? (%s)', audit.path_order(v_sign, term_values[1]))
   end;
-  if op = 'eq' and term_values[1] not in ('true', 'false') then
+  v_groups := case
+    when op = 'eq' and v_first is null then case when term_values[1] in ('true', 'false') then '[]' else audit.word_groups(term_values[1]) end
     -- What stands in details as a number may be written otherwise: 1000.0.
-    v_groups := case when audit.number_value(term_values[1]) is null then audit.word_groups(term_values[1]) else '[]' end || v_groups;
-  end if;
+    when op in ('eq', 'in') then audit.value_group(term_values, v_kind)
+    when op = 'between' and v_first is not null and v_last is not null then audit.term_group('', audit.range_terms(v_kind, v_first, v_last))
+    when op in ('gt', 'gte') and v_first is not null then audit.term_group('', audit.range_terms(v_kind, v_first, null))
+    when op in ('lt', 'lte') and v_first is not null then audit.term_group('', audit.range_terms(v_kind, null, v_first))
+    else '[]'
+  end || v_groups;
   return audit.compiled(format('e.details @? %L::jsonpath', v_jsonpath), v_groups);
 end
 $$;
@@ -343,7 +377,7 @@ as $$
     case
       when bool_or(s.condition <> 'false' and s.term_groups = '[]') or bool_and(s.condition = 'false') then '[]'
       else jsonb_build_array((
-        select jsonb_agg(distinct t.term)
+        select coalesce(jsonb_agg(distinct t.term), '[]')
         from unnest(sides) g
         cross join lateral jsonb_array_elements(g.term_groups -> 0) t (term)
       ))

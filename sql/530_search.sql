@@ -153,6 +153,32 @@ $$;
 comment on function audit.search_tail(uuid) is
   'The chains of an organisation that have entries which the search index does not have yet, and after which seq.';
 
+create or replace function audit.group_terms(organization_id uuid, week int, term_group jsonb)
+  returns int[]
+  language sql
+  immutable
+  parallel safe
+  return array(
+    select audit.search_term(audit.search_seed(organization_id, week), t.term) from jsonb_array_elements_text(term_group) t (term)
+  );
+
+comment on function audit.group_terms(uuid, int, jsonb) is 'The terms of a group, salted for a week.';
+
+create or replace function audit.search_groups(organization_id uuid, term_groups jsonb)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case audit.reach(search_groups.organization_id)
+    when 'all' then search_groups.term_groups
+    when 'own' then audit.term_group('actor=', array[auth.uid()::text]) || search_groups.term_groups
+  end
+$$;
+
+comment on function audit.search_groups(uuid, jsonb) is
+  'The groups of terms of which an entry has one each that the caller looks for and may read; null: none.';
+
 create or replace function audit.search_candidates(
   organization_id uuid,
   term_groups jsonb,
@@ -173,50 +199,49 @@ create or replace function audit.search_candidates(
 as $$
 #variable_conflict use_column
 declare
-  v_groups jsonb := term_groups;
-  v_comparison text := case when descending then '<' else '>' end;
+  v_groups jsonb := audit.search_groups(search_candidates.organization_id, search_candidates.term_groups);
   v_order text := case when descending then 'order by s.created_at desc, s.chain desc, s.seq desc'
     else 'order by s.created_at, s.chain, s.seq' end;
-  v_base text;
-  v_first timestamptz;
-  v_last timestamptz;
-  v_months timestamp[];
-  v_month timestamp;
-  v_done int := 0;
-  v_step int := 1;
-  v_terms text;
-  v_names audit.position[];
-  v_count int := 0;
-  v_more int;
-begin
-  case audit.reach(search_candidates.organization_id)
-    when 'all' then null;
-    when 'own' then v_groups := audit.term_group('actor=', array[auth.uid()::text]) || v_groups;
-    else return;
-  end case;
-  v_base := concat_ws(' and ',
+  v_limit text := 'limit ' || coalesce(at_most::text, 'all');
+  v_base text := concat_ws(' and ',
     format('s.organization_id = %L', organization_id),
     case when from_time is not null then format('s.created_at >= %L', from_time) end,
     case when to_time is not null then format('s.created_at < %L', to_time) end,
-    case when not (after is null) then audit.position_condition('s', v_comparison, after) end
+    case when not (after is null) then audit.position_condition('s', case when descending then '<' else '>' end, after) end
   );
+  v_first int;
+  v_last int;
+  v_names audit.position[];
+begin
+  if v_groups is null then
+    return;
+  elsif v_groups = '[]' then
+    return query execute format('select s.created_at, s.chain, s.seq from audit.search_index s where %s %s %s', v_base, v_order, v_limit);
+    return;
+  end if;
   execute format(
-    'select min(s.created_at), max(s.created_at) from audit.search_index s where %s', v_base
+    'select audit.search_week(min(s.created_at)), audit.search_week(max(s.created_at)) from audit.search_index s where %s', v_base
   ) into v_first, v_last;
   if v_first is null then
     return;
+  elsif descending then
+    select v_last, v_first into v_first, v_last;
   end if;
 
-  -- What is frequent stands near at hand: a stretch of the timeline is walked first. It lies in one month, or the
-  -- months after that are asked in any case.
+  -- What is frequent stands near at hand: a stretch of the timeline is walked first. It lies in one week, or the weeks
+  -- after that are asked in any case.
   if at_most is not null then
-    v_month := date_trunc('month', case when descending then v_last else v_first end at time zone 'utc');
     execute format(
       'select array_agg(row(null, n.created_at, n.chain, n.seq)::audit.position) from ('
-        || 'select s.* from (select s.created_at, s.chain, s.seq, s.terms from audit.search_index s where %s and %s %s limit 1000) s'
-        || ' where %s %s limit %s) n',
-      v_base, audit.month_condition(v_month), v_order,
-      audit.term_condition(organization_id, v_groups, v_month at time zone 'utc'), v_order, at_most
+        || 'select s.* from (select s.created_at, s.chain, s.seq, s.terms from audit.search_index s'
+        || ' where %s and s.created_at >= to_timestamp(%s) and s.created_at < to_timestamp(%s) %s limit 1000) s'
+        || ' where %s %s %s) n',
+      v_base, v_first * 604800.0, (v_first + 1) * 604800.0, v_order,
+      (
+        select string_agg(format('s.terms && %L::int[]', audit.group_terms(search_candidates.organization_id, v_first, g.term_group)), ' and ')
+        from jsonb_array_elements(v_groups) g (term_group)
+      ),
+      v_order, v_limit
     ) into v_names;
     if cardinality(v_names) = at_most then
       return query select n.created_at, n.chain, n.seq from unnest(v_names) n;
@@ -224,31 +249,22 @@ begin
     end if;
   end if;
 
-  -- Then by the terms: one month, three, twelve, …, so that what is found early ends it early, and what is nowhere takes
-  -- few statements.
-  v_months := array(
-    select m
-    from generate_series(
-      date_trunc('month', v_first at time zone 'utc'), date_trunc('month', v_last at time zone 'utc'), interval '1 month'
-    ) m
-    order by case when descending then m end desc, m
+  -- Then by the terms, week after week until there are enough: a lateral join asks for a week when the one before has
+  -- given all it has. The terms alone say organisation and week (500); beside them the planner would read the timeline.
+  return query execute format(
+    'select c.created_at, c.chain, c.seq from generate_series(%s, %s, %s) w (week)'
+      || ' cross join lateral (select %s offset 0) t'
+      || ' cross join lateral ('
+      || 'with s as materialized (select s.organization_id, s.created_at, s.chain, s.seq from audit.search_index s where %s)'
+      || ' select s.created_at, s.chain, s.seq from s where %s %7$s) c %7$s',
+    v_first, v_last, case when descending then -1 else 1 end,
+    (
+      select string_agg(format('audit.group_terms(%L, w.week, %L) as g%s', search_candidates.organization_id, g.term_group, g.n), ', ')
+      from jsonb_array_elements(v_groups) with ordinality g (term_group, n)
+    ),
+    (select string_agg(format('s.terms && t.g%s', n), ' and ') from generate_series(1, jsonb_array_length(v_groups)) n),
+    v_base || ' ' || v_order, v_limit
   );
-  while v_done < cardinality(v_months) loop
-    -- The terms alone say organisation and month (500); beside them the planner would read the timeline of all that time.
-    select string_agg('(' || audit.term_condition(organization_id, v_groups, m at time zone 'utc') || ')', ' or ')
-    into v_terms
-    from unnest(v_months[v_done + 1:v_done + v_step]) m;
-    return query execute format(
-      'with s as materialized (select s.organization_id, s.created_at, s.chain, s.seq from audit.search_index s where %s)'
-        || ' select s.created_at, s.chain, s.seq from s where %s %s limit %s',
-      v_terms, v_base, v_order, coalesce((at_most - v_count)::text, 'all')
-    );
-    get diagnostics v_more = row_count;
-    v_count := v_count + v_more;
-    exit when v_count >= at_most;
-    v_done := v_done + v_step;
-    v_step := 4 * v_step;
-  end loop;
 end
 $$;
 
@@ -256,36 +272,85 @@ comment on function audit.search_candidates(uuid, jsonb, timestamptz, timestampt
   'Names of indexed entries that have a term of each group, in order; of an organisation the caller reads, and of the
 caller''s own activity where that is all the caller reads.';
 
-create or replace function audit.month_condition(month timestamp)
-  returns text
-  language sql
-  stable
-  parallel safe
-  return format('s.created_at >= %L and s.created_at < %L', month at time zone 'utc', (month + interval '1 month') at time zone 'utc');
-
-comment on function audit.month_condition(timestamp) is 'The condition that a row s of the search index lies in a month (UTC).';
-
-create or replace function audit.term_condition(organization_id uuid, term_groups jsonb, month timestamptz)
+create or replace function audit.cost_condition(alias text, sign text, place audit.position)
   returns text
   language sql
   immutable
   parallel safe
+  return format(
+    '(%1$s.cost %2$s %3$L or %1$s.cost = %3$L and %4$s)', alias, sign, (place).cost, audit.position_condition(alias, '<', place)
+  );
+
+comment on function audit.cost_condition(text, text, audit.position) is
+  'The condition that an entry stands behind a position in the order of cost; of equal costs the newest is first.';
+
+create or replace function audit.candidates_by_cost(
+  organization_id uuid,
+  term_groups jsonb,
+  from_time timestamptz,
+  to_time timestamptz,
+  descending boolean,
+  after audit.position,
+  at_most int
+)
+  returns setof audit.position
+  language plpgsql
+  stable
+  security definer -- reads the index on behalf of those who may read the entries, and names no others
   set search_path = ''
+  rows 100
 as $$
-  select coalesce(string_agg(
-    format(case when cardinality(g.terms) = 1 then 's.terms @> %L' else 's.terms && %L' end, g.terms), ' and '
-  ), 'true')
-  from (
-    select array(
-      select audit.search_term(audit.search_seed(term_condition.organization_id, term_condition.month), t.term)
-      from jsonb_array_elements_text(e.term_group) t (term)
-    ) as terms
-    from jsonb_array_elements(term_condition.term_groups) e (term_group)
-  ) g
+#variable_conflict use_column
+declare
+  v_groups jsonb := audit.search_groups(candidates_by_cost.organization_id, candidates_by_cost.term_groups);
+  v_sign text := case when descending then '<' else '>' end;
+  v_order text := format('order by s.cost %s, s.created_at desc, s.chain desc, s.seq desc', case when descending then 'desc' else 'asc' end);
+  v_weeks text;
+  v_place audit.position := after;
+  v_names audit.position[];
+  v_ends audit.position[];
+  v_left int := at_most;
+begin
+  if v_groups is null then
+    return;
+  end if;
+  -- Each entry is asked for the terms of its own week.
+  select format(
+    'join (select w.week, %s from generate_series(audit.search_week(%L), audit.search_week(%L)) w (week) offset 0) t'
+      || ' on t.week = audit.search_week(s.created_at) and %s',
+    string_agg(format('audit.group_terms(%L, w.week, %L) as g%s', candidates_by_cost.organization_id, g.term_group, g.n), ', '),
+    (select min(s.created_at) from audit.search_index s where s.organization_id = candidates_by_cost.organization_id),
+    (select max(s.created_at) from audit.search_index s where s.organization_id = candidates_by_cost.organization_id),
+    string_agg(format('s.terms && t.g%s', g.n), ' and ')
+  ) into v_weeks
+  from jsonb_array_elements(v_groups) with ordinality g (term_group, n)
+  having count(*) > 0;
+
+  -- The order of cost is walked, in stretches that grow.
+  for v_walk in 1 .. 2 loop
+    execute format(
+      'with s as materialized (select s.cost, s.created_at, s.chain, s.seq, s.terms from audit.search_index s where %1$s %2$s limit %3$s)'
+        || ' select array(select row(s.cost, s.created_at, s.chain, s.seq)::audit.position from s %4$s %2$s limit %5$s),'
+        || ' array(select row(s.cost, s.created_at, s.chain, s.seq)::audit.position from s offset %3$s - 1)',
+      concat_ws(' and ',
+        format('s.organization_id = %L and s.cost is not null', organization_id),
+        case when from_time is not null then format('s.created_at >= %L', from_time) end,
+        case when to_time is not null then format('s.created_at < %L', to_time) end,
+        case when not (v_place is null) then format('s.cost %s= %L and %s', v_sign, (v_place).cost, audit.cost_condition('s', v_sign, v_place)) end
+      ),
+      v_order, 1000 * 4 ^ (v_walk - 1), v_weeks, v_left
+    ) into v_names, v_ends;
+    return query select n.* from unnest(v_names) n;
+    v_left := v_left - cardinality(v_names);
+    exit when v_left = 0 or v_ends = '{}';
+    v_place := v_ends[1];
+  end loop;
+end
 $$;
 
-comment on function audit.term_condition(uuid, jsonb, timestamptz) is
-  'The condition that a row s of the search index has a term of each group.';
+comment on function audit.candidates_by_cost(uuid, jsonb, timestamptz, timestamptz, boolean, audit.position, int) is
+  'The same in the order of cost: names of indexed entries that have a cost and a term of each group. It gives up where terms
+are rare, and may have left out what comes after its last.';
 
 -- What reads the log's partitions is in functions of its own with nothing dynamic in them: their plans, dear because each
 -- partition is planned, are made once a connection; and their few entries are read before anything is asked of them.
@@ -437,34 +502,35 @@ create or replace function audit.matching(
   rows 50
 as $$
 declare
+  v_by_cost boolean := sort in ('cost', '-cost');
   v_descending boolean := sort like '-%';
   v_sign text := case when v_descending then '<' else '>' end;
-  v_order text := case when v_descending then 'order by e.created_at desc, e.chain desc, e.seq desc'
-    else 'order by e.created_at, e.chain, e.seq' end;
-  v_after text := case when after is null then 'true' else audit.position_condition('e', v_sign, after) end;
+  v_order text := case
+    when v_by_cost then
+      format('order by e.cost %s nulls last, e.created_at desc, e.chain desc, e.seq desc', case when v_descending then 'desc' else 'asc' end)
+    when v_descending then 'order by e.created_at desc, e.chain desc, e.seq desc'
+    else 'order by e.created_at, e.chain, e.seq'
+  end;
+  v_after text := case
+    when after is null then 'true'
+    when v_by_cost then audit.cost_condition('e', v_sign, after)
+    else audit.position_condition('e', v_sign, after)
+  end;
+  v_unpriced audit.compiled_query := compiled;
   v_rows public.audit_logs[] := '{}';
   v_more public.audit_logs[];
   v_names audit.position[];
   v_from audit.position := after;
   v_batch int := at_most + 20;
+  v_goes_on boolean := true;
   v_found int;
 begin
-  if sort in ('cost', '-cost') then
-    -- Everything that matches is sorted; an entry without a cost comes last either way.
-    return query execute format(
-      'select e.* %s and (%s) order by e.cost %s nulls last, e.created_at desc, e.chain desc, e.seq desc limit %s',
-      audit.matching_sql(organization_id, compiled),
-      case
-        when after is null then 'true'
-        when (after).cost is null then 'e.cost is null and ' || audit.position_condition('e', '<', after)
-        else format(
-          'e.cost %1$s %2$L or e.cost is null or (e.cost = %2$L and %3$s)', v_sign, (after).cost, audit.position_condition('e', '<', after)
-        )
-      end,
-      case when v_descending then 'desc' else 'asc' end, at_most
-    );
+  if v_by_cost and (after).created_at is not null and (after).cost is null then
+    -- What has no cost comes last either way, the newest first.
+    v_unpriced.condition := format('(%s) and e.cost is null', (compiled).condition);
+    return query select m.* from audit.matching(organization_id, v_unpriced, '-created_at', after, at_most) m;
     return;
-  elsif audit.needs_no_index(organization_id, compiled) then
+  elsif not v_by_cost and audit.needs_no_index(organization_id, compiled) then
     -- Most conditions that name no term are met near at hand; else the planner sees the whole.
     return query execute format('select e.* from audit.timeline($1, $2, $3, $4, $5, $6) e where (%s) %s limit $7', (compiled).condition, v_order)
       using organization_id, (compiled).from_time, (compiled).to_time, v_descending, after,
@@ -477,12 +543,24 @@ begin
     return;
   end if;
 
-  -- Candidates by the batch, until the page is full. Their order is the page's.
-  loop
-    select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
-    from audit.search_candidates(
-      organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, v_descending, v_from, v_batch
-    ) c;
+  -- Candidates by the batch, until the page is full. Their order is the page's. By cost, all that matches is sorted where
+  -- the time is short, and where a few batches are not enough.
+  if v_by_cost then
+    select count(*) > 2000 into v_goes_on
+    from audit.search_candidates(organization_id, '[]', (compiled).from_time, (compiled).to_time, true, null, 2001);
+  end if;
+  while v_goes_on loop
+    if v_by_cost then
+      select array_agg(c) into v_names
+      from audit.candidates_by_cost(
+        organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, v_descending, v_from, v_batch
+      ) c;
+    else
+      select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
+      from audit.search_candidates(
+        organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, v_descending, v_from, v_batch
+      ) c;
+    end if;
     exit when v_names is null;
     execute format(
       'select array_agg(row(e.*)::public.audit_logs) from (select e.* from audit.entries_by_name($1, $2) e where (%s) %s limit $3) e',
@@ -492,7 +570,13 @@ begin
     exit when cardinality(v_rows) >= at_most or cardinality(v_names) < v_batch;
     v_from := v_names[cardinality(v_names)];
     v_batch := least(4 * v_batch, 5000);
+    v_goes_on := not v_by_cost or v_batch < 2000;
   end loop;
+  if v_by_cost and cardinality(v_rows) < at_most then
+    return query execute format('select e.* %s and (%s) %s limit %s',
+      audit.matching_sql(organization_id, compiled), v_after || case when after is null then '' else ' or e.cost is null' end, v_order, at_most);
+    return;
+  end if;
 
   -- And what the index does not have yet.
   execute format(

@@ -47,8 +47,8 @@ async function fill(url: string, client: pg.Client, onProgress: (line: string) =
     withIndexer(url, async (worker) => {
       for (let month = months.pop(); month !== undefined; month = months.pop()) {
         const { rowCount } = await worker.query(
-          `insert into audit.search_index (organization_id, created_at, chain, seq, terms)
-           select a.organization_id, a.created_at, a.chain, a.seq, audit.search_terms(a)
+          `insert into audit.search_index (organization_id, created_at, chain, seq, cost, terms)
+           select a.organization_id, a.created_at, a.chain, a.seq, a.cost, audit.search_terms(a)
            from public.audit_logs a
            where a.created_at >= $1 and a.created_at < $2`,
           [month.from_time, month.to_time],

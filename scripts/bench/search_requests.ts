@@ -69,6 +69,7 @@ export function requestClasses(plan: LogPlan): RequestClass[] {
     filters("cost range, rare", () => "cost:>0.2"),
     filters("cost range, never", () => "cost:>1000"),
     filters("cost, highest first", () => ({ query: "created:30d", sort: "-cost" })),
+    filters("cost, highest first, of one actor", (r) => ({ query: person(between(r, 1, 60)), sort: "-cost" })),
     filters(
       "who failed, with which provider, when",
       (r) =>
@@ -102,6 +103,7 @@ export function requestClasses(plan: LogPlan): RequestClass[] {
     text("path = phrase", () => `new.error_message:"504 upstream timeout"`),
     text("path > frequent", () => "new.prompt_tokens:>2000"),
     text("path > rare", () => "new.prompt_tokens:>60000"),
+    text("path = number", (r) => `new.completion_tokens:${between(r, 1_000, 4_000)}`),
     text("path of changes >", () => "changes.limit_usd.new:>20000"),
     text("path exists, frequent", () => "new.parameters.purpose:*"),
     text("path exists, rare", () => "changes.limit_usd:*"),

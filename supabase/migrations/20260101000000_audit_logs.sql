@@ -8651,17 +8651,16 @@ begin
   return (
     with wanted as materialized (
       select w.hash, array(
-        select audit.search_term(audit.search_seed(identities_in_use.organization_id, m at time zone 'utc'), 'identity=' || encode(w.hash, 'hex'))
+        select audit.search_term(audit.search_seed(identities_in_use.organization_id, n), 'identity=' || encode(w.hash, 'hex'))
         from generate_series(
-          date_trunc('month', (
+          audit.search_week((
             select a.created_at from public.audit_logs a
             where a.organization_id = identities_in_use.organization_id order by a.created_at limit 1
-          ) at time zone 'utc'),
-          date_trunc('month', (
+          )),
+          audit.search_week((
             select max(h.last_at) from audit.heads h where h.organization_id = identities_in_use.organization_id
-          ) at time zone 'utc'),
-          interval '1 month'
-        ) m
+          ))
+        ) n
       ) as terms
       from (select distinct u.hash from unnest(identities_in_use.hashes) u (hash)) w
     ),
@@ -9903,11 +9902,28 @@ comment on function audit.add_restored_entries(regclass, text[]) is
 -- It only finds candidates: every result is read from the log, by the caller's own rights, and compared exactly. So it
 -- may be lost, late or emptied (audit.rebuild_search_index()) without a single wrong answer.
 
+-- One that was made before costs and numbers were indexed is made anew.
+do $$
+begin
+  if to_regclass('audit.search_index') is not null
+    and not exists (
+      select from pg_attribute a
+      where a.attrelid = to_regclass('audit.search_index') and a.attname = 'cost' and not a.attisdropped
+    )
+  then
+    drop table audit.search_index, audit.search_positions;
+    drop function audit.search_seed(uuid, timestamptz);
+    drop function audit.cost_bucket(numeric), audit.month_condition(timestamp), audit.term_condition(uuid, jsonb, timestamptz);
+  end if;
+end
+$$;
+
 create table if not exists audit.search_index (
   organization_id uuid not null,
   created_at timestamptz not null,
   chain int not null,
   seq bigint not null,
+  cost numeric,
   terms int[] not null
 );
 
@@ -9916,7 +9932,8 @@ comment on column audit.search_index.organization_id is 'The organisation of the
 comment on column audit.search_index.created_at is 'The entry''s time.';
 comment on column audit.search_index.chain is 'The entry''s chain.';
 comment on column audit.search_index.seq is 'The entry''s position in its chain.';
-comment on column audit.search_index.terms is 'Hashes of its words, paths and values, salted with organisation and month.';
+comment on column audit.search_index.cost is 'The entry''s cost, to sort by.';
+comment on column audit.search_index.terms is 'Hashes of its words, paths, values and numbers, salted with organisation and week.';
 
 create table if not exists audit.search_positions (
   organization_id uuid not null,
@@ -9936,6 +9953,8 @@ comment on column audit.search_positions.last_at is 'Its time; no later entry of
 -- Newest or oldest first, page by page, also among entries of one instant.
 create index if not exists search_index_timeline_idx
   on audit.search_index (organization_id, created_at, chain, seq);
+-- The dearest and the cheapest.
+create index if not exists search_index_cost_idx on audit.search_index (organization_id, cost, created_at) where cost is not null;
 -- Which entries have these terms?
 create index if not exists search_index_terms_idx on audit.search_index using gin (terms);
 
@@ -9943,18 +9962,24 @@ revoke all on audit.search_index, audit.search_positions from public, anon, auth
 
 -- Terms ---------------------------------------------------------------------------------------------------------------
 
--- Terms are salted with organisation and month: a word that is frequent elsewhere, or was once, costs nothing here.
-create or replace function audit.search_seed(organization_id uuid, created_at timestamptz)
+-- Terms are salted with organisation and week: a word that is frequent elsewhere, or was once, costs nothing here.
+create or replace function audit.search_week(created_at timestamptz)
+  returns int
+  language sql
+  immutable
+  parallel safe
+  return floor(extract(epoch from created_at) / 604800)::int;
+
+comment on function audit.search_week(timestamptz) is 'The number of a week, counted from 1970.';
+
+create or replace function audit.search_seed(organization_id uuid, week int)
   returns bigint
   language sql
   immutable
   parallel safe
-  return hashint8extended(
-    (extract(year from created_at at time zone 'utc') * 12 + extract(month from created_at at time zone 'utc'))::bigint,
-    uuid_hash_extended(organization_id, 0)
-  );
+  return hashint8extended(week, uuid_hash_extended(organization_id, 0));
 
-comment on function audit.search_seed(uuid, timestamptz) is 'With what the terms of an organisation''s month are salted.';
+comment on function audit.search_seed(uuid, int) is 'With what the terms of an organisation''s week are salted.';
 
 create or replace function audit.search_term(seed bigint, term text)
   returns int
@@ -10012,15 +10037,67 @@ create or replace function audit.search_text(entry public.audit_logs)
 comment on function audit.search_text(public.audit_logs) is
   'What free text is looked for in: action, outcome, resource, actor, provider, cost, request and all of the details.';
 
--- Costs are indexed by powers of two, so that "more than" is a choice of terms.
-create or replace function audit.cost_bucket(cost numeric)
+-- Numbers are found by where they lie. Each has a place on a line of 4,352, and three terms: for its place, and for the blocks
+-- of 16 and of 256 places that it is in. "More than" is then a choice of a few terms. Places are the first bits of IEEE 754,
+-- all of the exponent and four of the mantissa, so they are in order, and the same on every machine: sixteen from each power
+-- of two to the next. What is nearer to zero than 1e-18, or farther than 1e19, has the place of that.
+create or replace function audit.number_place(number numeric)
   returns int
+  language plpgsql
+  immutable
+  strict
+  parallel safe
+  set search_path = ''
+as $$
+declare
+  v_bits bytea;
+  v_place int;
+begin
+  if number = 0 then
+    return 2048;
+  end if;
+  v_bits := float8send(least(greatest(abs(number), 1e-18), 1e19)::float8);
+  v_place := get_byte(v_bits, 0) * 256 + get_byte(v_bits, 1) - 15360; -- 2^-63 would be at 0
+  return case when number > 0 then 2304 + v_place else 2047 - v_place end;
+end
+$$;
+
+comment on function audit.number_place(numeric) is
+  'Where a number stands among all, from 0 to 4351: what is greater is never at a lower place.';
+
+create or replace function audit.number_terms(kind text, place int)
+  returns text[]
   language sql
   immutable
   parallel safe
-  return floor(ln(greatest(least(cost, 1e12), 1e-12)::float8) / ln(2::float8))::int;
+  return array[kind || '#' || place, kind || '##' || place / 16, kind || '###' || place / 256];
 
-comment on function audit.cost_bucket(numeric) is 'The power of two below a positive cost, from -40 to 39.';
+comment on function audit.number_terms(text, int) is 'What a number at a place is found by.';
+
+create or replace function audit.range_terms(kind text, from_number numeric, to_number numeric)
+  returns text[]
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  -- The fewest blocks that cover it: a small one only where no greater one lies in the range as a whole.
+  select coalesce(array_agg(range_terms.kind || s.mark || b.block order by s.size desc, b.block), '{}')
+  from (
+    select coalesce(audit.number_place(range_terms.from_number), 0) as first,
+      coalesce(audit.number_place(range_terms.to_number), 4351) as last
+  ) r
+  cross join (values (1, '#'), (16, '##'), (256, '###')) s (size, mark)
+  cross join lateral generate_series((r.first + s.size - 1) / s.size, (r.last + 1) / s.size - 1) b (block)
+  where s.size = 256
+    or not (
+      b.block * s.size / (16 * s.size) * (16 * s.size) >= r.first
+      and (b.block * s.size / (16 * s.size) + 1) * (16 * s.size) - 1 <= r.last
+    )
+$$;
+
+comment on function audit.range_terms(text, numeric, numeric) is
+  'Terms of which every number of a kind from one to another has one; null is no bound. None where nothing lies between.';
 
 create or replace function audit.search_terms(entry public.audit_logs)
   returns int[]
@@ -10030,15 +10107,31 @@ create or replace function audit.search_terms(entry public.audit_logs)
   set search_path = ''
 as $$
 declare
-  v_seed bigint := audit.search_seed(entry.organization_id, entry.created_at);
+  v_seed bigint := audit.search_seed(entry.organization_id, audit.search_week(entry.created_at));
   v_words text[] := audit.search_tokens(audit.search_text(entry)) || array_remove(array[
     'action=' || entry.action,
     'action^' || split_part(entry.action, '.', 1),
     'actor=' || entry.created_by,
     'resource_type=' || entry.resource_type,
-    'identity=' || encode(entry.identity_hash, 'hex'),
-    case when entry.cost > 0 then 'cost=' || audit.cost_bucket(entry.cost) end
+    'identity=' || encode(entry.identity_hash, 'hex')
   ], null);
+  -- Apart, for the planner expects millions of them, and would make room to tell so many apart.
+  v_numbers text[] := array(
+    select t.term
+    from (
+      select 'cost ' as kind, entry.cost as number where entry.cost is not null
+      union all
+      -- By the key alone, also of those in arrays. No path of a query (510) leads deeper.
+      select 'number ' || (k.member ->> 'key') || ' ', n.number::numeric
+      from jsonb_path_query(
+        entry.details,
+        'strict $.**{0 to 42} ? (@.type() == "object").keyvalue() ? (@.value.type() == "number" || @.value.type() == "array")'
+      ) k (member)
+      cross join lateral jsonb_path_query(k.member -> 'value', 'strict $.**{0 to 2} ? (@.type() == "number")') n (number)
+    ) n
+    cross join lateral (select audit.number_place(n.number) as place offset 0) p
+    cross join lateral unnest(audit.number_terms(n.kind, p.place)) t (term)
+  );
 begin
   -- Every entry of the log passes here once, so there is no function per word and no set per word.
   return array(
@@ -10052,12 +10145,15 @@ begin
       from unnest(v_words) w (word)
       where w.word like '%-%' and w.word not like '________-____-____-____-____________'
     ) p
+    union
+    select audit.search_term(v_seed, n.term) from unnest(v_numbers) n (term)
   );
 end
 $$;
 
 comment on function audit.search_terms(public.audit_logs) is
-  'Everything an entry is found by: its words, the beginnings of those that begin with a letter, and some fields whole.';
+  'Everything an entry is found by: its words, the beginnings of those that begin with a letter, some fields whole, and
+where its numbers lie.';
 
 -- Indexing ------------------------------------------------------------------------------------------------------------
 
@@ -10092,8 +10188,8 @@ begin
     where w.running - (w.seq - w.after) < index_entries.at_most
   ),
   fresh as (
-    insert into audit.search_index (organization_id, created_at, chain, seq, terms)
-    select a.organization_id, a.created_at, a.chain, a.seq, audit.search_terms(a)
+    insert into audit.search_index (organization_id, created_at, chain, seq, cost, terms)
+    select a.organization_id, a.created_at, a.chain, a.seq, a.cost, audit.search_terms(a)
     from taken t
     join public.audit_logs a
       on a.organization_id = t.organization_id and a.chain = t.chain and a.seq > t.after and a.seq <= t.upto
@@ -10973,10 +11069,11 @@ create or replace function audit.term_group(kind text, term_values text[])
   parallel safe
   set search_path = ''
 as $$
-  select jsonb_build_array(jsonb_agg(distinct term_group.kind || t.value)) from unnest(term_group.term_values) t (value)
+  select jsonb_build_array(coalesce(jsonb_agg(distinct term_group.kind || t.value), '[]')) from unnest(term_group.term_values) t (value)
 $$;
 
-comment on function audit.term_group(text, text[]) is 'A list with one group of index terms: some values of one kind.';
+comment on function audit.term_group(text, text[]) is
+  'A list with one group of index terms: some values of one kind. A group of none is met by nothing.';
 
 create or replace function audit.word_groups(content text, prefix boolean default false)
   returns jsonb
@@ -11002,6 +11099,29 @@ $$;
 
 comment on function audit.word_groups(text, boolean) is
   'The index terms of the words of a text, a group each; with prefix, of the beginning of its last word.';
+
+create or replace function audit.value_group(term_values text[], number_kind text default null)
+  returns jsonb
+  language sql
+  immutable
+  parallel safe
+  set search_path = ''
+as $$
+  select case
+    when bool_and(v.word is not null)
+      then jsonb_build_array(jsonb_agg(distinct v.word) || coalesce(jsonb_agg(distinct v.number) filter (where v.number is not null), '[]'))
+    else '[]'
+  end
+  from (
+    select audit.word_groups(t.value) -> 0 -> 0 as word,
+      value_group.number_kind || '#' || audit.number_place(audit.number_value(t.value)) as number
+    from unnest(value_group.term_values) t (value)
+  ) v
+$$;
+
+comment on function audit.value_group(text[], text) is
+  'A list with one group: the longest word of each of some values and, with a kind, the place of each that is a number. No
+group where a value has no word.';
 
 create or replace function audit.compile_time(op text, term_values text[])
   returns audit.compiled_query
@@ -11069,7 +11189,11 @@ declare
     when op in ('gt', 'gte', 'between') then v_numbers[1]
     when op in ('eq', 'in') then (select min(n) from unnest(v_numbers) n)
   end;
-  v_to numeric := case op when 'between' then v_numbers[2] when 'eq' then v_numbers[1] when 'in' then (select max(n) from unnest(v_numbers) n) end;
+  v_to numeric := case
+    when op in ('lt', 'lte') then v_numbers[1]
+    when op = 'between' then v_numbers[2]
+    when op in ('eq', 'in') then (select max(n) from unnest(v_numbers) n)
+  end;
 begin
   return audit.compiled(
     case op
@@ -11079,9 +11203,8 @@ begin
       else format('e.cost %s %s', case op when 'gt' then '>' when 'gte' then '>=' when 'lt' then '<' else '<=' end, v_numbers[1])
     end,
     case
-      when v_from > 0 and coalesce(v_to, v_from) >= v_from then audit.term_group('cost=', array(
-        select b::text from generate_series(audit.cost_bucket(v_from), coalesce(audit.cost_bucket(v_to), 40)) b
-      ))
+      -- Zero and what is near it is found faster than listed.
+      when v_from > 0 or v_to < 0 then audit.term_group('', audit.range_terms('cost ', v_from, v_to))
       else '[]'
     end
   );
@@ -11160,9 +11283,8 @@ begin
     v_groups := audit.term_group(field || '=', term_values);
   elsif op = 'eq' then
     v_groups := audit.word_groups(term_values[1]);
-  elsif op = 'in' and not exists (select from unnest(term_values) v where audit.word_groups(v) = '[]') then
-    -- One word of each value, the longest.
-    v_groups := jsonb_build_array((select jsonb_agg(distinct audit.word_groups(v) -> 0 -> 0) from unnest(term_values) v));
+  elsif op = 'in' then
+    v_groups := audit.value_group(term_values);
   elsif field = 'action' and v_pattern ~ '^[a-z0-9_]+\.\*$' then
     v_groups := audit.term_group('action^', array[left(v_pattern, -2)]);
   elsif field = 'action' and v_pattern ~ '^\*\.[a-z0-9_]+$' then
@@ -11195,6 +11317,9 @@ declare
   v_sign text := case op when 'gt' then '>' when 'gte' then '>=' when 'lt' then '<' else '<=' end;
   -- The steps are words of the details, too.
   v_groups jsonb := audit.word_groups(array_to_string(v_path, ' '));
+  v_kind text := 'number ' || v_path[cardinality(v_path)] || ' ';
+  v_first numeric := audit.number_value(term_values[1]);
+  v_last numeric := audit.number_value(term_values[2]);
   v_equal text;
 begin
   -- Text and number are both meant by 1000; lax mode looks into arrays, and a comparison of different types is no match.
@@ -11213,10 +11338,15 @@ begin
     when 'in' then format(' ? (%s)', v_equal)
     else format(' ? (%s)', audit.path_order(v_sign, term_values[1]))
   end;
-  if op = 'eq' and term_values[1] not in ('true', 'false') then
+  v_groups := case
+    when op = 'eq' and v_first is null then case when term_values[1] in ('true', 'false') then '[]' else audit.word_groups(term_values[1]) end
     -- What stands in details as a number may be written otherwise: 1000.0.
-    v_groups := case when audit.number_value(term_values[1]) is null then audit.word_groups(term_values[1]) else '[]' end || v_groups;
-  end if;
+    when op in ('eq', 'in') then audit.value_group(term_values, v_kind)
+    when op = 'between' and v_first is not null and v_last is not null then audit.term_group('', audit.range_terms(v_kind, v_first, v_last))
+    when op in ('gt', 'gte') and v_first is not null then audit.term_group('', audit.range_terms(v_kind, v_first, null))
+    when op in ('lt', 'lte') and v_first is not null then audit.term_group('', audit.range_terms(v_kind, null, v_first))
+    else '[]'
+  end || v_groups;
   return audit.compiled(format('e.details @? %L::jsonpath', v_jsonpath), v_groups);
 end
 $$;
@@ -11282,7 +11412,7 @@ as $$
     case
       when bool_or(s.condition <> 'false' and s.term_groups = '[]') or bool_and(s.condition = 'false') then '[]'
       else jsonb_build_array((
-        select jsonb_agg(distinct t.term)
+        select coalesce(jsonb_agg(distinct t.term), '[]')
         from unnest(sides) g
         cross join lateral jsonb_array_elements(g.term_groups -> 0) t (term)
       ))
@@ -11561,6 +11691,32 @@ $$;
 comment on function audit.search_tail(uuid) is
   'The chains of an organisation that have entries which the search index does not have yet, and after which seq.';
 
+create or replace function audit.group_terms(organization_id uuid, week int, term_group jsonb)
+  returns int[]
+  language sql
+  immutable
+  parallel safe
+  return array(
+    select audit.search_term(audit.search_seed(organization_id, week), t.term) from jsonb_array_elements_text(term_group) t (term)
+  );
+
+comment on function audit.group_terms(uuid, int, jsonb) is 'The terms of a group, salted for a week.';
+
+create or replace function audit.search_groups(organization_id uuid, term_groups jsonb)
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case audit.reach(search_groups.organization_id)
+    when 'all' then search_groups.term_groups
+    when 'own' then audit.term_group('actor=', array[auth.uid()::text]) || search_groups.term_groups
+  end
+$$;
+
+comment on function audit.search_groups(uuid, jsonb) is
+  'The groups of terms of which an entry has one each that the caller looks for and may read; null: none.';
+
 create or replace function audit.search_candidates(
   organization_id uuid,
   term_groups jsonb,
@@ -11581,50 +11737,49 @@ create or replace function audit.search_candidates(
 as $$
 #variable_conflict use_column
 declare
-  v_groups jsonb := term_groups;
-  v_comparison text := case when descending then '<' else '>' end;
+  v_groups jsonb := audit.search_groups(search_candidates.organization_id, search_candidates.term_groups);
   v_order text := case when descending then 'order by s.created_at desc, s.chain desc, s.seq desc'
     else 'order by s.created_at, s.chain, s.seq' end;
-  v_base text;
-  v_first timestamptz;
-  v_last timestamptz;
-  v_months timestamp[];
-  v_month timestamp;
-  v_done int := 0;
-  v_step int := 1;
-  v_terms text;
-  v_names audit.position[];
-  v_count int := 0;
-  v_more int;
-begin
-  case audit.reach(search_candidates.organization_id)
-    when 'all' then null;
-    when 'own' then v_groups := audit.term_group('actor=', array[auth.uid()::text]) || v_groups;
-    else return;
-  end case;
-  v_base := concat_ws(' and ',
+  v_limit text := 'limit ' || coalesce(at_most::text, 'all');
+  v_base text := concat_ws(' and ',
     format('s.organization_id = %L', organization_id),
     case when from_time is not null then format('s.created_at >= %L', from_time) end,
     case when to_time is not null then format('s.created_at < %L', to_time) end,
-    case when not (after is null) then audit.position_condition('s', v_comparison, after) end
+    case when not (after is null) then audit.position_condition('s', case when descending then '<' else '>' end, after) end
   );
+  v_first int;
+  v_last int;
+  v_names audit.position[];
+begin
+  if v_groups is null then
+    return;
+  elsif v_groups = '[]' then
+    return query execute format('select s.created_at, s.chain, s.seq from audit.search_index s where %s %s %s', v_base, v_order, v_limit);
+    return;
+  end if;
   execute format(
-    'select min(s.created_at), max(s.created_at) from audit.search_index s where %s', v_base
+    'select audit.search_week(min(s.created_at)), audit.search_week(max(s.created_at)) from audit.search_index s where %s', v_base
   ) into v_first, v_last;
   if v_first is null then
     return;
+  elsif descending then
+    select v_last, v_first into v_first, v_last;
   end if;
 
-  -- What is frequent stands near at hand: a stretch of the timeline is walked first. It lies in one month, or the
-  -- months after that are asked in any case.
+  -- What is frequent stands near at hand: a stretch of the timeline is walked first. It lies in one week, or the weeks
+  -- after that are asked in any case.
   if at_most is not null then
-    v_month := date_trunc('month', case when descending then v_last else v_first end at time zone 'utc');
     execute format(
       'select array_agg(row(null, n.created_at, n.chain, n.seq)::audit.position) from ('
-        || 'select s.* from (select s.created_at, s.chain, s.seq, s.terms from audit.search_index s where %s and %s %s limit 1000) s'
-        || ' where %s %s limit %s) n',
-      v_base, audit.month_condition(v_month), v_order,
-      audit.term_condition(organization_id, v_groups, v_month at time zone 'utc'), v_order, at_most
+        || 'select s.* from (select s.created_at, s.chain, s.seq, s.terms from audit.search_index s'
+        || ' where %s and s.created_at >= to_timestamp(%s) and s.created_at < to_timestamp(%s) %s limit 1000) s'
+        || ' where %s %s %s) n',
+      v_base, v_first * 604800.0, (v_first + 1) * 604800.0, v_order,
+      (
+        select string_agg(format('s.terms && %L::int[]', audit.group_terms(search_candidates.organization_id, v_first, g.term_group)), ' and ')
+        from jsonb_array_elements(v_groups) g (term_group)
+      ),
+      v_order, v_limit
     ) into v_names;
     if cardinality(v_names) = at_most then
       return query select n.created_at, n.chain, n.seq from unnest(v_names) n;
@@ -11632,31 +11787,22 @@ begin
     end if;
   end if;
 
-  -- Then by the terms: one month, three, twelve, …, so that what is found early ends it early, and what is nowhere takes
-  -- few statements.
-  v_months := array(
-    select m
-    from generate_series(
-      date_trunc('month', v_first at time zone 'utc'), date_trunc('month', v_last at time zone 'utc'), interval '1 month'
-    ) m
-    order by case when descending then m end desc, m
+  -- Then by the terms, week after week until there are enough: a lateral join asks for a week when the one before has
+  -- given all it has. The terms alone say organisation and week (500); beside them the planner would read the timeline.
+  return query execute format(
+    'select c.created_at, c.chain, c.seq from generate_series(%s, %s, %s) w (week)'
+      || ' cross join lateral (select %s offset 0) t'
+      || ' cross join lateral ('
+      || 'with s as materialized (select s.organization_id, s.created_at, s.chain, s.seq from audit.search_index s where %s)'
+      || ' select s.created_at, s.chain, s.seq from s where %s %7$s) c %7$s',
+    v_first, v_last, case when descending then -1 else 1 end,
+    (
+      select string_agg(format('audit.group_terms(%L, w.week, %L) as g%s', search_candidates.organization_id, g.term_group, g.n), ', ')
+      from jsonb_array_elements(v_groups) with ordinality g (term_group, n)
+    ),
+    (select string_agg(format('s.terms && t.g%s', n), ' and ') from generate_series(1, jsonb_array_length(v_groups)) n),
+    v_base || ' ' || v_order, v_limit
   );
-  while v_done < cardinality(v_months) loop
-    -- The terms alone say organisation and month (500); beside them the planner would read the timeline of all that time.
-    select string_agg('(' || audit.term_condition(organization_id, v_groups, m at time zone 'utc') || ')', ' or ')
-    into v_terms
-    from unnest(v_months[v_done + 1:v_done + v_step]) m;
-    return query execute format(
-      'with s as materialized (select s.organization_id, s.created_at, s.chain, s.seq from audit.search_index s where %s)'
-        || ' select s.created_at, s.chain, s.seq from s where %s %s limit %s',
-      v_terms, v_base, v_order, coalesce((at_most - v_count)::text, 'all')
-    );
-    get diagnostics v_more = row_count;
-    v_count := v_count + v_more;
-    exit when v_count >= at_most;
-    v_done := v_done + v_step;
-    v_step := 4 * v_step;
-  end loop;
 end
 $$;
 
@@ -11664,36 +11810,85 @@ comment on function audit.search_candidates(uuid, jsonb, timestamptz, timestampt
   'Names of indexed entries that have a term of each group, in order; of an organisation the caller reads, and of the
 caller''s own activity where that is all the caller reads.';
 
-create or replace function audit.month_condition(month timestamp)
-  returns text
-  language sql
-  stable
-  parallel safe
-  return format('s.created_at >= %L and s.created_at < %L', month at time zone 'utc', (month + interval '1 month') at time zone 'utc');
-
-comment on function audit.month_condition(timestamp) is 'The condition that a row s of the search index lies in a month (UTC).';
-
-create or replace function audit.term_condition(organization_id uuid, term_groups jsonb, month timestamptz)
+create or replace function audit.cost_condition(alias text, sign text, place audit.position)
   returns text
   language sql
   immutable
   parallel safe
+  return format(
+    '(%1$s.cost %2$s %3$L or %1$s.cost = %3$L and %4$s)', alias, sign, (place).cost, audit.position_condition(alias, '<', place)
+  );
+
+comment on function audit.cost_condition(text, text, audit.position) is
+  'The condition that an entry stands behind a position in the order of cost; of equal costs the newest is first.';
+
+create or replace function audit.candidates_by_cost(
+  organization_id uuid,
+  term_groups jsonb,
+  from_time timestamptz,
+  to_time timestamptz,
+  descending boolean,
+  after audit.position,
+  at_most int
+)
+  returns setof audit.position
+  language plpgsql
+  stable
+  security definer -- reads the index on behalf of those who may read the entries, and names no others
   set search_path = ''
+  rows 100
 as $$
-  select coalesce(string_agg(
-    format(case when cardinality(g.terms) = 1 then 's.terms @> %L' else 's.terms && %L' end, g.terms), ' and '
-  ), 'true')
-  from (
-    select array(
-      select audit.search_term(audit.search_seed(term_condition.organization_id, term_condition.month), t.term)
-      from jsonb_array_elements_text(e.term_group) t (term)
-    ) as terms
-    from jsonb_array_elements(term_condition.term_groups) e (term_group)
-  ) g
+#variable_conflict use_column
+declare
+  v_groups jsonb := audit.search_groups(candidates_by_cost.organization_id, candidates_by_cost.term_groups);
+  v_sign text := case when descending then '<' else '>' end;
+  v_order text := format('order by s.cost %s, s.created_at desc, s.chain desc, s.seq desc', case when descending then 'desc' else 'asc' end);
+  v_weeks text;
+  v_place audit.position := after;
+  v_names audit.position[];
+  v_ends audit.position[];
+  v_left int := at_most;
+begin
+  if v_groups is null then
+    return;
+  end if;
+  -- Each entry is asked for the terms of its own week.
+  select format(
+    'join (select w.week, %s from generate_series(audit.search_week(%L), audit.search_week(%L)) w (week) offset 0) t'
+      || ' on t.week = audit.search_week(s.created_at) and %s',
+    string_agg(format('audit.group_terms(%L, w.week, %L) as g%s', candidates_by_cost.organization_id, g.term_group, g.n), ', '),
+    (select min(s.created_at) from audit.search_index s where s.organization_id = candidates_by_cost.organization_id),
+    (select max(s.created_at) from audit.search_index s where s.organization_id = candidates_by_cost.organization_id),
+    string_agg(format('s.terms && t.g%s', g.n), ' and ')
+  ) into v_weeks
+  from jsonb_array_elements(v_groups) with ordinality g (term_group, n)
+  having count(*) > 0;
+
+  -- The order of cost is walked, in stretches that grow.
+  for v_walk in 1 .. 2 loop
+    execute format(
+      'with s as materialized (select s.cost, s.created_at, s.chain, s.seq, s.terms from audit.search_index s where %1$s %2$s limit %3$s)'
+        || ' select array(select row(s.cost, s.created_at, s.chain, s.seq)::audit.position from s %4$s %2$s limit %5$s),'
+        || ' array(select row(s.cost, s.created_at, s.chain, s.seq)::audit.position from s offset %3$s - 1)',
+      concat_ws(' and ',
+        format('s.organization_id = %L and s.cost is not null', organization_id),
+        case when from_time is not null then format('s.created_at >= %L', from_time) end,
+        case when to_time is not null then format('s.created_at < %L', to_time) end,
+        case when not (v_place is null) then format('s.cost %s= %L and %s', v_sign, (v_place).cost, audit.cost_condition('s', v_sign, v_place)) end
+      ),
+      v_order, 1000 * 4 ^ (v_walk - 1), v_weeks, v_left
+    ) into v_names, v_ends;
+    return query select n.* from unnest(v_names) n;
+    v_left := v_left - cardinality(v_names);
+    exit when v_left = 0 or v_ends = '{}';
+    v_place := v_ends[1];
+  end loop;
+end
 $$;
 
-comment on function audit.term_condition(uuid, jsonb, timestamptz) is
-  'The condition that a row s of the search index has a term of each group.';
+comment on function audit.candidates_by_cost(uuid, jsonb, timestamptz, timestamptz, boolean, audit.position, int) is
+  'The same in the order of cost: names of indexed entries that have a cost and a term of each group. It gives up where terms
+are rare, and may have left out what comes after its last.';
 
 -- What reads the log's partitions is in functions of its own with nothing dynamic in them: their plans, dear because each
 -- partition is planned, are made once a connection; and their few entries are read before anything is asked of them.
@@ -11845,34 +12040,35 @@ create or replace function audit.matching(
   rows 50
 as $$
 declare
+  v_by_cost boolean := sort in ('cost', '-cost');
   v_descending boolean := sort like '-%';
   v_sign text := case when v_descending then '<' else '>' end;
-  v_order text := case when v_descending then 'order by e.created_at desc, e.chain desc, e.seq desc'
-    else 'order by e.created_at, e.chain, e.seq' end;
-  v_after text := case when after is null then 'true' else audit.position_condition('e', v_sign, after) end;
+  v_order text := case
+    when v_by_cost then
+      format('order by e.cost %s nulls last, e.created_at desc, e.chain desc, e.seq desc', case when v_descending then 'desc' else 'asc' end)
+    when v_descending then 'order by e.created_at desc, e.chain desc, e.seq desc'
+    else 'order by e.created_at, e.chain, e.seq'
+  end;
+  v_after text := case
+    when after is null then 'true'
+    when v_by_cost then audit.cost_condition('e', v_sign, after)
+    else audit.position_condition('e', v_sign, after)
+  end;
+  v_unpriced audit.compiled_query := compiled;
   v_rows public.audit_logs[] := '{}';
   v_more public.audit_logs[];
   v_names audit.position[];
   v_from audit.position := after;
   v_batch int := at_most + 20;
+  v_goes_on boolean := true;
   v_found int;
 begin
-  if sort in ('cost', '-cost') then
-    -- Everything that matches is sorted; an entry without a cost comes last either way.
-    return query execute format(
-      'select e.* %s and (%s) order by e.cost %s nulls last, e.created_at desc, e.chain desc, e.seq desc limit %s',
-      audit.matching_sql(organization_id, compiled),
-      case
-        when after is null then 'true'
-        when (after).cost is null then 'e.cost is null and ' || audit.position_condition('e', '<', after)
-        else format(
-          'e.cost %1$s %2$L or e.cost is null or (e.cost = %2$L and %3$s)', v_sign, (after).cost, audit.position_condition('e', '<', after)
-        )
-      end,
-      case when v_descending then 'desc' else 'asc' end, at_most
-    );
+  if v_by_cost and (after).created_at is not null and (after).cost is null then
+    -- What has no cost comes last either way, the newest first.
+    v_unpriced.condition := format('(%s) and e.cost is null', (compiled).condition);
+    return query select m.* from audit.matching(organization_id, v_unpriced, '-created_at', after, at_most) m;
     return;
-  elsif audit.needs_no_index(organization_id, compiled) then
+  elsif not v_by_cost and audit.needs_no_index(organization_id, compiled) then
     -- Most conditions that name no term are met near at hand; else the planner sees the whole.
     return query execute format('select e.* from audit.timeline($1, $2, $3, $4, $5, $6) e where (%s) %s limit $7', (compiled).condition, v_order)
       using organization_id, (compiled).from_time, (compiled).to_time, v_descending, after,
@@ -11885,12 +12081,24 @@ begin
     return;
   end if;
 
-  -- Candidates by the batch, until the page is full. Their order is the page's.
-  loop
-    select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
-    from audit.search_candidates(
-      organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, v_descending, v_from, v_batch
-    ) c;
+  -- Candidates by the batch, until the page is full. Their order is the page's. By cost, all that matches is sorted where
+  -- the time is short, and where a few batches are not enough.
+  if v_by_cost then
+    select count(*) > 2000 into v_goes_on
+    from audit.search_candidates(organization_id, '[]', (compiled).from_time, (compiled).to_time, true, null, 2001);
+  end if;
+  while v_goes_on loop
+    if v_by_cost then
+      select array_agg(c) into v_names
+      from audit.candidates_by_cost(
+        organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, v_descending, v_from, v_batch
+      ) c;
+    else
+      select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
+      from audit.search_candidates(
+        organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, v_descending, v_from, v_batch
+      ) c;
+    end if;
     exit when v_names is null;
     execute format(
       'select array_agg(row(e.*)::public.audit_logs) from (select e.* from audit.entries_by_name($1, $2) e where (%s) %s limit $3) e',
@@ -11900,7 +12108,13 @@ begin
     exit when cardinality(v_rows) >= at_most or cardinality(v_names) < v_batch;
     v_from := v_names[cardinality(v_names)];
     v_batch := least(4 * v_batch, 5000);
+    v_goes_on := not v_by_cost or v_batch < 2000;
   end loop;
+  if v_by_cost and cardinality(v_rows) < at_most then
+    return query execute format('select e.* %s and (%s) %s limit %s',
+      audit.matching_sql(organization_id, compiled), v_after || case when after is null then '' else ' or e.cost is null' end, v_order, at_most);
+    return;
+  end if;
 
   -- And what the index does not have yet.
   execute format(
@@ -23847,7 +24061,8 @@ grant execute on function
   audit.compile_word(text, text, text[]),
   audit.compiled(text, jsonb),
   audit.convert_query(jsonb),
-  audit.cost_bucket(numeric),
+  audit.cost_condition(text, text, audit.position),
+  audit.candidates_by_cost(uuid, jsonb, timestamptz, timestamptz, boolean, audit.position, int),
   audit.either(audit.compiled_query[]),
   audit.entries_by_name(uuid, audit.position[]),
   audit.entries_json(public.audit_logs[]),
@@ -23871,6 +24086,7 @@ grant execute on function
   audit.matching(uuid, audit.compiled_query, text, audit.position, int),
   audit.matching_sql(uuid, audit.compiled_query, text),
   audit.needs_no_index(uuid, audit.compiled_query),
+  audit.number_place(numeric),
   audit.number_value(text),
   audit.parse_any(audit.query_token[], int, int),
   audit.parse_query(text),
@@ -23889,6 +24105,7 @@ grant execute on function
   audit.query_word(text),
   audit.reach(uuid),
   audit.read_cursor(uuid, text, text),
+  audit.range_terms(text, numeric, numeric),
   audit.read_query_value(text, text, int, int),
   audit.read_query_word(text, int),
   audit.read_archive(uuid, text, boolean),
@@ -23908,6 +24125,7 @@ grant execute on function
   audit.system_organization(),
   audit.timeline(uuid, timestamptz, timestamptz, boolean, audit.position, int),
   audit.term_group(text, text[]),
+  audit.value_group(text[], text),
   audit.view_entry(jsonb),
   audit.waiting_entries(uuid),
   audit.word_groups(text, boolean),
@@ -24305,7 +24523,8 @@ grant execute on function
   audit.require_admin(uuid),
   audit.require_restoring(),
   audit.retention_of(uuid),
-  audit.search_seed(uuid, timestamptz),
+  audit.search_seed(uuid, int),
+  audit.search_week(timestamptz),
   audit.search_term(bigint, text),
   audit.setting(text, uuid),
   audit.state_purge(uuid),

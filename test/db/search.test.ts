@@ -187,6 +187,46 @@ describe.sequential(`${QUERIES} searches of ${ENTRIES} generated entries, GENERA
   }, 600_000);
 });
 
+// ---------------------------------------------------------------------------------------------- the order of cost
+
+// Long lists are walked in the order of cost, where short ones are sorted.
+test("by cost, pages of thousands of entries are those of a plain sort, however far the index has come", async () => {
+  const large = await createDatabase();
+  try {
+    const admin = await large.connect(ADMIN);
+    const reader = await large.connect();
+    await createPeople(admin);
+    await writeEntries(admin, 6_000, SEED);
+    await admin.query("select audit.index_entries(20000)");
+    const cases: [string, string][] = [
+      ["", "true"],
+      ["created:<1h", "created_at < now() - interval '1 hour'"],
+      ["-provider:openai", "provider is distinct from 'openai'"],
+      ["action:api_key.* outcome:success", "action like 'api_key.%' and outcome = 'success'"],
+      ["cost:>0 action:a.b.c", "cost > 0 and action = 'a.b.c'"],
+      ["outcome:denied request_id:req-1 chain:1040", "outcome = 'denied' and request_id = 'req-1' and chain = 1040"],
+    ];
+    for (const state of ["whole", "behind"]) {
+      if (state === "behind") await admin.query(LAGGING);
+      for (const [query, where] of cases) {
+        for (const [sort, order] of [["cost", "cost"], ["-cost", "cost desc"]] as const) {
+          const { rows } = await admin.query(
+            `select chain || '-' || seq as name from public.audit_logs
+             where organization_id = $1 and chain > 1000 and (${where})
+             order by ${order} nulls last, created_at desc, chain desc, seq desc`,
+            [ORGANIZATIONS[0]],
+          );
+          const names = await walk(reader, { sort, limit: 200, query });
+          // The entries that searches leave have no cost, and chains of connections.
+          expect(names.filter((name) => Number(name.split("-")[0]) > 1000)).toEqual(rows.map(({ name }) => name));
+        }
+      }
+    }
+  } finally {
+    await large.drop();
+  }
+}, 240_000);
+
 // ---------------------------------------------------------------------------------------------- files
 
 const FORMATS = ["csv", "json", "ndjson"] as const;

@@ -92,6 +92,13 @@ test("an upgrade of a log with data leads to the schema of a new installation, a
   );
   expect(unlogged.budgets).toBe(0);
   await expectVerified(client);
+  // What was indexed before is found by all that it is found by now.
+  await client.query("select audit.index_entries(100000)");
+  const { rows: [indexed] } = await client.query(
+    `select count(*)::int as entries, count(*) filter (where s.terms = audit.search_terms(a))::int as found
+     from public.audit_logs a left join audit.search_index s using (organization_id, chain, seq, created_at)`,
+  );
+  expect(indexed.found).toBe(indexed.entries);
   const { rows: [version] } = await client.query("select audit.version() as installed");
   const { version: packaged } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
   expect(version.installed).toBe(packaged);

@@ -41,7 +41,7 @@ select results_eq(
   $$,
   array[
     'accept_activity', 'admin_organizations', 'append', 'append_all', 'archived_before',
-    'auditor_organizations', 'begin_restore', 'cancel_export', 'change_alert', 'change_channel', 'change_rule', 'change_search',
+    'auditor_organizations', 'begin_restore', 'cancel_export', 'candidates_by_cost', 'change_alert', 'change_channel', 'change_rule', 'change_search',
     'change_settings', 'choose_rule', 'close_export_part', 'close_restore', 'create_channel', 'create_rule',
     'delete_channel', 'delete_rule', 'delete_search', 'enable_channel', 'entries_before', 'erase_subject', 'erasure_status',
     'export_status', 'find_erasure', 'find_export', 'find_report', 'grant_auditor',

@@ -33,34 +33,63 @@ select is(
 select is_empty(
   $$
     select a.action, w.word from public.audit_logs a cross join unnest(audit.search_words(audit.search_text(a))) w (word)
-    where audit.search_term(audit.search_seed(a.organization_id, a.created_at), w.word) <> all (audit.search_terms(a))
+    where audit.search_term(audit.search_seed(a.organization_id, audit.search_week(a.created_at)), w.word) <> all (audit.search_terms(a))
   $$,
   'every entry is found by every word of it'
 );
 select is_empty(
   $$
     select a.action, w.word from public.audit_logs a cross join unnest(audit.search_words(audit.search_text(a))) w (word)
-    where w.word ~ '^[a-z]' and audit.search_term(audit.search_seed(a.organization_id, a.created_at), 'prefix ' || left(w.word, 3)) <> all (audit.search_terms(a))
+    where w.word ~ '^[a-z]' and audit.search_term(audit.search_seed(a.organization_id, audit.search_week(a.created_at)), 'prefix ' || left(w.word, 3)) <> all (audit.search_terms(a))
   $$,
   'and by the beginnings of those that begin with a letter'
 );
 select ok(
-  audit.search_term(audit.search_seed(acme(), now()), term) = any (audit.search_terms(pg_temp.entry('word.found'))) = found,
+  audit.search_term(audit.search_seed(acme(), audit.search_week(now())), term) = any (audit.search_terms(pg_temp.entry('word.found'))) = found,
   format('an entry is %s by %s', case when found then 'found' else 'not found' end, term)
 ) from (values
-  ('action=word.found', true), ('action^word', true), ('resource_type=kind of thing', true), ('cost=-2', true), ('cost=-3', false), ('absent', false)
+  ('action=word.found', true), ('action^word', true), ('resource_type=kind of thing', true), ('cost #3280', true), ('cost ##205', true), ('cost ###12', true), ('cost #3281', false),
+  ('number deep #3369', true), ('number deep #3368', false), ('absent', false)
 ) t (term, found);
-select isnt(audit.search_seed(acme(), '2026-01-31 23:59:59+00'), audit.search_seed(globex(), '2026-01-31 23:59:59+00'), 'organisations are salted apart');
-select isnt(audit.search_seed(acme(), '2026-01-31 23:59:59+00'), audit.search_seed(acme(), '2026-02-01 00:00:00+00'), 'months too');
-set local timezone = 'Pacific/Kiritimati';
-select is(audit.search_seed(acme(), '2026-01-31 23:59:59+00'), audit.search_seed(acme(), '2026-01-01 00:00:00+00'), 'a month is a month of UTC, wherever the session is');
-reset timezone;
-select is(audit.cost_bucket(cost), bucket, format('a cost of %s is in bucket %s', cost, bucket)) from (values
-  (0.25, -2), (0.3, -2), (0.5, -1), (1, 0), (1.99, 0), (2, 1), (1e30, 39), (1e-30, -40), ('NaN'::numeric, 39), ('Infinity'::numeric, 39)
-) b (cost, bucket);
+select isnt(audit.search_seed(acme(), 1), audit.search_seed(globex(), 1), 'organisations are salted apart');
+select isnt(audit.search_seed(acme(), 1), audit.search_seed(acme(), 2), 'weeks too');
+select is(audit.search_week(at), week, format('%s is in week %s', at, week)) from (values
+  ('1970-01-01 00:00+00'::timestamptz, 0), ('1970-01-07 23:59:59.999999+00', 0), ('1970-01-08 00:00+00', 1), ('1969-12-31 23:59+00', -1), ('2026-01-31 00:00+00', 2926)
+) w (at, week);
+
+-- Numbers
+select is(audit.number_place(number), place, format('%s is at place %s', number, place)) from (values
+  (0, 2048), (0.25, 3280), (1, 3312), (1.0624, 3312), (1.0625, 3313), (1.9999, 3327), (2, 3328), (-1, 1039), (-1.0625, 1038), (1e-18, 2354), (1e-400, 2354), (1e400, 4321), ('NaN'::numeric, 4321), ('Infinity'::numeric, 4321), ('-Infinity'::numeric, 30), (-1e-400, 1997), (null, null)
+) n (number, place);
 select is_empty(
-  $$ select n from generate_series(1, 4000) n where audit.cost_bucket(n * 0.001) > audit.cost_bucket((n + 1) * 0.001) $$,
-  'a higher cost is in no lower bucket'
+  $$
+    select number from (
+      select number, audit.number_place(number) as place, lag(audit.number_place(number)) over (order by number) as before
+      from (select n * 10 ^ e as number from generate_series(-400, 400) n, unnest('{-25,-19,-6,-3,0,3,17,25}'::numeric[]) e) n
+    ) n where place < before
+  $$,
+  'what is greater is at no lower place'
+);
+select is_empty(
+  $$
+    with bounds as (select n as bound from unnest('{-1e30,-70000,-1,-0.3,0,0.001,1,17,60000,1e19,null}'::numeric[]) n),
+    ranges as materialized (
+      select coalesce(audit.number_place(f.bound), 0) as first, coalesce(audit.number_place(t.bound), 4351) as last,
+        audit.range_terms('n', f.bound, t.bound) as terms
+      from bounds f, bounds t
+    ),
+    places as materialized (select p as place, audit.number_terms('n', p) as terms from generate_series(0, 4351, 13) p)
+    select r.first, r.last, p.place
+    from ranges r, places p
+    where (p.place between r.first and r.last) <> (p.terms && r.terms)
+  $$,
+  'a range has the terms of all places in it, and of no others'
+);
+select is(audit.range_terms('n', 60000, null), '{n###14,n###15,n###16,n##223,n#3565,n#3566,n#3567}'::text[], 'which are few');
+select is(audit.range_terms('n', 2, 1), '{}'::text[], 'nothing lies between two and one');
+select ok(
+  (select max(cardinality(audit.range_terms('n', f * 1.1, t * 1.1))) from generate_series(-3000, 3000, 250) f, generate_series(-3000, 3000, 250) t) <= 70,
+  'nor are they ever many'
 );
 
 -- Indexing

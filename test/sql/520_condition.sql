@@ -44,7 +44,7 @@ select is(pg_temp.found(query), found, format('%s finds %s by the index', query,
 -- Terms narrow the search where there are any, and are none where a match need not have them.
 select is((audit.compile_query(acme(), audit.parse_query(query))).term_groups <> '[]', narrowed, format('%s is %s', query, case when narrowed then 'narrowed' else 'not narrowed' end)) from (values
   ('action:a.b', true), ('action:a.*', true), ('report', true), ('report or cost:>1', true), ('cost:>1', true), ('new.a:1', true), ('actor:20000000-0000-4000-8000-000000000002', true),
-  ('', false), ('cost:<1', false), ('cost:>=0', false), ('-action:a.b', false), ('report or -cost:>1', false), ('outcome:*', false), ('created:7d', false), ('123*', false)
+  ('', false), ('cost:<1', false), ('cost:<-1', true), ('cost:<0', false), ('new.a:>1', true), ('cost:>=0', false), ('-action:a.b', false), ('report or -cost:>1', false), ('outcome:*', false), ('created:7d', false), ('123*', false)
 ) q (query, narrowed);
 select results_eq(
   $$ select from_time, to_time from audit.compile_query(tap.acme(), audit.parse_query('created:2026-01 created:<2026-01-15 a')) $$,

@@ -142,7 +142,7 @@ select set_eq(
     where e.role = 'authenticated'
   $$,
   array[
-    'accept_activity', 'admin_organizations', 'archived_before', 'auditor_organizations', 'cancel_export',
+    'accept_activity', 'admin_organizations', 'archived_before', 'auditor_organizations', 'cancel_export', 'candidates_by_cost',
     'change_alert', 'change_channel', 'change_rule', 'change_search', 'change_settings', 'choose_rule', 'close_export_part',
     'create_channel', 'create_rule', 'delete_channel', 'delete_rule', 'delete_search', 'enable_channel', 'entries_before',
     'erase_subject', 'erasure_status', 'export_status', 'find_erasure', 'find_export', 'find_report',
