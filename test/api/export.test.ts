@@ -1,9 +1,15 @@
 // Exports: what leaves is what was counted and what the log holds, whole or marked as not whole, and nothing goes on
 // when nobody takes it.
 import { Buffer } from "node:buffer";
+import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { get, type IncomingMessage } from "node:http";
 import { once } from "node:events";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
 import { gunzipSync } from "node:zlib";
 import { parse } from "csv-parse/sync";
 import type pg from "pg";
@@ -108,6 +114,40 @@ describe("formats", () => {
     const back = cells.map((cell) => cell.startsWith("'") ? cell.slice(1) : cell);
     expect(back.sort()).toEqual([...AWKWARD].sort());
   });
+
+  // Opened and saved again: a formula would come back as its result.
+  test.skipIf(spawnSync("soffice", ["--version"]).error !== undefined)(
+    "LibreOffice opens a CSV with every row, all of it as it stands there",
+    async () => {
+      const folder = await mkdtemp(join(tmpdir(), "audit-csv-"));
+      try {
+        const { text } = await download({ format: "csv", action: "api_key.added" });
+        await writeFile(join(folder, "log.csv"), text);
+        const format = "44,34,76,1"; // commas, quotation marks, UTF-8, from the first line
+        await promisify(execFile)("soffice", [
+          "--headless",
+          `-env:UserInstallation=${pathToFileURL(join(folder, "profile"))}`,
+          `--infilter=CSV:${format}`,
+          "--convert-to",
+          `csv:Text - txt - csv (StarCalc):${format}`,
+          "--outdir",
+          join(folder, "saved"),
+          join(folder, "log.csv"),
+        ]);
+        const cells = (csv: string) =>
+          (parse(csv, { columns: true }) as Row[]).map(({ name, provider, details, hash }) => [
+            name,
+            provider!.replace("\r", "\n"), // a line ends in its way
+            details,
+            hash,
+          ]);
+        expect(cells(await readFile(join(folder, "saved", "log.csv"), "utf8"))).toEqual(cells(text));
+      } finally {
+        await rm(folder, { recursive: true });
+      }
+    },
+    60_000,
+  );
 
   test("a CSV of nothing is its header", async () => {
     const { text, headers } = await download({ format: "csv", action: "nothing.happened" });
