@@ -2261,7 +2261,9 @@ column organization_id uuid not null
 column created_at timestamp with time zone not null
 column chain integer not null
 column seq bigint not null
+column cost numeric
 column terms integer[] not null
+CREATE INDEX search_index_cost_idx ON audit.search_index USING btree (organization_id, cost, created_at) WHERE (cost IS NOT NULL)
 CREATE INDEX search_index_terms_idx ON audit.search_index USING gin (terms)
 CREATE INDEX search_index_timeline_idx ON audit.search_index USING btree (organization_id, created_at, chain, seq)
 grant audit_purger: DELETE, SELECT
@@ -2271,7 +2273,8 @@ comment on column organization_id: The organisation of the entry.
 comment on column created_at: The entry's time.
 comment on column chain: The entry's chain.
 comment on column seq: The entry's position in its chain.
-comment on column terms: Hashes of its words, paths and values, salted with organisation and month.
+comment on column cost: The entry's cost, to sort by.
+comment on column terms: Hashes of its words, paths, values and numbers, salted with organisation and week.
 
 -- relation audit.search_positions
 kind r, owner postgres, persistence p, with fillfactor=50
@@ -4651,6 +4654,68 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Stops an export; parts that are already made stay.
+
+-- function audit.candidates_by_cost(uuid,jsonb,timestamp with time zone,timestamp with time zone,boolean,audit."position",integer)
+CREATE OR REPLACE FUNCTION audit.candidates_by_cost(organization_id uuid, term_groups jsonb, from_time timestamp with time zone, to_time timestamp with time zone, descending boolean, after audit."position", at_most integer)
+ RETURNS SETOF audit."position"
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 100
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  v_groups jsonb := audit.search_groups(candidates_by_cost.organization_id, candidates_by_cost.term_groups);
+  v_sign text := case when descending then '<' else '>' end;
+  v_order text := format('order by s.cost %s, s.created_at desc, s.chain desc, s.seq desc', case when descending then 'desc' else 'asc' end);
+  v_weeks text;
+  v_place audit.position := after;
+  v_names audit.position[];
+  v_ends audit.position[];
+  v_left int := at_most;
+begin
+  if v_groups is null then
+    return;
+  end if;
+  -- Each entry is asked for the terms of its own week.
+  select format(
+    'join (select w.week, %s from generate_series(audit.search_week(%L), audit.search_week(%L)) w (week) offset 0) t'
+      || ' on t.week = audit.search_week(s.created_at) and %s',
+    string_agg(format('audit.group_terms(%L, w.week, %L) as g%s', candidates_by_cost.organization_id, g.term_group, g.n), ', '),
+    (select min(s.created_at) from audit.search_index s where s.organization_id = candidates_by_cost.organization_id),
+    (select max(s.created_at) from audit.search_index s where s.organization_id = candidates_by_cost.organization_id),
+    string_agg(format('s.terms && t.g%s', g.n), ' and ')
+  ) into v_weeks
+  from jsonb_array_elements(v_groups) with ordinality g (term_group, n)
+  having count(*) > 0;
+
+  -- The order of cost is walked, in stretches that grow.
+  for v_walk in 1 .. 2 loop
+    execute format(
+      'with s as materialized (select s.cost, s.created_at, s.chain, s.seq, s.terms from audit.search_index s where %1$s %2$s limit %3$s)'
+        || ' select array(select row(s.cost, s.created_at, s.chain, s.seq)::audit.position from s %4$s %2$s limit %5$s),'
+        || ' array(select row(s.cost, s.created_at, s.chain, s.seq)::audit.position from s offset %3$s - 1)',
+      concat_ws(' and ',
+        format('s.organization_id = %L and s.cost is not null', organization_id),
+        case when from_time is not null then format('s.created_at >= %L', from_time) end,
+        case when to_time is not null then format('s.created_at < %L', to_time) end,
+        case when not (v_place is null) then format('s.cost %s= %L and %s', v_sign, (v_place).cost, audit.cost_condition('s', v_sign, v_place)) end
+      ),
+      v_order, 1000 * 4 ^ (v_walk - 1), v_weeks, v_left
+    ) into v_names, v_ends;
+    return query select n.* from unnest(v_names) n;
+    v_left := v_left - cardinality(v_names);
+    exit when v_left = 0 or v_ends = '{}';
+    v_place := v_ends[1];
+  end loop;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The same in the order of cost: names of indexed entries that have a cost and a term of each group. It gives up where terms
+are rare, and may have left out what comes after its last.
 
 -- function audit.canonical_node(jsonb,text,integer,boolean)
 CREATE OR REPLACE FUNCTION audit.canonical_node(tree jsonb, path text, depth integer, positioned boolean)
@@ -7032,7 +7097,11 @@ declare
     when op in ('gt', 'gte', 'between') then v_numbers[1]
     when op in ('eq', 'in') then (select min(n) from unnest(v_numbers) n)
   end;
-  v_to numeric := case op when 'between' then v_numbers[2] when 'eq' then v_numbers[1] when 'in' then (select max(n) from unnest(v_numbers) n) end;
+  v_to numeric := case
+    when op in ('lt', 'lte') then v_numbers[1]
+    when op = 'between' then v_numbers[2]
+    when op in ('eq', 'in') then (select max(n) from unnest(v_numbers) n)
+  end;
 begin
   return audit.compiled(
     case op
@@ -7042,9 +7111,8 @@ begin
       else format('e.cost %s %s', case op when 'gt' then '>' when 'gte' then '>=' when 'lt' then '<' else '<=' end, v_numbers[1])
     end,
     case
-      when v_from > 0 and coalesce(v_to, v_from) >= v_from then audit.term_group('cost=', array(
-        select b::text from generate_series(audit.cost_bucket(v_from), coalesce(audit.cost_bucket(v_to), 40)) b
-      ))
+      -- Zero and what is near it is found faster than listed.
+      when v_from > 0 or v_to < 0 then audit.term_group('', audit.range_terms('cost ', v_from, v_to))
       else '[]'
     end
   );
@@ -7241,6 +7309,9 @@ declare
   v_sign text := case op when 'gt' then '>' when 'gte' then '>=' when 'lt' then '<' else '<=' end;
   -- The steps are words of the details, too.
   v_groups jsonb := audit.word_groups(array_to_string(v_path, ' '));
+  v_kind text := 'number ' || v_path[cardinality(v_path)] || ' ';
+  v_first numeric := audit.number_value(term_values[1]);
+  v_last numeric := audit.number_value(term_values[2]);
   v_equal text;
 begin
   -- Text and number are both meant by 1000; lax mode looks into arrays, and a comparison of different types is no match.
@@ -7259,10 +7330,15 @@ begin
     when 'in' then format(' ? (%s)', v_equal)
     else format(' ? (%s)', audit.path_order(v_sign, term_values[1]))
   end;
-  if op = 'eq' and term_values[1] not in ('true', 'false') then
+  v_groups := case
+    when op = 'eq' and v_first is null then case when term_values[1] in ('true', 'false') then '[]' else audit.word_groups(term_values[1]) end
     -- What stands in details as a number may be written otherwise: 1000.0.
-    v_groups := case when audit.number_value(term_values[1]) is null then audit.word_groups(term_values[1]) else '[]' end || v_groups;
-  end if;
+    when op in ('eq', 'in') then audit.value_group(term_values, v_kind)
+    when op = 'between' and v_first is not null and v_last is not null then audit.term_group('', audit.range_terms(v_kind, v_first, v_last))
+    when op in ('gt', 'gte') and v_first is not null then audit.term_group('', audit.range_terms(v_kind, v_first, null))
+    when op in ('lt', 'lte') and v_first is not null then audit.term_group('', audit.range_terms(v_kind, null, v_first))
+    else '[]'
+  end || v_groups;
   return audit.compiled(format('e.details @? %L::jsonpath', v_jsonpath), v_groups);
 end
 $function$
@@ -7489,9 +7565,8 @@ begin
     v_groups := audit.term_group(field || '=', term_values);
   elsif op = 'eq' then
     v_groups := audit.word_groups(term_values[1]);
-  elsif op = 'in' and not exists (select from unnest(term_values) v where audit.word_groups(v) = '[]') then
-    -- One word of each value, the longest.
-    v_groups := jsonb_build_array((select jsonb_agg(distinct audit.word_groups(v) -> 0 -> 0) from unnest(term_values) v));
+  elsif op = 'in' then
+    v_groups := audit.value_group(term_values);
   elsif field = 'action' and v_pattern ~ '^[a-z0-9_]+\.\*$' then
     v_groups := audit.term_group('action^', array[left(v_pattern, -2)]);
   elsif field = 'action' and v_pattern ~ '^\*\.[a-z0-9_]+$' then
@@ -8136,18 +8211,18 @@ owner postgres
 grant postgres: EXECUTE
 comment: In how many rows of which tables an address still stands, such as in what somebody has set up.
 
--- function audit.cost_bucket(numeric)
-CREATE OR REPLACE FUNCTION audit.cost_bucket(cost numeric)
- RETURNS integer
+-- function audit.cost_condition(text,text,audit."position")
+CREATE OR REPLACE FUNCTION audit.cost_condition(alias text, sign text, place audit."position")
+ RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN (floor((ln((GREATEST(LEAST(cost, '1000000000000'::numeric), 0.000000000001))::double precision) / ln((2)::double precision))))::integer
+RETURN format('(%1$s.cost %2$s %3$L or %1$s.cost = %3$L and %4$s)'::text, alias, sign, (place).cost, audit.position_condition(alias, '<'::text, place))
 
 owner postgres
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: The power of two below a positive cost, from -40 to 39.
+comment: The condition that an entry stands behind a position in the order of cost; of equal costs the newest is first.
 
 -- function audit.cost_groups(text[])
 CREATE OR REPLACE FUNCTION audit.cost_groups(groups text[])
@@ -9460,7 +9535,7 @@ AS $function$
     case
       when bool_or(s.condition <> 'false' and s.term_groups = '[]') or bool_and(s.condition = 'false') then '[]'
       else jsonb_build_array((
-        select jsonb_agg(distinct t.term)
+        select coalesce(jsonb_agg(distinct t.term), '[]')
         from unnest(sides) g
         cross join lateral jsonb_array_elements(g.term_groups -> 0) t (term)
       ))
@@ -11431,6 +11506,18 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The SQL of the key of the group that an entry belongs to.
 
+-- function audit.group_terms(uuid,integer,jsonb)
+CREATE OR REPLACE FUNCTION audit.group_terms(organization_id uuid, week integer, term_group jsonb)
+ RETURNS integer[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ARRAY(SELECT audit.search_term(audit.search_seed(group_terms.organization_id, group_terms.week), t.term) AS search_term FROM jsonb_array_elements_text(group_terms.term_group) t(term))
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The terms of a group, salted for a week.
+
 -- function audit.happened_at(timestamp with time zone,jsonb)
 CREATE OR REPLACE FUNCTION audit.happened_at(created_at timestamp with time zone, details jsonb)
  RETURNS timestamp with time zone
@@ -11812,17 +11899,16 @@ begin
   return (
     with wanted as materialized (
       select w.hash, array(
-        select audit.search_term(audit.search_seed(identities_in_use.organization_id, m at time zone 'utc'), 'identity=' || encode(w.hash, 'hex'))
+        select audit.search_term(audit.search_seed(identities_in_use.organization_id, n), 'identity=' || encode(w.hash, 'hex'))
         from generate_series(
-          date_trunc('month', (
+          audit.search_week((
             select a.created_at from public.audit_logs a
             where a.organization_id = identities_in_use.organization_id order by a.created_at limit 1
-          ) at time zone 'utc'),
-          date_trunc('month', (
+          )),
+          audit.search_week((
             select max(h.last_at) from audit.heads h where h.organization_id = identities_in_use.organization_id
-          ) at time zone 'utc'),
-          interval '1 month'
-        ) m
+          ))
+        ) n
       ) as terms
       from (select distinct u.hash from unnest(identities_in_use.hashes) u (hash)) w
     ),
@@ -11971,8 +12057,8 @@ begin
     where w.running - (w.seq - w.after) < index_entries.at_most
   ),
   fresh as (
-    insert into audit.search_index (organization_id, created_at, chain, seq, terms)
-    select a.organization_id, a.created_at, a.chain, a.seq, audit.search_terms(a)
+    insert into audit.search_index (organization_id, created_at, chain, seq, cost, terms)
+    select a.organization_id, a.created_at, a.chain, a.seq, a.cost, audit.search_terms(a)
     from taken t
     join public.audit_logs a
       on a.organization_id = t.organization_id and a.chain = t.chain and a.seq > t.after and a.seq <= t.upto
@@ -13934,34 +14020,35 @@ CREATE OR REPLACE FUNCTION audit.matching(organization_id uuid, compiled audit.c
  SET search_path TO ''
 AS $function$
 declare
+  v_by_cost boolean := sort in ('cost', '-cost');
   v_descending boolean := sort like '-%';
   v_sign text := case when v_descending then '<' else '>' end;
-  v_order text := case when v_descending then 'order by e.created_at desc, e.chain desc, e.seq desc'
-    else 'order by e.created_at, e.chain, e.seq' end;
-  v_after text := case when after is null then 'true' else audit.position_condition('e', v_sign, after) end;
+  v_order text := case
+    when v_by_cost then
+      format('order by e.cost %s nulls last, e.created_at desc, e.chain desc, e.seq desc', case when v_descending then 'desc' else 'asc' end)
+    when v_descending then 'order by e.created_at desc, e.chain desc, e.seq desc'
+    else 'order by e.created_at, e.chain, e.seq'
+  end;
+  v_after text := case
+    when after is null then 'true'
+    when v_by_cost then audit.cost_condition('e', v_sign, after)
+    else audit.position_condition('e', v_sign, after)
+  end;
+  v_unpriced audit.compiled_query := compiled;
   v_rows public.audit_logs[] := '{}';
   v_more public.audit_logs[];
   v_names audit.position[];
   v_from audit.position := after;
   v_batch int := at_most + 20;
+  v_goes_on boolean := true;
   v_found int;
 begin
-  if sort in ('cost', '-cost') then
-    -- Everything that matches is sorted; an entry without a cost comes last either way.
-    return query execute format(
-      'select e.* %s and (%s) order by e.cost %s nulls last, e.created_at desc, e.chain desc, e.seq desc limit %s',
-      audit.matching_sql(organization_id, compiled),
-      case
-        when after is null then 'true'
-        when (after).cost is null then 'e.cost is null and ' || audit.position_condition('e', '<', after)
-        else format(
-          'e.cost %1$s %2$L or e.cost is null or (e.cost = %2$L and %3$s)', v_sign, (after).cost, audit.position_condition('e', '<', after)
-        )
-      end,
-      case when v_descending then 'desc' else 'asc' end, at_most
-    );
+  if v_by_cost and (after).created_at is not null and (after).cost is null then
+    -- What has no cost comes last either way, the newest first.
+    v_unpriced.condition := format('(%s) and e.cost is null', (compiled).condition);
+    return query select m.* from audit.matching(organization_id, v_unpriced, '-created_at', after, at_most) m;
     return;
-  elsif audit.needs_no_index(organization_id, compiled) then
+  elsif not v_by_cost and audit.needs_no_index(organization_id, compiled) then
     -- Most conditions that name no term are met near at hand; else the planner sees the whole.
     return query execute format('select e.* from audit.timeline($1, $2, $3, $4, $5, $6) e where (%s) %s limit $7', (compiled).condition, v_order)
       using organization_id, (compiled).from_time, (compiled).to_time, v_descending, after,
@@ -13974,12 +14061,24 @@ begin
     return;
   end if;
 
-  -- Candidates by the batch, until the page is full. Their order is the page's.
-  loop
-    select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
-    from audit.search_candidates(
-      organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, v_descending, v_from, v_batch
-    ) c;
+  -- Candidates by the batch, until the page is full. Their order is the page's. By cost, all that matches is sorted where
+  -- the time is short, and where a few batches are not enough.
+  if v_by_cost then
+    select count(*) > 2000 into v_goes_on
+    from audit.search_candidates(organization_id, '[]', (compiled).from_time, (compiled).to_time, true, null, 2001);
+  end if;
+  while v_goes_on loop
+    if v_by_cost then
+      select array_agg(c) into v_names
+      from audit.candidates_by_cost(
+        organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, v_descending, v_from, v_batch
+      ) c;
+    else
+      select array_agg(row(null, c.created_at, c.chain, c.seq)::audit.position) into v_names
+      from audit.search_candidates(
+        organization_id, (compiled).term_groups, (compiled).from_time, (compiled).to_time, v_descending, v_from, v_batch
+      ) c;
+    end if;
     exit when v_names is null;
     execute format(
       'select array_agg(row(e.*)::public.audit_logs) from (select e.* from audit.entries_by_name($1, $2) e where (%s) %s limit $3) e',
@@ -13989,7 +14088,13 @@ begin
     exit when cardinality(v_rows) >= at_most or cardinality(v_names) < v_batch;
     v_from := v_names[cardinality(v_names)];
     v_batch := least(4 * v_batch, 5000);
+    v_goes_on := not v_by_cost or v_batch < 2000;
   end loop;
+  if v_by_cost and cardinality(v_rows) < at_most then
+    return query execute format('select e.* %s and (%s) %s limit %s',
+      audit.matching_sql(organization_id, compiled), v_after || case when after is null then '' else ' or e.cost is null' end, v_order, at_most);
+    return;
+  end if;
 
   -- And what the index does not have yet.
   execute format(
@@ -14226,18 +14331,6 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Triggers on Auth's tables that are not as they should be.
-
--- function audit.month_condition(timestamp without time zone)
-CREATE OR REPLACE FUNCTION audit.month_condition(month timestamp without time zone)
- RETURNS text
- LANGUAGE sql
- STABLE PARALLEL SAFE
-RETURN format('s.created_at >= %L and s.created_at < %L'::text, (month AT TIME ZONE 'utc'::text), ((month + '1 mon'::interval) AT TIME ZONE 'utc'::text))
-
-owner postgres
-grant postgres: EXECUTE
-grant service_role: EXECUTE
-comment: The condition that a row s of the search index lies in a month (UTC).
 
 -- function audit.month_section(audit.reports)
 CREATE OR REPLACE FUNCTION audit.month_section(report audit.reports)
@@ -14769,6 +14862,44 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What the signatures of a signed note are over: all before its last blank line. Null where it has none.
+
+-- function audit.number_place(numeric)
+CREATE OR REPLACE FUNCTION audit.number_place(number numeric)
+ RETURNS integer
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE STRICT
+ SET search_path TO ''
+AS $function$
+declare
+  v_bits bytea;
+  v_place int;
+begin
+  if number = 0 then
+    return 2048;
+  end if;
+  v_bits := float8send(least(greatest(abs(number), 1e-18), 1e19)::float8);
+  v_place := get_byte(v_bits, 0) * 256 + get_byte(v_bits, 1) - 15360; -- 2^-63 would be at 0
+  return case when number > 0 then 2304 + v_place else 2047 - v_place end;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Where a number stands among all, from 0 to 4351: what is greater is never at a lower place.
+
+-- function audit.number_terms(text,integer)
+CREATE OR REPLACE FUNCTION audit.number_terms(kind text, place integer)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ARRAY[((kind || '#'::text) || place), ((kind || '##'::text) || (place / 16)), ((kind || '###'::text) || (place / 256))]
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: What a number at a place is found by.
 
 -- function audit.number_value(text)
 CREATE OR REPLACE FUNCTION audit.number_value(value text)
@@ -17166,6 +17297,34 @@ grant audit_writer: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: 16 bytes from the server's strong random source.
+
+-- function audit.range_terms(text,numeric,numeric)
+CREATE OR REPLACE FUNCTION audit.range_terms(kind text, from_number numeric, to_number numeric)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  -- The fewest blocks that cover it: a small one only where no greater one lies in the range as a whole.
+  select coalesce(array_agg(range_terms.kind || s.mark || b.block order by s.size desc, b.block), '{}')
+  from (
+    select coalesce(audit.number_place(range_terms.from_number), 0) as first,
+      coalesce(audit.number_place(range_terms.to_number), 4351) as last
+  ) r
+  cross join (values (1, '#'), (16, '##'), (256, '###')) s (size, mark)
+  cross join lateral generate_series((r.first + s.size - 1) / s.size, (r.last + 1) / s.size - 1) b (block)
+  where s.size = 256
+    or not (
+      b.block * s.size / (16 * s.size) * (16 * s.size) >= r.first
+      and (b.block * s.size / (16 * s.size) + 1) * (16 * s.size) - 1 <= r.last
+    )
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Terms of which every number of a kind from one to another has one; null is no bound. None where nothing lies between.
 
 -- function audit.reach(uuid)
 CREATE OR REPLACE FUNCTION audit.reach(organization_id uuid)
@@ -20768,50 +20927,49 @@ CREATE OR REPLACE FUNCTION audit.search_candidates(organization_id uuid, term_gr
 AS $function$
 #variable_conflict use_column
 declare
-  v_groups jsonb := term_groups;
-  v_comparison text := case when descending then '<' else '>' end;
+  v_groups jsonb := audit.search_groups(search_candidates.organization_id, search_candidates.term_groups);
   v_order text := case when descending then 'order by s.created_at desc, s.chain desc, s.seq desc'
     else 'order by s.created_at, s.chain, s.seq' end;
-  v_base text;
-  v_first timestamptz;
-  v_last timestamptz;
-  v_months timestamp[];
-  v_month timestamp;
-  v_done int := 0;
-  v_step int := 1;
-  v_terms text;
-  v_names audit.position[];
-  v_count int := 0;
-  v_more int;
-begin
-  case audit.reach(search_candidates.organization_id)
-    when 'all' then null;
-    when 'own' then v_groups := audit.term_group('actor=', array[auth.uid()::text]) || v_groups;
-    else return;
-  end case;
-  v_base := concat_ws(' and ',
+  v_limit text := 'limit ' || coalesce(at_most::text, 'all');
+  v_base text := concat_ws(' and ',
     format('s.organization_id = %L', organization_id),
     case when from_time is not null then format('s.created_at >= %L', from_time) end,
     case when to_time is not null then format('s.created_at < %L', to_time) end,
-    case when not (after is null) then audit.position_condition('s', v_comparison, after) end
+    case when not (after is null) then audit.position_condition('s', case when descending then '<' else '>' end, after) end
   );
+  v_first int;
+  v_last int;
+  v_names audit.position[];
+begin
+  if v_groups is null then
+    return;
+  elsif v_groups = '[]' then
+    return query execute format('select s.created_at, s.chain, s.seq from audit.search_index s where %s %s %s', v_base, v_order, v_limit);
+    return;
+  end if;
   execute format(
-    'select min(s.created_at), max(s.created_at) from audit.search_index s where %s', v_base
+    'select audit.search_week(min(s.created_at)), audit.search_week(max(s.created_at)) from audit.search_index s where %s', v_base
   ) into v_first, v_last;
   if v_first is null then
     return;
+  elsif descending then
+    select v_last, v_first into v_first, v_last;
   end if;
 
-  -- What is frequent stands near at hand: a stretch of the timeline is walked first. It lies in one month, or the
-  -- months after that are asked in any case.
+  -- What is frequent stands near at hand: a stretch of the timeline is walked first. It lies in one week, or the weeks
+  -- after that are asked in any case.
   if at_most is not null then
-    v_month := date_trunc('month', case when descending then v_last else v_first end at time zone 'utc');
     execute format(
       'select array_agg(row(null, n.created_at, n.chain, n.seq)::audit.position) from ('
-        || 'select s.* from (select s.created_at, s.chain, s.seq, s.terms from audit.search_index s where %s and %s %s limit 1000) s'
-        || ' where %s %s limit %s) n',
-      v_base, audit.month_condition(v_month), v_order,
-      audit.term_condition(organization_id, v_groups, v_month at time zone 'utc'), v_order, at_most
+        || 'select s.* from (select s.created_at, s.chain, s.seq, s.terms from audit.search_index s'
+        || ' where %s and s.created_at >= to_timestamp(%s) and s.created_at < to_timestamp(%s) %s limit 1000) s'
+        || ' where %s %s %s) n',
+      v_base, v_first * 604800.0, (v_first + 1) * 604800.0, v_order,
+      (
+        select string_agg(format('s.terms && %L::int[]', audit.group_terms(search_candidates.organization_id, v_first, g.term_group)), ' and ')
+        from jsonb_array_elements(v_groups) g (term_group)
+      ),
+      v_order, v_limit
     ) into v_names;
     if cardinality(v_names) = at_most then
       return query select n.created_at, n.chain, n.seq from unnest(v_names) n;
@@ -20819,31 +20977,22 @@ begin
     end if;
   end if;
 
-  -- Then by the terms: one month, three, twelve, …, so that what is found early ends it early, and what is nowhere takes
-  -- few statements.
-  v_months := array(
-    select m
-    from generate_series(
-      date_trunc('month', v_first at time zone 'utc'), date_trunc('month', v_last at time zone 'utc'), interval '1 month'
-    ) m
-    order by case when descending then m end desc, m
+  -- Then by the terms, week after week until there are enough: a lateral join asks for a week when the one before has
+  -- given all it has. The terms alone say organisation and week (500); beside them the planner would read the timeline.
+  return query execute format(
+    'select c.created_at, c.chain, c.seq from generate_series(%s, %s, %s) w (week)'
+      || ' cross join lateral (select %s offset 0) t'
+      || ' cross join lateral ('
+      || 'with s as materialized (select s.organization_id, s.created_at, s.chain, s.seq from audit.search_index s where %s)'
+      || ' select s.created_at, s.chain, s.seq from s where %s %7$s) c %7$s',
+    v_first, v_last, case when descending then -1 else 1 end,
+    (
+      select string_agg(format('audit.group_terms(%L, w.week, %L) as g%s', search_candidates.organization_id, g.term_group, g.n), ', ')
+      from jsonb_array_elements(v_groups) with ordinality g (term_group, n)
+    ),
+    (select string_agg(format('s.terms && t.g%s', n), ' and ') from generate_series(1, jsonb_array_length(v_groups)) n),
+    v_base || ' ' || v_order, v_limit
   );
-  while v_done < cardinality(v_months) loop
-    -- The terms alone say organisation and month (500); beside them the planner would read the timeline of all that time.
-    select string_agg('(' || audit.term_condition(organization_id, v_groups, m at time zone 'utc') || ')', ' or ')
-    into v_terms
-    from unnest(v_months[v_done + 1:v_done + v_step]) m;
-    return query execute format(
-      'with s as materialized (select s.organization_id, s.created_at, s.chain, s.seq from audit.search_index s where %s)'
-        || ' select s.created_at, s.chain, s.seq from s where %s %s limit %s',
-      v_terms, v_base, v_order, coalesce((at_most - v_count)::text, 'all')
-    );
-    get diagnostics v_more = row_count;
-    v_count := v_count + v_more;
-    exit when v_count >= at_most;
-    v_done := v_done + v_step;
-    v_step := 4 * v_step;
-  end loop;
 end
 $function$
 
@@ -20853,6 +21002,24 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Names of indexed entries that have a term of each group, in order; of an organisation the caller reads, and of the
 caller's own activity where that is all the caller reads.
+
+-- function audit.search_groups(uuid,jsonb)
+CREATE OR REPLACE FUNCTION audit.search_groups(organization_id uuid, term_groups jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case audit.reach(search_groups.organization_id)
+    when 'all' then search_groups.term_groups
+    when 'own' then audit.term_group('actor=', array[auth.uid()::text]) || search_groups.term_groups
+  end
+$function$
+
+owner postgres
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The groups of terms of which an entry has one each that the caller looks for and may read; null: none.
 
 -- function audit.search_json(audit.saved_searches)
 CREATE OR REPLACE FUNCTION audit.search_json(search audit.saved_searches)
@@ -20946,18 +21113,18 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: A page of a search as JSON, for the function "audit"; sql/README.md lists the fields. Leaves a log.searched entry.
 
--- function audit.search_seed(uuid,timestamp with time zone)
-CREATE OR REPLACE FUNCTION audit.search_seed(organization_id uuid, created_at timestamp with time zone)
+-- function audit.search_seed(uuid,integer)
+CREATE OR REPLACE FUNCTION audit.search_seed(organization_id uuid, week integer)
  RETURNS bigint
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN hashint8extended((((EXTRACT(year FROM (created_at AT TIME ZONE 'utc'::text)) * (12)::numeric) + EXTRACT(month FROM (created_at AT TIME ZONE 'utc'::text))))::bigint, uuid_hash_extended(organization_id, (0)::bigint))
+RETURN hashint8extended((week)::bigint, uuid_hash_extended(organization_id, (0)::bigint))
 
 owner postgres
 grant audit_purger: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: With what the terms of an organisation's month are salted.
+comment: With what the terms of an organisation's week are salted.
 
 -- function audit.search_tail(uuid)
 CREATE OR REPLACE FUNCTION audit.search_tail(organization_id uuid)
@@ -21000,15 +21167,31 @@ CREATE OR REPLACE FUNCTION audit.search_terms(entry public.audit_logs)
  SET search_path TO ''
 AS $function$
 declare
-  v_seed bigint := audit.search_seed(entry.organization_id, entry.created_at);
+  v_seed bigint := audit.search_seed(entry.organization_id, audit.search_week(entry.created_at));
   v_words text[] := audit.search_tokens(audit.search_text(entry)) || array_remove(array[
     'action=' || entry.action,
     'action^' || split_part(entry.action, '.', 1),
     'actor=' || entry.created_by,
     'resource_type=' || entry.resource_type,
-    'identity=' || encode(entry.identity_hash, 'hex'),
-    case when entry.cost > 0 then 'cost=' || audit.cost_bucket(entry.cost) end
+    'identity=' || encode(entry.identity_hash, 'hex')
   ], null);
+  -- Apart, for the planner expects millions of them, and would make room to tell so many apart.
+  v_numbers text[] := array(
+    select t.term
+    from (
+      select 'cost ' as kind, entry.cost as number where entry.cost is not null
+      union all
+      -- By the key alone, also of those in arrays. No path of a query (510) leads deeper.
+      select 'number ' || (k.member ->> 'key') || ' ', n.number::numeric
+      from jsonb_path_query(
+        entry.details,
+        'strict $.**{0 to 42} ? (@.type() == "object").keyvalue() ? (@.value.type() == "number" || @.value.type() == "array")'
+      ) k (member)
+      cross join lateral jsonb_path_query(k.member -> 'value', 'strict $.**{0 to 2} ? (@.type() == "number")') n (number)
+    ) n
+    cross join lateral (select audit.number_place(n.number) as place offset 0) p
+    cross join lateral unnest(audit.number_terms(n.kind, p.place)) t (term)
+  );
 begin
   -- Every entry of the log passes here once, so there is no function per word and no set per word.
   return array(
@@ -21022,6 +21205,8 @@ begin
       from unnest(v_words) w (word)
       where w.word like '%-%' and w.word not like '________-____-____-____-____________'
     ) p
+    union
+    select audit.search_term(v_seed, n.term) from unnest(v_numbers) n (term)
   );
 end
 $function$
@@ -21029,7 +21214,8 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Everything an entry is found by: its words, the beginnings of those that begin with a letter, and some fields whole.
+comment: Everything an entry is found by: its words, the beginnings of those that begin with a letter, some fields whole, and
+where its numbers lie.
 
 -- function audit.search_text(public.audit_logs)
 CREATE OR REPLACE FUNCTION audit.search_text(entry public.audit_logs)
@@ -21107,6 +21293,19 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What others see of a saved search, as entries tell it; null for what is not shared.
+
+-- function audit.search_week(timestamp with time zone)
+CREATE OR REPLACE FUNCTION audit.search_week(created_at timestamp with time zone)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (floor((EXTRACT(epoch FROM created_at) / (604800)::numeric)))::integer
+
+owner postgres
+grant audit_purger: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: The number of a week, counted from 1970.
 
 -- function audit.search_words(text)
 CREATE OR REPLACE FUNCTION audit.search_words(content text)
@@ -22439,30 +22638,6 @@ owner postgres
 grant postgres: EXECUTE
 comment: Records events inside a transaction of Auth; what cannot be written now waits, and that is a finding.
 
--- function audit.term_condition(uuid,jsonb,timestamp with time zone)
-CREATE OR REPLACE FUNCTION audit.term_condition(organization_id uuid, term_groups jsonb, month timestamp with time zone)
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO ''
-AS $function$
-  select coalesce(string_agg(
-    format(case when cardinality(g.terms) = 1 then 's.terms @> %L' else 's.terms && %L' end, g.terms), ' and '
-  ), 'true')
-  from (
-    select array(
-      select audit.search_term(audit.search_seed(term_condition.organization_id, term_condition.month), t.term)
-      from jsonb_array_elements_text(e.term_group) t (term)
-    ) as terms
-    from jsonb_array_elements(term_condition.term_groups) e (term_group)
-  ) g
-$function$
-
-owner postgres
-grant postgres: EXECUTE
-grant service_role: EXECUTE
-comment: The condition that a row s of the search index has a term of each group.
-
 -- function audit.term_group(text,text[])
 CREATE OR REPLACE FUNCTION audit.term_group(kind text, term_values text[])
  RETURNS jsonb
@@ -22470,14 +22645,14 @@ CREATE OR REPLACE FUNCTION audit.term_group(kind text, term_values text[])
  IMMUTABLE PARALLEL SAFE
  SET search_path TO ''
 AS $function$
-  select jsonb_build_array(jsonb_agg(distinct term_group.kind || t.value)) from unnest(term_group.term_values) t (value)
+  select jsonb_build_array(coalesce(jsonb_agg(distinct term_group.kind || t.value), '[]')) from unnest(term_group.term_values) t (value)
 $function$
 
 owner postgres
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: A list with one group of index terms: some values of one kind.
+comment: A list with one group of index terms: some values of one kind. A group of none is met by nothing.
 
 -- function audit.test_channel(jsonb)
 CREATE OR REPLACE FUNCTION audit.test_channel(request jsonb)
@@ -23132,6 +23307,32 @@ owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: The SQL that reads a mapped column as a UUID: as it is where it is one, else null for what is none.
+
+-- function audit.value_group(text[],text)
+CREATE OR REPLACE FUNCTION audit.value_group(term_values text[], number_kind text DEFAULT NULL::text)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select case
+    when bool_and(v.word is not null)
+      then jsonb_build_array(jsonb_agg(distinct v.word) || coalesce(jsonb_agg(distinct v.number) filter (where v.number is not null), '[]'))
+    else '[]'
+  end
+  from (
+    select audit.word_groups(t.value) -> 0 -> 0 as word,
+      value_group.number_kind || '#' || audit.number_place(audit.number_value(t.value)) as number
+    from unnest(value_group.term_values) t (value)
+  ) v
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: A list with one group: the longest word of each of some values and, with a kind, the place of each that is a number. No
+group where a value has no word.
 
 -- function audit.values_pattern(text[])
 CREATE OR REPLACE FUNCTION audit.values_pattern(person_values text[])
