@@ -208,6 +208,7 @@ create or replace function audit.search_terms(entry public.audit_logs)
   stable
   parallel safe
   set search_path = ''
+  set jit = off -- what the planner expects of jsonpath would be compiled, for a thousand times as long as it runs
 as $$
 declare
   v_seed bigint := audit.search_seed(entry.organization_id, audit.search_week(entry.created_at));

@@ -4661,6 +4661,7 @@ CREATE OR REPLACE FUNCTION audit.candidates_by_cost(organization_id uuid, term_g
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER ROWS 100
  SET search_path TO ''
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -20924,6 +20925,7 @@ CREATE OR REPLACE FUNCTION audit.search_candidates(organization_id uuid, term_gr
  STABLE SECURITY DEFINER ROWS 100
  SET search_path TO ''
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -21165,6 +21167,7 @@ CREATE OR REPLACE FUNCTION audit.search_terms(entry public.audit_logs)
  LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO ''
+ SET jit TO 'off'
 AS $function$
 declare
   v_seed bigint := audit.search_seed(entry.organization_id, audit.search_week(entry.created_at));
@@ -22784,6 +22787,9 @@ CREATE OR REPLACE FUNCTION audit.timeline(organization_id uuid, from_time timest
  LANGUAGE plpgsql
  STABLE ROWS 100
  SET search_path TO ''
+ SET enable_sort TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
   if descending then

@@ -10105,6 +10105,7 @@ create or replace function audit.search_terms(entry public.audit_logs)
   stable
   parallel safe
   set search_path = ''
+  set jit = off -- what the planner expects of jsonpath would be compiled, for a thousand times as long as it runs
 as $$
 declare
   v_seed bigint := audit.search_seed(entry.organization_id, audit.search_week(entry.created_at));
@@ -11733,6 +11734,7 @@ create or replace function audit.search_candidates(
   set search_path = ''
   -- The planner has not counted salted terms: it supposes half of the table for a list of them, and would read it whole.
   set enable_seqscan = off
+  set jit = off -- what is switched off counts as dear, and what is dear is compiled
   rows 100
 as $$
 #variable_conflict use_column
@@ -11836,6 +11838,7 @@ create or replace function audit.candidates_by_cost(
   stable
   security definer -- reads the index on behalf of those who may read the entries, and names no others
   set search_path = ''
+  set jit = off
   rows 100
 as $$
 #variable_conflict use_column
@@ -11925,6 +11928,10 @@ create or replace function audit.timeline(
   language plpgsql
   stable
   set search_path = ''
+  -- The plan for any values, from the sixth call on, knows neither organisation nor time: it would sort years of entries.
+  set enable_sort = off
+  set enable_bitmapscan = off
+  set jit = off
   rows 100
 as $$
 begin
