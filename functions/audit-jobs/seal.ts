@@ -8,12 +8,14 @@
 //   note kept               Ed25519 signs the same again; the note that was kept first is published
 //   checkpoint put          put again; whoever lost the lease meanwhile does not get here, so an old one replaces no newer
 //   published recorded      done
+//
+// Nothing is signed where the archive has a checkpoint that the database does not know: it was put back to an earlier moment.
 import type { Archive } from "../_shared/archive/archive.ts";
 import { readFile, tilesOf } from "../_shared/archive/tiles.ts";
 import type { Database } from "../_shared/database.ts";
 import type { LogKeys } from "../_shared/log_keys.ts";
 import { decodeBundle } from "../_shared/tlog/bundle.ts";
-import { formatCheckpoint, openCheckpoint } from "../_shared/tlog/checkpoint.ts";
+import { type Checkpoint, formatCheckpoint, openCheckpoint } from "../_shared/tlog/checkpoint.ts";
 import { appendEntry, type Edge, emptyEdge, type LogFile, openEdge, partialFiles } from "../_shared/tlog/edge.ts";
 import { TlogError } from "../_shared/tlog/error.ts";
 import { packFrontier, treeOf, unpackFrontier } from "../_shared/tlog/frontier.ts";
@@ -91,6 +93,7 @@ async function sealLog(deps: SealDeps, claim: Claim): Promise<void> {
   const { database, archive, keys } = deps;
   const { log, origin, published, folder, lease } = claim;
   const edge = await openPublished(deps, claim);
+  await refuseNewer(deps, claim);
   await extend(deps, claim, edge);
   const tree = treeOf(edge.frontier);
   await database.askAsOwner({
@@ -142,6 +145,36 @@ async function openPublished(deps: SealDeps, claim: Claim): Promise<Edge> {
       frontier,
       (level, index, width) => level === 0 ? Promise.resolve(leaves) : read(level, index, width),
       kept.map(({ entry }) => entry),
+    );
+  }
+}
+
+/**
+ * A database that was put back to an earlier moment, as from a snapshot, is behind what readers have; what it would sign
+ * now would be a second history. Only a checkpoint whose root it knows may be newer than what it calls published: the run
+ * that put it was killed before it could say so.
+ */
+async function refuseNewer({ database, archive, keys }: SealDeps, claim: Claim): Promise<void> {
+  const { log, origin, folder, published } = claim;
+  const put = await archive.get(`${folder}/checkpoint`);
+  if (put === null) return;
+  let newest: Checkpoint;
+  try {
+    newest = openCheckpoint(put, { origin, log: keys.verifiers(origin) }).checkpoint;
+  } catch (error) {
+    if (error instanceof TlogError) return; // damaged: reading back finds it, and puts the published one in its place
+    throw error;
+  }
+  if (newest.size <= published) return;
+  const known = await database.askAsOwner({
+    name: "recorded_root",
+    text: "select (select encode(c.root, 'hex') from audit.checkpoints c where c.log = $1 and c.size = $2)",
+    values: [log, newest.size],
+  });
+  if (known !== formatHex(newest.root)) {
+    throw new TlogError(
+      "root_mismatch",
+      `the archive has a checkpoint of ${newest.size} entries that this database does not know: it is older than its archive`,
     );
   }
 }

@@ -62,22 +62,27 @@ export type ApiOptions = {
   env?: Record<string, string>;
   /** Of function `audit-jobs` alone, besides the usual ones. */
   secrets?: Record<string, string>;
+  /** The port of a cluster of one's own. */
+  cluster?: number;
+  /** Something in front of the gateway, which the functions take for the project; answers its address. */
+  inFront?: (gateway: string) => Promise<string>;
 };
 
 /** Starts the functions on a new database. They end with stop(). */
-export async function startApi({ env = {}, secrets = {} }: ApiOptions = {}): Promise<Api> {
-  const db = await createDatabase();
+export async function startApi({ env = {}, secrets = {}, cluster, inFront }: ApiOptions = {}): Promise<Api> {
+  const db = await createDatabase("application", cluster);
   await populate(db);
   const keys = await makeKeys();
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const issuer = `${url}/auth/v1`;
+  const projectUrl = await inFront?.(url) ?? url;
+  const issuer = `${projectUrl}/auth/v1`;
   const folder = await mkdtemp(join(tmpdir(), "audit-api-"));
   const functions = createFunctions({
     root: fileURLToPath(new URL("../../", import.meta.url)),
     logDir: folder,
     env: {
-      SUPABASE_URL: url,
+      SUPABASE_URL: projectUrl,
       SUPABASE_ANON_KEY: keys.anon_key,
       SUPABASE_SERVICE_ROLE_KEY: keys.service_role_key,
       SUPABASE_DB_URL: db.url(),
@@ -90,6 +95,8 @@ export async function startApi({ env = {}, secrets = {} }: ApiOptions = {}): Pro
     },
   });
   const pool = new pg.Pool({ connectionString: db.url(ADMIN), options: "-c role=supabase_storage_admin" });
+  // A server that is killed.
+  pool.on("error", () => {}).on("connect", (client) => client.on("error", () => {}));
   const storage = createStorage({ pool, jwtSecret: keys.jwt_secret, dir: join(folder, "storage") });
   // Tokens are signed below.
   const noAuth = () => Promise.resolve(Response.json({ message: "not here" }, { status: 404 }));
@@ -151,6 +158,7 @@ async function populate(db: TestDatabase): Promise<void> {
        ('${OTHER}', '${OSCAR}', 'admin'), ('${ACME}', '${BETTY}', 'admin'), ('${OTHER}', '${BETTY}', 'admin');
      select audit.use_membership('public.organization_members');`,
   );
+  await client.end();
 }
 
 /** A server that answers the same to everything, for what the functions fetch. */

@@ -140,6 +140,7 @@ describe("what is sealed", () => {
        where organization_id = $1`,
       [ACME],
     );
+    for (const path of archive.files.keys()) if (path.startsWith(ACME)) archive.files.delete(path); // it was that month's
     const { rows: [before] } = await client.query(
       "select l.origin, l.published, encode(c.root, 'base64') as root from audit.logs l join audit.checkpoints c on c.log = l.id and c.size = l.published where l.organization_id = $1",
       [ACME],
@@ -495,4 +496,44 @@ describe("an archive that was damaged", () => {
     await sealToTheEnd();
     readArchive(archive, keys);
   });
+});
+
+describe("a database that was put back to an earlier moment", () => {
+  test.each([[200, 100, 30], [200, 100, 300], [30, 300, 500], [1, 300, 20]])(
+    "after %i entries, while %i more were sealed, signs nothing when %i others follow",
+    async (before, lost, others) => {
+      await write(before);
+      await sealToTheEnd();
+      await client.end();
+      await database.end();
+      const older = await createDatabase(db.name as "application"); // a copy of it as it is now
+      client = await db.connect();
+      database = jobDatabase(db.url());
+      deps = { database, archive, keys };
+      await write(lost);
+      await sealToTheEnd();
+
+      const checkpoints = () => [...archive.files].filter(([path]) => path.endsWith("/checkpoint"));
+      const signed = checkpoints();
+      const put = await older.connect();
+      const behind = jobDatabase(older.url());
+      try {
+        await write(others, ACME, put);
+        expect(await sealAll({ database: behind })).toMatchObject({ logs: 0, failed: 1 });
+        expect(checkpoints()).toEqual(signed);
+        const { rows } = await put.query(
+          "select organization_id, detail ->> 'problem' as problem from audit.findings where kind = 'log_broken'",
+        );
+        expect(rows).toEqual([{ organization_id: ACME, problem: expect.stringContaining("older than its archive") }]);
+        await expectVerified(put);
+      } finally {
+        await behind.end();
+        await older.drop();
+      }
+      // The one that lived on goes on.
+      await write(1);
+      await sealToTheEnd();
+      await expectSealed();
+    },
+  );
 });

@@ -51,7 +51,7 @@ export async function startFaults(target: string): Promise<FaultyServer> {
     if (typeof fault === "object" && "status" in fault) {
       return void outgoing.writeHead(fault.status, fault.headers).end(fault.body);
     }
-    await pass(target, incoming, body, fault, outgoing);
+    await pass(target, incoming, body, fault, outgoing).catch(() => outgoing.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const faulty: FaultyServer = {

@@ -1,0 +1,151 @@
+// Everything at once for a while: writers, people who search and export, alerts and their delivery, sealing, reading back
+// and purging. Then everything must be true, and figures are printed. `npm run test:load -- --help`.
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { percentile } from "../../scripts/bench/statistics.ts";
+import { setRetention, writeOldChain } from "../support/old_log.ts";
+import { ACME, type JOBS, startWorld, type World } from "./world.ts";
+
+const SEED = Number(process.env.SEED ?? 1);
+const SECONDS = Number(process.env.SECONDS ?? 300);
+const OLD = 50_000;
+const SEARCHES = [
+  "action:budget.created",
+  "budget",
+  "outcome:success -provider:openai",
+  "created:>=2026-01-01 action:*.updated",
+];
+
+let world: World;
+
+beforeAll(async () => {
+  world = await startWorld(SEED);
+}, 300_000);
+afterAll(() => world?.end());
+
+type Times = { milliseconds: number[]; failures: number };
+
+/** Again and again, with a pause, until the time is over. */
+async function every(pause: number, left: () => number, work: () => Promise<unknown>, times?: Times): Promise<void> {
+  while (left() > 0) {
+    const start = performance.now();
+    try {
+      await work();
+      times?.milliseconds.push(performance.now() - start);
+    } catch (error) {
+      if (times === undefined) throw error;
+      times.failures++;
+    }
+    await sleep(Math.min(pause, Math.max(left(), 0)));
+  }
+}
+
+const p95 = ({ milliseconds }: Times) => percentile([...milliseconds].sort((a, b) => a - b), 0.95);
+
+test(`${SECONDS} seconds of mixed load`, async () => {
+  const organization = crypto.randomUUID();
+  const admin = await world.connect("supabase_admin");
+  await writeOldChain(admin, { organization, chain: 1, entries: OLD, from: 200, to: 100 });
+  await setRetention(admin, organization, 90, 400);
+  await admin.query("select audit.create_rule($1)", [
+    JSON.stringify({
+      organization_id: ACME,
+      name: "Many budgets",
+      kind: "count",
+      match: "action:budget.created",
+      window: "1m",
+      threshold: 100,
+    }),
+  ]);
+  const writes: Times = { milliseconds: [], failures: 0 };
+  const searches: Times = { milliseconds: [], failures: 0 };
+  const exports: Times = { milliseconds: [], failures: 0 };
+  const jobs: Times = { milliseconds: [], failures: 0 };
+  const lags: number[] = [];
+  const start = performance.now();
+  const left = () => start + SECONDS * 1000 - performance.now();
+  const ok = async (response: Response) => {
+    await response.text();
+    if (!response.ok) throw new Error(`${response.status}`);
+  };
+  const job = (name: typeof JOBS[number]) => async () => {
+    if (await world.job(name) !== 200) throw new Error(name);
+  };
+  const commits = await world.underLoad(async (load) => {
+    const progress = every(30_000, left, () => {
+      console.log(
+        `  ${
+          Math.round((performance.now() - start) / 1000)
+        } s: ${load.commits} commits, ${searches.milliseconds.length} searches`,
+      );
+      return Promise.resolve();
+    });
+    const writer = await world.connect();
+    await Promise.all([
+      progress,
+      // One writer among the others is timed; the others are as fast as they can.
+      every(20, left, () => writer.query("insert into public.budgets (organization_id) values ($1)", [ACME]), writes),
+      every(
+        200,
+        left,
+        () => world.api.call(`/logs?${new URLSearchParams({ q: world.pick(SEARCHES) })}`).then(ok),
+        searches,
+      ),
+      every(15_000, left, () => world.api.call("/export?format=ndjson&action=budget.updated").then(ok), exports),
+      every(60_000, left, () => world.order()),
+      every(2_000, left, job("deliver-alerts"), jobs),
+      every(5_000, left, job("seal"), jobs),
+      every(10_000, left, job("exports"), jobs),
+      every(10_000, left, job("reports"), jobs),
+      every(10_000, left, job("manifests"), jobs),
+      every(30_000, left, job("read-back"), jobs),
+      every(10_000, left, () => world.scheduled("index_entries")),
+      every(3_000, left, () => world.scheduled("evaluate_rules")),
+      every(30_000, left, () => world.scheduled("purge")),
+      every(60_000, left, () => world.scheduled("continue_verification")),
+      every(60_000, left, () => world.scheduled("anchor_checkpoints")),
+      every(1_000, left, async () => {
+        lags.push(Number(
+          await world.value(
+            `select coalesce(max(extract(epoch from clock_timestamp() - a.created_at)), 0)
+           from audit.heads h left join audit.sequenced s using (organization_id, chain)
+           cross join lateral (
+             select a.created_at from public.audit_logs a
+             where a.organization_id = h.organization_id and a.chain = h.chain and a.seq = coalesce(s.seq, 0) + 1
+           ) a
+           where h.organization_id = $1 and h.seq > coalesce(s.seq, 0)`,
+            [ACME],
+          ),
+        ));
+      }),
+    ]);
+    await writer.end();
+    expect(load.failures).toBe(0);
+    return load.commits;
+  }, 4);
+  const seconds = (performance.now() - start) / 1000;
+  const purged = OLD -
+    Number(
+      await world.value("select count(*) from public.audit_logs where organization_id = $1 and action = 'thing.done'", [
+        organization,
+      ]),
+    );
+  await admin.end();
+  const settled = await world.settle();
+  console.log([
+    `${Math.round(seconds)} s of load, seed ${SEED}`,
+    `  ${Math.round(commits / seconds)} transactions a second by 4 writers; 1 more, timed: p95 ${
+      p95(writes).toFixed(1)
+    } ms`,
+    `  ${searches.milliseconds.length} searches, p95 ${
+      p95(searches).toFixed(0)
+    } ms; ${exports.milliseconds.length} exports, p95 ${p95(exports).toFixed(0)} ms`,
+    `  ${jobs.milliseconds.length} jobs; oldest entry without its place in a log, each second: p95 ${
+      percentile(lags.sort((a, b) => a - b), 0.95).toFixed(1)
+    } s`,
+    `  ${purged} entries purged; failures: ${searches.failures} searches, ${exports.failures} exports, ${jobs.failures} jobs`,
+    `  then ${JSON.stringify(settled)}`,
+  ].join("\n"));
+  expect([writes.failures, searches.failures, exports.failures, jobs.failures]).toEqual([0, 0, 0, 0]);
+  expect(searches.milliseconds.length).toBeGreaterThan(0);
+}, SECONDS * 1000 + 600_000);
