@@ -149,6 +149,7 @@ async function fill(project: SealedProject, organization: string, admin: string,
     });
     await ask("create_rule", { name: secret, kind: "event", match: `action:budget.* ${secret}` });
     await ask("request_export", { format: "csv", query: secret });
+    await ask("save_search", { name: secret, query: secret, shared: true });
     await ask("request_report", { template: "costs" });
     await ask("schedule_report", { template: "costs", cron: "0 6 1 * *" });
     await client.query("select audit.place_hold($1, 'Case 1', $2)", [organization, secret]);
