@@ -3,6 +3,13 @@ import { describe, expect, test } from "vitest";
 import { completionsAt } from "../../functions/audit-viewer/page/completion.ts";
 import { quoted, termsOf, withoutTerm, withTerm } from "../../functions/audit-viewer/page/query_terms.ts";
 
+test("a value that needs quotes is completed by its beginning", () => {
+  const facets = { of: 1, complete: true, action: [], actor: [], provider: [{ value: "Open AI", count: 1 }], day: [] };
+  expect(completionsAt("provider:op", 11, facets).options).toEqual([`provider:"Open AI"`]);
+  expect(completionsAt(`provider:"op`, 12, facets).options).toEqual([`provider:"Open AI"`]);
+  expect(completionsAt("provider:x", 10, facets).options).toEqual([]);
+});
+
 test("what stands in every object is no field with values of its own", () => {
   expect(completionsAt("constructor:x", 13, undefined).options).toEqual([]);
 });

@@ -41,10 +41,14 @@ export function completionsAt(query: string, caret: number, facets: Facets | und
   const [, field, start] = /^([a-z_]+):(.*)$/.exec(word) ?? [];
   const all = field === undefined
     ? FIELDS.map((name) => name.endsWith(".") ? name : `${name}:`)
-    : valuesOf(field, facets).map((value) => `${field}:${/^[<>]/.test(value) ? value : quoted(value)}`);
+    : valuesOf(field, facets)
+      // What is typed begins the value, in quotes or not.
+      .filter((value) => value.toLowerCase().startsWith(start!.replace(/^"/, "").toLowerCase()))
+      .map((value) => `${field}:${/^[<>]/.test(value) ? value : quoted(value)}`);
   const options = word === "" && start === undefined
     ? []
-    : all.filter((option) => option !== word && option.toLowerCase().startsWith(word.toLowerCase())).slice(0, MOST);
+    : all.filter((option) => option !== word && (field !== undefined || option.startsWith(word.toLowerCase())))
+      .slice(0, MOST);
   return { from, to: caret, options };
 }
 
