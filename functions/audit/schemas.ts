@@ -352,11 +352,15 @@ export const RuleDraft = z.strictObject({
 }).openapi("RuleDraft");
 /** What a change can take away, by null. */
 const clearable = z.strictObject({
+  match: ruleFields.match.nullable(),
+  group_by: ruleFields.group_by.nullable(),
   window: ruleFields.window.nullable(),
   threshold: ruleFields.threshold.nullable(),
   value: ruleFields.value.nullable(),
   history: ruleFields.history.nullable(),
   warm_up: ruleFields.warm_up.nullable(),
+  speed: ruleFields.speed.nullable(),
+  distance: ruleFields.distance.nullable(),
   hours: ruleFields.hours.nullable(),
   against: ruleFields.against.nullable(),
   percent: ruleFields.percent.nullable(),

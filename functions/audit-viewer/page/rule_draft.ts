@@ -42,11 +42,14 @@ export const KINDS: Record<string, string[]> = {
   new_value: ["match", "value", "history", "warm_up", "allowed", "group_by"],
   travel: ["match", "group_by", "window", "speed", "distance", "allowed"],
   schedule: ["looks", "check", "limit", "digest", "weekday", "hour"],
-  anomaly: ["parameters"],
+  anomaly: ["value", "match", "group_by", "parameters"],
 };
 /** Kinds that look at single entries can be tried on those that there are. */
 export const TRIED = Object.keys(KINDS).filter((kind) => kind !== "schedule" && kind !== "anomaly");
-const PARAMETERS = ["score", "least_queries", "least_cost"] as const;
+/** Of an anomaly, as numbers. */
+export const PARAMETERS = ["score", "least_entries", "least_queries", "least_cost"];
+/** What of an hour can be unusual. */
+export const MEASURES = ["entries", "queries", "cost"];
 const NUMBERS = ["threshold", "warm_up", "speed", "distance", "weekday", "hour"];
 const TEXTS = ["match", "then", "value", "window", "history", "check", "digest", "limit"];
 /** Of a default an organisation chooses these; what it is about stays. */
@@ -145,8 +148,10 @@ function settingOf(draft: Draft, field: string): unknown {
       return undefined;
     case "against":
       return draft.against || undefined;
-    case "group_by":
-      return draft.group_by.map((each) => each.trim()).filter((each) => each !== "");
+    case "group_by": {
+      const fields = draft.group_by.map((each) => each.trim()).filter((each) => each !== "");
+      return draft.kind === "anomaly" && fields.length === 0 ? undefined : fields;
+    }
     case "allowed": {
       const lines = draft.allowed.split("\n").map((line) => line.trim()).filter((line) => line !== "");
       return lines.length === 0 ? null : lines;
@@ -162,7 +167,7 @@ function settingOf(draft: Draft, field: string): unknown {
       );
   }
   const typed = String(draft[field] ?? "").trim();
-  if (typed === "") return field === "match" ? "" : undefined;
+  if (typed === "") return field === "match" && draft.kind !== "anomaly" ? "" : undefined;
   return NUMBERS.includes(field) ? numberOf(typed) : typed;
 }
 

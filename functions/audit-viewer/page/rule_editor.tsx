@@ -17,7 +17,9 @@ import {
   fieldsOf,
   isTunable,
   KINDS,
+  MEASURES,
   newDraft,
+  PARAMETERS,
   type Rule,
   RULE_FIELDS,
   ruleOf,
@@ -146,9 +148,7 @@ function RuleForm({ api, organization, rule, first, channels, isAdmin }: FormPro
                 <Choice
                   attributes={attributes}
                   value={draft.kind}
-                  options={Object.keys(KINDS).filter((kind) => kind !== "anomaly" || draft.kind === kind).map((
-                    kind,
-                  ) => [kind, text.rules.kinds[kind]!])}
+                  options={Object.keys(KINDS).map((kind) => [kind, text.rules.kinds[kind]!])}
                   change={(kind) => put({ kind })}
                 />
               )}
@@ -302,7 +302,7 @@ function Setting({ of, name }: { of: Inputs; name: string }) {
     case "parameters":
       return (
         <>
-          {["score", "least_queries", "least_cost"].map((each) => (
+          {PARAMETERS.map((each) => (
             <Field key={each} of={of} name={each}>
               {(attributes) => <Typed of={of} name={each} attributes={{ ...attributes, disabled: false }} />}
             </Field>
@@ -323,6 +323,7 @@ function Setting({ of, name }: { of: Inputs; name: string }) {
         </Field>
       );
     case "value":
+      if (draft.kind === "anomaly") break;
       return (
         <Field of={of} name={name} hint={text.rule.value[draft.kind]}>
           {(attributes) => (
@@ -334,7 +335,7 @@ function Setting({ of, name }: { of: Inputs; name: string }) {
         </Field>
       );
   }
-  const options = CHOICES[name];
+  const options = CHOICES[name === "value" ? "measure" : name];
   return (
     <Field of={of} name={name}>
       {(attributes) =>
@@ -351,6 +352,10 @@ function Setting({ of, name }: { of: Inputs; name: string }) {
 }
 
 const CHOICES: Record<string, [value: string, label: string][]> = {
+  measure: [
+    ["", text.rule.measures.usual!],
+    ...MEASURES.map((each): [string, string] => [each, text.rule.measures[each]!]),
+  ],
   against: [["", text.rule.against.threshold], ["budgets", text.rule.against.budgets]],
   looks: [["check", text.rule.looks.check], ["digest", text.rule.looks.digest]],
   check: [["", ""], ...CHECKS.map((each): [string, string] => [each, text.rule.checks[each]!])],

@@ -302,6 +302,7 @@ export const text = {
       weekday: "Day",
       hour: "Hour (0 to 23)",
       score: "How unusual (score)",
+      least_entries: "At least so many entries",
       least_queries: "At least so many queries",
       least_cost: "At least such a cost",
       quiet_period: "Over when nothing happened for",
@@ -324,6 +325,12 @@ export const text = {
       distinct: "What is counted once: a field, or a path into the details.",
       sum: "What is added up: cost, or a path into the details.",
       new_value: "What is new: a field, or a path into the details.",
+    } as Record<string, string>,
+    measures: {
+      usual: "Queries and costs",
+      entries: "Entries",
+      queries: "Queries",
+      cost: "Costs",
     } as Record<string, string>,
     groupBy: (nth: number) => `Told apart by, field ${nth}`,
     hours: {
