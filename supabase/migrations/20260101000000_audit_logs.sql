@@ -21607,7 +21607,7 @@ values
     'Did what is captured change?', '(action:capture.tracked or action:capture.changed or action:capture.untracked)', null, null, false),
 
   ('pci_dss', 0, '10.2.1.1', 'standard', 'All individual user access to cardholder data is logged.', 'Which access to data was recorded? Reading a table leaves nothing by itself: only what the application, its functions or the platform''s logs tell.',
-    '(action:api.accessed or action:query.* or action:data.exported or action:report.generated)', null, null, false),
+    '(action:api.accessed or action:data.exported or action:report.generated)', null, null, false),
   ('pci_dss', 1, '10.2.1.2', 'standard', 'All actions of anybody with administrative access are logged, interactive use of application and system accounts too.', 'What was done past the application, in the database itself?', 'actor_type:(database or service)', null, null, false),
   ('pci_dss', 2, '10.2.1.3', 'standard', 'All access to audit logs is logged.', 'Who read the log?', '(action:log.searched or action:log.viewed or action:log.exported)', null, null, false),
   ('pci_dss', 3, '10.2.1.4', 'standard', 'All invalid logical access attempts are logged.', 'What was refused?', '(outcome:denied or action:user.login_failed or action:user.mfa_failed)', 'outcome:denied', 'a refused attempt', false),
