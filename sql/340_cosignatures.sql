@@ -87,10 +87,12 @@ create or replace function audit.anchor_of(log int, size bigint)
   stable
   set search_path = ''
 as $$
-  select jsonb_build_object('index', e.index, 'entry', e.entry, 'size', e.size, 'checkpoint', c.note)
+  select jsonb_build_object('index', e.index, 'entry', e.entry, 'size', e.size, 'note', e.note, 'checkpoint', c.note)
   from (
-    select e.index, e.entry, e.size
+    select e.index, e.entry, e.size, o.note
     from audit.anchor_entries e
+    -- A log that was restored from its archive alone has its last checkpoint only.
+    join audit.checkpoints o on o.log = e.log and o.size = e.size and o.note is not null
     where e.log = anchor_of.log and e.size >= anchor_of.size
     order by e.size
     limit 1
@@ -108,5 +110,5 @@ as $$
 $$;
 
 comment on function audit.anchor_of(int, bigint) is
-  'Where the anchor log has the first checkpoint of a log that covers so many entries: its index there, its text and size; and
+  'Where the anchor log has the first checkpoint of a log that covers so many entries: its index there, its text, size and note; and
 the anchor log''s checkpoint over it, the newest that witnesses cosigned, else the newest. Null where it is not anchored yet.';

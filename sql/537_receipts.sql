@@ -12,9 +12,9 @@ as $$
     'origin', l.origin, 'folder', l.organization_id || '/' || to_char(l.month, 'YYYY-MM'),
     'index', r.start + place_in_log.seq - r.from_seq, 'size', c.size, 'checkpoint', c.note,
     'anchored', (
-      select jsonb_build_object('checkpoint', o.note, 'anchor', a.anchor)
+      select jsonb_build_object('checkpoint', a.anchor -> 'note', 'anchor', a.anchor - 'note')
       from audit.anchor_of(l.id, r.start + place_in_log.seq - r.from_seq + 1) a (anchor)
-      join audit.checkpoints o on o.log = l.id and o.size = (a.anchor ->> 'size')::bigint
+      where a.anchor is not null
     )
   )
   from (

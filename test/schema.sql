@@ -2989,10 +2989,12 @@ CREATE OR REPLACE FUNCTION audit.anchor_of(log integer, size bigint)
  STABLE
  SET search_path TO ''
 AS $function$
-  select jsonb_build_object('index', e.index, 'entry', e.entry, 'size', e.size, 'checkpoint', c.note)
+  select jsonb_build_object('index', e.index, 'entry', e.entry, 'size', e.size, 'note', e.note, 'checkpoint', c.note)
   from (
-    select e.index, e.entry, e.size
+    select e.index, e.entry, e.size, o.note
     from audit.anchor_entries e
+    -- A log that was restored from its archive alone has its last checkpoint only.
+    join audit.checkpoints o on o.log = e.log and o.size = e.size and o.note is not null
     where e.log = anchor_of.log and e.size >= anchor_of.size
     order by e.size
     limit 1
@@ -3012,7 +3014,7 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Where the anchor log has the first checkpoint of a log that covers so many entries: its index there, its text and size; and
+comment: Where the anchor log has the first checkpoint of a log that covers so many entries: its index there, its text, size and note; and
 the anchor log's checkpoint over it, the newest that witnesses cosigned, else the newest. Null where it is not anchored yet.
 
 -- function audit.anomaly_contributors(audit.judgements,integer)
@@ -16135,9 +16137,9 @@ AS $function$
     'origin', l.origin, 'folder', l.organization_id || '/' || to_char(l.month, 'YYYY-MM'),
     'index', r.start + place_in_log.seq - r.from_seq, 'size', c.size, 'checkpoint', c.note,
     'anchored', (
-      select jsonb_build_object('checkpoint', o.note, 'anchor', a.anchor)
+      select jsonb_build_object('checkpoint', a.anchor -> 'note', 'anchor', a.anchor - 'note')
       from audit.anchor_of(l.id, r.start + place_in_log.seq - r.from_seq + 1) a (anchor)
-      join audit.checkpoints o on o.log = l.id and o.size = (a.anchor ->> 'size')::bigint
+      where a.anchor is not null
     )
   )
   from (

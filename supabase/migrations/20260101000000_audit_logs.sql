@@ -7539,10 +7539,12 @@ create or replace function audit.anchor_of(log int, size bigint)
   stable
   set search_path = ''
 as $$
-  select jsonb_build_object('index', e.index, 'entry', e.entry, 'size', e.size, 'checkpoint', c.note)
+  select jsonb_build_object('index', e.index, 'entry', e.entry, 'size', e.size, 'note', e.note, 'checkpoint', c.note)
   from (
-    select e.index, e.entry, e.size
+    select e.index, e.entry, e.size, o.note
     from audit.anchor_entries e
+    -- A log that was restored from its archive alone has its last checkpoint only.
+    join audit.checkpoints o on o.log = e.log and o.size = e.size and o.note is not null
     where e.log = anchor_of.log and e.size >= anchor_of.size
     order by e.size
     limit 1
@@ -7560,7 +7562,7 @@ as $$
 $$;
 
 comment on function audit.anchor_of(int, bigint) is
-  'Where the anchor log has the first checkpoint of a log that covers so many entries: its index there, its text and size; and
+  'Where the anchor log has the first checkpoint of a log that covers so many entries: its index there, its text, size and note; and
 the anchor log''s checkpoint over it, the newest that witnesses cosigned, else the newest. Null where it is not anchored yet.';
 
 -- sql/350_receivers.sql
@@ -12743,9 +12745,9 @@ as $$
     'origin', l.origin, 'folder', l.organization_id || '/' || to_char(l.month, 'YYYY-MM'),
     'index', r.start + place_in_log.seq - r.from_seq, 'size', c.size, 'checkpoint', c.note,
     'anchored', (
-      select jsonb_build_object('checkpoint', o.note, 'anchor', a.anchor)
+      select jsonb_build_object('checkpoint', a.anchor -> 'note', 'anchor', a.anchor - 'note')
       from audit.anchor_of(l.id, r.start + place_in_log.seq - r.from_seq + 1) a (anchor)
-      join audit.checkpoints o on o.log = l.id and o.size = (a.anchor ->> 'size')::bigint
+      where a.anchor is not null
     )
   )
   from (

@@ -124,7 +124,7 @@ async function sealRestored() {
 }
 
 const SEALED = `
-  select a.organization_id, a.chain, a.seq, encode(a.hash, 'hex') as hash, p - 'checkpoint' - 'size' as place
+  select a.organization_id, a.chain, a.seq, encode(a.hash, 'hex') as hash, p - array['checkpoint', 'size', 'anchored'] as place
   from public.audit_logs a cross join lateral audit.place_in_log(a.organization_id, a.chain, a.seq) p
   where p is not null order by 1, 2, 3`;
 

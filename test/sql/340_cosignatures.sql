@@ -55,6 +55,7 @@ select is(audit.claim_log('test.example/audit') ->> 'folder', 'anchor', 'with th
 select is(audit.lease_checkpoint(id, size), null, 'which nobody takes from it') from anchor;
 
 -- Anchored
+update audit.checkpoints c set note = 'of ' || c.log || ' at ' || c.size where c.note is null;
 create temporary table sealed as select l.id, l.published as size from audit.logs l where l.organization_id = acme();
 select is(audit.anchor_of(s.id, s.size) ->> 'entry', e.entry, 'the log''s checkpoint is in the anchor log')
 from sealed s join audit.anchor_entries e on e.log = s.id;
@@ -66,6 +67,7 @@ from sealed s, anchor a join audit.checkpoints c on c.log = a.id and c.size = a.
 -- The log grows, and nobody has cosigned what it is now.
 select audit.record(acme(), 'a.two');
 select seal(), audit.anchor_checkpoints(), seal();
+update audit.checkpoints c set note = 'of ' || c.log || ' at ' || c.size where c.note is null;
 select is(audit.anchor_of(s.id, s.size) ->> 'checkpoint', c.note, 'a newer one that nobody cosigned says less')
 from sealed s, anchor a join audit.checkpoints c on c.log = a.id and c.size = a.size;
 select is(audit.anchor_of(l.id, l.published) ->> 'checkpoint', c.note, 'but it is what there is for what came since')
@@ -74,3 +76,5 @@ where l.organization_id = acme() and a.month is null;
 select audit.record(acme(), 'a.three');
 select seal(), audit.anchor_checkpoints();
 select is(audit.anchor_of(l.id, l.published), null, 'an index alone proves nothing') from audit.logs l where l.organization_id = acme();
+update audit.checkpoints c set note = null from sealed s where c.log = s.id and c.size = s.size;
+select cmp_ok((audit.anchor_of(id, 0) ->> 'size')::bigint, '>', size, 'a checkpoint that is in no table any more proves nothing, a later one does') from sealed;
