@@ -146,7 +146,7 @@ async function schedules(client: Client, { migration }: Payload): Promise<Answer
       `enable pg_cron in the dashboard; then ${AGAIN}`,
     );
   }
-  const wanted = new Set([...migration.matchAll(/cron\.schedule\(\s*'(audit-[\w-]+)'/g)].map(([, name]) => name!));
+  const wanted = new Set([...migration.matchAll(/\bschedule\(\s*'(audit-[\w-]+)'/g)].map(([, name]) => name!));
   const { rows } = await client.query<
     { name: string; active: boolean; status: string | null; message: string | null; late: boolean; ran: boolean }
   >(
