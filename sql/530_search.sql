@@ -340,7 +340,7 @@ begin
         case when to_time is not null then format('s.created_at < %L', to_time) end,
         case when not (v_place is null) then format('s.cost %s= %L and %s', v_sign, (v_place).cost, audit.cost_condition('s', v_sign, v_place)) end
       ),
-      v_order, 1000 * 4 ^ (v_walk - 1), v_weeks, v_left
+      v_order, 1000 * 4 ^ (v_walk - 1), v_weeks, coalesce(v_left::text, 'all')
     ) into v_names, v_ends;
     return query select n.* from unnest(v_names) n;
     v_left := v_left - cardinality(v_names);

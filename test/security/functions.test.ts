@@ -294,7 +294,11 @@ describe.each(ACTORS)("%s", (actor) => {
       if (executes[role]) continue;
       await admin.query("begin");
       await tenants.become(admin, actor);
-      const answer = await admin.query(`select ${name}(${types.map((type) => `null::${type}`).join(", ")})`)
+      // Of what is null on its face the planner says null, where a function is strict, and asks nobody.
+      const given = types.map((type, n) => `null::${type} as a${n}`).join(", ");
+      const answer = await admin.query(
+        `select ${name}(${types.map((_, n) => `g.a${n}`).join(", ")}) from (select ${given} offset 0) g`,
+      )
         .then(() => "done", (error: { code: string }) => error.code);
       await admin.query("rollback");
       if (answer !== "42501") allowed.push(`${signature}: ${answer}`);
