@@ -53,8 +53,8 @@ const MOST_TIME = 20_000;
 const SECTION_TIMEOUT = 60_000;
 /** Making the files of one report takes most of the 2 s of CPU that a hosted function has. */
 const MOST_REPORTS = 1;
-/** After so many bytes of entries none are stored further, nor files made, in the same run: they are CPU time, too. */
-const MOST_BYTES = 50_000_000;
+/** After so many bytes of entries none are stored further in the same run: they are CPU time, too. */
+const MOST_BYTES = 30_000_000;
 
 /** Asks for what is due by schedule, gathers, and makes the files of one report. */
 export async function makeReports(deps: ReportJobDeps): Promise<ReportJobResult> {
@@ -70,7 +70,11 @@ export async function makeReports(deps: ReportJobDeps): Promise<ReportJobResult>
       if (await gather(deps.database, claim, until) && await storeParts(deps, claim, until)) {
         await makeFiles(deps, claim);
         result.reports++;
-      } else await giveBack(deps.database, claim, "The time of a run was over.", true);
+      } else {
+        // Not to be taken up again by this run, whose CPU is spent.
+        await giveBack(deps.database, claim, "It goes on in another run.", true);
+        break;
+      }
     } catch (error) {
       result.failed++;
       const { status, message } = asProblem(error);
@@ -136,12 +140,12 @@ async function gatherNext(database: Database, { report, attempt }: Claim): Promi
   }
 }
 
-/** Answers whether all entries are stored that lie beside the pack, and files can be made; what is not, the next run does. */
+/** Answers whether files can be made: all entries that lie beside the pack were stored, by runs before this one. */
 async function storeParts({ database, openStorage }: ReportJobDeps, claim: Claim, until: number): Promise<boolean> {
   let bytes = 0;
   while (bytes < MOST_BYTES && performance.now() < until) {
     const stored = await storePart(database, openStorage, claim);
-    if (stored === undefined) return bytes < MOST_BYTES / 2;
+    if (stored === undefined) return bytes === 0;
     claim.attempt = stored.attempt;
     bytes += stored.bytes;
   }
