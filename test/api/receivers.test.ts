@@ -383,7 +383,7 @@ describe("who is configured", () => {
   test("who comes and goes leaves an entry, once", async () => {
     const actions = async () =>
       (await project.client.query(
-        "select action, resource_id, details from public.audit_logs where resource_type = 'receiver' order by seq",
+        "select action, resource_id, details from public.audit_logs where resource_type = 'receiver' order by created_at",
       )).rows;
     await Promise.all([deliver(), deliver(), deliver()]);
     await deliver([hook({ logs: "all" })]);

@@ -14,6 +14,7 @@ import { fileURLToPath } from "node:url";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildPackage } from "../../scripts/package/build.ts";
+import { startTestCluster, type TestCluster } from "../support/cluster.ts";
 import { createDatabase, type TestDatabase } from "../support/database.ts";
 import { expectVerified } from "../support/log.ts";
 
@@ -37,6 +38,8 @@ const OWN_TABLES = `
   create table public.feature_flags (name text primary key, enabled boolean not null default false);
   create table public.raw_events (payload jsonb);`;
 
+/** Its own: the CLI commits a migration step by step, and roles, which other tests look at, belong to the cluster. */
+let cluster: TestCluster;
 let db: TestDatabase;
 let client: pg.Client;
 let folder: string;
@@ -45,7 +48,8 @@ let project: string;
 let config: string;
 
 beforeAll(async () => {
-  db = await createDatabase("base");
+  cluster = await startTestCluster();
+  db = await createDatabase("base", cluster.port);
   client = await db.connect();
   folder = await mkdtemp(join(tmpdir(), "audit-install-"));
   project = join(folder, "shop");
@@ -66,6 +70,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await db?.drop();
+  await cluster?.remove();
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -266,7 +271,7 @@ describe("doctor", () => {
     ],
     ["a table is new", "create table public.invoices (id int primary key)", "tables", "warn"],
   ])("finds that %s, and says the way out", async (_, statement, check, state) => {
-    const other = await createDatabase("application");
+    const other = await createDatabase("application", cluster.port);
     try {
       const there = await other.connect();
       await there.query("select vault.create_secret('http://127.0.0.1:1/audit-jobs', 'audit_jobs_url')");

@@ -70,6 +70,7 @@ test("each function with more than the caller's rights says why, where it is def
 /** Functions that build SQL from something that is no constant, no `%I` and no `%L`; each with what makes it safe. */
 const BUILDS_SQL: Record<string, string> = {
   "audit.search_candidates": "conditions of numbers (terms), of literals by format %L, and two constants",
+  "audit.candidates_by_cost": 'the same; a limit that is a number or "all"',
 };
 
 test("SQL is not made of what is not quoted, where it runs with more than the caller's rights", async () => {
