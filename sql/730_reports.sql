@@ -34,7 +34,10 @@ create table if not exists audit.reports (
   constraint reports_state_known check (state in ('queued', 'running', 'done', 'failed', 'withdrawn'))
 );
 
-alter table audit.reports add column if not exists parts jsonb not null default '[]';
+-- In steps: PostgreSQL 15 adds no column with a default to a table whose row a function takes.
+alter table audit.reports add column if not exists parts jsonb;
+update audit.reports set parts = '[]' where parts is null;
+alter table audit.reports alter column parts set default '[]', alter column parts set not null;
 
 comment on table audit.reports is 'Reports: what was asked for, how far it has come, and what its files are; written by the functions of 730 to 760 only.';
 comment on column audit.reports.id is 'Names the report.';
