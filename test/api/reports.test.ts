@@ -298,7 +298,9 @@ describe("a report", () => {
       expect(await findings(pack)).toEqual(Array(2).fill("export_incomplete"));
       expect(
         await findings({ ...pack, ...parts }, (files) => {
-          files["entries-0002.ndjson"]![500_000]! ^= 1;
+          const altered = files["entries-0002.ndjson"]!.slice();
+          altered[500_000]! ^= 1;
+          files["entries-0002.ndjson"] = altered;
         }),
       ).toContain("export_incomplete");
 
