@@ -39,6 +39,9 @@ export async function startAuth(
     max: 8,
     ...(modes === undefined ? {} : { options: `-c default_transaction_isolation=${modes}` }),
   });
+  // A database that is dropped ends connections that are still closing.
+  pool.on("error", () => {});
+  pool.on("connect", (client) => client.on("error", () => {}));
   const gateway = await startGateway({
     port: 0,
     apiKeys: ["key"],
