@@ -49,10 +49,11 @@ export async function rewriteHistory(stack: StackInfo, organizationId: string): 
         );
       }
     });
+    // An early one in a long chain: all behind it must be hashed again.
     const { rows: [changed] } = await admin.query<{ chain: number; seq: string }>(
       `update public.audit_logs set cost = cost * 10
        where (chain, seq) = (
-         select chain, seq from public.audit_logs where cost > 0 order by created_at offset 100 limit 1
+         select chain, seq from public.audit_logs where cost > 0 order by count(*) over (partition by chain) desc, seq limit 1
        )
        returning chain, seq`,
     );
