@@ -56,7 +56,9 @@ create or replace function audit.sequence_entries(log int, most_entries int, mos
   returns bigint
   language plpgsql
   set search_path = ''
-  set enable_seqscan = off -- a few entries of each chain, by name
+  -- A few entries of each chain, by name: see audit.log_entries().
+  set enable_seqscan = off
+  set enable_sort = off
 as $$
 #variable_conflict use_column
 declare
@@ -90,6 +92,7 @@ begin
         from public.audit_logs a
         where a.organization_id = v_log.organization_id and a.chain = w.chain and a.seq between w.from_seq and w.to_seq
           and a.created_at >= w.sequenced_at
+        order by a.seq
       ) a
     ) f
   ),

@@ -13723,6 +13723,7 @@ CREATE OR REPLACE FUNCTION audit.log_entries(log integer, from_index bigint, to_
  STABLE
  SET search_path TO ''
  SET enable_seqscan TO 'off'
+ SET enable_sort TO 'off'
  SET plan_cache_mode TO 'force_custom_plan'
 AS $function$
 #variable_conflict use_column
@@ -13748,6 +13749,7 @@ begin
       and a.seq between greatest(r.from_seq, r.from_seq + log_entries.from_index - r.start)
         and least(r.to_seq, r.from_seq + log_entries.to_index - r.start - 1)
       and a.created_at between v_log.first_at and v_log.last_at
+    order by a.seq
   ) a
   where r.log = v_log.id and r.start < log_entries.to_index
     and r.start >= (
@@ -21408,6 +21410,7 @@ CREATE OR REPLACE FUNCTION audit.sequence_entries(log integer, most_entries inte
  LANGUAGE plpgsql
  SET search_path TO ''
  SET enable_seqscan TO 'off'
+ SET enable_sort TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -21441,6 +21444,7 @@ begin
         from public.audit_logs a
         where a.organization_id = v_log.organization_id and a.chain = w.chain and a.seq between w.from_seq and w.to_seq
           and a.created_at >= w.sequenced_at
+        order by a.seq
       ) a
     ) f
   ),

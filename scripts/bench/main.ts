@@ -124,9 +124,9 @@ program.command("seal").description(
   "time sealing by the function, what waits for it and what it takes from writers, and offline verification",
 ).option("--entries <number>", "size of the backlog", positive, 1_000_000).option(
   "--seconds <number>",
-  "length of a run with writers",
+  "length of a run with writers: at least 30, in which purging comes round once",
   positive,
-  15,
+  30,
 ).option("--rounds <number>", "runs with and without sealing beside the writers; medians are judged", positive, 3)
   .option("--dir <folder>", "where the databases are made (default: the system's temporary folder)").option(
     "--json <file>",

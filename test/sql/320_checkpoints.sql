@@ -27,3 +27,16 @@ select is_empty($$ select audit.log_entries((c ->> 'log')::int, 500, 600) from c
 select is(said(n, format('select count(*) from audit.log_entries(%s, 0, 9)', c ->> 'log')) <> '42501', n = 'service_role', format('%s reads the log''s entries or not', n)) from claimed, unnest(array['admin', 'member', 'auditor', 'anon', 'service_role']) n;
 select is(said(n, format('select audit.record_root(%s, 1, 2, sha256(''x''), '''')', c ->> 'log')), '42501', format('%s records no root', n)), is(said(n, format('select audit.record_note(%s, 1, ''x'', null)', c ->> 'log')), '42501', 'no note'),
   is(said(n, format('select audit.record_published(%s, 1, null)', c ->> 'log')), '42501', 'and no publication') from claimed, unnest(array['admin', 'member', 'auditor', 'anon', 'service_role']) n;
+
+-- By name, also where the newest entries came after the statistics: the timeline would be walked from end to end.
+insert into public.budgets (organization_id, name) select acme(), 'old ' || n from generate_series(1, 1000) n;
+analyze public.audit_logs;
+insert into public.budgets (organization_id, name) select acme(), 'new ' || n from generate_series(1, 4000) n;
+create function pg_temp.timeline_scans() returns bigint language sql as $$
+  select sum(pg_stat_get_xact_numscans(i.inhrelid)) from pg_inherits i where i.inhparent = 'public.audit_logs_timeline_idx'::regclass
+$$;
+create temporary table scans as select pg_temp.timeline_scans() as before;
+create temporary table sequenced as select l.id, audit.sequence_entries(l.id, 10000) as entries from audit.open_log(acme(), 'test/audit') l (id);
+select ok(entries >= 5000, 'thousands of entries are sequenced') from sequenced;
+select is(count(*), 256::bigint, 'and some of them read') from sequenced, audit.log_entries(id, 4000, 4256);
+select is(pg_temp.timeline_scans(), before, 'without a look at the timeline') from scans;
