@@ -1,16 +1,17 @@
 // A PostgreSQL cluster of the bench's own, removed afterwards. The cost of a commit decides most ratios, so it has a
-// name: the real disk of the folder, or 1 ms in memory, which is what a cloud disk takes.
+// name: the real disk of the folder, 1 ms in memory, which is what a cloud disk takes, or both for what is too large.
 import { existsSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { type Cluster, startPostgres } from "../stack/postgres.ts";
 
-export type Commit = "disk" | "1ms";
+export type Commit = "disk" | "1ms" | "1ms+disk";
 
 export const COMMIT_NAMES: Record<Commit, string> = {
   disk: "the disk's own flush",
   "1ms": "1 ms (commit_delay in memory)",
+  "1ms+disk": "1 ms (commit_delay) and the disk's own flush",
 };
 
 /** As on a hosted project with 2 shared cores and 2 GB of memory. */
@@ -49,10 +50,14 @@ export async function withCluster<T>(
   }
 }
 
-/** The same in a folder that stays, with the disk's own flush: for what took long to make. */
-export async function withKeptCluster<T>(folder: string, work: (cluster: Cluster) => Promise<T>): Promise<T> {
+/** The same in a folder that stays: for what took long to make. */
+export async function withKeptCluster<T>(
+  commit: Exclude<Commit, "1ms">,
+  folder: string,
+  work: (cluster: Cluster) => Promise<T>,
+): Promise<T> {
   await mkdir(folder, { recursive: true });
-  return runCluster(resolve(folder), "disk", "fast", work);
+  return runCluster(resolve(folder), commit, "fast", work);
 }
 
 async function runCluster<T>(
@@ -73,7 +78,7 @@ async function runCluster<T>(
   try {
     cluster = await startPostgres({
       dataDir: join(folder, "data"),
-      settings: commit === "1ms" ? { ...SETTINGS, commit_delay: "1000", commit_siblings: "0" } : SETTINGS,
+      settings: commit === "disk" ? SETTINGS : { ...SETTINGS, commit_delay: "1000", commit_siblings: "0" },
       onCrash: (reason) => failure = reason,
     });
     if (failure !== undefined) throw new Error(failure);

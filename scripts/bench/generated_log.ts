@@ -68,7 +68,7 @@ async function begin(client: pg.Client, size: LogSize, workers: number): Promise
     if (Number(made.entries) !== size.entries || made.seed !== size.seed) {
       throw new Error(`this database holds another log: ${made.entries} entries from seed ${made.seed}`);
     }
-    return planLog({ ...size, end: made.ends_at });
+    return withItsPeople(client, planLog({ ...size, end: made.ends_at }));
   }
   const plan = planLog(size);
   await inTransaction(client, async () => {
@@ -84,10 +84,17 @@ async function begin(client: pg.Client, size: LogSize, workers: number): Promise
     ]);
   });
   await client.query("analyze bench.actors");
+  return withItsPeople(client, plan);
+}
+
+/** SQL and TypeScript must name people alike, and as they were named when a log that is found was made. */
+async function withItsPeople(client: pg.Client, plan: LogPlan): Promise<LogPlan> {
   const { rows: [first] } = await client.query(
     "select user_id from bench.actors where number = 1 and rank = 1 limit 1",
   );
-  if (first.user_id !== actorId(plan.organizations[0]!.id, 1)) throw new Error("SQL names the people differently");
+  if (first.user_id !== actorId(plan.organizations[0]!.id, 1)) {
+    throw new Error("the people of this log are not those of its plan: make it anew, in another folder");
+  }
   return plan;
 }
 

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import type pg from "pg";
 import { createEventTriggers, loadBase } from "../stack/base.ts";
 import { type Cluster, databaseUrl } from "../stack/postgres.ts";
-import { withCluster, withKeptCluster } from "./cluster.ts";
+import { type Commit, withCluster, withKeptCluster } from "./cluster.ts";
 import { generateLog } from "./generated_log.ts";
 import { fillSearchIndex } from "./generated_log_index.ts";
 import { actorId, type LogPlan } from "./generated_log_plan.ts";
@@ -12,6 +12,9 @@ import { loadProduct, productSources, withClient } from "./variants.ts";
 
 export type LogDatabase = {
   plan: LogPlan;
+  cluster: Cluster;
+  /** Of the database. */
+  name: string;
   /** Of role postgres, which is no superuser, as the functions connect. */
   url: string;
   adminUrl: string;
@@ -25,6 +28,8 @@ export type LogDatabaseOptions = {
   seed?: number;
   /** Without it the search index stays empty, which takes most of the time. */
   searched?: boolean;
+  /** What a commit costs; default: the disk's own flush. */
+  commit?: Exclude<Commit, "1ms">;
   /** The folder of a cluster that stays. */
   keep?: string;
   /** Where a cluster that does not stay is made. */
@@ -42,8 +47,9 @@ const READ_FILE = /^5\d\d_/;
 const LOADING = ["fsync = off", "full_page_writes = off", "autovacuum = off", "max_wal_size = '8GB'"];
 
 export function withLogDatabase<T>(options: LogDatabaseOptions, work: (log: LogDatabase) => Promise<T>): Promise<T> {
+  const { keep, dir, commit = "disk" } = options;
   const run = async (cluster: Cluster) => work(await openLog(cluster, options));
-  return options.keep === undefined ? withCluster("disk", options.dir, run) : withKeptCluster(options.keep, run);
+  return keep === undefined ? withCluster(commit, dir, run) : withKeptCluster(commit, keep, run);
 }
 
 async function openLog(
@@ -71,7 +77,7 @@ async function openLog(
     await admin.query("checkpoint");
   });
   const organization = plan.organizations[0]!.id;
-  return { plan, url, adminUrl, organization, admin: actorId(organization, 1) };
+  return { plan, cluster, name, url, adminUrl, organization, admin: actorId(organization, 1) };
 }
 
 /** Loads the product where it is missing, or is not the one of this checkout. */

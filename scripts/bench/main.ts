@@ -8,6 +8,7 @@ import type { Commit } from "./cluster.ts";
 import { benchDelivery } from "./delivery.ts";
 import { benchDrain } from "./drain.ts";
 import { benchExport } from "./export.ts";
+import { benchGrowth } from "./growth.ts";
 import {
   formatAlerts,
   formatAnomaly,
@@ -15,6 +16,7 @@ import {
   formatDelivery,
   formatDrain,
   formatExport,
+  formatGrowth,
   formatJudged,
   formatLogin,
   formatMachine,
@@ -40,6 +42,15 @@ type CaptureArguments = {
   seconds: number;
   rounds: number;
   only?: Scenario[];
+};
+
+type GrowthArguments = {
+  entries: number;
+  seconds: number;
+  rounds: number;
+  keep?: string;
+  dir?: string;
+  json?: string;
 };
 
 type VerifyArguments = { entries: number; json?: string; dir?: string };
@@ -94,6 +105,15 @@ program.command("capture").description(
   "--dir <folder>",
   "where the disk's database is made (default: the system's temporary folder)",
 ).option("--json <file>", "also write every single run to a file").action(capture);
+
+withLog(program.command("growth")).description(
+  "compare capture in a large log with capture in an empty one; after every run all that it wrote must verify",
+).option("--entries <number>", "size of the large log", positive, 10_000_000).option(
+  "--seconds <number>",
+  "length of a run with writers",
+  positive,
+  10,
+).option("--rounds <number>", "runs of each scenario in each log; medians are judged", positive, 5).action(growth);
 
 program.command("verify").description(
   "time the verification of a log in SQL and in TypeScript, as it grows to a tenth, half and all",
@@ -236,6 +256,17 @@ async function capture({ commitDelay, only = SCENARIOS, json, ...rest }: Capture
     `\n${formatMachine(report.machine)}`,
     `Rounds: ${rest.rounds}, medians shown; load runs of ${rest.seconds} s; after each run every chain verified`,
     formatCapture(report.runs, only),
+    formatJudged(report.targets),
+  ].join("\n\n"));
+  if (json !== undefined) await writeJson(json, report);
+}
+
+async function growth({ json, ...rest }: GrowthArguments): Promise<void> {
+  const report = await benchGrowth({ ...rest, onProgress: (line) => console.error(line) });
+  console.log([
+    `\n${formatMachine(report.machine)}`,
+    `Rounds: ${rest.rounds}, in turn, medians shown; runs of ${rest.seconds} s; all that a run wrote verified after it`,
+    formatGrowth(report),
     formatJudged(report.targets),
   ].join("\n\n"));
   if (json !== undefined) await writeJson(json, report);

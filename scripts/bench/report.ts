@@ -9,6 +9,14 @@ import type { Scenario } from "./scenario.ts";
 import type { DeliveryReport } from "./delivery.ts";
 import type { DrainReport } from "./drain.ts";
 import type { ExportReport } from "./export.ts";
+import {
+  GROWTH_COMMIT,
+  GROWTH_SCENARIOS,
+  type GrowthReport,
+  type GrowthRun,
+  roundRatios,
+  throughput,
+} from "./growth.ts";
 import { groupTimes, type SearchReport, type SizeReport } from "./search.ts";
 import type { LoginReport } from "./login.ts";
 import type { ReportsReport } from "./reports.ts";
@@ -102,6 +110,36 @@ export function formatCapture(runs: Run[], scenarios: Scenario[]): string {
   return tables.filter((table) => table !== undefined).join("\n\n");
 }
 
+export function formatGrowth({ entries, month, bytes, runs, verified, targets }: GrowthReport): string {
+  const size = entries.toLocaleString("en");
+  const rows = GROWTH_SCENARIOS.map(({ name, title }, index) => {
+    const own = (log: GrowthRun["log"]) => runs.filter((run) => run.scenario === name && run.log === log);
+    const both = (digits: number, metric: (run: GrowthRun) => number | undefined) =>
+      (["empty", "large"] as const).map((log) => fixed(median(own(log).map((run) => metric(run) ?? NaN)), digits));
+    return [
+      title,
+      ...both(0, ({ metrics }) => throughput(metrics)),
+      fixed(targets[index]!.value, 3),
+      roundRatios(runs, name).map((ratio) => fixed(ratio, 2)).join(" "),
+      both(2, ({ metrics }) => metrics.p95_ms).join(" → "),
+      both(0, ({ metrics }) => metrics.wal_bytes).join(" → "),
+    ];
+  });
+  const whole = Object.values(bytes).reduce((a, b) => a + b);
+  return [
+    `Capture; commit: ${COMMIT_NAMES[GROWTH_COMMIT]}\n` + formatTable(
+      ["rows a second", "in an empty log", `in one of ${size}`, "ratio", "of each round", "p95 ms", "WAL B/tx"],
+      rows,
+    ),
+    formatTable(["of the large log", "bytes an entry"], [
+      ...Object.entries(bytes).map(([part, each]) => [part, fixed(each, 0)]),
+      ["all", fixed(whole, 0)],
+    ]),
+    `${month.toLocaleString("en")} of its entries are of the month that the load writes to. At the end all ` +
+    `${verified.entries.toLocaleString("en")} were verified, in ${fixed(verified.seconds, 0)} s`,
+  ].join("\n\n");
+}
+
 export function formatVerify({ sizes }: VerifyReport): string {
   const rows = sizes.map(({ entries, sql_seconds, typescript_seconds }) => [
     String(entries),
@@ -187,7 +225,7 @@ export function formatExport({ entries, psql, variations }: ExportReport): strin
     ]);
 }
 
-export function formatSeal({ backlog, waiting, beside, verified }: SealReport): string {
+export function formatSeal({ backlog, waiting, beside, purged, verified }: SealReport): string {
   const whole = (value: number) => value.toLocaleString("en", { maximumFractionDigits: 0 });
   const writers = beside.flatMap((turns) =>
     turns.without.map((
@@ -218,11 +256,15 @@ export function formatSeal({ backlog, waiting, beside, verified }: SealReport): 
       ...[waiting.p50_s, waiting.p95_s, waiting.most_s].map((each) => fixed(each, 1)),
     ]]),
     formatTable(["writers", "round", "tps", "beside sealing and purging", "ratio"], writers),
-    formatTable(["offline verification", "seconds", "entries/s"], [[
-      whole(verified.entries),
-      fixed(verified.seconds, 1),
-      whole(verified.entries / verified.seconds),
-    ]]),
+    formatTable(
+      ["entries", "", "seconds", "entries/s"],
+      Object.entries({ "purged": purged, "verified offline": verified }).map(([title, { entries, seconds }]) => [
+        whole(entries),
+        title,
+        fixed(seconds, 1),
+        whole(entries / seconds),
+      ]),
+    ),
   ].join("\n\n");
 }
 

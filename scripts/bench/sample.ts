@@ -94,7 +94,10 @@ const HEADERS = {
 };
 
 /** Run by a superuser: from then on every session of role postgres starts with these claims and headers. */
-export const SESSION_SETTINGS = `
-  alter role postgres set "request.jwt.claims" = ${pg.escapeLiteral(JSON.stringify(CLAIMS))};
-  alter role postgres set "request.headers" = ${pg.escapeLiteral(JSON.stringify(HEADERS))};
-`;
+export function sessionSettings(database?: string): string {
+  const role = database === undefined ? "postgres" : `postgres in database ${database}`;
+  return `
+    alter role ${role} set "request.jwt.claims" = ${pg.escapeLiteral(JSON.stringify(CLAIMS))};
+    alter role ${role} set "request.headers" = ${pg.escapeLiteral(JSON.stringify(HEADERS))};
+  `;
+}

@@ -1,5 +1,5 @@
 // What sealing costs: processor time and memory of the function, how long an entry waits for a signature beside writers,
-// and what sealing takes from them.
+// and what sealing takes from them; and how fast what is past its retention is purged.
 import { setTimeout as sleep } from "node:timers/promises";
 import { withCluster } from "./cluster.ts";
 import { type JobServer, withJobServer } from "./job_server.ts";
@@ -39,6 +39,7 @@ export type SealReport = {
   backlog: Backlog;
   waiting: Waiting;
   beside: Beside[];
+  purged: { entries: number; seconds: number };
   verified: { entries: number; seconds: number };
   targets: Judged[];
 };
@@ -70,9 +71,7 @@ export function benchSeal({ entries, seconds, rounds, dir, onProgress }: SealOpt
       for (let round = 0; round < rounds; round++) {
         await withDatabase(cluster, "ours", (database) =>
           withJobServer(database, async (server) => {
-            await fill(database, OLD, () => {});
-            await sealBacklog(server, () => {});
-            await ageLog(database);
+            await fillOld(database, server);
             const alone = async () => (await runLoad(database.url, { clients, organizations: 1, seconds })).tps;
             const together = async () => {
               await sealBacklog(server, () => {});
@@ -87,8 +86,21 @@ export function benchSeal({ entries, seconds, rounds, dir, onProgress }: SealOpt
       }
       beside.push(turns);
     }
+    const purged = await withDatabase(cluster, "ours", async (database) => {
+      await withJobServer(database, (server) => fillOld(database, server));
+      return await purgeAll(database);
+    });
+    onProgress(`purged: ${JSON.stringify(purged)}`);
     const verified = await verifySpeed(entries);
-    return { machine, backlog, waiting, beside, verified, targets: judgeAll({ backlog, waiting, beside, verified }) };
+    return {
+      machine,
+      backlog,
+      waiting,
+      beside,
+      purged,
+      verified,
+      targets: judgeAll({ backlog, waiting, beside, verified }),
+    };
   });
 }
 
@@ -100,6 +112,13 @@ async function fill({ url }: Database, entries: number, onProgress: (line: strin
     }
     await client.query("vacuum analyze public.audit_logs");
   });
+}
+
+/** Entries that are sealed, and wait for nothing but the next run of the purge. */
+async function fillOld(database: Database, server: JobServer): Promise<void> {
+  await fill(database, OLD, () => {});
+  await sealBacklog(server, () => {});
+  await ageLog(database);
 }
 
 /** Makes what is sealed old, read back and past its retention, so that there is something to purge all the while. */
@@ -116,6 +135,19 @@ async function ageLog({ adminUrl }: Database): Promise<void> {
     await admin.query("select audit.set_retention(audit.system_organization(), 90, null)");
     await admin.query("update audit.retention_periods set effective_at = now() - interval '1 day'");
     await admin.query("vacuum analyze public.audit_logs");
+  });
+}
+
+/** Run after run, as the schedule would, without the time between them. */
+function purgeAll({ url }: Database): Promise<SealReport["purged"]> {
+  return withClient(url, async (client) => {
+    const start = performance.now();
+    let entries = 0;
+    for (let batch = -1; batch !== 0; entries += batch) {
+      const { rows: [run] } = await client.query<{ entries: number }>("select audit.purge() as entries");
+      batch = run!.entries;
+    }
+    return { entries, seconds: (performance.now() - start) / 1000 };
   });
 }
 
@@ -196,7 +228,9 @@ async function tick(end: AbortSignal, every: number, job: () => Promise<unknown>
   }
 }
 
-function judgeAll({ backlog, waiting, beside, verified }: Omit<SealReport, "machine" | "targets">): Judged[] {
+function judgeAll(
+  { backlog, waiting, beside, verified }: Omit<SealReport, "machine" | "purged" | "targets">,
+): Judged[] {
   const [one] = beside;
   return [
     judge(SEAL_GOALS.cpu, backlog.cpu_seconds * 10_000 / backlog.entries),

@@ -20,6 +20,9 @@ export function judge(goal: Goal, value: number | undefined): Judged {
   return { ...goal, value, verdict: value === undefined ? undefined : verdict(value, goal) };
 }
 
+/** Throughput in a log of many entries, of that in an empty one. */
+export const GROWTH_BAR: Bar = { atLeast: 0.9, aim: 0.98 };
+
 export const VERIFY_GOAL: Goal = {
   title: "verification in SQL, per million entries",
   atLeast: 8,

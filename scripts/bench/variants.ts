@@ -4,7 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import pg from "pg";
 import { createEventTriggers, loadBase } from "../stack/base.ts";
 import { type Cluster, databaseUrl } from "../stack/postgres.ts";
-import { SAMPLE_TABLE, SESSION_SETTINGS } from "./sample.ts";
+import { SAMPLE_TABLE, sessionSettings } from "./sample.ts";
 
 export const VARIANTS = ["unaudited", "ours", "supa_audit"] as const;
 export type Variant = typeof VARIANTS[number];
@@ -17,24 +17,26 @@ const SQL = new URL("../../sql/", import.meta.url);
 /** Returns the variants that are there: supa_audit only where its SQL file is given. */
 export async function makeTemplates(cluster: Cluster, supaAuditFile: string | undefined): Promise<Variant[]> {
   const variants = VARIANTS.filter((variant) => variant !== "supa_audit" || supaAuditFile !== undefined);
-  for (const variant of variants) {
-    await withClient(cluster.adminUrl(), (client) => client.query(`create database template_${variant}`));
-    await loadBase(cluster.adminUrl(`template_${variant}`));
-    await withClient(
-      databaseUrl(cluster.port, "postgres", undefined, `template_${variant}`),
-      async (client) => {
-        await client.query(SAMPLE_TABLE);
-        if (variant === "ours") {
-          await loadProduct(client);
-          await client.query("select audit.track('public.llm_queries')");
-        }
-        if (variant === "supa_audit") await loadSupaAudit(client, supaAuditFile!);
-      },
-    );
-    await createEventTriggers(cluster.adminUrl(`template_${variant}`));
-  }
-  await withClient(cluster.adminUrl(), (client) => client.query(SESSION_SETTINGS));
+  for (const variant of variants) await makeTemplate(cluster, variant, supaAuditFile);
+  await withClient(cluster.adminUrl(), (client) => client.query(sessionSettings()));
   return variants;
+}
+
+export async function makeTemplate(cluster: Cluster, variant: Variant, supaAuditFile?: string): Promise<void> {
+  await withClient(cluster.adminUrl(), (client) => client.query(`create database template_${variant}`));
+  await loadBase(cluster.adminUrl(`template_${variant}`));
+  await withClient(
+    databaseUrl(cluster.port, "postgres", undefined, `template_${variant}`),
+    async (client) => {
+      await client.query(SAMPLE_TABLE);
+      if (variant === "ours") {
+        await loadProduct(client);
+        await client.query("select audit.track('public.llm_queries')");
+      }
+      if (variant === "supa_audit") await loadSupaAudit(client, supaAuditFile!);
+    },
+  );
+  await createEventTriggers(cluster.adminUrl(`template_${variant}`));
 }
 
 /** Every run starts alike: new database, statistics known, everything written out. */

@@ -1,6 +1,7 @@
 // The bench's statistics: what it says of runs that it did not have to make.
 import { platform } from "node:os";
 import { describe, expect, test } from "vitest";
+import { type GrowthRun, roundRatios, throughput } from "../../scripts/bench/growth.ts";
 import { cpuSeconds, peakMemory, resetPeakMemory, schedule } from "../../scripts/bench/process_usage.ts";
 import { Measured, type Run } from "../../scripts/bench/results.ts";
 import { mean, median, pairedMedian, percentile, verdict } from "../../scripts/bench/statistics.ts";
@@ -124,5 +125,32 @@ describe("runs", () => {
     const value = serializable.value(new Measured([{ ...some, scenario: "serializable" }], "1ms", "serializable"));
     expect(value).toBeCloseTo(0.2);
     expect(judge(serializable, value).verdict).toBe("below");
+  });
+});
+
+describe("growth", () => {
+  const run = (scenario: string, log: GrowthRun["log"], round: number, metrics: GrowthRun["metrics"]): GrowthRun => ({
+    scenario,
+    log,
+    round,
+    metrics,
+  });
+
+  test("is judged by rows a second, whatever was measured", () => {
+    expect(throughput({ tps: 700, p50_ms: 1 })).toBe(700);
+    expect(throughput({ us_per_row: 40 })).toBe(25_000);
+  });
+
+  test("compares the turns of a round, of one scenario", () => {
+    const runs = [
+      ...[800, 1_200].map((tps) => run("one-writer", "empty", 0, { tps })),
+      ...[850, 950].map((tps) => run("one-writer", "large", 0, { tps })),
+      run("one-writer", "large", 1, { tps: 500 }),
+      run("one-writer", "empty", 1, { tps: 400 }),
+      run("bulk-10000", "empty", 0, { us_per_row: 20 }),
+      run("bulk-10000", "large", 0, { us_per_row: 25 }),
+    ];
+    expect(roundRatios(runs, "one-writer")).toEqual([0.9, 1.25]);
+    expect(roundRatios(runs, "bulk-10000")).toEqual([0.8]);
   });
 });

@@ -35,6 +35,13 @@ describe("plan", () => {
     expect(plan.start).toEqual(new Date("2025-09-23T06:00:00Z"));
   });
 
+  test("names organisations as the load does, so that it writes for them", () => {
+    const plan = planLog({ entries: 10_000_000, seed: 1, end: END });
+    const md5OfOne = "c4ca4238-a0b9-2382-0dcc-509a6f75849b";
+    expect(plan.organizations[0]!.id).toBe(md5OfOne);
+    expect(plan.organizations.length).toBeGreaterThan(100);
+  });
+
   test("refuses sizes that do not come out even", () => {
     expect(() => planLog({ entries: 1_000, seed: 1, end: END })).toThrow("at least 4,000");
     expect(() => planLog({ entries: 100_001, seed: 1, end: END })).toThrow("multiple of 40");
