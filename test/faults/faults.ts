@@ -166,6 +166,23 @@ faults("Storage fails now and then", async () => {
   return planned;
 });
 
+// Every ten minutes there is something new, and everything tries again: its leases and pauses are over by then. Twenty
+// minutes in the short form, the promised hour with --times 3.
+faults("Storage is down for long", async () => {
+  const { storage } = world;
+  const before = storage.requests.length;
+  const published = await world.published();
+  for (let round = 0; round < 2 * TIMES; round++) {
+    storage.always = round % 2 === 0 ? "before" : { status: 503 };
+    await world.order();
+    await Promise.all(JOBS.map((name) => world.job(name)));
+    await world.later();
+  }
+  storage.always = undefined;
+  expect(await world.published()).toBe(published);
+  return storage.requests.length - before;
+});
+
 faults("receivers fail, for an hour by the pauses", async () => {
   const { receiver } = world;
   const client = await world.connect();

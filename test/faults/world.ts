@@ -47,6 +47,8 @@ export type World = {
   order(): Promise<void>;
   /** Leases and pauses are over. */
   later(): Promise<void>;
+  /** How many entries are under checkpoints in the archive. */
+  published(): Promise<number>;
   /** Kills the function's process; whether there was one. */
   killJobs(): Promise<boolean>;
   /** Without any fault, everything that waits is done; then everything must be true. Answers what was looked at. */
@@ -89,6 +91,7 @@ export async function startWorld(seed: number): Promise<World> {
     scheduled: (name) => value(api, `select audit.${name}()`),
     order: () => order(api),
     later: () => later(api),
+    published: async () => Number(await value(api, "select sum(published) from audit.logs")),
     killJobs,
     settle: () => settle(world, acknowledged),
     async end() {
