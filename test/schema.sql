@@ -7635,6 +7635,7 @@ begin
   )));
   if v_is_first then
     perform audit.queue_report(v_report);
+    perform audit.settle_finding(v_report.organization_id, 'report_failed', v_report.schedule::text);
   end if;
 end
 $function$
@@ -10821,9 +10822,12 @@ comment: Raises AUQRY; its detail says where: {"position": 17} in the string, or
 -- function audit.fail_report(uuid,integer,text,boolean)
 CREATE OR REPLACE FUNCTION audit.fail_report(id uuid, attempt integer, error text, retry boolean)
  RETURNS void
- LANGUAGE sql
+ LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
+declare
+  v_report audit.reports;
+begin
   update audit.reports r set
     state = case
       when fail_report.retry and r.attempts < 3 then 'queued'
@@ -10834,11 +10838,19 @@ AS $function$
     withdrawn_at = case when not (fail_report.retry and r.attempts < 3) and r.generated_at is not null then clock_timestamp() end,
     error = left(fail_report.error, 500), lease_until = null
   where r.id = fail_report.id and r.state = 'running' and r.attempts = fail_report.attempt
+  returning r.* into v_report;
+  -- Who asked for a report looks for it; nobody looks for one that a schedule asked for.
+  if v_report.state = 'failed' and v_report.schedule is not null then
+    perform audit.note_finding(v_report.organization_id, 'report_failed', v_report.schedule::text, jsonb_build_object(
+      'report', v_report.id, 'template', v_report.template, 'error', v_report.error
+    ));
+  end if;
+end
 $function$
 
 owner postgres
 grant postgres: EXECUTE
-comment: Notes why a report failed, or puts it back to be tried again. For audit-jobs.
+comment: Notes why a report failed, or puts it back to be tried again; that one of a schedule failed is a finding. For audit-jobs.
 
 -- function audit.fail_rule(text,text)
 CREATE OR REPLACE FUNCTION audit.fail_rule(message text, hint text DEFAULT NULL::text)
@@ -23183,6 +23195,7 @@ begin
   end if;
   perform audit.require_admin(v_schedule.organization_id);
   delete from audit.report_schedules s where s.id = v_schedule.id;
+  perform audit.settle_finding(v_schedule.organization_id, 'report_failed', v_schedule.id::text);
   perform audit.record(v_schedule.organization_id, 'report.unscheduled', 'report_schedule', v_schedule.id::text,
     jsonb_build_object('old', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone, 'channels', v_schedule.channels)));
   return to_jsonb(v_schedule);

@@ -23227,6 +23227,7 @@ begin
   )));
   if v_is_first then
     perform audit.queue_report(v_report);
+    perform audit.settle_finding(v_report.organization_id, 'report_failed', v_report.schedule::text);
   end if;
 end
 $$;
@@ -23237,9 +23238,12 @@ of its schedule told. For audit-jobs.';
 
 create or replace function audit.fail_report(id uuid, attempt int, error text, retry boolean)
   returns void
-  language sql
+  language plpgsql
   set search_path = ''
 as $$
+declare
+  v_report audit.reports;
+begin
   update audit.reports r set
     state = case
       when fail_report.retry and r.attempts < 3 then 'queued'
@@ -23250,9 +23254,18 @@ as $$
     withdrawn_at = case when not (fail_report.retry and r.attempts < 3) and r.generated_at is not null then clock_timestamp() end,
     error = left(fail_report.error, 500), lease_until = null
   where r.id = fail_report.id and r.state = 'running' and r.attempts = fail_report.attempt
+  returning r.* into v_report;
+  -- Who asked for a report looks for it; nobody looks for one that a schedule asked for.
+  if v_report.state = 'failed' and v_report.schedule is not null then
+    perform audit.note_finding(v_report.organization_id, 'report_failed', v_report.schedule::text, jsonb_build_object(
+      'report', v_report.id, 'template', v_report.template, 'error', v_report.error
+    ));
+  end if;
+end
 $$;
 
-comment on function audit.fail_report(uuid, int, text, boolean) is 'Notes why a report failed, or puts it back to be tried again. For audit-jobs.';
+comment on function audit.fail_report(uuid, int, text, boolean) is
+  'Notes why a report failed, or puts it back to be tried again; that one of a schedule failed is a finding. For audit-jobs.';
 
 -- Erasure, expiry -----------------------------------------------------------------------------------------------------------
 
@@ -23418,6 +23431,7 @@ begin
   end if;
   perform audit.require_admin(v_schedule.organization_id);
   delete from audit.report_schedules s where s.id = v_schedule.id;
+  perform audit.settle_finding(v_schedule.organization_id, 'report_failed', v_schedule.id::text);
   perform audit.record(v_schedule.organization_id, 'report.unscheduled', 'report_schedule', v_schedule.id::text,
     jsonb_build_object('old', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone, 'channels', v_schedule.channels)));
   return to_jsonb(v_schedule);

@@ -74,3 +74,20 @@ select isnt(audit.report_to_render(may, 1) -> 'people', '[]', 'where the channel
 select isnt(audit.report_to_render(may_too, 1) -> 'people', '[]', 'another organisation''s channel is not told') from shown;
 select is(audit.report_to_render(may_not, 1) -> 'people', '[]', 'not where one may not') from shown;
 select isnt(audit.report_to_render(nobody, 1) -> 'people', '[]', 'nobody is told') from shown;
+
+-- One that cannot be made
+create temporary table made as select pg_temp.report(tap.acme(), null) as id;
+create temporary table failing as select t.id, t.schedule from audit.reports t, made where t.id = made.id;
+create function pg_temp.findings() returns bigint language sql as $$
+  select count(*) from audit.findings f, failing where f.kind = 'report_failed' and f.subject = failing.schedule::text and f.resolved_at is null
+$$;
+select lives_ok(format($$ select audit.fail_report(%L, 1, 'Storage is down', true) $$, id), 'a report fails') from failing;
+select is(pg_temp.findings(), 0::bigint, 'once: it is tried again');
+update audit.reports t set state = 'running', attempts = 3 from failing where t.id = failing.id;
+select lives_ok(format($$ select audit.fail_report(%L, 3, 'Storage is down', true) $$, id), 'and again') from failing;
+select is(pg_temp.findings(), 1::bigint, 'a schedule whose report could not be made is a finding');
+select is(a.details ->> 'error', 'Storage is down', 'and an entry, which a default rule finds') from public.audit_logs a, failing where a.action = 'verification.failed' and a.resource_id = failing.schedule::text;
+create temporary table next as select pg_temp.report(tap.acme(), null) as id;
+update audit.reports t set schedule = failing.schedule from failing, next where t.id = next.id;
+select lives_ok(format('select pg_temp.complete(%L)', id), 'the next one is made') from next;
+select is(pg_temp.findings(), 0::bigint, 'which settles it');

@@ -485,6 +485,7 @@ export const text = {
         identity_altered: "An identity was altered:",
         channel_disabled: "A channel gets nothing any more:",
         delivery_failed: "A message was not delivered to channel",
+        report_failed: "A report was not made for schedule",
       } as Record<string, string>,
       seen: (times: number, first: string, last: string) =>
         times === 1 ? `seen ${first}` : `seen ${times.toLocaleString()} times from ${first} to ${last}`,
