@@ -410,6 +410,34 @@ describe("beyond the list", () => {
     await closeAll();
   });
 
+  test("what an anomaly told becomes the new normal, and no other alert does", async () => {
+    const { rows: [anomaly] } = await viewer.admin.query(
+      `select audit.raise_alert(audit.anomaly_rule(), $1, 'accepted', now(), 'Unusual cost', '{"usual": [1, 2]}', '{}', 'high') as id`,
+      [ORGANIZATION],
+    );
+    await viewer.admin.query(
+      `select audit.raise_alert(audit.anomaly_rule(), $1, 'other', now(), 'Not one', '{"seen": 3}', '{}', 'high')`,
+      [ORGANIZATION],
+    );
+    await viewer.admin.query(
+      `insert into audit.judgements (organization_id, metric, hour, seen, made_of, unusual, alerts, alert)
+       values ($1, 'cost', date_trunc('hour', now()), 9, 1, true, 2, $2) on conflict on constraint judgements_pkey do update
+       set alert = excluded.alert`,
+      [ORGANIZATION, anomaly.id],
+    );
+    const page = await openAs(ADMIN, "#/alerts");
+    const alert = page.getByRole("article", { name: "Unusual cost" });
+    await alert.getByRole("button", { name: "This is the new normal" }).click();
+    await alert.getByText("High · Resolved").waitFor();
+    const { rows: [entry] } = await viewer.admin.query(
+      "select resource_id from public.audit_logs where action = 'anomaly.accepted' order by created_at desc limit 1",
+    );
+    expect(entry.resource_id).toBe("cost");
+    const other = page.getByRole("article", { name: "Not one" });
+    expect(await other.getByRole("button").allInnerTexts()).not.toContain("This is the new normal");
+    await closeAll();
+  });
+
   test("reports are generated and downloaded by those who read everything", async () => {
     const page = await openAs(ADMIN, "#/reports");
     await page.getByRole("button", { name: "Generate" }).click();

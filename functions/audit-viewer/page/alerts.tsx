@@ -22,13 +22,13 @@ type Alert = {
   entries: string[];
 };
 type Page = { alerts: Alert[]; next: string | null };
-type Move = "acknowledge" | "silence" | "resolve" | "reopen";
+type Move = "acknowledge" | "silence" | "accept" | "resolve" | "reopen";
 
 const SHOWN = ["unresolved", "open", "acknowledged", "silenced", "resolved"] as const;
 const MOVES: Record<State, Move[]> = {
-  open: ["acknowledge", "silence", "resolve"],
-  acknowledged: ["silence", "resolve"],
-  silenced: ["resolve", "reopen"],
+  open: ["acknowledge", "silence", "accept", "resolve"],
+  acknowledged: ["silence", "accept", "resolve"],
+  silenced: ["accept", "resolve", "reopen"],
   resolved: ["reopen"],
 };
 
@@ -115,7 +115,7 @@ function AlertItem({ alert, organization, move }: ItemProps) {
       </details>
       {move !== undefined && (
         <div class="buttons">
-          {MOVES[state].map((how) => (
+          {MOVES[state].filter((how) => how !== "accept" || isAnomaly(reason)).map((how) => (
             <button
               key={how}
               type="button"
@@ -128,4 +128,9 @@ function AlertItem({ alert, organization, move }: ItemProps) {
       )}
     </article>
   );
+}
+
+/** Only these say what was usual, and can become it. */
+function isAnomaly(reason: Record<string, unknown>): boolean {
+  return "usual" in reason;
 }

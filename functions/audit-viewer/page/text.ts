@@ -217,6 +217,7 @@ export const text = {
     moves: {
       acknowledge: "Acknowledge",
       silence: "Silence for 8 hours",
+      accept: "This is the new normal",
       resolve: "Resolve",
       reopen: "Reopen",
     },
