@@ -27,7 +27,7 @@ type DoctorOptions = { workdir: string; dbUrl?: string; schemas?: string; json?:
 const HELP = `
 Into an existing project, beside its supabase folder:
   npx supabase-audit-logs init --secrets
-  supabase db push
+  supabase db push --remote
   supabase secrets set --env-file supabase/.env.local
   supabase functions deploy --use-api
   npx supabase-audit-logs doctor "$DATABASE_URL"
@@ -103,7 +103,7 @@ async function init(options: InitOptions): Promise<void> {
     : { changes: [], made: {} };
   const found = options.dbUrl === undefined ? null : await inspect(options.dbUrl, payload, schemasOf(project));
   await finish(project, [...changes, ...secrets.changes], options, {
-    next: nextSteps(migration, changes.length > 0, options.secrets ?? false),
+    next: nextSteps(project, migration, changes.length > 0, options.secrets ?? false),
     ...secrets.made,
     ...(found === null ? {} : { suggestions: found.tables, membership: found.membership }),
   });
@@ -130,7 +130,7 @@ async function upgrade(options: Common): Promise<void> {
   await finish(project, changes, options, {
     from: project.manifest?.version ?? "an installation by hand",
     to: payload.version,
-    next: nextSteps(migration, changes.length > 0, false),
+    next: nextSteps(project, migration, changes.length > 0, false),
   });
 }
 
@@ -147,7 +147,7 @@ async function uninstall(options: UninstallOptions): Promise<void> {
     left,
     log: dropLog ? "is deleted by the migration" : "stays, and can be read and verified in the database",
     next: [
-      "supabase db push",
+      push(project),
       "supabase functions delete audit audit-ingest audit-jobs audit-viewer",
       ...dropLog ? [] : ["keep AUDIT_LOG_KEY's public key: it verifies the archive"],
     ],
@@ -194,12 +194,17 @@ function schemasOf({ config }: Project): string[] {
   return (parseConfig(config).api?.schemas ?? ["public"]).filter((name) => name !== "graphql_public");
 }
 
-function nextSteps(migration: string | null, changed: boolean, secrets: boolean): string[] {
+function nextSteps(project: Project, migration: string | null, changed: boolean, secrets: boolean): string[] {
   return [
-    ...migration === null ? [] : ["supabase db push"],
+    ...migration === null ? [] : [push(project)],
     ...secrets ? [`supabase secrets set --env-file ${SECRETS}`] : [],
     ...changed ? ["supabase functions deploy --use-api"] : [],
   ];
+}
+
+/** The one of these commands whose target is the local stack unless told otherwise. */
+function push({ linked }: Project): string {
+  return linked === null ? "supabase db push" : "supabase db push --remote";
 }
 
 type Outcome =
@@ -210,12 +215,15 @@ type Outcome =
 async function finish(project: Project, changes: Change[], options: Common, outcome: Outcome): Promise<void> {
   const refused = conflicts(changes);
   const made = changes.map(({ change, path }) => ({ change, path }));
-  if (refused.length === 0 && !options.dryRun) await apply(project, changes);
+  const done = refused.length === 0 && !options.dryRun;
+  if (done) await apply(project, changes);
+  // A key that was not written will never sign.
+  else delete outcome.log_vkey;
   if (refused.length > 0) process.exitCode = 1;
   if (options.json) {
     console.log(
       JSON.stringify(
-        { done: refused.length === 0 && !options.dryRun, changes: made, conflicts: refused, ...outcome },
+        { done, changes: made, conflicts: refused, ...outcome },
         null,
         2,
       ),

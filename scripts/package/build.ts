@@ -6,15 +6,18 @@
 //   package.json       without dependencies: `npx` fetches one file
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildMigration } from "../build-migration.ts";
 import { buildViewer } from "../stack/viewer.ts";
+import { packedLinks } from "./links.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 /** Of Latin, Greek and Cyrillic. */
 const FONT = "noto-sans";
+/** What is packed to be read, by its place in the repository and in the package. */
+const DOCUMENTS = new Map([["LICENSE", "LICENSE"], ["SECURITY.md", "SECURITY.md"], ["docs/install.md", "README.md"]]);
 
 /** Writes the package's folder; what was there before is gone. */
 export async function buildPackage(folder: string): Promise<void> {
@@ -23,11 +26,14 @@ export async function buildPackage(folder: string): Promise<void> {
   await writeFile(join(folder, "migration.sql"), await buildMigration());
   await copyFunctions(join(folder, "functions"));
   await buildCli(folder);
-  for (const name of ["LICENSE", "SECURITY.md"]) await copyFile(join(ROOT, name), join(folder, name));
-  await copyFile(join(ROOT, "docs", "install.md"), join(folder, "README.md"));
-  const { name, version, description, license, engines } = JSON.parse(
+  const { name, version, description, license, engines, repository } = JSON.parse(
     await readFile(join(ROOT, "package.json"), "utf8"),
   );
+  const url = (repository?.url ?? repository)?.replace(/^git\+|\.git$/g, "");
+  for (const [path, packed] of DOCUMENTS) {
+    const text = await readFile(join(ROOT, path), "utf8");
+    await writeFile(join(folder, packed), packedLinks(text, path, DOCUMENTS, url));
+  }
   const manifest = { name, version, description, license, type: "module", engines, bin: { [name]: "cli.js" } };
   await writeFile(join(folder, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
 }

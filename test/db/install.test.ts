@@ -87,10 +87,19 @@ describe("init", () => {
   test("a dry run says what it would do, and does nothing", async () => {
     const before = await snapshot();
     const { done, changes, next } = await cli("init", "--dry-run");
+    const { output } = await tool("init", "--dry-run", "--secrets");
     expect(done).toBe(false);
+    expect(output).toContain("schedules call: ");
+    expect(output, "a key that will never sign").not.toContain("vkey");
     expect(changes.length).toBeGreaterThan(100);
     expect(next).toEqual(["supabase db push", "supabase functions deploy --use-api"]);
     expect(await snapshot()).toEqual(before);
+    const link = join(project, "supabase", ".temp", "project-ref");
+    await mkdir(dirname(link), { recursive: true });
+    await writeFile(link, REF);
+    const linked = await cli("init", "--dry-run");
+    await rm(link);
+    expect(linked.next, "the CLI pushes to the local stack by itself").toContain("supabase db push --remote");
   });
 
   test.each([
@@ -334,7 +343,7 @@ describe("uninstall", () => {
     expect(code).toBe(1);
     await cli("uninstall");
     expect(await text("supabase/config.toml")).toBe(config);
-    expect(existsSync(join(project, "supabase", "functions", "_audit-logs", "manifest.json"))).toBe(false);
+    expect(existsSync(join(project, "supabase", "functions", "_audit-logs"))).toBe(false);
     await push();
     const count = async () => (await client.query("select count(*)::int as n from public.audit_logs")).rows[0].n;
     const before = await count();
@@ -347,7 +356,11 @@ describe("uninstall", () => {
     expect(rows).toEqual([]);
   });
 
-  test("told twice by name, the log goes, and the application works on", async () => {
+  test("told twice by name, the log goes, also later, and the application works on", async () => {
+    const later = await cli("uninstall", "--drop-table", "public.audit_logs", "--drop-schema", "audit", "--dry-run");
+    expect(later.changes).toEqual([
+      { change: "create", path: expect.stringMatching(/^supabase\/migrations\/\d+_audit_logs_dropped\.sql$/) },
+    ]);
     await cli("init");
     await push();
     await cli("uninstall", "--drop-table", "public.audit_logs", "--drop-schema", "audit");

@@ -1,5 +1,5 @@
 // A Supabase project on disk, and changes to it: first all of them are known, then all are made, or none.
-import { chmod, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rm, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 
 /** Where the functions lie; the underscore keeps the Supabase CLI from taking the folder for a function. */
@@ -21,6 +21,8 @@ export type Project = {
   root: string;
   config: string;
   manifest: Manifest | null;
+  /** The reference of the hosted project that this one is linked to. */
+  linked: string | null;
   /** Names of the files in supabase/migrations, in order. */
   migrations: string[];
   /** The text of a file, null where there is none. */
@@ -51,11 +53,14 @@ export async function openProject(workdir: string): Promise<Project> {
     );
   }
   const manifest = await read(MANIFEST);
+  const linked = (await read("supabase/.temp/project-ref"))?.trim() ??
+    (await read("supabase/.temp/linked-project.json"))?.match(/"ref":\s*"(\w+)"/)?.[1] ?? null;
   const migrations = await readdir(join(root, MIGRATIONS)).catch(() => [] as string[]);
   return {
     root,
     config,
     manifest: manifest === null ? null : JSON.parse(manifest) as Manifest,
+    linked,
     migrations: migrations.filter((name) => /^\d+_.*\.sql$/.test(name)).sort(),
     read,
   };
@@ -81,11 +86,21 @@ export async function apply({ root }: Project, changes: Change[]): Promise<void>
   }
   for (const each of changes) {
     const path = join(root, each.path);
-    if (each.change === "delete") await rm(path);
-    else if (each.change !== "conflict") {
+    if (each.change === "delete") {
+      await rm(path);
+      await removeEmptyFolders(root, dirname(each.path));
+    } else if (each.change !== "conflict") {
       await mkdir(dirname(path), { recursive: true });
       await writeFile(path, each.text, { mode: each.mode ?? 0o644 });
       if (each.mode !== undefined) await chmod(path, each.mode);
     }
+  }
+}
+
+/** From this folder up to that of our functions, as far as nothing is in them any more. */
+async function removeEmptyFolders(root: string, folder: string): Promise<void> {
+  for (; folder.startsWith(FOLDER); folder = dirname(folder)) {
+    const isGone = await rmdir(join(root, folder)).then(() => true, () => false);
+    if (!isGone) return;
   }
 }

@@ -16,9 +16,8 @@ export type Secrets = { changes: Change[]; made: Record<string, string> };
 export async function planSecrets(project: Project, given: { name?: string; ref?: string }): Promise<Secrets> {
   const old = await project.read(SECRETS) ?? "";
   const has = (name: string) => new RegExp(`^\\s*(export\\s+)?${name}\\s*=`, "m").test(old);
-  const ref = given.ref ?? (await project.read("supabase/.temp/project-ref"))?.trim() ??
-    (await project.read("supabase/.temp/linked-project.json"))?.match(/"ref":\s*"(\w+)"/)?.[1];
-  const url = ref === undefined ? `http://127.0.0.1:${localPort(project.config)}` : `https://${ref}.supabase.co`;
+  const ref = given.ref ?? project.linked;
+  const url = ref === null ? `http://127.0.0.1:${localPort(project.config)}` : `https://${ref}.supabase.co`;
   const name = given.name ?? `${new URL(url).hostname}/audit`;
   if (!isKeyName(name) || /^[a-z]+:\/\/|\/$/.test(name)) {
     throw new Refusal(`A log's name is a URL without scheme that is yours, like example.com/audit; ${name} is none.`);

@@ -15,17 +15,21 @@ export const LOG_TABLE = "public.audit_logs";
 export const LOG_SCHEMA = "audit";
 
 export async function planRemoval(project: Project, dropLog: boolean): Promise<Removal> {
-  if (project.manifest === null) throw new Refusal(`Nothing is installed in ${project.root}: there is no ${MANIFEST}.`);
+  // Who took the product out and kept the log may delete it later.
+  const isLogLeft = project.migrations.some((name) => /_audit_logs_stopped\.sql$/.test(name));
+  if (project.manifest === null && !(dropLog && isLogLeft)) {
+    throw new Refusal(`Nothing is installed in ${project.root}: there is no ${MANIFEST}.`);
+  }
   const changes: Change[] = [];
   const left: string[] = [];
-  for (const [path, installed] of Object.entries(project.manifest.files)) {
+  for (const [path, installed] of Object.entries(project.manifest?.files ?? {})) {
     const at = `${FOLDER}/${path}`;
     const current = await project.read(at);
     if (current === null) continue;
     if (digest(current) === installed) changes.push({ change: "delete", path: at });
     else left.push(at);
   }
-  changes.push({ change: "delete", path: MANIFEST });
+  if (project.manifest !== null) changes.push({ change: "delete", path: MANIFEST });
   const config = withoutInstallation(project.config);
   changes.push(...config.changes);
   const migration = migrationName(project, dropLog ? "audit_logs_dropped" : "audit_logs_stopped");
