@@ -253,7 +253,7 @@ end
 $$;
 
 comment on function audit.accept_activity(uuid, text, timestamptz) is
-  'Says that numbers of queries, or costs, are as they should be since some hour: select audit.accept_activity(organization_id, ''cost'', ''2026-03-01 08:00Z'').
+  'Says that numbers of queries, or costs, are as they should be since some hour: select audit.accept_activity(organization_id, ''cost'', now() - interval ''2 days'').
 For admins of the organisation. Without it a lasting change is accepted after seven days.';
 
 create or replace function audit.accept_alert(alert audit.alerts)

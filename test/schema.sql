@@ -2651,7 +2651,7 @@ owner postgres
 grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: Says that numbers of queries, or costs, are as they should be since some hour: select audit.accept_activity(organization_id, 'cost', '2026-03-01 08:00Z').
+comment: Says that numbers of queries, or costs, are as they should be since some hour: select audit.accept_activity(organization_id, 'cost', now() - interval '2 days').
 For admins of the organisation. Without it a lasting change is accepted after seven days.
 
 -- function audit.accept_alert(audit.alerts)

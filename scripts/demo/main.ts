@@ -2,6 +2,7 @@ import { basename, join } from "node:path";
 import type pg from "pg";
 import { Client } from "pg";
 import type { StackInfo } from "../stack/info.ts";
+import { dirOption } from "../stack/place.ts";
 import { receiveAlerts } from "./alerts.ts";
 import { admitAuditor, makeChanges, tryForbidden } from "./changes.ts";
 import { useAuth } from "./logins.ts";
@@ -40,7 +41,7 @@ export async function runDemo(stack: StackInfo, dir: string): Promise<void> {
     console.log("\nCosts, from the log:");
     await reportCosts(client);
     await proveLog(client, stack, join(dir, "receipts"));
-    printNextSteps(stack);
+    printNextSteps(stack, dir);
   } finally {
     await client.end();
   }
@@ -131,7 +132,7 @@ async function queryOnce<R extends pg.QueryResultRow>(url: string, text: string)
   }
 }
 
-function printNextSteps(stack: StackInfo): void {
+function printNextSteps(stack: StackInfo, dir: string): void {
   const names = new Map(stack.organizations.map(({ id, name }) => [id, name]));
   const admin = stack.users.find(({ role }) => role === "admin");
   const password = stack.users[0]?.password ?? "demo-password";
@@ -159,7 +160,7 @@ What to try next
 
   Search and export over HTTP (described at ${stack.api_url}/functions/v1/audit/reference):
 
-    TOKEN=$(npm run --silent stack -- token ${admin?.email})
+    TOKEN=$(npm run --silent stack -- token ${admin?.email}${dirOption(dir)})
     curl "${stack.api_url}/functions/v1/audit/logs?q=action:api_key.*&limit=2" -H "authorization: Bearer $TOKEN"
     curl "${stack.api_url}/functions/v1/audit/export?format=csv" -H "authorization: Bearer $TOKEN" -o audit.csv
 

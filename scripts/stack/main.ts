@@ -4,18 +4,16 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, open, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError } from "commander";
 import { signIn } from "./sign_in.ts";
 import type { StackInfo } from "./info.ts";
 import { releaseLock, runningStack, takeLock } from "./lock.ts";
 import { isAlive, waitFor } from "./processes.ts";
+import { DIR, dirOption, ROOT } from "./place.ts";
 import { clusterFolder, stopLeftover } from "./postgres.ts";
 import { type Stack, startStack } from "./stack.ts";
 
 type Options = { dir: string; port: number; dbPort?: number; empty?: boolean; detach?: boolean; exit?: boolean };
-
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** Why a stack ends that was asked to. */
 class Interruption extends Error {}
@@ -63,7 +61,7 @@ try {
 process.exit();
 
 function withDir(command: Command): Command {
-  return command.option("--dir <folder>", "where data, keys and logs are kept", join(ROOT, ".local"));
+  return command.option("--dir <folder>", "where data, keys and logs are kept", DIR);
 }
 
 function withPlace(command: Command): Command {
@@ -162,7 +160,7 @@ async function startDetached(options: Options): Promise<void> {
     throw new Error(output.split(/^Error: /m).at(-1)!);
   }
   child.unref();
-  console.log(`It runs in the background; \`npm run stack -- stop\` ends it. Its log: ${logFile}`);
+  console.log(`It runs in the background; \`npm run stack -- stop${dirOption(dir)}\` ends it. Its log: ${logFile}`);
 }
 
 /** To the terminal, or to the process that started this one in the background. */
@@ -194,14 +192,14 @@ async function stop(options: Options): Promise<void> {
 async function status({ dir }: Options): Promise<void> {
   const pid = await runningStack(resolve(dir));
   if (pid !== undefined) return reportRunning(resolve(dir), pid);
-  console.log("It does not run. `npm start` starts it.");
+  console.log(notRunning(resolve(dir)));
   process.exitCode = 3;
 }
 
 async function token(email: string, { dir }: Options): Promise<void> {
   const info = await readInfo(resolve(dir));
   if (info === undefined) {
-    throw new Error("It does not run. `npm start` starts it.");
+    throw new Error(notRunning(resolve(dir)));
   }
   const user = info.users.find((each) => each.email === email);
   if (user === undefined) {
@@ -229,7 +227,11 @@ function readInfo(dir: string): Promise<StackInfo | undefined> {
 async function reportRunning(dir: string, pid: number): Promise<void> {
   const info = await readInfo(dir);
   const where = info === undefined ? "It is starting." : summary(dir, info);
-  console.log(`It runs already, as process ${pid}.\n\n${where}\n\n\`npm run stack -- stop\` ends it.`);
+  console.log(`It runs already, as process ${pid}.\n\n${where}\n\n\`npm run stack -- stop${dirOption(dir)}\` ends it.`);
+}
+
+function notRunning(dir: string): string {
+  return `It does not run. \`npm run stack -- start${dirOption(dir)}\` starts it.`;
 }
 
 function summary(dir: string, info: StackInfo): string {
