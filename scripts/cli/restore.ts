@@ -33,7 +33,7 @@ A lost log, in an empty database:
   1. Make a project and install the product. Do not deploy the functions yet, and let nothing write. If the lost database may
      come back, take its functions the key away: two that seal would sign two histories.
   2. Download the archive (bucket audit-archive, or your mirror) into a folder, and the newest backup (bucket audit-backups):
-     all of its parts.
+     all of its parts. docs/retention.md has the commands.
   3. npm run restore -- --archive ./archive --backup backups/2026-11-23T02-29-00-123456Z.1 --database <url> --key <vkey> \\
        --backup-key-file backup.key
   4. Upload the archive into the new project, set the secrets, deploy the functions: sealing goes on where it was.
