@@ -50,7 +50,7 @@ type Claim = {
 };
 
 /** A hosted function has 2 s of CPU and 150 s: after so many entries or milliseconds no further log is begun. */
-const MOST_ENTRIES = 20_000;
+const MOST_ENTRIES = 30_000;
 const MOST_TIME = 20_000;
 /** Storage that is down fails for every log: the next run may find it up again. */
 const MOST_FAILURES = 3;

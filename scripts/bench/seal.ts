@@ -221,11 +221,16 @@ async function besideJobs<T>({ url }: Database, server: JobServer, work: () => P
   return result;
 }
 
+/** As pg_cron and pg_net do: at every tick, whether the last one has ended or not. */
 async function tick(end: AbortSignal, every: number, job: () => Promise<unknown>): Promise<void> {
+  const runs: Promise<unknown>[] = [];
   while (!end.aborted) {
-    await job();
+    const run = job();
+    run.catch(() => {}); // told in the end
+    runs.push(run);
     await sleep(every, undefined, { signal: end }).catch(() => {});
   }
+  await Promise.all(runs);
 }
 
 function judgeAll(
