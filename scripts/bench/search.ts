@@ -52,7 +52,7 @@ export type SearchReport = { machine: Machine; sizes: SizeReport[]; targets: Jud
 
 const EXPLAINED = 8;
 /** As sql/900_cron.sql has it. */
-const INDEX_EVERY_MS = 10_000;
+const INDEX_EVERY_MS = 5_000;
 
 export async function benchSearch(options: SearchOptions): Promise<SearchReport> {
   const sizes: SizeReport[] = [];

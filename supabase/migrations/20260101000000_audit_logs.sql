@@ -10167,7 +10167,7 @@ where its numbers lie.';
 
 -- Indexing ------------------------------------------------------------------------------------------------------------
 
-create or replace function audit.index_entries(at_most int default 10000)
+create or replace function audit.index_entries(at_most int default 20000)
   returns int
   language plpgsql
   set search_path = ''
@@ -23988,7 +23988,7 @@ begin
     perform pg_temp.schedule('audit-auth-events', '5 seconds', 'select audit.settle_waiting_auth()');
     perform pg_temp.schedule('audit-auth-sightings', '47 * * * *', 'select audit.forget_auth_sightings()');
     -- Searches find what is not indexed yet by reading it, so late is only slower.
-    perform pg_temp.schedule('audit-search-index', '10 seconds', 'select audit.index_entries()');
+    perform pg_temp.schedule('audit-search-index', '5 seconds', 'select audit.index_entries()');
     -- A minute late at most, and an hour is judged when it is over: later is late, never twice.
     perform pg_temp.schedule('audit-anomalies', '* * * * *', 'select audit.detect_anomalies()');
     perform pg_temp.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');

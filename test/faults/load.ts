@@ -99,7 +99,7 @@ test(`${SECONDS} seconds of mixed load`, async () => {
       every(10_000, left, job("reports"), jobs),
       every(10_000, left, job("manifests"), jobs),
       every(30_000, left, job("read-back"), jobs),
-      every(10_000, left, () => world.scheduled("index_entries")),
+      every(5_000, left, () => world.scheduled("index_entries")),
       every(3_000, left, () => world.scheduled("evaluate_rules")),
       every(30_000, left, () => world.scheduled("purge")),
       every(60_000, left, () => world.scheduled("continue_verification")),
