@@ -10167,7 +10167,7 @@ where its numbers lie.';
 
 -- Indexing ------------------------------------------------------------------------------------------------------------
 
-create or replace function audit.index_entries(at_most int default 20000)
+create or replace function audit.index_entries(at_most int default 30000)
   returns int
   language plpgsql
   set search_path = ''

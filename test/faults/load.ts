@@ -25,8 +25,8 @@ afterAll(() => world?.end());
 
 type Times = { milliseconds: number[]; failures: number };
 
-/** Again and again, with a pause, until the time is over. */
-async function every(pause: number, left: () => number, work: () => Promise<unknown>, times?: Times): Promise<void> {
+/** At every tick until the time is over, as clocks do, or as soon as the last one has ended. */
+async function every(tick: number, left: () => number, work: () => Promise<unknown>, times?: Times): Promise<void> {
   while (left() > 0) {
     const start = performance.now();
     try {
@@ -36,7 +36,7 @@ async function every(pause: number, left: () => number, work: () => Promise<unkn
       if (times === undefined) throw error;
       times.failures++;
     }
-    await sleep(Math.min(pause, Math.max(left(), 0)));
+    await sleep(Math.max(Math.min(tick - (performance.now() - start), left()), 0));
   }
 }
 
