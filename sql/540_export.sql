@@ -294,7 +294,7 @@ begin
   -- Walked in its order, as far as the part goes: the planner thinks that row level security lets few rows through, and
   -- would read and sort all of them for every part.
   if audit.needs_no_index(v_export.organization_id, v_compiled) then
-    perform set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true);
+    perform set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true), set_config('jit', 'off', true);
   end if;
   -- A report says of how many entries it shows some; of other formats only one more than the part has is counted.
   execute format(

@@ -13736,6 +13736,7 @@ CREATE OR REPLACE FUNCTION audit.log_entries(log integer, from_index bigint, to_
  SET search_path TO ''
  SET enable_seqscan TO 'off'
  SET enable_sort TO 'off'
+ SET jit TO 'off'
  SET plan_cache_mode TO 'force_custom_plan'
 AS $function$
 #variable_conflict use_column
@@ -15347,7 +15348,7 @@ begin
   -- Walked in its order, as far as the part goes: the planner thinks that row level security lets few rows through, and
   -- would read and sort all of them for every part.
   if audit.needs_no_index(v_export.organization_id, v_compiled) then
-    perform set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true);
+    perform set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true), set_config('jit', 'off', true);
   end if;
   -- A report says of how many entries it shows some; of other formats only one more than the part has is counted.
   execute format(
@@ -21427,6 +21428,7 @@ CREATE OR REPLACE FUNCTION audit.sequence_entries(log integer, most_entries inte
  SET search_path TO ''
  SET enable_seqscan TO 'off'
  SET enable_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare

@@ -6463,6 +6463,7 @@ create or replace function audit.sequence_entries(log int, most_entries int, mos
   -- A few entries of each chain, by name: see audit.log_entries().
   set enable_seqscan = off
   set enable_sort = off
+  set jit = off -- what is off still sorts a little, at a price that calls for a compiler
 as $$
 #variable_conflict use_column
 declare
@@ -6768,6 +6769,7 @@ create or replace function audit.log_entries(log int, from_index bigint, to_inde
   -- organisation's whole timeline instead, which costs a hundred times as much; only the name gives the order of seq.
   set enable_seqscan = off
   set enable_sort = off
+  set jit = off -- what is off still sorts a little, at a price that calls for a compiler
   set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
@@ -13157,7 +13159,7 @@ begin
   -- Walked in its order, as far as the part goes: the planner thinks that row level security lets few rows through, and
   -- would read and sort all of them for every part.
   if audit.needs_no_index(v_export.organization_id, v_compiled) then
-    perform set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true);
+    perform set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true), set_config('jit', 'off', true);
   end if;
   -- A report says of how many entries it shows some; of other formats only one more than the part has is counted.
   execute format(
