@@ -171,10 +171,7 @@ async function checkWritten(admin: pg.Client): Promise<void> {
   const { rows: [found] } = await admin.query<Record<"rows" | "entries" | "broken" | "open", number>>(
     `with written as (
        select a.organization_id, a.chain, a.seq, a.hash,
-         a.hash = audit.hash_of(audit.entry_text(
-           a.organization_id, a.chain, a.seq, a.created_at, a.action, a.outcome, a.resource_type, a.resource_id,
-           a.created_by, a.actor_type, a.identity_hash, a.provider, a.cost, a.request_id, a.details, a.prev_hash
-         ))
+         a.hash = audit.hash_of(audit.entry_text(a))
          and a.seq = coalesce(lag(a.seq) over in_chain, b.seq, 0) + 1
          and a.prev_hash = coalesce(
            lag(a.hash) over in_chain, b.hash, audit.first_prev_hash(a.organization_id, a.chain)
