@@ -59,7 +59,7 @@ create or replace function audit.sequence_entries(log int, most_entries int, mos
   -- A few entries of each chain, by name: see audit.log_entries().
   set enable_seqscan = off
   set enable_sort = off
-  set jit = off -- what is off still sorts a little, at a price that calls for a compiler
+  set jit = off
 as $$
 #variable_conflict use_column
 declare

@@ -10,7 +10,7 @@ create or replace function audit.log_entries(log int, from_index bigint, to_inde
   -- organisation's whole timeline instead, which costs a hundred times as much; only the name gives the order of seq.
   set enable_seqscan = off
   set enable_sort = off
-  set jit = off -- what is off still sorts a little, at a price that calls for a compiler
+  set jit = off -- the one sort that is left is priced so high then that the plan would be compiled
   set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column

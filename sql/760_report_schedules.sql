@@ -100,7 +100,10 @@ begin
   end if;
   perform audit.require_admin(v_schedule.organization_id);
   delete from audit.report_schedules s where s.id = v_schedule.id;
-  perform audit.settle_finding(v_schedule.organization_id, 'report_failed', v_schedule.id::text);
+  -- One of the project's makes reports about each organisation.
+  perform audit.settle_finding(f.organization_id, f.kind, f.subject)
+  from audit.findings f
+  where f.kind = 'report_failed' and f.subject = v_schedule.id::text and f.resolved_at is null;
   perform audit.record(v_schedule.organization_id, 'report.unscheduled', 'report_schedule', v_schedule.id::text,
     jsonb_build_object('old', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone, 'channels', v_schedule.channels)));
   return to_jsonb(v_schedule);

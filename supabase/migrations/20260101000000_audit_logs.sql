@@ -6463,7 +6463,7 @@ create or replace function audit.sequence_entries(log int, most_entries int, mos
   -- A few entries of each chain, by name: see audit.log_entries().
   set enable_seqscan = off
   set enable_sort = off
-  set jit = off -- what is off still sorts a little, at a price that calls for a compiler
+  set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -6769,7 +6769,7 @@ create or replace function audit.log_entries(log int, from_index bigint, to_inde
   -- organisation's whole timeline instead, which costs a hundred times as much; only the name gives the order of seq.
   set enable_seqscan = off
   set enable_sort = off
-  set jit = off -- what is off still sorts a little, at a price that calls for a compiler
+  set jit = off -- the one sort that is left is priced so high then that the plan would be compiled
   set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
@@ -23437,7 +23437,10 @@ begin
   end if;
   perform audit.require_admin(v_schedule.organization_id);
   delete from audit.report_schedules s where s.id = v_schedule.id;
-  perform audit.settle_finding(v_schedule.organization_id, 'report_failed', v_schedule.id::text);
+  -- One of the project's makes reports about each organisation.
+  perform audit.settle_finding(f.organization_id, f.kind, f.subject)
+  from audit.findings f
+  where f.kind = 'report_failed' and f.subject = v_schedule.id::text and f.resolved_at is null;
   perform audit.record(v_schedule.organization_id, 'report.unscheduled', 'report_schedule', v_schedule.id::text,
     jsonb_build_object('old', jsonb_build_object('template', v_schedule.template, 'cron', v_schedule.cron, 'time_zone', v_schedule.time_zone, 'channels', v_schedule.channels)));
   return to_jsonb(v_schedule);

@@ -91,3 +91,8 @@ create temporary table next as select pg_temp.report(tap.acme(), null) as id;
 update audit.reports t set schedule = failing.schedule from failing, next where t.id = next.id;
 select lives_ok(format('select pg_temp.complete(%L)', id), 'the next one is made') from next;
 select is(pg_temp.findings(), 0::bigint, 'which settles it');
+update audit.reports t set state = 'running', attempts = 3, generated_at = null from next where t.id = next.id;
+select lives_ok(format($$ select audit.fail_report(%L, 3, 'Storage is down', true) $$, id), 'another cannot be made') from next;
+select is(pg_temp.findings(), 1::bigint, 'which is a finding again');
+select isnt(said('admin', format('select audit.unschedule_report(jsonb_build_object(''schedule'', %L))', schedule)), '42501', 'the schedule ends') from failing;
+select is(pg_temp.findings(), 0::bigint, 'and its finding with it');
