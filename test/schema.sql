@@ -15581,7 +15581,8 @@ AS $function$
   from (
     select l.virtualxid as name
     from pg_catalog.pg_locks l
-    join pg_catalog.pg_stat_activity a on a.pid = l.pid and a.datname = current_database()
+    -- Autovacuum belongs to nobody and writes nothing of ours; of a large table it takes hours.
+    join pg_catalog.pg_stat_activity a on a.pid = l.pid and a.datname = current_database() and a.usesysid is not null
     where l.locktype = 'virtualxid' and l.pid <> pg_backend_pid()
     union all
     select 'prepared ' || p.transaction from pg_catalog.pg_prepared_xacts p where p.database = current_database()
@@ -15591,7 +15592,7 @@ $function$
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
-comment: What transactions there are in this database besides this one.
+comment: What transactions of users there are in this database besides this one.
 
 -- function audit.organization_name(uuid)
 CREATE OR REPLACE FUNCTION audit.organization_name(organization_id uuid)

@@ -38,7 +38,8 @@ async function createRule(rule: object = {}): Promise<string> {
 async function evaluate(): Promise<void> {
   for (let taken = 1; taken > 0;) taken = (await client.query("select audit.evaluate_rules() as n")).rows[0].n;
 }
-const ago = (minutes: number) => new Date(Date.now() - minutes * 60_000);
+// The millisecond that begins next: what the database has just stamped is in the middle of this one, and must be before.
+const ago = (minutes: number) => new Date(Date.now() + 1 - minutes * 60_000);
 async function happen(...minutesAgo: number[]): Promise<void> {
   await writeAt(
     admin,

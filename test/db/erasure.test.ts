@@ -233,6 +233,35 @@ describe("an erasure", () => {
     await expectVerified(client);
   });
 
+  test("does not wait for autovacuum", async () => {
+    const cluster = await startTestCluster({ autovacuum_naptime: "1s" });
+    const db = await createDatabase("product", cluster.port);
+    try {
+      const owner = await db.connect();
+      const define = (body: string) =>
+        owner.query(
+          `create or replace function public.slow(n int) returns int language plpgsql immutable as $$ begin ${body} return n; end $$`,
+        );
+      await define("");
+      await owner.query(
+        "create table public.busy (n int) with (autovacuum_analyze_threshold = 0, autovacuum_analyze_scale_factor = 0)",
+      );
+      await owner.query("create index on public.busy (public.slow(n))");
+      await owner.query("insert into public.busy values (1)");
+      await define("perform pg_catalog.pg_sleep(600);");
+      await expect.poll(async () => {
+        const { rowCount } = await owner.query(
+          "select from pg_locks l join pg_stat_activity a using (pid) where l.locktype = 'virtualxid' and a.backend_type = 'autovacuum worker' and a.datname = current_database()",
+        );
+        return rowCount;
+      }, { timeout: 60_000 }).toBe(1);
+      expect((await owner.query("select audit.open_transactions() as open")).rows[0].open).toEqual([]);
+    } finally {
+      await db.drop();
+      await cluster.remove();
+    }
+  });
+
   test("of a million small steps goes on after each, however it is interrupted", async () => {
     for (let n = 0; n < 40; n++) await act(client, ANN, { agent: `Agent/${n}` });
     const id = await request(ANN);
