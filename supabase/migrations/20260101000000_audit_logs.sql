@@ -6490,7 +6490,9 @@ begin
       coalesce(sum(f.bytes) over (order by f.turn, f.chain rows between unbounded preceding and 1 preceding), 0)
         < sequence_entries.most_bytes as kept
     from (
-      select a.chain, a.seq, a.created_at, a.seq - w.from_seq as turn, octet_length(a.details::text) + 700 as bytes
+      select a.chain, a.seq, a.created_at, a.seq - w.from_seq as turn,
+        -- Where it is not compressed, the value is about as long as its text, and need not be written out.
+        case when pg_column_compression(a.details) is null then pg_column_size(a.details) else octet_length(a.details::text) end + 700 as bytes
       from waiting w
       cross join lateral (
         select a.chain, a.seq, a.created_at, a.details
