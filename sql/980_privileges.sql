@@ -88,6 +88,7 @@ grant execute on function
   audit.matching(uuid, audit.compiled_query, text, audit.position, int),
   audit.matching_sql(uuid, audit.compiled_query, text),
   audit.needs_no_index(uuid, audit.compiled_query),
+  audit.number_magnitude(numeric),
   audit.number_place(numeric),
   audit.number_value(text),
   audit.parse_any(audit.query_token[], int, int),

@@ -12045,6 +12045,7 @@ CREATE OR REPLACE FUNCTION audit.index_entries(at_most integer DEFAULT 30000)
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET jit TO 'off'
 AS $function$
 declare
   v_indexed int;
@@ -12073,7 +12074,7 @@ begin
   ),
   fresh as (
     insert into audit.search_index (organization_id, created_at, chain, seq, cost, terms)
-    select a.organization_id, a.created_at, a.chain, a.seq, a.cost, audit.search_terms(a)
+    select a.organization_id, a.created_at, a.chain, a.seq, a.cost, array(select t from audit.search_terms(a) t)
     from taken t
     join public.audit_logs a
       on a.organization_id = t.organization_id and a.chain = t.chain and a.seq > t.after and a.seq <= t.upto
@@ -14881,25 +14882,25 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: What the signatures of a signed note are over: all before its last blank line. Null where it has none.
 
+-- function audit.number_magnitude(numeric)
+CREATE OR REPLACE FUNCTION audit.number_magnitude(number numeric)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (((get_byte(float8send((LEAST(GREATEST(abs(number), 0.000000000000000001), '10000000000000000000'::numeric))::double precision), 0) * 256) + get_byte(float8send((LEAST(GREATEST(abs(number), 0.000000000000000001), '10000000000000000000'::numeric))::double precision), 1)) - 15360)
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How far from zero the place of a number is that is not zero.
+
 -- function audit.number_place(numeric)
 CREATE OR REPLACE FUNCTION audit.number_place(number numeric)
  RETURNS integer
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE STRICT
- SET search_path TO ''
-AS $function$
-declare
-  v_bits bytea;
-  v_place int;
-begin
-  if number = 0 then
-    return 2048;
-  end if;
-  v_bits := float8send(least(greatest(abs(number), 1e-18), 1e19)::float8);
-  v_place := get_byte(v_bits, 0) * 256 + get_byte(v_bits, 1) - 15360; -- 2^-63 would be at 0
-  return case when number > 0 then 2304 + v_place else 2047 - v_place end;
-end
-$function$
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (number > (0)::numeric) THEN (2304 + audit.number_magnitude(number)) WHEN (number < (0)::numeric) THEN (2047 - audit.number_magnitude(number)) WHEN (number = (0)::numeric) THEN 2048 ELSE NULL::integer END
 
 owner postgres
 grant authenticated: EXECUTE
@@ -14912,7 +14913,7 @@ CREATE OR REPLACE FUNCTION audit.number_terms(kind text, place integer)
  RETURNS text[]
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN ARRAY[((kind || '#'::text) || place), ((kind || '##'::text) || (place / 16)), ((kind || '###'::text) || (place / 256))]
+RETURN ARRAY[((kind || '#'::text) || (place)::text), ((kind || '##'::text) || ((place / 16))::text), ((kind || '###'::text) || ((place / 256))::text)]
 
 owner postgres
 grant postgres: EXECUTE
@@ -21185,62 +21186,43 @@ comment: The number under which the search index keeps a term.
 
 -- function audit.search_terms(public.audit_logs)
 CREATE OR REPLACE FUNCTION audit.search_terms(entry public.audit_logs)
- RETURNS integer[]
- LANGUAGE plpgsql
+ RETURNS SETOF integer
+ LANGUAGE sql
  STABLE PARALLEL SAFE
- SET search_path TO ''
- SET jit TO 'off'
-AS $function$
-declare
-  v_seed bigint := audit.search_seed(entry.organization_id, audit.search_week(entry.created_at));
-  v_words text[] := audit.search_tokens(audit.search_text(entry)) || array_remove(array[
-    'action=' || entry.action,
-    'action^' || split_part(entry.action, '.', 1),
-    'actor=' || entry.created_by,
-    'resource_type=' || entry.resource_type,
-    'identity=' || encode(entry.identity_hash, 'hex')
-  ], null);
-  -- Apart, for the planner expects millions of them, and would make room to tell so many apart.
-  v_numbers text[] := array(
-    select t.term
-    from (
-      select 'cost ' as kind, entry.cost as number where entry.cost is not null
-      union all
-      -- By the key alone, also of those in arrays. No path of a query (510) leads deeper.
-      select 'number ' || (k.member ->> 'key') || ' ', n.number::numeric
-      from jsonb_path_query(
-        entry.details,
-        'strict $.**{0 to 42} ? (@.type() == "object").keyvalue() ? (@.value.type() == "number" || @.value.type() == "array")'
-      ) k (member)
-      cross join lateral jsonb_path_query(k.member -> 'value', 'strict $.**{0 to 2} ? (@.type() == "number")') n (number)
-    ) n
-    cross join lateral (select audit.number_place(n.number) as place offset 0) p
-    cross join lateral unnest(audit.number_terms(n.kind, p.place)) t (term)
-  );
-begin
-  -- Every entry of the log passes here once, so there is no function per word and no set per word.
-  return array(
-    select audit.search_term(v_seed, w.word) from unnest(v_words) w (word)
-    union
-    select audit.search_term(v_seed, 'prefix ' || left(w.word, 3)) from unnest(v_words) w (word) where w.word > ':' collate "C"
-    union
-    select unnest(array[audit.search_term(v_seed, p.part), audit.search_term(v_seed, 'prefix ' || left(p.part, 3))])
-    from (
-      select unnest(string_to_array(w.word, '-')) as part
-      from unnest(v_words) w (word)
-      where w.word like '%-%' and w.word not like '________-____-____-____-____________'
-    ) p
-    union
-    select audit.search_term(v_seed, n.term) from unnest(v_numbers) n (term)
-  );
-end
-$function$
+BEGIN ATOMIC
+ SELECT audit.search_term(s.seed, t.term) AS search_term
+    FROM (( SELECT audit.search_seed((search_terms.entry).organization_id, audit.search_week((search_terms.entry).created_at)) AS seed,
+             (audit.search_tokens(audit.search_text(search_terms.entry)) || array_remove(ARRAY[('action='::text || (search_terms.entry).action), ('action^'::text || split_part((search_terms.entry).action, '.'::text, 1)), ('actor='::text || (search_terms.entry).created_by), ('resource_type='::text || (search_terms.entry).resource_type), ('identity='::text || encode((search_terms.entry).identity_hash, 'hex'::text))], NULL::text)) AS words
+          OFFSET 0) s
+      CROSS JOIN LATERAL ( SELECT w.word
+            FROM unnest(s.words) w(word)
+         UNION ALL
+          SELECT ('prefix '::text || "left"(w.word, 3))
+            FROM unnest(s.words) w(word)
+           WHERE (w.word > (':'::text COLLATE "C"))
+         UNION ALL
+          SELECT unnest(ARRAY[p.part, ('prefix '::text || "left"(p.part, 3))]) AS unnest
+            FROM ( SELECT unnest(string_to_array(w.word, '-'::text)) AS part
+                    FROM unnest(s.words) w(word)
+                   WHERE ((w.word ~~ '%-%'::text) AND (w.word !~~ '________-____-____-____-____________'::text))) p
+         UNION ALL
+          SELECT unnest(audit.number_terms(n.kind, n.place)) AS unnest
+            FROM ( SELECT 'cost '::text AS kind,
+                     audit.number_place((search_terms.entry).cost) AS place
+                   WHERE ((search_terms.entry).cost IS NOT NULL)
+                 UNION ALL
+                  SELECT (('number '::text || (k.member ->> 'key'::text)) || ' '::text),
+                     audit.number_place((n_1.number)::numeric) AS number_place
+                    FROM (jsonb_path_query((search_terms.entry).details, 'strict $.**{0 to 42}?(@.type() == "object").keyvalue()?(@."value".type() == "number" || @."value".type() == "array")'::jsonpath) k(member)
+                      CROSS JOIN LATERAL jsonb_path_query((k.member -> 'value'::text), 'strict $.**{0 to 2}?(@.type() == "number")'::jsonpath) n_1(number))
+          OFFSET 0) n) t(term));
+END
 
 owner postgres
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Everything an entry is found by: its words, the beginnings of those that begin with a letter, some fields whole, and
-where its numbers lie.
+where its numbers lie. Some more than once.
 
 -- function audit.search_text(public.audit_logs)
 CREATE OR REPLACE FUNCTION audit.search_text(entry public.audit_logs)

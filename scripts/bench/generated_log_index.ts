@@ -48,7 +48,7 @@ async function fill(url: string, client: pg.Client, onProgress: (line: string) =
       for (let month = months.pop(); month !== undefined; month = months.pop()) {
         const { rowCount } = await worker.query(
           `insert into audit.search_index (organization_id, created_at, chain, seq, cost, terms)
-           select a.organization_id, a.created_at, a.chain, a.seq, a.cost, audit.search_terms(a)
+           select a.organization_id, a.created_at, a.chain, a.seq, a.cost, array(select t from audit.search_terms(a) t)
            from public.audit_logs a
            where a.created_at >= $1 and a.created_at < $2`,
           [month.from_time, month.to_time],

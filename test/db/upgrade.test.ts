@@ -97,7 +97,7 @@ test("an upgrade of a log with data leads to the schema of a new installation, a
   const { rows: [indexed] } = await client.query(
     `select count(*)::int as entries, count(*) filter (where s.terms @> t.terms and s.terms <@ t.terms)::int as found
      from public.audit_logs a
-     cross join lateral (select audit.search_terms(a) as terms offset 0) t
+     cross join lateral (select array(select t from audit.search_terms(a) t) as terms offset 0) t
      left join audit.search_index s using (organization_id, chain, seq, created_at)`,
   );
   expect(indexed.found).toBe(indexed.entries);
