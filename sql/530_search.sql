@@ -195,6 +195,8 @@ create or replace function audit.search_candidates(
   set search_path = ''
   -- The planner has not counted salted terms: it supposes half of the table for a list of them, and would read it whole.
   set enable_seqscan = off
+  set enable_bitmapscan = on -- whoever walks the timeline has it off
+  set enable_sort = on
   set jit = off -- what is switched off counts as dear, and what is dear is compiled
   rows 100
 as $$

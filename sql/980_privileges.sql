@@ -147,6 +147,8 @@ grant execute on function
   audit.find_export(uuid),
   audit.list_exports(jsonb),
   audit.open_export(jsonb),
+  audit.part_made(uuid, int),
+  audit.part_window(uuid, audit.compiled_query, audit.position, int),
   audit.open_part(audit.exports, int, bigint, text, text, text),
   audit.part_after(uuid, text),
   audit.request_export(jsonb),

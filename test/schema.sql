@@ -15301,8 +15301,13 @@ declare
   v_part int := 1;
   v_compiled audit.compiled_query;
   v_scope text;
-  v_after audit.position;
-  v_source text;
+  v_start timestamptz := clock_timestamp();
+  v_from audit.position;
+  v_upto audit.position;
+  v_made boolean;
+  v_window record;
+  v_within audit.compiled_query;
+  v_sorted text;
   v_limit int;
   v_entries bigint;
   v_before bigint;
@@ -15314,7 +15319,7 @@ declare
 begin
   perform audit.check_request(request, array['organization_id', 'query', 'filter', 'format', 'limit', 'cursor', 'export', 'gzip']);
   if coalesce(request ->> 'limit', '1000000') !~ '^\d{1,7}$' or coalesce((request ->> 'limit')::int, 1) not between 1 and 1000000 then
-    perform audit.fail('AUARG', 'limit is a whole number from 1 to 1,000,000: so many entries are in a part.');
+    perform audit.fail('AUARG', 'limit is a whole number from 1 to 1,000,000: so many entries are in a part at most.');
   end if;
   v_limit := coalesce((request ->> 'limit')::int, 1000000);
   if nullif(request -> 'export', 'null') is null then
@@ -15341,49 +15346,61 @@ begin
 
   perform set_config('audit.query_now', v_export.until::text, true);
   v_scope := 'export ' || v_export.id;
-  v_after := audit.read_cursor(v_export.organization_id, v_scope, request ->> 'cursor');
+  v_from := audit.read_cursor(v_export.organization_id, v_scope, request ->> 'cursor');
   v_compiled := audit.compile_query(v_export.organization_id, v_export.filter);
-  v_source := format('%s and e.created_at <= %L', audit.matching_sql(v_export.organization_id, v_compiled), v_export.until)
-    || case when v_after is null then '' else ' and ' || audit.position_condition('e', '>', v_after) end;
-
-  -- Walked in its order, as far as the part goes: the planner thinks that row level security lets few rows through, and
-  -- would read and sort all of them for every part.
-  if audit.needs_no_index(v_export.organization_id, v_compiled) then
-    perform set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true), set_config('jit', 'off', true);
-  end if;
-  -- A report says of how many entries it shows some; of other formats only one more than the part has is counted.
-  execute format(
-    'select count(*), max(n.created_at) filter (where n.n = %2$s), max(n.chain) filter (where n.n = %2$s), max(n.seq) filter (where n.n = %2$s)'
-      || ' from (select e.created_at, e.chain, e.seq, row_number() over (order by e.created_at, e.chain, e.seq) as n'
-      || ' %1$s order by e.created_at, e.chain, e.seq limit %3$s) n',
-    v_source, v_limit, case v_export.format when 'pdf' then 'all' else (v_limit + 1)::text end
-  ) into v_entries, v_last.created_at, v_last.chain, v_last.seq;
   v_before := audit.entries_before(v_export.id, v_part);
+  -- A report says of how many entries it shows some, so all are counted; of others one more than the part has. Made again, a
+  -- part ends where it did: the next one may be there.
+  select m.next into v_next from audit.part_made(v_export.id, v_part) m where v_export.format <> 'pdf';
+  v_made := found;
+  v_upto := audit.read_cursor(v_export.organization_id, v_scope, v_next);
+  loop
+    v_within := v_compiled;
+    if v_export.format <> 'pdf' and not audit.needs_no_index(v_export.organization_id, v_compiled) then
+      v_window := audit.part_window(v_export.organization_id, v_compiled, v_from, v_limit);
+      v_within.term_groups := v_window.term_groups;
+      v_upto := case when v_made then v_upto else v_window.upto end;
+      v_within.from_time := greatest(v_compiled.from_time, v_from.created_at);
+      v_within.to_time := least(v_compiled.to_time, v_upto.created_at + interval '1 microsecond');
+    end if;
+    v_sorted := case when audit.needs_no_index(v_export.organization_id, v_within) then 'off' else 'on' end;
+    perform set_config('enable_bitmapscan', v_sorted, true), set_config('enable_sort', v_sorted, true), set_config('jit', 'off', true);
+    execute format(
+      'select count(*)'
+        || ', max(n.created_at) filter (where n.n = 1), max(n.chain) filter (where n.n = 1), max(n.seq) filter (where n.n = 1)'
+        || ', max(n.created_at) filter (where %1$s), max(n.chain) filter (where %1$s), max(n.seq) filter (where %1$s)'
+        || ' from (select e.created_at, e.chain, e.seq, row_number() over w as n, lead(true) over w is null as ends'
+        || ' %2$s and e.created_at <= %3$L and %4$s and %5$s'
+        || ' window w as (order by e.created_at, e.chain, e.seq) order by e.created_at, e.chain, e.seq limit %6$s) n',
+      format('n.n = %1$s or n.ends and n.n < %1$s', v_limit),
+      audit.matching_sql(v_export.organization_id, v_within), v_export.until,
+      case when v_from is null then 'true' else audit.position_condition('e', '>', v_from) end,
+      case when v_upto is null then 'true' else audit.position_condition('e', '<=', v_upto) end,
+      case v_export.format when 'pdf' then 'all' else (v_limit + 1)::text end
+    ) into v_entries, v_first.created_at, v_first.chain, v_first.seq, v_last.created_at, v_last.chain, v_last.seq;
+    exit when v_entries > 0 or v_upto is null or v_made or clock_timestamp() > v_start + interval '10 seconds';
+    v_from := v_upto;
+  end loop;
   v_total := case v_export.format when 'pdf' then v_before + v_entries end;
-  execute format(
-    'select null, e.created_at, e.chain, e.seq %s order by e.created_at, e.chain, e.seq limit 1', v_source
-  ) into v_first;
   if v_entries > v_limit then
     v_entries := v_limit;
     v_next := audit.make_cursor(v_export.organization_id, v_scope, v_last);
   else
-    execute format(
-      'select null, e.created_at, e.chain, e.seq %s order by e.created_at desc, e.chain desc, e.seq desc limit 1', v_source
-    ) into v_last;
+    v_next := case when v_upto is null then null else audit.make_cursor(v_export.organization_id, v_scope, v_upto) end;
   end if;
 
   v_select := format(
     'select %s %s and e.created_at <= %L and %s and %s order by e.created_at, e.chain, e.seq',
     audit.export_columns(v_export.format),
-    audit.matching_sql(v_export.organization_id, v_compiled, format(
+    audit.matching_sql(v_export.organization_id, v_within, format(
       -- A commitment that stands twice is the same identity twice.
       'left join (select distinct on (i.identity_hash) i.identity_hash, i.email, i.ip_address, i.user_agent'
         || ' from audit.identities i where i.organization_id = %L) i on i.identity_hash = e.identity_hash',
       v_export.organization_id
     )),
     v_export.until,
-    case when v_after is null then 'true' else audit.position_condition('e', '>', v_after) end,
-    case when v_last is null then 'false' else audit.position_condition('e', '<=', v_last) end
+    case when v_from is null then 'true' else audit.position_condition('e', '>', v_from) end,
+    case when v_entries = 0 then 'false' else audit.position_condition('e', '<=', v_last) end
   );
   perform audit.open_part(
     v_export, v_part, v_entries, (v_first).chain || '-' || (v_first).seq, (v_last).chain || '-' || (v_last).seq, v_next
@@ -15947,6 +15964,71 @@ grant authenticated: EXECUTE
 grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Which part of an export a cursor begins.
+
+-- function audit.part_made(uuid,integer)
+CREATE OR REPLACE FUNCTION audit.part_made(export uuid, part integer)
+ RETURNS TABLE(next text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select p.next
+  from audit.export_parts p
+  join audit.exports x on x.id = p.export
+  where p.export = part_made.export and p.part = part_made.part and audit.reach(x.organization_id) is not null
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: Where a part ended when it was made before; no row for one that was not.
+
+-- function audit.part_window(uuid,audit.compiled_query,audit."position",integer)
+CREATE OR REPLACE FUNCTION audit.part_window(organization_id uuid, compiled audit.compiled_query, after audit."position", most_entries integer, OUT term_groups jsonb, OUT upto audit."position")
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET enable_sort TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  v_from timestamptz := greatest((compiled).from_time, (after).created_at);
+  v_near audit.position;
+begin
+  term_groups := (compiled).term_groups;
+  -- Frequent: a hundred of the next thousand.
+  select null, c.created_at, c.chain, c.seq into v_near
+  from audit.search_candidates(organization_id, term_groups, v_from, (compiled).to_time, false, after, 100) c
+  offset 99;
+  if (v_near).seq is not null and audit.reach(organization_id) = 'all' and 1000 > (
+    select count(*)
+    from audit.timeline(organization_id, v_from, (compiled).to_time, false, after, 1000) t
+    where (t.created_at, t.chain, t.seq) < ((v_near).created_at, (v_near).chain, (v_near).seq)
+  ) then
+    term_groups := '[]';
+    execute format(
+      'select null, e.created_at, e.chain, e.seq from public.audit_logs e where e.organization_id = %L and e.created_at >= %L'
+        || ' and e.created_at < %L and %s order by e.created_at, e.chain, e.seq offset %s limit 1',
+      organization_id, coalesce(v_from, '-infinity'), coalesce((compiled).to_time, 'infinity'),
+      case when (after).seq is null then 'true' else audit.position_condition('e', '>', after) end, 2 * most_entries::bigint
+    ) into upto;
+  else
+    select null, c.created_at, c.chain, c.seq into upto
+    from audit.search_candidates(organization_id, term_groups, v_from, (compiled).to_time, false, after, most_entries + 1000) c
+    offset most_entries + 999;
+  end if;
+end
+$function$
+
+owner postgres
+grant authenticated: EXECUTE
+grant postgres: EXECUTE
+grant service_role: EXECUTE
+comment: How far the next part of an export looks, null for the end, and by which terms: by none where so much matches that the
+index would be in the way.
 
 -- function audit.partition_ranges()
 CREATE OR REPLACE FUNCTION audit.partition_ranges()
@@ -20948,6 +21030,8 @@ CREATE OR REPLACE FUNCTION audit.search_candidates(organization_id uuid, term_gr
  STABLE SECURITY DEFINER ROWS 100
  SET search_path TO ''
  SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'on'
+ SET enable_sort TO 'on'
  SET jit TO 'off'
 AS $function$
 #variable_conflict use_column

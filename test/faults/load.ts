@@ -92,7 +92,7 @@ test(`${SECONDS} seconds of mixed load`, async () => {
         searches,
       ),
       every(15_000, left, () => world.api.call("/export?format=ndjson&action=budget.updated").then(ok), exports),
-      every(60_000, left, () => world.order()),
+      every(60_000, left, () => world.order("action:budget.* created:5m")),
       every(2_000, left, job("deliver-alerts"), jobs),
       every(5_000, left, job("seal"), jobs),
       every(10_000, left, job("exports"), jobs),
@@ -131,6 +131,7 @@ test(`${SECONDS} seconds of mixed load`, async () => {
       ]),
     );
   await admin.end();
+  await world.order(); // all that was written, in one export
   const settled = await world.settle();
   console.log([
     `${Math.round(seconds)} s of load, seed ${SEED}`,

@@ -44,7 +44,7 @@ export type World = {
   /** One of the functions of SCHEDULED. */
   scheduled(name: string): Promise<unknown>;
   /** Work for every job. */
-  order(): Promise<void>;
+  order(exported?: string): Promise<void>;
   /** Leases and pauses are over. */
   later(): Promise<void>;
   /** How many entries are under checkpoints in the archive. */
@@ -89,7 +89,7 @@ export async function startWorld(seed: number): Promise<World> {
     underLoad: (work, writers = 6) => underLoad(api, random, acknowledged, work, writers),
     job: (name) => job(api, name),
     scheduled: (name) => value(api, `select audit.${name}()`),
-    order: () => order(api),
+    order: (exported = "action:budget.*") => order(api, exported),
     later: () => later(api),
     published: async () => Number(await value(api, "select sum(published) from audit.logs")),
     killJobs,
@@ -201,7 +201,7 @@ async function job(api: Api, name: typeof JOBS[number]): Promise<number> {
   return response.status;
 }
 
-async function order(api: Api): Promise<void> {
+async function order(api: Api, exported: string): Promise<void> {
   const client = await connect(api);
   await client.query("insert into public.budgets (organization_id) select $1 from generate_series(1, 600)", [ACME]);
   await openAlert(client, { organization: ACME });
@@ -209,9 +209,7 @@ async function order(api: Api): Promise<void> {
   await client.query("select set_config('request.jwt.claims', $1, true), set_config('role', 'authenticated', true)", [
     JSON.stringify({ sub: ALICE, role: "authenticated" }),
   ]);
-  await client.query(
-    `select audit.request_export('{"organization_id": "${ACME}", "format": "ndjson", "query": "action:budget.*"}')`,
-  );
+  await client.query("select audit.request_export($1)", [{ organization_id: ACME, format: "ndjson", query: exported }]);
   await client.query(`select audit.request_report('{"organization_id": "${ACME}", "template": "costs"}')`);
   await client.query("commit");
   await client.end();

@@ -81,6 +81,53 @@ create temporary table holed as select pg_temp.export('admin', '{"query": "-acti
 create temporary table rest as select pg_temp.export('admin', jsonb_build_object('export', p -> 'id', 'cursor', p -> 'next')) as p from holed;
 select is(pg_temp.call('admin', 'close_export_part', jsonb_build_object('export', p -> 'id', 'part', 2, 'entries', p -> 'entries', 'bytes', 1, 'sha256', 'a', 'complete', true)) #>> '{manifest,complete}', 'false', 'one with a part that did not arrive is not complete') from rest;
 
+-- Parts of what is frequent, rare, a phrase that few have, and one that nobody has, with all of it in the index, some or nothing
+select audit.record(globex(), case n % 20 when 7 then 'rare.done' else 'frequent.done' end, 'thing', n::text, jsonb_build_object('text', case n % 3 when 0 then 'red blue' else 'blue, and red' end))
+from generate_series(1, 3000) n;
+create function pg_temp.parts(what text, size int) returns table (part jsonb, names text[]) language plpgsql as $$
+declare
+  v_next jsonb := jsonb_build_object('organization_id', globex(), 'query', what, 'format', 'csv', 'limit', size);
+begin
+  while v_next is not null loop
+    part := pg_temp.export('stranger', v_next);
+    names := said('stranger', format('select array_agg(p.name) from (%s) p', substring(part ->> 'copy' from '^copy \((.*)\) to stdout')))::text[];
+    return next;
+    v_next := case when part ->> 'next' is not null then jsonb_build_object('export', part -> 'id', 'cursor', part -> 'next', 'limit', size) end;
+  end loop;
+end
+$$;
+create temporary table whole (what text, indexed int, size int, part jsonb, names text[]);
+create function pg_temp.parts_again(part jsonb) returns jsonb language sql as $$
+  select pg_temp.export('stranger', jsonb_strip_nulls(jsonb_build_object('export', w.part -> 'id', 'limit', w.size, 'cursor', (
+    select b.part -> 'next' from whole b where b.part -> 'id' = w.part -> 'id' and (b.part -> 'part')::int = (parts_again.part -> 'part')::int - 1
+  )))) from whole w where w.part = parts_again.part
+$$;
+create function pg_temp.keep(at_most int) returns void language sql as $$
+  select audit.index_entries(at_most);
+  insert into whole select w.what, at_most, s.size, p.* from unnest(array['action:frequent.done', 'action:rare.done', '"red blue" -action:log.*', '"blue green" -action:log.*']) w (what), unnest(array[100, 700]) s (size), pg_temp.parts(w.what, s.size) p;
+$$;
+select audit.rebuild_search_index();
+select pg_temp.keep(n) from unnest(array[0, 1500, 100000]) n;
+create temporary table rows_of as
+select what, indexed, size, (part ->> 'part')::int as part, n.ord, n.name from whole, unnest(names) with ordinality n (name, ord);
+select results_eq(
+  format('select name from rows_of where what = %L and indexed = %s and size = %s order by part, ord', what, indexed, size),
+  format('select a.chain || ''-'' || a.seq from public.audit_logs a where a.organization_id = globex() and %s order by a.created_at, a.chain, a.seq', condition),
+  format('every entry by %s once, in its order, %s indexed, parts of %s', what, indexed, size)
+) from (values
+  ('action:frequent.done', 'a.action = ''frequent.done'''), ('action:rare.done', 'a.action = ''rare.done'''),
+  ('"red blue" -action:log.*', 'a.details ->> ''text'' = ''red blue'''), ('"blue green" -action:log.*', 'false')
+) w (what, condition), unnest(array[0, 1500, 100000]) indexed, unnest(array[100, 700]) size;
+select is_empty('select from whole where (part ->> ''entries'')::int > size or (part ->> ''entries'')::int <> coalesce(cardinality(names), 0)', 'no part has more, and each says how many');
+select is_empty(
+  $$
+    select from whole w
+    where w.part ->> 'next' is not null and (
+      select p.part - array['copy', 'query'] from pg_temp.parts_again(w.part) p (part)
+    ) is distinct from (w.part - array['copy', 'query'])
+  $$,
+  'made again, each is as it was, though the index has more now'
+);
 -- Relative dates mean the time of the request, in every part
 create temporary table aged as select pg_temp.export('admin', '{"query": "created:1h -action:log.*", "format": "csv", "limit": 2}') as p;
 update audit.exports set until = until - interval '2 hours', requested_at = requested_at - interval '2 hours' where id = (select (p ->> 'id')::uuid from aged);
