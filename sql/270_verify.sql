@@ -47,7 +47,7 @@ begin
       v_from_chain := split_part(verify.resume_from, '/', 2)::int;
       v_from_seq := split_part(verify.resume_from, '/', 3)::bigint;
     exception when others then
-      perform audit.fail('AUARG', format('%L is no position to resume from.', verify.resume_from), null,
+      perform audit.fail('AUARG', format('"%s" is no position to resume from.', left(verify.resume_from, 50)), null,
         'Pass the value of column resume of an earlier run.');
     end;
   end if;

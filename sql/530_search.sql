@@ -545,7 +545,7 @@ begin
         case (compiled).condition when 'true' then at_most else 4 * at_most end, at_most;
     get diagnostics v_found = row_count;
     if v_found < at_most and (compiled).condition <> 'true' then
-      return query execute format('select e.* %s and %s %s offset %s limit %s',
+      return query execute format('select e.* %s and %s %s offset %L limit %L',
         audit.matching_sql(organization_id, compiled), v_after, v_order, v_found, at_most - v_found);
     end if;
     return;
@@ -581,20 +581,20 @@ begin
     v_goes_on := not v_by_cost or v_batch < 2000;
   end loop;
   if v_by_cost and cardinality(v_rows) < at_most then
-    return query execute format('select e.* %s and (%s) %s limit %s',
+    return query execute format('select e.* %s and (%s) %s limit %L',
       audit.matching_sql(organization_id, compiled), v_after || case when after is null then '' else ' or e.cost is null' end, v_order, at_most);
     return;
   end if;
 
   -- And what the index does not have yet.
   execute format(
-    'select array_agg(row(e.*)::public.audit_logs) from (select e.* from audit.waiting_entries(%L) e where (%s) and %s %s limit %s) e',
+    'select array_agg(row(e.*)::public.audit_logs) from (select e.* from audit.waiting_entries(%L) e where (%s) and %s %s limit %L) e',
     organization_id, (compiled).condition, v_after, v_order, at_most
   ) into v_more;
   if v_more is null then
     return query select e.* from unnest(v_rows) e;
   else
-    return query execute format('select e.* from unnest($1) e %s limit %s', v_order, at_most) using v_rows || v_more;
+    return query execute format('select e.* from unnest($1) e %s limit %L', v_order, at_most) using v_rows || v_more;
   end if;
 end
 $$;

@@ -271,7 +271,7 @@ begin
     term_groups := '[]';
     execute format(
       'select null, e.created_at, e.chain, e.seq from public.audit_logs e where e.organization_id = %L and e.created_at >= %L'
-        || ' and e.created_at < %L and %s order by e.created_at, e.chain, e.seq offset %s limit 1',
+        || ' and e.created_at < %L and %s order by e.created_at, e.chain, e.seq offset %L limit 1',
       organization_id, coalesce(v_from, '-infinity'), coalesce((compiled).to_time, 'infinity'),
       case when (after).seq is null then 'true' else audit.position_condition('e', '>', after) end, 2 * most_entries::bigint
     ) into upto;

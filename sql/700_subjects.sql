@@ -137,7 +137,7 @@ declare
 begin
   foreach v_address in array (subject).addresses loop
     return query execute format(
-      'select (e.chain || ''-'' || e.seq)::text %s limit %s',
+      'select (e.chain || ''-'' || e.seq)::text %s limit %L',
       audit.matching_sql(
         (subject).organization_id,
         audit.compile_query((subject).organization_id, jsonb_build_object('text', v_address))

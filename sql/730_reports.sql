@@ -133,7 +133,7 @@ declare
 begin
   execute format(
     'select coalesce(jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq), ''[]'')'
-      || ' from (select e.* %s order by e.created_at, e.chain, e.seq limit %s) i',
+      || ' from (select e.* %s order by e.created_at, e.chain, e.seq limit %L) i',
     audit.report_source(organization_id, query), at_most
   ) into v_items;
   return v_items;

@@ -497,7 +497,7 @@ begin
   end if;
   execute format(
     $q$
-    with part as materialized (select e.created_at, e.chain, e.seq %s order by e.created_at, e.chain, e.seq limit %s),
+    with part as materialized (select e.created_at, e.chain, e.seq %s order by e.created_at, e.chain, e.seq limit %L),
     ends as (
       (select p.*, true as is_first from part p order by p.created_at, p.chain, p.seq limit 1)
       union all

@@ -14074,7 +14074,7 @@ begin
         case (compiled).condition when 'true' then at_most else 4 * at_most end, at_most;
     get diagnostics v_found = row_count;
     if v_found < at_most and (compiled).condition <> 'true' then
-      return query execute format('select e.* %s and %s %s offset %s limit %s',
+      return query execute format('select e.* %s and %s %s offset %L limit %L',
         audit.matching_sql(organization_id, compiled), v_after, v_order, v_found, at_most - v_found);
     end if;
     return;
@@ -14110,20 +14110,20 @@ begin
     v_goes_on := not v_by_cost or v_batch < 2000;
   end loop;
   if v_by_cost and cardinality(v_rows) < at_most then
-    return query execute format('select e.* %s and (%s) %s limit %s',
+    return query execute format('select e.* %s and (%s) %s limit %L',
       audit.matching_sql(organization_id, compiled), v_after || case when after is null then '' else ' or e.cost is null' end, v_order, at_most);
     return;
   end if;
 
   -- And what the index does not have yet.
   execute format(
-    'select array_agg(row(e.*)::public.audit_logs) from (select e.* from audit.waiting_entries(%L) e where (%s) and %s %s limit %s) e',
+    'select array_agg(row(e.*)::public.audit_logs) from (select e.* from audit.waiting_entries(%L) e where (%s) and %s %s limit %L) e',
     organization_id, (compiled).condition, v_after, v_order, at_most
   ) into v_more;
   if v_more is null then
     return query select e.* from unnest(v_rows) e;
   else
-    return query execute format('select e.* from unnest($1) e %s limit %s', v_order, at_most) using v_rows || v_more;
+    return query execute format('select e.* from unnest($1) e %s limit %L', v_order, at_most) using v_rows || v_more;
   end if;
 end
 $function$
@@ -14582,7 +14582,7 @@ begin
   end if;
   execute format(
     $q$
-    with part as materialized (select e.created_at, e.chain, e.seq %s order by e.created_at, e.chain, e.seq limit %s),
+    with part as materialized (select e.created_at, e.chain, e.seq %s order by e.created_at, e.chain, e.seq limit %L),
     ends as (
       (select p.*, true as is_first from part p order by p.created_at, p.chain, p.seq limit 1)
       union all
@@ -16011,7 +16011,7 @@ begin
     term_groups := '[]';
     execute format(
       'select null, e.created_at, e.chain, e.seq from public.audit_logs e where e.organization_id = %L and e.created_at >= %L'
-        || ' and e.created_at < %L and %s order by e.created_at, e.chain, e.seq offset %s limit 1',
+        || ' and e.created_at < %L and %s order by e.created_at, e.chain, e.seq offset %L limit 1',
       organization_id, coalesce(v_from, '-infinity'), coalesce((compiled).to_time, 'infinity'),
       case when (after).seq is null then 'true' else audit.position_condition('e', '>', after) end, 2 * most_entries::bigint
     ) into upto;
@@ -16298,7 +16298,7 @@ declare
 begin
   foreach v_address in array (subject).addresses loop
     return query execute format(
-      'select (e.chain || ''-'' || e.seq)::text %s limit %s',
+      'select (e.chain || ''-'' || e.seq)::text %s limit %L',
       audit.matching_sql(
         (subject).organization_id,
         audit.compile_query((subject).organization_id, jsonb_build_object('text', v_address))
@@ -18822,7 +18822,7 @@ declare
 begin
   execute format(
     'select coalesce(jsonb_agg(audit.report_item(i) order by i.created_at, i.chain, i.seq), ''[]'')'
-      || ' from (select e.* %s order by e.created_at, e.chain, e.seq limit %s) i',
+      || ' from (select e.* %s order by e.created_at, e.chain, e.seq limit %L) i',
     audit.report_source(organization_id, query), at_most
   ) into v_items;
   return v_items;
@@ -23482,7 +23482,7 @@ begin
       v_from_chain := split_part(verify.resume_from, '/', 2)::int;
       v_from_seq := split_part(verify.resume_from, '/', 3)::bigint;
     exception when others then
-      perform audit.fail('AUARG', format('%L is no position to resume from.', verify.resume_from), null,
+      perform audit.fail('AUARG', format('"%s" is no position to resume from.', left(verify.resume_from, 50)), null,
         'Pass the value of column resume of an earlier run.');
     end;
   end if;

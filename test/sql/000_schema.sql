@@ -48,7 +48,7 @@ select results_eq(
     'hook_mfa_verification_attempt', 'hook_password_verification_attempt', 'is_purged', 'list_alerts',
     'list_channels', 'list_deliveries', 'list_exports', 'list_reports', 'list_rules', 'list_schedules',
     'member_organizations', 'membership_details', 'memberships', 'on_auth_change', 'on_ddl_command_end',
-    'on_sql_drop', 'open_part', 'organization_of', 'part_after', 'pause_schedule', 'place_hold', 'place_in_log',
+    'on_sql_drop', 'open_part', 'organization_of', 'part_after', 'part_made', 'pause_schedule', 'place_hold', 'place_in_log',
     'preview_rule', 'purge', 'record', 'record_denial', 'record_reading', 'release_hold', 'replay_delivery',
     'report_templates_json', 'request_export', 'request_report', 'restore_entries', 'restore_heads',
     'restore_kept_rows', 'retention_status', 'revoke_auditor', 'rotate_channel_secret', 'save_search', 'schedule_report',

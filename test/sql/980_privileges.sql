@@ -148,7 +148,7 @@ select set_eq(
     'erase_subject', 'erasure_status', 'export_status', 'find_erasure', 'find_export', 'find_report',
     'grant_auditor', 'is_purged', 'list_alerts', 'list_channels', 'list_deliveries', 'list_exports',
     'list_reports', 'list_rules', 'list_schedules', 'member_organizations', 'membership_details', 'open_part',
-    'part_after', 'pause_schedule', 'place_hold', 'place_in_log', 'preview_rule', 'record_denial',
+    'part_after', 'part_made', 'pause_schedule', 'place_hold', 'place_in_log', 'preview_rule', 'record_denial',
     'record_reading', 'release_hold', 'replay_delivery', 'report_templates_json', 'request_export',
     'request_report', 'retention_status', 'revoke_auditor', 'rotate_channel_secret', 'save_search', 'schedule_report',
     'search_candidates', 'search_tail', 'set_retention', 'settings_page', 'shown_report', 'status_page',
