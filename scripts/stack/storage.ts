@@ -151,8 +151,8 @@ export function createStorage(options: StorageOptions): (request: Request, path:
     if (found === undefined) throw new StorageError(404, "NoSuchBucket", "Bucket not found");
     if (found.version !== null && !overwrite) throw duplicate();
     const version = randomUUID();
-    const { metadata, userMetadata } = await receive(request, version);
     try {
+      const { metadata, userMetadata } = await receive(request, version);
       // As in the original, the earlier check is the only guard: a concurrent upload of the same name is overwritten.
       const [stored] = await db<{ id: string }>(
         `insert into storage.objects (bucket_id, name, version, metadata, user_metadata, owner, owner_id)
