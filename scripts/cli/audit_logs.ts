@@ -1,4 +1,6 @@
-// The command of the npm package: npx supabase-audit-logs init | doctor | upgrade | uninstall. See --help.
+// The command of the npm package: npx supabase-audit-logs init | doctor | upgrade | uninstall, and verify, keygen and
+// restore, which are programs of their own beside it. See --help.
+import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
 import { parseConfig } from "./project/config_toml.ts";
@@ -38,7 +40,11 @@ const program = new Command("supabase-audit-logs")
   .description("Puts a tamper-evident audit log into a Supabase project. Files only; your own commands apply them.")
   .version(VERSION)
   .addHelpText("after", HELP)
-  .exitOverride();
+  .exitOverride((error) => {
+    // A program of its own ended with this code; commander has nobody to throw it to.
+    if (error.code !== "commander.executeSubCommandAsync") throw error;
+    process.exitCode = error.exitCode;
+  });
 
 withCommon(program.command("init"))
   .description("add migration, functions and their settings to the project; what is there stays")
@@ -66,6 +72,14 @@ program.command("doctor")
   .option("--workdir <folder>", "where the supabase folder is", ".")
   .option("--json", "answer as JSON")
   .action(doctor);
+
+for (
+  const [name, what] of [
+    ["verify", "verify an archive, receipts and exports, trusting nothing but the log's public key"],
+    ["keygen", "make the keys that sign logs and encrypt archives"],
+    ["restore", "make a lost log again from its archive and a backup, or bring back old entries"],
+  ] as const
+) program.command(name, what, { executableFile: `${name}${extname(import.meta.url)}` });
 
 process.stdout.on("error", () => {});
 try {

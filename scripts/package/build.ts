@@ -1,6 +1,6 @@
 // Makes the package that projects install from: `npm run pack` writes supabase-audit-logs-<version>.tgz.
 //
-//   cli.js             the command line with all that it imports, for Node.js 20
+//   cli.js             the command line with all that it imports, for Node.js 20; beside it the programs that it runs
 //   migration.sql      the source, whole
 //   functions/         the functions as they are here, with fonts and the built page as code (embedded.ts)
 //   package.json       without dependencies: `npx` fetches one file
@@ -19,20 +19,29 @@ const FONT = "noto-sans";
 /** What is packed to be read, by its place in the repository and in the package. */
 const DOCUMENTS = new Map([["LICENSE", "LICENSE"], ["SECURITY.md", "SECURITY.md"], ["docs/install.md", "README.md"]]);
 
+/** The programs, by their names in the package. */
+const PROGRAMS = {
+  cli: "audit_logs.ts",
+  verify: "verify.ts",
+  thread: "verify/thread.ts",
+  keygen: "keygen.ts",
+  restore: "restore.ts",
+};
+
 /** Writes the package's folder; what was there before is gone. */
 export async function buildPackage(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "migration.sql"), await buildMigration());
   await copyFunctions(join(folder, "functions"));
-  await buildCli(folder);
+  for (const [program, source] of Object.entries(PROGRAMS)) await buildProgram(folder, program, source);
   const { name, version, description, license, engines, repository } = JSON.parse(
     await readFile(join(ROOT, "package.json"), "utf8"),
   );
   const url = (repository?.url ?? repository)?.replace(/^git\+|\.git$/g, "");
   for (const [path, packed] of DOCUMENTS) {
     const text = await readFile(join(ROOT, path), "utf8");
-    await writeFile(join(folder, packed), packedLinks(text, path, DOCUMENTS, url));
+    await writeFile(join(folder, packed), packedLinks(packedCommands(text), path, DOCUMENTS, url));
   }
   const manifest = { name, version, description, license, type: "module", engines, bin: { [name]: "cli.js" } };
   await writeFile(join(folder, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
@@ -45,6 +54,11 @@ async function copyFunctions(folder: string): Promise<void> {
     recursive: true,
     filter: (path) => !/^audit-viewer\/(page|dist|vite\.config\.ts)(\/|$)|\.md$/.test(relative(source, path)),
   });
+  for (const file of await readdir(folder, { recursive: true })) {
+    if (!file.endsWith(".ts")) continue;
+    const text = await readFile(join(folder, file), "utf8");
+    if (packedCommands(text) !== text) await writeFile(join(folder, file), packedCommands(text));
+  }
   const page = join(folder, "audit-viewer", "dist");
   await buildViewer(ROOT, page);
   const files = (await readdir(page, { recursive: true })).filter((path) => /\.\w+$/.test(path)).sort();
@@ -75,21 +89,29 @@ async function embed(
   await writeFile(module, `export const ${name}: Readonly<Record<string, string>> = {\n${lines.join("")}};\n${more}`);
 }
 
-async function buildCli(folder: string): Promise<void> {
+async function buildProgram(folder: string, program: string, source: string): Promise<void> {
   const { build } = await import("vite");
+  const entryFileNames = `${program}.js`;
   await build({
     configFile: false,
     logLevel: "warn",
     root: ROOT,
     ssr: { noExternal: true, external: ["pg-native"] },
     build: {
-      ssr: join(ROOT, "scripts", "cli", "audit_logs.ts"),
+      ssr: join(ROOT, "scripts", "cli", source),
       outDir: folder,
       emptyOutDir: false,
       target: "node20",
-      rolldownOptions: { output: { entryFileNames: "cli.js", codeSplitting: false, banner: "#!/usr/bin/env node" } },
+      rolldownOptions: { output: { entryFileNames, codeSplitting: false, banner: "#!/usr/bin/env node" } },
     },
   });
+  const path = join(folder, entryFileNames);
+  await writeFile(path, packedCommands(await readFile(path, "utf8")));
+}
+
+/** A project has the package in place of the repository. */
+function packedCommands(text: string): string {
+  return text.replace(/npm run (verify|keygen|restore)\b( --)?/g, "npx supabase-audit-logs $1");
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

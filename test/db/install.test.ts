@@ -13,6 +13,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parseSignerKey } from "../../functions/_shared/tlog/key.ts";
+import { SampleOrganization } from "../../scripts/bench/sample_archive.ts";
 import { buildPackage } from "../../scripts/package/build.ts";
 import { startTestCluster, type TestCluster } from "../support/cluster.ts";
 import { createDatabase, type TestDatabase } from "../support/database.ts";
@@ -79,8 +81,36 @@ test("the package brings no dependency and no source of ours but what runs in a 
   expect(installed.filter((name) => !name.startsWith("."))).toEqual(["supabase-audit-logs"]);
   const names = await readdir(join(folder, "tool", "node_modules", "supabase-audit-logs"));
   expect(names.sort()).toEqual(
-    ["LICENSE", "README.md", "SECURITY.md", "cli.js", "functions", "migration.sql", "package.json"],
+    [
+      ...["LICENSE", "README.md", "SECURITY.md", "cli.js", "functions", "keygen.js", "migration.sql", "package.json"],
+      ...["restore.js", "thread.js", "verify.js"],
+    ],
   );
+});
+
+test("it makes keys, verifies what they signed, in threads, and doubts what another signed", async () => {
+  const [file, archive] = [join(folder, "log.key"), join(folder, "archive")];
+  const made = await tool("keygen", "example.com/audit", "--out", file);
+  expect(made.code).toBe(0);
+  const vkey = /^example\.com\/audit\+\S+$/m.exec(made.output)![0];
+  const organization = new SampleOrganization(ACCOUNT, {
+    keys: [parseSignerKey((await readFile(file, "utf8")).trim(), "note")],
+    async write(path, bytes) {
+      await mkdir(dirname(join(archive, path)), { recursive: true });
+      await writeFile(join(archive, path), bytes);
+    },
+  });
+  // Bundles enough for threads to be begun.
+  await organization.month("2026-01", 150 * 256, { interval: 1_000_000n });
+  const verified = await tool("verify", archive, "--key", vkey, "--threads", "2");
+  expect(verified).toMatchObject({ code: 0, output: expect.stringContaining("VERIFIED") });
+  const { output: other } = await tool("keygen", "example.com/audit", "--out", join(folder, "other.key"));
+  const doubted = await tool("verify", archive, "--key", /^example\.com\/audit\+\S+$/m.exec(other)![0]);
+  expect(doubted.code).toBe(1);
+  const { code, output } = await tool("restore", "--archive", archive);
+  expect(code).toBe(2);
+  expect(output).toContain("--database");
+  expect((await tool("verify", "--help")).output).toContain("npx supabase-audit-logs verify [options]");
 });
 
 describe("init", () => {

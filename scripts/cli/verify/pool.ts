@@ -1,5 +1,6 @@
 // Bundles checked in threads, as many as there are processors. Small archives are checked before a thread has started.
 import { availableParallelism } from "node:os";
+import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { parseArchiveKeys } from "../../../functions/_shared/archive/bundle_encryption.ts";
 import { type BundleJob, type BundleResult, type CheckBundle, checkBundle } from "./bundle_check.ts";
@@ -37,6 +38,17 @@ export function startPool(archiveKeys?: string, threads = availableParallelism()
   };
 }
 
+function startThread(workerData?: string): Worker {
+  const options = { execArgv: [], workerData };
+  const extension = extname(import.meta.url); // of the package, .js
+  const url = new URL(`./thread${extension}`, import.meta.url);
+  if (extension !== ".ts") return new Worker(url, options);
+  // A thread does not inherit the loader that reads TypeScript.
+  const start = `import(${JSON.stringify(import.meta.resolve("tsx/esm/api"))})
+    .then(({ register }) => { register(); return import(${JSON.stringify(url.href)}); })`;
+  return new Worker(start, { ...options, eval: true });
+}
+
 class Thread {
   #worker: Worker;
   #waiting = new Map<number, { resolve(result: BundleResult): void; reject(error: unknown): void }>();
@@ -45,11 +57,7 @@ class Thread {
   #failure: Error | undefined;
 
   constructor(archiveKeys?: string) {
-    // A thread does not inherit the loader that reads TypeScript.
-    const url = new URL("./thread.ts", import.meta.url).href;
-    const start = `import(${JSON.stringify(import.meta.resolve("tsx/esm/api"))})
-      .then(({ register }) => { register(); return import(${JSON.stringify(url)}); })`;
-    this.#worker = new Worker(start, { eval: true, execArgv: [], workerData: archiveKeys });
+    this.#worker = startThread(archiveKeys);
     this.#worker.on("message", (answer: Answer) => {
       const waiting = this.#waiting.get(answer.id);
       this.#waiting.delete(answer.id);
