@@ -71,7 +71,9 @@ export function benchGrowth(options: GrowthOptions): Promise<GrowthReport> {
             await withDatabase(log.cluster, "ours", async (empty) => {
               const own = await compare({ empty, large }, scenario, { ...options, round });
               runs.push(...own);
-              const each = own.map((run) => `${run.log} ${throughput(run.metrics).toFixed(0)}`).join(", ");
+              const each = (["empty", "large"] as const).map((log) => `${log} ${meanOf(own, log).toFixed(0)}`).join(
+                ", ",
+              );
               const ratio = roundRatios(own, scenario.name)[0]!.toFixed(3);
               onProgress(`  ${scenario.name} ${round + 1}/${rounds}: ${each} rows/s; ratio ${ratio}`);
             });
@@ -98,10 +100,13 @@ export function throughput({ tps, us_per_row }: Metrics): number {
 export function roundRatios(runs: GrowthRun[], scenario: string): number[] {
   const own = runs.filter((run) => run.scenario === scenario);
   return [...new Set(own.map(({ round }) => round))].map((round) => {
-    const of = (log: GrowthRun["log"]) =>
-      mean(own.filter((run) => run.round === round && run.log === log).map(({ metrics }) => throughput(metrics)));
-    return of("large") / of("empty");
+    const runsOfRound = own.filter((run) => run.round === round);
+    return meanOf(runsOfRound, "large") / meanOf(runsOfRound, "empty");
   });
+}
+
+function meanOf(runs: GrowthRun[], log: GrowthRun["log"]): number {
+  return mean(runs.filter((run) => run.log === log).map(({ metrics }) => throughput(metrics)));
 }
 
 /** In a copy, so that a kept log stays as it was made. */
