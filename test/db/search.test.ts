@@ -330,7 +330,9 @@ test("an export's parts are what the search finds, oldest first, each entry once
       expect(status.parts).toMatchObject(parts);
       expect(status.state).toBe(part.next === null ? "done" : "streaming");
       if (part.next === null) break;
-      expect(part.entries).toBe(limit);
+      // Fewer, where a part ends for having looked far enough.
+      expect(part.entries).toBeGreaterThan(0);
+      expect(part.entries).toBeLessThanOrEqual(limit);
       request = { export: part.id, cursor: part.next, limit };
     }
     expect(found).toEqual(
