@@ -44,7 +44,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   async function serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const aborted = new AbortController();
-    outgoing.once("close", () => aborted.abort());
+    outgoing.once("close", () => outgoing.writableFinished || aborted.abort());
     const body = new PassThrough();
     incoming.pipe(body);
     const request = toRequest(incoming, body, aborted.signal);

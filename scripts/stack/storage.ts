@@ -32,7 +32,7 @@ type StoredObject = {
   updated_at: Date;
   last_accessed_at: Date;
 };
-type Query = <R extends pg.QueryResultRow>(text: string, values?: unknown[]) => Promise<R[]>;
+type Query = <R extends pg.QueryResultRow>(text: string, values?: unknown[], name?: string) => Promise<R[]>;
 
 class StorageError extends Error {
   readonly status: number;
@@ -147,6 +147,7 @@ export function createStorage(options: StorageOptions): (request: Request, path:
        left join storage.objects o on o.bucket_id = b.id and o.name = $2
        where b.id = $1`,
       [bucket, name],
+      "find_before_upload",
     );
     if (found === undefined) throw new StorageError(404, "NoSuchBucket", "Bucket not found");
     if (found.version !== null && !overwrite) throw duplicate();
@@ -162,6 +163,7 @@ export function createStorage(options: StorageOptions): (request: Request, path:
            user_metadata = excluded.user_metadata, updated_at = now()
          returning id`,
         [bucket, name, version, metadata, userMetadata],
+        "upload",
       );
       if (found.version !== null) await rm(fileOf(found.version), { force: true });
       return Response.json({ Key: `${bucket}/${name}`, Id: stored!.id });
@@ -340,8 +342,8 @@ export function createStorage(options: StorageOptions): (request: Request, path:
     if (role === undefined) throw new StorageError(403, "AccessDenied", `role "${claims.role}" does not exist`);
     const begin = `begin; set local role ${role}; set local storage.allow_delete_query = true;
       set local request.jwt.claims = ${pg.escapeLiteral(JSON.stringify(claims))}`;
-    return (text, values) =>
-      inTransaction(options.pool, async (client) => (await client.query(text, values)).rows, begin);
+    return (text, values, name) =>
+      inTransaction(options.pool, async (client) => (await client.query({ text, values, name })).rows, begin);
   }
 
   /** The newest token that is good is remembered until it expires: a job sends the same with each of hundreds of files. */
@@ -354,8 +356,8 @@ export function createStorage(options: StorageOptions): (request: Request, path:
     return claims;
   }
 
-  async function asOwner<R extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<R[]> {
-    return (await options.pool.query<R>(text, values)).rows;
+  async function asOwner<R extends pg.QueryResultRow>(text: string, values?: unknown[], name?: string): Promise<R[]> {
+    return (await options.pool.query<R>({ text, values, name })).rows;
   }
 }
 
