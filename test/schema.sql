@@ -12041,7 +12041,7 @@ grant service_role: EXECUTE
 comment: Who acted around an incident, and what happened.
 
 -- function audit.index_entries(integer)
-CREATE OR REPLACE FUNCTION audit.index_entries(at_most integer DEFAULT 30000)
+CREATE OR REPLACE FUNCTION audit.index_entries(at_most integer DEFAULT 25000)
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO ''

@@ -4,9 +4,13 @@ import type pg from "pg";
 import { cpuSeconds } from "./process_usage.ts";
 import { withClient } from "./variants.ts";
 
-export type Indexing = { entries: number; cpu_seconds: number };
+/** `behind`: how many of the entries the index did not have yet when the work ended. */
+export type Indexing = { entries: number; behind: number; cpu_seconds: number };
 
-/** Runs the job every so often while `work` goes on, and once more after it. */
+/** As sql/900_cron.sql has it. */
+export const INDEX_EVERY_MS = 5_000;
+
+/** Runs the job as pg_cron does, every so often while `work` goes on, and after it until nothing waits. */
 export function besideIndexJob<T>(
   url: string,
   everyMs: number,
@@ -19,15 +23,17 @@ export function besideIndexJob<T>(
     const end = new AbortController();
     const following = follow(client, everyMs, end.signal);
     const result = await work().finally(() => end.abort());
-    const entries = await following + await indexAll(client);
-    return { result, indexing: { entries, cpu_seconds: await cpuSeconds(backend!.pid) - before } };
+    const followed = await following;
+    const behind = await indexAll(client);
+    const cpu = await cpuSeconds(backend!.pid) - before;
+    return { result, indexing: { entries: followed + behind, behind, cpu_seconds: cpu } };
   });
 }
 
 async function follow(client: pg.Client, everyMs: number, end: AbortSignal): Promise<number> {
   let indexed = 0;
-  for (;;) {
-    await sleep(everyMs, undefined, { signal: end }).catch(() => {});
+  for (let due = performance.now() + everyMs;; due = Math.max(due + everyMs, performance.now())) {
+    await sleep(due - performance.now(), undefined, { signal: end }).catch(() => {});
     if (end.aborted) return indexed;
     indexed += await indexOnce(client);
   }

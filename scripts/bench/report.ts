@@ -95,6 +95,7 @@ const TABLES: { kind: Scenario["kind"]; title: string; columns: Column[] }[] = [
       figure("tps with it", "tps_with", 0),
       figure("ratio", "ratio", 2),
       total("entries indexed", "indexed"),
+      figure("of these after it", "behind", 0),
       figure("CPU µs/entry", "index_us", 0),
     ],
   },

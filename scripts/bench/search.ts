@@ -3,7 +3,7 @@
 import { appendFile, writeFile } from "node:fs/promises";
 import { type LogDatabase, withLogDatabase } from "./generated_log_database.ts";
 import { ENTRIES_PER_UNIT } from "./generated_log_plan.ts";
-import { besideIndexJob } from "./index_job.ts";
+import { besideIndexJob, INDEX_EVERY_MS } from "./index_job.ts";
 import { type Machine, readMachine } from "./machine.ts";
 import { schedule } from "./process_usage.ts";
 import { seededRandom, shuffled } from "./random.ts";
@@ -51,8 +51,6 @@ export type SizeReport = {
 export type SearchReport = { machine: Machine; sizes: SizeReport[]; targets: Judged[] };
 
 const EXPLAINED = 8;
-/** As sql/900_cron.sql has it. */
-const INDEX_EVERY_MS = 5_000;
 
 export async function benchSearch(options: SearchOptions): Promise<SearchReport> {
   const sizes: SizeReport[] = [];
