@@ -343,7 +343,7 @@ export function createStorage(options: StorageOptions): (request: Request, path:
     const begin = `begin; set local role ${role}; set local storage.allow_delete_query = true;
       set local request.jwt.claims = ${pg.escapeLiteral(JSON.stringify(claims))}`;
     return (text, values, name) =>
-      inTransaction(options.pool, async (client) => (await client.query({ text, values, name })).rows, begin);
+      inTransaction(options.pool, async (client) => (await client.query(statement(text, values, name))).rows, begin);
   }
 
   /** The newest token that is good is remembered until it expires: a job sends the same with each of hundreds of files. */
@@ -357,8 +357,13 @@ export function createStorage(options: StorageOptions): (request: Request, path:
   }
 
   async function asOwner<R extends pg.QueryResultRow>(text: string, values?: unknown[], name?: string): Promise<R[]> {
-    return (await options.pool.query<R>({ text, values, name })).rows;
+    return (await options.pool.query<R>(statement(text, values, name))).rows;
   }
+}
+
+/** Prepared once a connection where it has a name: it is asked for each of hundreds of files. */
+function statement(text: string, values: unknown[] = [], name?: string): pg.QueryConfig {
+  return name === undefined ? { text, values } : { name, text, values };
 }
 
 async function findBucket(db: Query, id: string): Promise<object> {
