@@ -314,9 +314,8 @@ begin
     -- What Auth could not wait for; the log lacks it for so long.
     perform pg_temp.schedule('audit-auth-events', '5 seconds', 'select audit.settle_waiting_auth()');
     perform pg_temp.schedule('audit-auth-sightings', '47 * * * *', 'select audit.forget_auth_sightings()');
-    -- Searches find what is not indexed yet by reading it, so late is only slower. Of the time, not of entries: where writers
-    -- leave no processor idle, fewer of them are indexed in it.
-    perform pg_temp.schedule('audit-search-index', '5 seconds', $sql$select audit.index_entries(most_time => '2 seconds')$sql$);
+    -- Searches find what is not indexed yet by reading it, so late is only slower.
+    perform pg_temp.schedule('audit-search-index', '5 seconds', 'select audit.index_entries()');
     -- A minute late at most, and an hour is judged when it is over: later is late, never twice.
     perform pg_temp.schedule('audit-anomalies', '* * * * *', 'select audit.detect_anomalies()');
     perform pg_temp.schedule('audit-exports', '10 seconds', 'select audit.continue_exports()');

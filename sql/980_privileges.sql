@@ -244,7 +244,7 @@ revoke execute on function
   audit.secure_partition(regclass),
   audit.on_ddl_command_end(),
   audit.on_sql_drop(),
-  audit.index_entries(int, interval),
+  audit.index_entries(int),
   audit.rebuild_search_index(),
   audit.claim_export(interval),
   audit.fail_export(jsonb),

@@ -12040,68 +12040,62 @@ grant postgres: EXECUTE
 grant service_role: EXECUTE
 comment: Who acted around an incident, and what happened.
 
--- function audit.index_entries(integer,interval)
-CREATE OR REPLACE FUNCTION audit.index_entries(at_most integer DEFAULT 30000, most_time interval DEFAULT NULL::interval)
+-- function audit.index_entries(integer)
+CREATE OR REPLACE FUNCTION audit.index_entries(at_most integer DEFAULT NULL::integer)
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO ''
  SET jit TO 'off'
 AS $function$
 declare
-  v_until timestamptz := clock_timestamp() + index_entries.most_time;
-  v_left int := index_entries.at_most;
-  v_most int;
-  v_taken int;
-  v_fresh int;
-  v_indexed int := 0;
+  v_indexed int;
 begin
   -- One at a time; who comes second has nothing to do.
   if not pg_try_advisory_xact_lock(hashtext('audit.index_entries')) then
     return 0;
   end if;
 
-  loop
-    v_most := least(v_left, 2500);
-    -- A chain's entries become visible in order and without gaps, so everything up to its head is there.
-    with waiting as (
-      select h.organization_id, h.chain, f.after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
-        sum(h.seq - f.after) over (order by h.last_at, h.organization_id, h.chain) as running
-      from audit.heads h
-      left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
-      left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
-      -- What was purged before it was indexed is not waited for.
-      cross join lateral (select coalesce(greatest(p.seq, b.seq), 0) as after) f
-      where h.seq > f.after
-    ),
-    taken as materialized (
-      select w.organization_id, w.chain, w.after, w.last_at, least(w.seq, w.seq - (w.running - v_most)) as upto
-      from waiting w
-      where w.running - (w.seq - w.after) < v_most
-    ),
-    fresh as (
-      insert into audit.search_index (organization_id, created_at, chain, seq, cost, terms)
-      select a.organization_id, a.created_at, a.chain, a.seq, a.cost, array(select t from audit.search_terms(a) t)
-      from taken t
-      join public.audit_logs a
-        on a.organization_id = t.organization_id and a.chain = t.chain and a.seq > t.after and a.seq <= t.upto
-          and a.created_at >= t.last_at
-      returning organization_id, chain, created_at
-    ),
-    moved as (
-      insert into audit.search_positions as p (organization_id, chain, seq, last_at)
-      select t.organization_id, t.chain, t.upto, coalesce(max(f.created_at), t.last_at)
-      from taken t
-      -- Entries that somebody deleted are not waited for, or no others would ever be reached.
-      left join fresh f on f.organization_id = t.organization_id and f.chain = t.chain
-      group by t.organization_id, t.chain, t.upto, t.last_at
-      on conflict on constraint search_positions_pkey do update set seq = excluded.seq, last_at = excluded.last_at
-    )
-    select (select count(*) from fresh), coalesce(sum(t.upto - t.after), 0) into v_fresh, v_taken from taken t;
-    v_indexed := v_indexed + v_fresh;
-    v_left := v_left - v_taken;
-    -- What is written meanwhile is left to the next run.
-    exit when v_taken < v_most or v_left <= 0 or clock_timestamp() >= v_until;
-  end loop;
+  -- A chain's entries become visible in order and without gaps, so everything up to its head is there.
+  with waiting as (
+    select h.organization_id, h.chain, f.after, coalesce(p.last_at, '-infinity') as last_at, h.seq,
+      sum(h.seq - f.after) over (order by h.last_at, h.organization_id, h.chain) as running,
+      sum(h.seq - f.after) over () as entries
+    from audit.heads h
+    left join audit.search_positions p on p.organization_id = h.organization_id and p.chain = h.chain
+    left join audit.chain_bounds b on b.organization_id = h.organization_id and b.chain = h.chain
+    -- What was purged before it was indexed is not waited for.
+    cross join lateral (select coalesce(greatest(p.seq, b.seq), 0) as after) f
+    where h.seq > f.after
+  ),
+  taken as materialized (
+    select w.organization_id, w.chain, w.after, w.last_at, least(w.seq, w.seq - (w.running - m.most)) as upto
+    from waiting w
+    -- A burst is caught up with after it, not beside it, for its writers need the processor now; but the more waits, the more
+    -- searches read without the index, so that is never left to grow.
+    cross join lateral (
+      select coalesce(index_entries.at_most, least(greatest(w.entries / 10, 10000), 30000)::int) as most
+    ) m
+    where w.running - (w.seq - w.after) < m.most
+  ),
+  fresh as (
+    insert into audit.search_index (organization_id, created_at, chain, seq, cost, terms)
+    select a.organization_id, a.created_at, a.chain, a.seq, a.cost, array(select t from audit.search_terms(a) t)
+    from taken t
+    join public.audit_logs a
+      on a.organization_id = t.organization_id and a.chain = t.chain and a.seq > t.after and a.seq <= t.upto
+        and a.created_at >= t.last_at
+    returning organization_id, chain, created_at
+  ),
+  moved as (
+    insert into audit.search_positions as p (organization_id, chain, seq, last_at)
+    select t.organization_id, t.chain, t.upto, coalesce(max(f.created_at), t.last_at)
+    from taken t
+    -- Entries that somebody deleted are not waited for, or no others would ever be reached.
+    left join fresh f on f.organization_id = t.organization_id and f.chain = t.chain
+    group by t.organization_id, t.chain, t.upto, t.last_at
+    on conflict on constraint search_positions_pkey do update set seq = excluded.seq, last_at = excluded.last_at
+  )
+  select count(*) into v_indexed from fresh;
   -- What waits in the index's pending list is read from end to end by every search.
   perform gin_clean_pending_list('audit.search_index_terms_idx');
   return v_indexed;
@@ -12110,8 +12104,8 @@ $function$
 
 owner postgres
 grant postgres: EXECUTE
-comment: Brings the search index up to date, by at most so many entries at once, and for about so long; returns how many. pg_cron
-runs it.
+comment: Brings the search index up to date, by at most so many entries at once; without a number by 10,000, or a tenth of what
+waits if that is more, up to 30,000. Returns how many. pg_cron runs it.
 
 -- function audit.ingest_logs(jsonb)
 CREATE OR REPLACE FUNCTION audit.ingest_logs(events jsonb)

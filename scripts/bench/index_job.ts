@@ -9,7 +9,6 @@ export type Indexing = { entries: number; behind: number; cpu_seconds: number };
 
 /** As sql/900_cron.sql has it. */
 export const INDEX_EVERY_MS = 5_000;
-const SCHEDULED = "most_time => '2 seconds'";
 
 /** Runs the job as pg_cron does, every so often while `work` goes on, and after it until nothing waits. */
 export function besideIndexJob<T>(
@@ -36,7 +35,7 @@ async function follow(client: pg.Client, everyMs: number, end: AbortSignal): Pro
   for (let due = performance.now() + everyMs;; due = Math.max(due + everyMs, performance.now())) {
     await sleep(due - performance.now(), undefined, { signal: end }).catch(() => {});
     if (end.aborted) return indexed;
-    indexed += await indexOnce(client, SCHEDULED);
+    indexed += await indexOnce(client);
   }
 }
 
@@ -46,7 +45,7 @@ async function indexAll(client: pg.Client): Promise<number> {
   return indexed;
 }
 
-async function indexOnce(client: pg.Client, limits = ""): Promise<number> {
-  const { rows: [row] } = await client.query<{ entries: number }>(`select audit.index_entries(${limits}) as entries`);
+async function indexOnce(client: pg.Client): Promise<number> {
+  const { rows: [row] } = await client.query<{ entries: number }>("select audit.index_entries() as entries");
   return row!.entries;
 }

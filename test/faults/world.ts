@@ -41,8 +41,8 @@ export type World = {
   /** Writers until `work` is over. They connect again after whatever happens to them. */
   underLoad<T>(work: (load: Load) => Promise<T>, writers?: number): Promise<T>;
   job(name: typeof JOBS[number]): Promise<number>;
-  /** One of the functions of SCHEDULED, with its arguments. */
-  scheduled(name: string, values?: string): Promise<unknown>;
+  /** One of the functions of SCHEDULED. */
+  scheduled(name: string): Promise<unknown>;
   /** Work for every job. */
   order(exported?: string): Promise<void>;
   /** Leases and pauses are over. */
@@ -88,7 +88,7 @@ export async function startWorld(seed: number): Promise<World> {
     value: (text, values) => value(api, text, values),
     underLoad: (work, writers = 6) => underLoad(api, random, acknowledged, work, writers),
     job: (name) => job(api, name),
-    scheduled: (name, values = "") => value(api, `select audit.${name}(${values})`),
+    scheduled: (name) => value(api, `select audit.${name}()`),
     order: (exported = "action:budget.*") => order(api, exported),
     later: () => later(api),
     published: async () => Number(await value(api, "select sum(published) from audit.logs")),
