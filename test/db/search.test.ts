@@ -502,4 +502,25 @@ describe.sequential("while others write", () => {
     }
     expect(indexed).toEqual([0, 1, 0]);
   });
+
+  test("of what waits, a run takes 10,000, or a tenth, never more than 30,000", async () => {
+    await index(20_000);
+    // Chains whose entries are all gone show how far a run reaches.
+    const reached: number[] = [];
+    for (const [chain, waiting] of [[900_001, 50_000], [900_002, 160_000], [900_003, 1_000_000]]) {
+      await superuser.query(
+        `insert into audit.heads (organization_id, chain, seq, last_at, prev_hash, hash)
+         select $1, $2, $3, clock_timestamp(), sha256('before'), sha256('last')`,
+        [ORGANIZATIONS[1], chain, waiting],
+      );
+      const { rows: [{ entries }] } = await superuser.query("select audit.index_entries() as entries");
+      expect(entries).toBe(0);
+      const { rows: [{ seq }] } = await superuser.query(
+        "select sum(seq) as seq from audit.search_positions where chain > 900000",
+      );
+      reached.push(Number(seq));
+    }
+    // Of 50,000; of 40,000 and 160,000; of 180,000 and 1,000,000.
+    expect(reached).toEqual([10_000, 30_000, 60_000]);
+  });
 });

@@ -121,6 +121,11 @@ select audit.rebuild_search_index();
 select is((select count(*) from audit.search_index) + (select count(*) from audit.search_positions), 0::bigint, 'emptied');
 select is(audit.index_entries(), (select count(*)::int from public.audit_logs), 'and filled again');
 
+-- As the schedule runs it.
+select old_entries(acme(), 900001, 10500, '1 day');
+select is(audit.index_entries(), 10000, 'of a burst so many at first');
+select is(audit.index_entries(), 500, 'then the rest');
+
 -- Privileges
 select is_empty(
   $$
