@@ -10199,8 +10199,8 @@ begin
   taken as materialized (
     select w.organization_id, w.chain, w.after, w.last_at, least(w.seq, w.seq - (w.running - m.most)) as upto
     from waiting w
-    -- A burst is caught up with after it, not beside it, for its writers need the processor now; but the more waits, the more
-    -- searches read without the index, so that is never left to grow.
+    -- A burst is caught up with after it, not beside it, for its writers need the processor now. But the more waits, the more
+    -- do searches read without the index, so the more is taken.
     cross join lateral (
       select coalesce(index_entries.at_most, least(greatest(w.entries / 10, 10000), 30000)::int) as most
     ) m
