@@ -1,13 +1,14 @@
 // What sealing costs: processor time and memory of the function, how long an entry waits for a signature beside writers,
 // and what sealing takes from them; and how fast what is past its retention is purged.
 import { setTimeout as sleep } from "node:timers/promises";
+import { inBothOrders } from "./both_orders.ts";
 import { withCluster } from "./cluster.ts";
 import { type JobServer, withJobServer } from "./job_server.ts";
 import { runLoad } from "./load.ts";
 import { type Machine, readMachine } from "./machine.ts";
 import { cpuSeconds, peakMemory, resetPeakMemory } from "./process_usage.ts";
 import { insertMany } from "./sample.ts";
-import { median } from "./statistics.ts";
+import { mean, median } from "./statistics.ts";
 import { judge, type Judged, SEAL_GOALS } from "./targets.ts";
 import { type Database, makeTemplates, withClient, withDatabase } from "./variants.ts";
 import { verifySpeed } from "./verify_archive.ts";
@@ -78,10 +79,9 @@ export function benchSeal({ entries, seconds, rounds, dir, onProgress }: SealOpt
               await sealBacklog(server, () => {});
               return await besideJobs(database, server, alone);
             };
-            // What changes with time, a fuller log or a slower disk, weighs on both alike.
-            const [first, second, third, last] = [await alone(), await together(), await together(), await alone()];
-            turns.without.push((first + last) / 2);
-            turns.with.push((second + third) / 2);
+            const runs = await inBothOrders(alone, together);
+            turns.without.push(mean(runs.alone));
+            turns.with.push(mean(runs.beside));
           }));
         onProgress(`${clients} writers, round ${round + 1}: ${JSON.stringify(turns)}`);
       }

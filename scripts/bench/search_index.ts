@@ -1,8 +1,10 @@
 // What keeping the search index up to date costs the writers. They never touch the index; a job follows them, as pg_cron
 // would, and takes processor time that they would have had.
+import { inBothOrders } from "./both_orders.ts";
 import { besideIndexJob, INDEX_EVERY_MS } from "./index_job.ts";
 import { runLoad } from "./load.ts";
 import type { Scenario } from "./scenario.ts";
+import { mean } from "./statistics.ts";
 
 /** So many times as long as other runs: the job is due several times in each. */
 const LONGER = 4;
@@ -20,19 +22,18 @@ function searchIndex(name: string, title: string, clients: number): Scenario {
     variants: ["ours"],
     run: async ({ url }, { seconds }) => {
       const alone = () => runLoad(url, { clients, organizations: 1, seconds: LONGER * seconds });
-      const together = () => besideIndexJob(url, INDEX_EVERY_MS, alone);
-      // What changes with time, a fuller log or a slower machine, weighs on both alike.
-      const [first, second, third, last] = [await alone(), await together(), await together(), await alone()];
-      const without = (first.tps + last.tps) / 2;
-      const beside = (second.result.tps + third.result.tps) / 2;
-      const indexed = second.indexing.entries + third.indexing.entries;
+      const runs = await inBothOrders(alone, () => besideIndexJob(url, INDEX_EVERY_MS, alone));
+      const [first, second] = runs.beside;
+      const without = mean(runs.alone.map(({ tps }) => tps));
+      const beside = mean(runs.beside.map(({ result }) => result.tps));
+      const indexed = first.indexing.entries + second.indexing.entries;
       return {
         tps_without: without,
         tps_with: beside,
         ratio: beside / without,
         indexed,
-        behind: (second.indexing.behind + third.indexing.behind) / 2,
-        index_us: (second.indexing.cpu_seconds + third.indexing.cpu_seconds) * 1e6 / indexed,
+        behind: mean(runs.beside.map(({ indexing }) => indexing.behind)),
+        index_us: (first.indexing.cpu_seconds + second.indexing.cpu_seconds) * 1e6 / indexed,
       };
     },
   };
