@@ -12666,6 +12666,9 @@ CREATE OR REPLACE FUNCTION audit.judge_budgets(totals audit.rule_total[], force 
 AS $function$
 #variable_conflict use_column
 declare
+  v_zones jsonb := (
+    select jsonb_object_agg(o.id, audit.time_zone_of(o.id)) from (select distinct t.organization_id as id from unnest(totals) t) o
+  );
   v_budget record;
   v_firings audit.rule_firing[];
 begin
@@ -12679,71 +12682,82 @@ begin
     perform audit.note_budget(v_budget.organization_id, v_budget.id, v_budget.note ->> 'action', v_budget.note -> 'details');
   end loop;
 
-  with spent as materialized (
-    select t.rule_id, t.organization_id, d.day, t.value, t.group_key as provider, sum(t.weight) as spent, max(t.last_at) as at,
-      max(t.names[1]) as name, f.settings
+  insert into audit.spending as p (rule_id, organization_id, day, provider, spent)
+  select t.rule_id, t.organization_id, d.day, t.group_key, sum(t.weight)
+  from unnest(totals) t
+  cross join lateral (select (to_timestamp(t.slot * 900) at time zone (v_zones ->> t.organization_id::text))::date as day) d
+  where t.value = 'spent'
+  group by t.rule_id, t.organization_id, d.day, t.group_key
+  order by t.rule_id, t.organization_id, d.day, t.group_key
+  on conflict on constraint spending_pkey do update set spent = p.spent + excluded.spent;
+
+  with touched as (
+    -- Where money was spent each budget is looked at, else only those that changed: an organisation may have very many.
+    select t.rule_id, t.organization_id, q.period, date_trunc(q.period, d.day)::date as starts, bool_or(t.value = 'spent') as every_budget,
+      array_agg(distinct t.group_key) filter (where t.value <> 'spent') as changed, max(t.last_at) as at,
+      (array_agg(t.names[1] order by t.last_at desc))[1] as name
     from unnest(totals) t
-    join unnest(force) f on f.rule_id = t.rule_id and f.organization_id = t.organization_id and f.settings ? 'against'
-    join (select o.id, audit.time_zone_of(o.id) as zone from (select distinct f.organization_id as id from unnest(force) f where f.settings ? 'against') o) o
-      on o.id = t.organization_id
-    cross join lateral (select (to_timestamp(t.slot * 900) at time zone o.zone)::date as day) d
-    group by t.rule_id, t.organization_id, d.day, t.value, t.group_key, f.settings
+    cross join lateral (select (to_timestamp(t.slot * 900) at time zone (v_zones ->> t.organization_id::text))::date as day) d
+    cross join unnest(array['day', 'week', 'month']) q (period)
+    group by t.rule_id, t.organization_id, q.period, 4
   ),
-  added as (
-    insert into audit.spending as p (rule_id, organization_id, day, provider, spent)
-    select s.rule_id, s.organization_id, s.day, s.provider, s.spent from spent s
-    where s.value = 'spent'
-    order by s.rule_id, s.organization_id, s.day, s.provider
-    on conflict on constraint spending_pkey do update set spent = p.spent + excluded.spent
-    returning p.rule_id, p.organization_id, p.day, p.provider, p.spent
-  ),
-  period as materialized (
-    select s.rule_id, s.organization_id, b.budget_id, b.spent_limit, b.provider, date_trunc(b.period, s.day)::date as starts,
-      (date_trunc(b.period, s.day) + ('1 ' || b.period)::interval)::date as ends, max(s.at) as at,
-      (array_agg(s.name order by s.at desc))[1] as name,
-      coalesce(b.percent, array(select jsonb_array_elements_text(coalesce(s.settings -> 'percent', '[50, 80, 100]'))::numeric::int)) as percent
-    from (
-      -- A day once, however many budgets changed in it: else each change meets each budget.
-      select s.rule_id, s.organization_id, s.day, s.settings, max(s.at) as at, (array_agg(s.name order by s.at desc))[1] as name
-      from spent s
-      group by s.rule_id, s.organization_id, s.day, s.settings
-    ) s
-    join audit.budgets_known b on b.organization_id = s.organization_id
-    group by s.rule_id, s.organization_id, s.settings, b.budget_id, b.spent_limit, b.percent, b.provider, b.period, 6, 7
-  ),
-  -- The statement does not see in the table what it has just added.
   spending as materialized (
-    select p.*, (
-        select sum(coalesce(a.spent, k.spent))
-        from (select * from audit.spending k where k.rule_id = p.rule_id and k.organization_id = p.organization_id and k.day >= p.starts and k.day < p.ends) k
-        full join (select * from added a where a.rule_id = p.rule_id and a.organization_id = p.organization_id and a.day >= p.starts and a.day < p.ends) a
-          on a.day = k.day and a.provider = k.provider
-        where coalesce(a.provider, k.provider) = coalesce(p.provider, a.provider, k.provider)
-      ) as spent
-    from period p
+    -- With each provider and, where provider is null, with all.
+    select p.*, k.provider, k.spent, f.percent
+    from touched p
+    join (
+      select f.rule_id, f.organization_id,
+        array(select jsonb_array_elements_text(coalesce(f.settings -> 'percent', '[50, 80, 100]'))::numeric::int) as percent
+      from unnest(force) f
+    ) f on f.rule_id = p.rule_id and f.organization_id = p.organization_id
+    cross join lateral (
+      select k.provider, sum(k.spent) as spent
+      from audit.spending k
+      where k.rule_id = p.rule_id and k.organization_id = p.organization_id
+        and k.day >= p.starts and k.day < p.starts + ('1 ' || p.period)::interval
+      group by rollup (k.provider)
+    ) k
+  ),
+  looked_at as (
+    select s.*, b.budget_id, b.spent_limit, coalesce(b.percent, s.percent) as shares
+    from spending s
+    join audit.budgets_known b on b.organization_id = s.organization_id and b.period = s.period and b.provider is not distinct from s.provider
+    where s.every_budget
+    union all
+    select s.*, b.budget_id, b.spent_limit, coalesce(b.percent, s.percent)
+    from spending s
+    cross join unnest(s.changed) c (budget_id)
+    join audit.budgets_known b on b.organization_id = s.organization_id and b.budget_id = c.budget_id
+      and b.period = s.period and b.provider is not distinct from s.provider
+    where not s.every_budget
+  ),
+  reached as materialized (
+    select l.*, r.share
+    from looked_at l
+    cross join lateral (
+      select p::text as share from unnest(l.shares) p where l.spent * 100 >= l.spent_limit * p
+      union
+      select 'exceeded' where l.spent > l.spent_limit
+    ) r
   ),
   crossing as (
     insert into audit.budget_crossings (rule_id, organization_id, budget_id, period_start, share, spent_limit)
-    select s.rule_id, s.organization_id, s.budget_id, s.starts, c.share, s.spent_limit
-    from spending s
-    cross join lateral (
-      select p::text as share from unnest(s.percent) p where s.spent * 100 >= s.spent_limit * p
-      union
-      select 'exceeded' where s.spent > s.spent_limit
-    ) c
+    select r.rule_id, r.organization_id, r.budget_id, r.starts, r.share, r.spent_limit
+    from reached r
     on conflict do nothing
     returning rule_id, organization_id, budget_id, period_start, share
   )
   select array_agg(row(
-    c.rule_id, c.organization_id,
-    jsonb_build_object('budget', c.budget_id, 'period', c.period_start, 'share', c.share, 'limit', s.spent_limit)::text,
-    s.at, s.at, 1, s.spent, array[s.name], false,
-    jsonb_build_object('spent', s.spent, 'limit', s.spent_limit, 'share', c.share, 'budget', c.budget_id,
-      'severity', case when c.share = 'exceeded' or c.share::int >= 100 then 'high' end)
+    r.rule_id, r.organization_id,
+    jsonb_build_object('budget', r.budget_id, 'period', r.starts, 'share', r.share, 'limit', r.spent_limit)::text,
+    r.at, r.at, 1, r.spent, array[r.name], false,
+    jsonb_build_object('spent', r.spent, 'limit', r.spent_limit, 'share', r.share, 'budget', r.budget_id,
+      'severity', case when r.share = 'exceeded' or r.share::int >= 100 then 'high' end)
   )::audit.rule_firing)
   into v_firings
   from crossing c
-  join spending s on s.rule_id = c.rule_id and s.organization_id = c.organization_id and s.budget_id = c.budget_id and s.starts = c.period_start;
+  join reached r on r.rule_id = c.rule_id and r.organization_id = c.organization_id and r.budget_id = c.budget_id
+    and r.starts = c.period_start and r.share = c.share;
   return coalesce(v_firings, '{}');
 end
 $function$
