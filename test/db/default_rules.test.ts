@@ -439,6 +439,43 @@ describe("use and cost", () => {
     await spend(1000);
     expect(await shares()).toHaveLength(5);
   });
+  test("a budget of one provider counts its costs only; one that changed is told of alone", async () => {
+    const at = (entry: object) => ({
+      organization,
+      chain: 1,
+      at: new Date(Date.now() - 60_000),
+      action: "query.completed",
+      ...entry,
+    });
+    const budget = (id: string, limits: object) => ({
+      action: "budget.created",
+      resource: `budget/${id}`,
+      details: { new: { limit_usd: 100, ...limits } },
+    });
+    const told = async () => {
+      await evaluate();
+      const { rows } = await client.query(
+        `select (group_key::jsonb ->> 'budget') || ' ' || (group_key::jsonb ->> 'share') as told
+         from audit.alerts where organization_id = $1 order by 1`,
+        [organization],
+      );
+      return rows.map((row) => row.told);
+    };
+    await writeAt(admin, [
+      at(budget("all", { alert_thresholds: [60] })),
+      at(budget("openai", { provider: "openai" })),
+      at({ cost: 55, provider: "anthropic" }),
+      at({ cost: 45 }),
+      at({ cost: 30, provider: "openai" }),
+    ]);
+    expect(await told()).toEqual(["all 60", "all exceeded"]);
+    await writeAt(admin, [at({ cost: 25, provider: "openai" })]);
+    expect(await told()).toEqual(["all 60", "all exceeded", "openai 50"]);
+    await writeAt(admin, [
+      at({ action: "budget.updated", resource: "budget/openai", details: { changes: { limit_usd: { new: 60 } } } }),
+    ]);
+    expect(await told()).toEqual(["all 60", "all exceeded", "openai 50", "openai 50", "openai 80"]);
+  });
   test("a new period begins where the organisation is", async () => {
     await client.query("select audit.configure('time_zone', '\"Asia/Kathmandu\"', $1)", [organization]);
     const at = (clock: string, entry: object) => ({
