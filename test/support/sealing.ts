@@ -75,22 +75,23 @@ export function readArchive({ files }: MemoryArchive, keys: LogKeys): Map<string
     const edge = emptyEdge();
     const entries: string[] = [];
     logs.set(folder, entries);
-    const implied: LogFile[] = [];
+    // At once, not at the end: a log of millions would stand in memory once more.
+    const compare = ({ tile, bytes }: LogFile) => {
+      const stored = files.get(`${folder}/${tilePath(tile)}`);
+      if (stored === undefined || !equalBytes(stored, bytes)) {
+        throw new Error(`${tilePath(tile)} of ${folder} is wrong`);
+      }
+    };
     for (let index = 0; index * TILE_WIDTH < checkpoint.size; index++) {
       const width = Math.min(TILE_WIDTH, checkpoint.size - index * TILE_WIDTH);
       const bundle = files.get(`${folder}/${tilePath({ level: "entries", index, width })}`);
       if (bundle === undefined) throw new Error(`bundle ${index} of ${folder} is missing`);
       for (const entry of decodeBundle(bundle, width)) {
-        implied.push(...appendEntry(edge, entry));
+        appendEntry(edge, entry).forEach(compare);
         entries.push(new TextDecoder().decode(entry));
       }
     }
-    for (const { tile, bytes } of [...implied, ...partialFiles(edge)]) {
-      const stored = files.get(`${folder}/${tilePath(tile)}`);
-      if (stored === undefined || !equalBytes(stored, bytes)) {
-        throw new Error(`${tilePath(tile)} of ${folder} is wrong`);
-      }
-    }
+    partialFiles(edge).forEach(compare);
     if (formatHex(treeOf(edge.frontier).root) !== formatHex(checkpoint.root)) {
       throw new Error(`the root of ${folder} is wrong`);
     }
