@@ -109,7 +109,8 @@ const aRule = (quiet: fc.Arbitrary<number | null>): fc.Arbitrary<Rule> =>
 
 const someEntries: fc.Arbitrary<EntryAt[]> = fc.array(
   fc.record({
-    chain: fc.integer({ min: 1, max: 4 }),
+    // Beyond the slots of a server: a connection of ours that wrote in the chain would have moved its time.
+    chain: fc.integer({ min: 1001, max: 1004 }),
     // Seconds and tenths of them ago: many at once, many far apart.
     at: fc.oneof(
       fc.integer({ min: 0, max: 50 }),
@@ -193,7 +194,7 @@ describe("against the reference", () => {
           const ids = [];
           for (const rule of rules) ids.push(await createRule(rule, of));
           await evaluate();
-          const chains = [1, 2, 3, 4].map((chain) => entries.filter((entry) => entry.chain === chain));
+          const chains = [1001, 1002, 1003, 1004].map((chain) => entries.filter((entry) => entry.chain === chain));
           for (let n = 0; chains.some((chain) => chain.length > 0); n++) {
             const [which, count, looked, atMost] = arrivals[n % arrivals.length]!;
             const left = chains.filter((chain) => chain.length > 0);
@@ -218,7 +219,7 @@ describe("against the reference", () => {
         fc.integer({ min: 1, max: 60 }),
         async (rules, drafts, atMost) => {
           const of = crypto.randomUUID();
-          const entries = drafts.map((draft) => ({ ...draft, organization: of, chain: 1 }));
+          const entries = drafts.map((draft) => ({ ...draft, organization: of, chain: 1001 }));
           const ids = [];
           for (const rule of rules) ids.push(await createRule(rule, of));
           await evaluate();
@@ -298,7 +299,7 @@ describe("travel", () => {
       fc.asyncProperty(
         fc.array(
           fc.record({
-            chain: fc.integer({ min: 1, max: 3 }),
+            chain: fc.integer({ min: 1001, max: 1003 }),
             minutes: fc.integer({ min: 0, max: 200 }),
             actor: fc.constantFrom(...ACTORS.slice(0, 2)),
             place: fc.nat(PLACES.length - 1),
@@ -337,7 +338,7 @@ describe("travel", () => {
           await evaluate();
           const entries = drafts.map(({ minutes, ...rest }) => ({ ...rest, at: NOW - minutes * 60_000 }))
             .sort((one, other) => one.at - other.at);
-          const chains = [1, 2, 3].map((chain) => entries.filter((entry) => entry.chain === chain));
+          const chains = [1001, 1002, 1003].map((chain) => entries.filter((entry) => entry.chain === chain));
           for (let n = 0; chains.some((chain) => chain.length > 0); n++) {
             const [which, count, atMost] = arrivals[n % arrivals.length]!;
             const left = chains.filter((chain) => chain.length > 0);
@@ -474,7 +475,7 @@ describe("each entry once", () => {
     const at = (minutes: number) => new Date(Date.now() - minutes * 60_000);
     await writeAt(
       admin,
-      [300, 200, 61.5, 1, 0].map((minutes) => ({ organization, chain: 1, at: at(minutes), action: "thing.made" })),
+      [300, 200, 61.5, 1, 0].map((minutes) => ({ organization, chain: 1001, at: at(minutes), action: "thing.made" })),
     );
     await evaluate();
     // What came late stays for an hour, for what comes with it.
