@@ -7328,7 +7328,8 @@ begin
   v_jsonpath := v_jsonpath || case op
     when 'exists' then ''
     when 'like' then format(' ? (@ like_regex %s flag "s")', to_json(audit.pattern_regex(term_values[1])))
-    when 'between' then format(' ? (%s)', audit.path_order('>=', term_values[1], '<=', term_values[2]))
+    -- Value by value: of a list within a list, one would do for the one end and another for the other.
+    when 'between' then format('[*] ? (@.type() != "array" && %s)', audit.path_order('>=', term_values[1], '<=', term_values[2]))
     when 'eq' then format(' ? (%s)', v_equal)
     when 'in' then format(' ? (%s)', v_equal)
     else format(' ? (%s)', audit.path_order(v_sign, term_values[1]))

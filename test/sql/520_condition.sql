@@ -75,3 +75,15 @@ end
 $$;
 select is((select count(*) from audit.search('actor:*@crowd.example', acme(), 'created_at', 1000)), 20::bigint, 'people are found by address among more than a thousand, where their entries have none');
 select is_empty($$ select * from audit.verify() where status <> 'verified' $$, 'every chain verifies');
+
+-- Of a list within a list, each value alone is in a range or not.
+select is_empty(
+  format('select from (select %L::jsonb as details) e where %s', '{"v": [["a", "z"], 3, [1, 9]]}', (audit.compile_path(f, 'between', array[b, b])).condition),
+  'around ' || b
+)
+from (values ('details.v', 'm'), ('details.v', '5')) c (f, b);
+select isnt_empty(
+  format('select from (select %L::jsonb as details) e where %s', '{"v": [["a", "m"], 3, [1, 9]]}', (audit.compile_path('details.v', 'between', array[b, b])).condition),
+  'at ' || b
+)
+from (values ('m'), ('3'), ('9')) c (b);
