@@ -5,7 +5,7 @@ import type pg from "pg";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ADMIN } from "../../scripts/stack/postgres.ts";
 import { createDatabase, type TestDatabase } from "../support/database.ts";
-import { type EntryAt, writeAt } from "../support/entries_at.ts";
+import { type EntryAt, writeAt } from "../../scripts/bench/entries_at.ts";
 import { expectVerified } from "../support/log.ts";
 
 const ACME = "0a000000-0000-4000-8000-000000000001";
