@@ -43,7 +43,7 @@ const ago = (minutes: number) => new Date(Date.now() + 1 - minutes * 60_000);
 async function happen(...minutesAgo: number[]): Promise<void> {
   await writeAt(
     admin,
-    minutesAgo.map((minutes) => ({ organization, chain: 1, at: ago(minutes), action: "thing.made" })),
+    minutesAgo.map((minutes) => ({ organization, chain: 1001, at: ago(minutes), action: "thing.made" })),
   );
   await evaluate();
 }
@@ -75,7 +75,7 @@ describe("from open to resolved", () => {
     await happen(1);
     expect(await states()).toEqual(["resolved 4", "resolved 1", "open 1"]);
     expect(await transitions()).toEqual(["opened", "resolved", "opened", "resolved", "opened"]);
-    expect((await alerts())[0]!.entries).toEqual(["1-1", "1-2", "1-3"]);
+    expect((await alerts())[0]!.entries).toEqual(["1001-1", "1001-2", "1001-3"]);
   });
   test("without a quiet period it is open until somebody says that it is over, and then a new one", async () => {
     await createRule({ quiet_period: null });
@@ -387,8 +387,8 @@ describe("previews", () => {
         { occurrences, entries }: { occurrences: number; entries: string[] },
       ) => [occurrences, entries]),
     ).toEqual([
-      [1, ["1-1", "1-2", "1-3"]],
-      [2, ["1-6", "1-7", "1-8", "1-9"]],
+      [1, ["1001-1", "1001-2", "1001-3"]],
+      [2, ["1001-6", "1001-7", "1001-8", "1001-9"]],
     ]);
     // A window that begins before it is seen whole.
     expect(await preview({ from: ago(98.5).toISOString() })).toMatchObject({ alerts: 1 });
@@ -483,7 +483,7 @@ describe("who may", () => {
         ),
       ).toBe(1);
       expect(await said(who, "select chain || '-' || seq from audit.alert_entries where action = 'thing.made'")).toBe(
-        "1-1",
+        "1001-1",
       );
       expect(await said(who, "select audit.list_alerts($1)", json({ organization_id: organization }))).toMatchObject({
         alerts: expect.arrayContaining([expect.objectContaining({ id })]),

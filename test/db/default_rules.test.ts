@@ -114,7 +114,7 @@ describe("signing in", () => {
     const day = (n: number) => new Date(Date.now() - (20 - n) * 86_400_000);
     const login = (n: number, from: Uint8Array) => ({
       organization,
-      chain: 1,
+      chain: 1001,
       at: day(n),
       action: "user.login",
       actor: ADA,
@@ -142,7 +142,7 @@ describe("travel", () => {
   type Login = { hours: number; ip: string; who?: string; chain?: number; action?: string; details?: object };
   /** Logins so many hours ago, written in this order. */
   async function logins(...list: Login[]): Promise<string[]> {
-    for (const { hours, ip, who = ADA, chain = 1, action = "user.login", details = {} } of list) {
+    for (const { hours, ip, who = ADA, chain = 1001, action = "user.login", details = {} } of list) {
       await writeAt(admin, [{
         organization,
         chain,
@@ -173,7 +173,7 @@ describe("travel", () => {
     expect(rows).toEqual([{
       severity: "low",
       group_key: `{"actor": "${ADA}"}`,
-      entries: ["1-1", "1-2"],
+      entries: ["1001-1", "1001-2"],
       reason: {
         from: "Berlin, DE",
         to: "New York, US",
@@ -205,8 +205,8 @@ describe("travel", () => {
       [{ hours: 2, ip: BERLIN }, { hours: 1, ip: NEW_YORK, action: "user.login_failed" }],
       false,
     ],
-    ["written in another order", [{ hours: 1, ip: NEW_YORK }, { hours: 2, ip: BERLIN, chain: 2 }], true],
-    ["in another order, slowly", [{ hours: 1, ip: NEW_YORK }, { hours: 9, ip: BERLIN, chain: 2 }], false],
+    ["written in another order", [{ hours: 1, ip: NEW_YORK }, { hours: 2, ip: BERLIN, chain: 1002 }], true],
+    ["in another order, slowly", [{ hours: 1, ip: NEW_YORK }, { hours: 9, ip: BERLIN, chain: 1002 }], false],
     [
       "a line of a log of nine hours before",
       [{ hours: 1.1, ip: BERLIN, details: { source: "log", happened_at: ago(10).toISOString() } }, {
@@ -262,7 +262,7 @@ describe("travel", () => {
     for (let n = 0; n < 1000; n++) {
       entries.push({
         organization,
-        chain: 1,
+        chain: 1001,
         at: new Date(Date.now() - (1000 - n) * 60_000),
         action: "user.login",
         actor: ADA,
@@ -280,7 +280,7 @@ describe("hours", () => {
   const RULE = "00000000-0000-4000-a000-000000000605";
   const at = (clock: string, zone: string) => ({
     organization,
-    chain: 1,
+    chain: 1001,
     at: `${clock} ${zone}`,
     action: "settings.viewed",
     actor: ADA,
@@ -442,7 +442,7 @@ describe("use and cost", () => {
   test("a budget of one provider counts its costs only; one that changed is told of alone", async () => {
     const at = (entry: object) => ({
       organization,
-      chain: 1,
+      chain: 1001,
       at: new Date(Date.now() - 60_000),
       action: "query.completed",
       ...entry,
@@ -480,7 +480,7 @@ describe("use and cost", () => {
     await client.query("select audit.configure('time_zone', '\"Asia/Kathmandu\"', $1)", [organization]);
     const at = (clock: string, entry: object) => ({
       organization,
-      chain: 1,
+      chain: 1001,
       at: clock,
       action: "query.completed",
       ...entry,
@@ -515,7 +515,7 @@ describe("use and cost", () => {
   test("a provider that nobody used for two weeks; with a list, every one that is not on it", async () => {
     const day = (n: number, provider: string) => ({
       organization,
-      chain: 1,
+      chain: 1001,
       at: new Date(Date.now() - (10 - n) * 86_400_000),
       action: "query.executed",
       provider,
@@ -575,7 +575,12 @@ describe("the product itself", () => {
       "insert into audit.logs (organization_id, month, origin, sequenced, size, published) values ($1, '2020-01-01', 'x', 1, 1, 1)",
       [organization],
     );
-    await writeAt(admin, [{ organization, chain: 1, at: new Date(Date.now() - 3 * 3_600_000), action: "thing.made" }]);
+    await writeAt(admin, [{
+      organization,
+      chain: 1001,
+      at: new Date(Date.now() - 3 * 3_600_000),
+      action: "thing.made",
+    }]);
     expect(await open()).toEqual(
       [
         ...new Set([
@@ -685,10 +690,10 @@ describe("the product itself", () => {
     };
     expect(await made(new Date(monday.getTime() - 3 * 86_400_000))).toEqual([]);
     await writeAt(admin, [
-      { organization, chain: 1, at: new Date(monday.getTime() - 8 * 86_400_000), action: "too.early", cost: 1 },
+      { organization, chain: 1001, at: new Date(monday.getTime() - 8 * 86_400_000), action: "too.early", cost: 1 },
       {
         organization,
-        chain: 1,
+        chain: 1001,
         at: new Date(monday.getTime() - 86_400_000),
         action: "query.completed",
         actor: ADA,
@@ -697,13 +702,13 @@ describe("the product itself", () => {
       },
       {
         organization,
-        chain: 1,
+        chain: 1001,
         at: new Date(monday.getTime() - 3_600_000),
         action: "query.failed",
         outcome: "failure",
         actor: BOB,
       },
-      { organization, chain: 1, at: monday, action: "too.late", cost: 1 },
+      { organization, chain: 1001, at: monday, action: "too.late", cost: 1 },
     ]);
     expect(await made(new Date(monday.getTime() - 1000))).toEqual([]);
     const digests = await made(monday);
@@ -716,7 +721,7 @@ describe("the product itself", () => {
     expect(costs).toMatchObject({
       cost: "3",
       providers: [{ provider: "openai", cost: "3", count: 1 }],
-      dearest: [{ entry: "1-2", cost: "3" }],
+      dearest: [{ entry: "1001-2", cost: "3" }],
     });
     expect(await made(new Date(monday.getTime() + 3_600_000))).toHaveLength(2);
   });
