@@ -89,6 +89,19 @@ test("lost and back, the list goes on where it was", async () => {
   await closeAll();
 });
 
+test("a server that is not reached, while the browser thinks it has a network, is asked again by itself", async () => {
+  const page = await openAs(ADMIN, "#/costs");
+  await page.getByRole("table").waitFor();
+  let asked = 0;
+  await page.route(/\/logs\?/, (route) => asked++ < 2 ? route.abort() : route.fallback());
+  await page.goto(`${viewer.info.viewer_url}/${FAR}`);
+  await gone(page).waitFor();
+  await page.locator(".rows a").first().waitFor();
+  expect(await gone(page).count()).toBe(0);
+  expect(asked).toBe(3);
+  await closeAll();
+});
+
 test("what the server cannot do for the moment is said, and tried again when asked", async () => {
   const page = await openAs(ADMIN, "#/costs");
   let isDown = true;

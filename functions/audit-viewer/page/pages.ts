@@ -68,7 +68,6 @@ export function usePages(api: Api, organization: string, q: string): Pages {
     hasFailed.current = false;
     for (let n = missing(known.current, seen.current); n !== undefined; n = missing(known.current, seen.current)) {
       setLoading(true);
-      setProblem(undefined);
       const answer = await api.get<Page>("/logs", {
         organization_id: organization,
         q,
@@ -82,6 +81,7 @@ export function usePages(api: Api, organization: string, q: string): Pages {
         setProblem(answer);
         break;
       }
+      setProblem(undefined);
       put(kept(withPage(known.current, n, answer), seen.current));
     }
     asking.current = undefined;
@@ -92,6 +92,7 @@ export function usePages(api: Api, organization: string, q: string): Pages {
     asking.current?.abort();
     asking.current = undefined;
     seen.current = [0, 0];
+    setProblem(undefined);
     put(NOTHING);
     setAsked((before) => before + 1);
     void read();

@@ -3,6 +3,8 @@ import { useEffect } from "preact/hooks";
 import type { Problem } from "./api.ts";
 import { text } from "./text.ts";
 
+const AGAIN_MS = 5_000;
+
 export function ProblemNote({ problem, retry }: { problem: Problem; retry?: () => unknown }) {
   const code = problem.code === "offline" && retry === undefined ? "offline_for_now" : problem.code;
   const says = text.problems[code] ?? problem.detail ?? problem.title;
@@ -10,7 +12,12 @@ export function ProblemNote({ problem, retry }: { problem: Problem; retry?: () =
     if (problem.code !== "offline" || retry === undefined) return;
     const again = () => void retry();
     addEventListener("online", again);
-    return () => removeEventListener("online", again);
+    // The browser tells of its own connection alone, and may have told before this was drawn.
+    const timer = navigator.onLine ? setTimeout(again, AGAIN_MS) : undefined;
+    return () => {
+      removeEventListener("online", again);
+      clearTimeout(timer);
+    };
   }, [problem, retry]);
   return (
     <div class="problem" role="alert">
