@@ -106,6 +106,23 @@ test("what cannot be read is said where it stands, and nothing is overwritten", 
   await closeAll();
 });
 
+test("what is chosen before the page was painted is kept", async () => {
+  const page = await openAs(ADMIN, "#/activity");
+  await page.getByRole("button", { name: "Build" }).waitFor();
+  await page.evaluate(async () => {
+    document.querySelector<HTMLElement>("[aria-controls=q-builder]")!.click();
+    // Preact draws in a microtask, and lets effects wait for the paint.
+    await Promise.resolve();
+    await Promise.resolve();
+    const field = document.querySelector<HTMLSelectElement>("#q-builder li select")!;
+    field.value = "provider";
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+  await page.waitForTimeout(300);
+  expect(await field(page, 1).inputValue()).toBe("provider");
+  await closeAll();
+});
+
 test("the keyboard alone builds a search and runs it", async () => {
   const page = await openAs(ADMIN, "#/activity");
   const press = async (...keys: string[]) => {

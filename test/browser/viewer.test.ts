@@ -280,8 +280,48 @@ describe("the search", () => {
     await expect.poll(() => query(page)).toBe("action:step.taken");
     await page.goBack();
     await expect.poll(() => query(page)).toBe("action:step.* action:step.taken");
+    // Back before the page has drawn what was found.
+    await page.evaluate(() => {
+      document.querySelector<HTMLElement>('[aria-label="Remove action:step.*"]')!.click();
+      history.back();
+    });
+    await expect.poll(() => query(page)).toBe("action:step.* action:step.taken");
     await page.getByRole("button", { name: "Clear the search" }).click();
     await expect.poll(() => query(page)).toBe("");
+    await closeAll();
+  });
+
+  test("what is typed before the page was painted is kept", async () => {
+    const page = await openAs(ADMIN, "#/costs");
+    await page.getByRole("table").waitFor();
+    await page.evaluate(() => {
+      const looking = new MutationObserver(() => {
+        const box = document.querySelector<HTMLInputElement>("#q[role=combobox]");
+        if (box === null) return;
+        looking.disconnect();
+        box.value = "typed at once";
+        box.dispatchEvent(new InputEvent("input", { bubbles: true }));
+      });
+      looking.observe(document.body, { childList: true, subtree: true });
+      location.hash = "#/activity";
+    });
+    await rows(page).first().waitFor();
+    expect(await query(page)).toBe("typed at once");
+    await closeAll();
+  });
+
+  test("an address that changes before the page was painted is gone to", async () => {
+    const page = await openAs(ADMIN, "#/costs");
+    await page.addInitScript(() => {
+      const looking = new MutationObserver(() => {
+        if (document.querySelector("header.bar") === null) return;
+        looking.disconnect();
+        location.hash = "#/health";
+      });
+      looking.observe(document, { childList: true, subtree: true });
+    });
+    await page.reload();
+    await page.getByRole("heading", { name: "Health", exact: true }).waitFor();
     await closeAll();
   });
 

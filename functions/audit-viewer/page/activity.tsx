@@ -37,7 +37,7 @@ export function Activity({ api, membership, parameters, recheck }: ViewProps) {
   return (
     <section class="activity">
       <h1 class="unseen">{text.views.activity}</h1>
-      <QueryBox api={api} query={q} facets={first?.facets} search={search} />
+      <QueryBox {...{ api, parameters, search }} facets={first?.facets} />
       <SavedSearches {...{ api, membership, search }} query={q} />
       <div class="total">
         <span role="status">

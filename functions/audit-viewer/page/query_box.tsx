@@ -1,6 +1,6 @@
 // The search: a query as text with completion, as conditions to build, and as terms that can be taken away. All are one
 // string.
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { Api, Facets } from "./api.ts";
 import { BuilderToggle, QueryBuilder } from "./query_builder.tsx";
 import { QueryInput } from "./query_input.tsx";
@@ -9,16 +9,19 @@ import { text } from "./text.ts";
 
 type Props = {
   api: Api;
-  query: string;
+  /** Of the address; `q` is the query. New ones come with every change of it. */
+  parameters: URLSearchParams;
   facets: Facets | undefined;
   search: (query: string) => void;
 };
 
-export function QueryBox({ api, query, facets, search }: Props) {
-  const [typed, setTyped] = useState(query);
+export function QueryBox({ api, parameters, facets, search }: Props) {
+  const query = parameters.get("q") ?? "";
+  // What is typed is typed at an address. Once that has changed, by a chip, a facet or the browser's back, its query counts.
+  const [draft, setDraft] = useState({ query, at: parameters });
+  const typed = draft.at === parameters ? draft.query : query;
+  const setTyped = (wanted: string) => setDraft({ query: wanted, at: parameters });
   const [isBuilding, setBuilding] = useState(false);
-  // The address has changed: a chip, a facet, the browser's back.
-  useEffect(() => setTyped(query), [query]);
   const find = (wanted: string) => {
     setTyped(wanted);
     search(wanted);

@@ -1,6 +1,6 @@
 // The query as conditions to choose from, in groups. What is chosen is written into the text at once; what is typed there
 // is read by the database and shown here, and until it is read nothing here can overwrite it.
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { type Api, type Facets, isProblem, type Problem } from "./api.ts";
 import { valuesOf } from "./completion.ts";
 import { ProblemNote } from "./problem_note.tsx";
@@ -36,6 +36,8 @@ type Props = {
 export function QueryBuilder({ api, query, facets, change }: Props) {
   const wanted = query.trim();
   const [{ shown, group }, setShown] = useState<{ shown?: string; group: Group }>(() => ({
+    // Nothing is read already: what is chosen at once is not overwritten by it.
+    ...(wanted === "" && { shown: "" }),
     group: newGroup(false, [newCondition()]),
   }));
   const [problem, setProblem] = useState<Problem>();
@@ -191,7 +193,8 @@ function ConditionEditor({ condition, nth, remove, facets, fresh, wrong, replace
   const choice = useRef<HTMLSelectElement>(null);
   const note = useId();
   const known = useId();
-  useEffect(() => {
+  // At once: the next key is meant for it.
+  useLayoutEffect(() => {
     if (id === fresh) choice.current?.focus();
   }, []);
   const put = (next: Condition) => replace(id, next);

@@ -1,5 +1,5 @@
 // A query as text, with completion.
-import { useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Facets } from "./api.ts";
 import { type Completion, completionsAt } from "./completion.ts";
 import { text } from "./text.ts";
@@ -20,7 +20,15 @@ export function QueryInput({ id, query, facets, change, placeholder, describedBy
   const [completion, setCompletion] = useState<Completion>();
   const [active, setActive] = useState(-1);
   const input = useRef<HTMLInputElement>(null);
+  /** Where the caret goes with what was taken; the next key is meant for there. */
+  const caret = useRef<number>(undefined);
   const list = useId();
+  useLayoutEffect(() => {
+    if (caret.current === undefined) return;
+    input.current?.focus();
+    input.current?.setSelectionRange(caret.current, caret.current);
+    caret.current = undefined;
+  });
 
   const options = completion?.options ?? [];
   const close = () => {
@@ -36,13 +44,10 @@ export function QueryInput({ id, query, facets, change, placeholder, describedBy
     const isWhole = !/[:.]$/.test(option);
     const start = query.slice(0, completion.from) + option + (isWhole ? " " : "");
     const value = start + query.slice(completion.to).replace(/^ /, isWhole ? "" : " ");
+    caret.current = start.length;
     change(value);
     if (isWhole) close();
     else look(value, start.length);
-    requestAnimationFrame(() => {
-      input.current?.focus();
-      input.current?.setSelectionRange(start.length, start.length);
-    });
   };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key === "Enter" && active < 0) close();

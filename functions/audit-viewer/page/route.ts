@@ -1,5 +1,5 @@
 // What is shown stands in the address, after the #, so that it can be shared and any static host will do.
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 
 export type Route = { view: string; name: string; parameters: URLSearchParams };
 
@@ -19,7 +19,8 @@ export function formatRoute(view: string, name = "", parameters: Record<string, 
 
 export function useRoute(): Route {
   const [route, setRoute] = useState(() => readRoute(location.hash));
-  useEffect(() => {
+  // At once, since the address may change before the page has been painted.
+  useLayoutEffect(() => {
     const read = () => setRoute(readRoute(location.hash));
     addEventListener("hashchange", read);
     return () => removeEventListener("hashchange", read);
