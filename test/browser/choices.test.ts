@@ -31,6 +31,21 @@ async function done(action: string) {
   return rows;
 }
 
+/** Waits until whatever alerts what was done so far raises are open. */
+async function judged() {
+  const { rows: [{ now }] } = await viewer.admin.query("select clock_timestamp()::text as now");
+  await expect.poll(async () => {
+    const { rows: [{ waiting }] } = await viewer.admin.query(
+      `select count(*)::int as waiting from public.audit_logs e
+       where e.organization_id = $1 and e.created_at <= $2 and not exists (
+         select from audit.rule_positions p where p.organization_id = e.organization_id and p.chain = e.chain and p.seq >= e.seq
+       )`,
+      [ORGANIZATION, now],
+    );
+    return waiting;
+  }, { timeout: 30_000 }).toBe(0);
+}
+
 async function setting(name: string) {
   const { rows: [{ value }] } = await viewer.admin.query("select audit.setting($1, $2) as value", [name, ORGANIZATION]);
   return value;
@@ -178,6 +193,7 @@ test("an auditor is let in by the user id that the page shows, until a day, and 
 
 describe("channels", () => {
   test("are made, tested, given a new secret, disabled, enabled, sent what they missed, and deleted", async () => {
+    await judged();
     const page = await openAs(ADMIN, "#/settings");
     const channels = part(page, "Channels");
     const item = channels.getByRole("listitem").filter({ hasText: "ops" });

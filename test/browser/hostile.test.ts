@@ -113,10 +113,7 @@ test("in an entry, with 64 kB of details", async () => {
 });
 
 test("in costs, alerts and rules", async () => {
-  await viewer.admin.query(
-    `select audit.raise_alert(r.id, $1, $2, now(), $3, $4, array[$5], 'high') from audit.rules r order by r.name limit 1`,
-    [ORGANIZATION, "{}", attack("alert"), JSON.stringify({ [attack("reason")]: attack("seen") }), entry],
-  );
+  await viewer.raise(attack("alert"), { [attack("reason")]: attack("seen") }, [entry]);
   const page = await openAs(ADMIN, "#/costs");
   await page.getByRole("table").waitFor();
   await page.goto(`${viewer.info.viewer_url}/#/alerts`);

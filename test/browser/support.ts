@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import pg from "pg";
 import type { BrowserContextOptions, Page } from "playwright-core";
-import { expect, inject } from "vitest";
+import { expect, inject, onTestFailed } from "vitest";
 import { launchChromium } from "../../scripts/bench/chromium.ts";
 import type { StackInfo } from "../../scripts/stack/info.ts";
 import { expectVerified } from "../support/log.ts";
@@ -33,6 +33,8 @@ export type Viewer = {
   closeAll(): Promise<void>;
   /** Writes an entry as somebody's request would; answers its name. */
   record(action: string, entry?: Recorded): Promise<string>;
+  /** Raises an alert of a rule that has no check, which would say within a minute that all is in order. */
+  raise(title: string, reason: object, entries?: string[]): Promise<void>;
   seal(): Promise<void>;
   /** Ends the file: the whole log verifies. */
   stop(): Promise<void>;
@@ -61,6 +63,7 @@ export async function startViewer(): Promise<Viewer> {
     page.setDefaultTimeout(20_000);
     const wrongs: string[] = [];
     windows.push({ page, wrongs });
+    onTestFailed(async () => console.error(`${page.url()} shows:\n${await page.locator("body").innerText()}`));
     page.on("pageerror", (error) => wrongs.push(error.message));
     page.on("console", (message) => {
       if (/Content Security Policy|Trusted/i.test(message.text())) wrongs.push(message.text());
@@ -107,6 +110,13 @@ export async function startViewer(): Promise<Viewer> {
       );
       await admin.query("commit");
       return name as string;
+    },
+    async raise(title, reason, entries = []) {
+      await admin.query(
+        `select audit.raise_alert(r.id, $1, jsonb_build_object('title', $2::text)::text, now(), $2, $3, $4, 'high')
+         from audit.rules r where r.name = 'Batch of queries'`,
+        [ORGANIZATION, title, JSON.stringify(reason), entries],
+      );
     },
     async seal() {
       const response = await fetch(`${info.api_url}/functions/v1/audit-jobs/seal?due_now=true`, {

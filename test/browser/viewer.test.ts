@@ -425,11 +425,7 @@ describe("beyond the list", () => {
   });
 
   test("alerts are moved by admins, and each move leaves an entry", async () => {
-    await viewer.admin.query(
-      `select audit.raise_alert(r.id, $1, '{}', now(), 'Something <b>happened</b>', '{"seen": 3}', '{}', 'high')
-       from audit.rules r order by r.name limit 1`,
-      [ORGANIZATION],
-    );
+    await viewer.raise("Something <b>happened</b>", { seen: 3 });
     const page = await openAs(ADMIN, "#/alerts");
     const alert = page.getByRole("article", { name: "Something <b>happened</b>" });
     await alert.waitFor();
