@@ -1,7 +1,7 @@
 // The network slow, lost and back; a session and a role that end while somebody looks or writes.
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ADMIN, ORGANIZATION, signIn, startViewer, type Viewer } from "./support.ts";
+import { ADMIN, ORGANIZATION, scrollUntil, signIn, startViewer, type Viewer } from "./support.ts";
 
 let viewer: Viewer;
 let openAs: Viewer["openAs"];
@@ -62,8 +62,7 @@ test("where it is slow, it says so, keeps what there is, and shows each entry on
   const page = await openAs(ADMIN, FAR);
   await page.locator(".rows a").first().waitFor();
   await slow(page, 600, 200_000);
-  await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
-  await page.locator(".after").getByText("Loading …").waitFor();
+  await scrollUntil(page, page.locator(".after").getByText("Loading …"));
   expect((await shownIds(page)).length).toBeGreaterThan(10);
   await scrollDownTo(page, 300);
   await page.evaluate(() => scrollTo(0, document.querySelector<HTMLElement>(".rows")!.offsetTop + 4_000));
@@ -77,8 +76,7 @@ test("lost and back, the list goes on where it was", async () => {
   await page.locator(".rows a").first().waitFor();
   await scrollDownTo(page, 200);
   await page.context().setOffline(true);
-  await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
-  await gone(page).waitFor();
+  await scrollUntil(page, gone(page));
   const [at, ids] = [await page.evaluate(() => scrollY), await shownIds(page)];
   expect(ids.length).toBeGreaterThan(10);
   await page.context().setOffline(false);
@@ -154,8 +152,7 @@ test("a session that ends far down goes on after signing in; a role that is take
     const session = JSON.parse(localStorage.getItem(key)!);
     localStorage.setItem(key, JSON.stringify({ ...session, expires_at: 1, expires_in: 0 }));
   });
-  await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
-  await page.getByText("Your session has ended.").first().waitFor();
+  await scrollUntil(page, page.getByText("Your session has ended."));
   await signIn(page, ADMIN);
   await page.locator(".rows a").first().waitFor();
 

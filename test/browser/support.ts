@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import pg from "pg";
-import type { BrowserContextOptions, Page } from "playwright-core";
+import type { BrowserContextOptions, Locator, Page } from "playwright-core";
 import { expect, inject, onTestFailed } from "vitest";
 import { launchChromium } from "../../scripts/bench/chromium.ts";
 import type { StackInfo } from "../../scripts/stack/info.ts";
@@ -137,6 +137,14 @@ export async function signIn(page: Page, email: string): Promise<void> {
   await page.getByLabel("E-mail").fill(email);
   await page.getByLabel("Password").fill("demo-password");
   await page.getByRole("button", { name: "Sign in" }).click();
+}
+
+/** Scrolls to the end, which what is read ahead moves on, until something is seen. */
+export async function scrollUntil(page: Page, seen: Locator): Promise<void> {
+  await expect.poll(async () => {
+    await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+    return await seen.count();
+  }, { timeout: 20_000, interval: 200 }).toBeGreaterThan(0);
 }
 
 /** What axe finds against WCAG 2.2 A and AA. It is injected by the debugger, which the page's policy does not bind. */

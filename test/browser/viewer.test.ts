@@ -11,6 +11,7 @@ import {
   MEMBER,
   ORGANIZATION,
   PHONE,
+  scrollUntil,
   signIn,
   startViewer,
   VIEWER,
@@ -205,17 +206,10 @@ describe("while somebody looks", () => {
     );
   });
 
-  const scroll = (page: Page) => page.evaluate(() => scrollTo(0, document.body.scrollHeight));
-
   test("a long list keeps few rows in the document, and comes to its end", async () => {
     const page = await openAs(ADMIN, "#/activity?q=action:scroll.done");
     await rows(page).first().waitFor();
-    const end = page.getByText("That is all.");
-    for (let n = 0; n < 40 && !await end.isVisible(); n++) {
-      await scroll(page);
-      await page.waitForTimeout(200);
-    }
-    await end.waitFor();
+    await scrollUntil(page, page.getByText("That is all."));
     expect(await rows(page).count()).toBeLessThan(80);
     expect(await page.locator("[role=table]").getAttribute("aria-rowcount")).toBe("451");
     await closeAll();
@@ -230,8 +224,7 @@ describe("while somebody looks", () => {
       const session = JSON.parse(localStorage.getItem(key)!);
       localStorage.setItem(key, JSON.stringify({ ...session, expires_at: 1, expires_in: 0 }));
     });
-    await scroll(page);
-    await page.getByText("Your session has ended.").first().waitFor();
+    await scrollUntil(page, page.getByText("Your session has ended."));
     await signIn(page, ADMIN);
     await rows(page).first().waitFor();
     expect(new URL(page.url()).hash).toBe("#/activity?q=action:scroll.done");
@@ -245,8 +238,7 @@ describe("while somebody looks", () => {
     const role = (name: string) =>
       viewer.admin.query("update public.organization_members set role = $1 where user_id = $2", [name, admin]);
     await role("viewer");
-    await scroll(page);
-    await page.getByRole("heading", { name: "There is nothing for you to see here" }).waitFor();
+    await scrollUntil(page, page.getByRole("heading", { name: "There is nothing for you to see here" }));
     expect(await rows(page).count()).toBe(0);
     await role("admin");
     await closeAll();
@@ -256,8 +248,7 @@ describe("while somebody looks", () => {
     const page = await openAs(ADMIN, "#/activity?q=action:scroll.done");
     await rows(page).first().waitFor();
     await page.context().setOffline(true);
-    await scroll(page);
-    await page.getByText("The network is gone.").waitFor();
+    await scrollUntil(page, page.getByText("The network is gone."));
     expect(await rows(page).count()).toBeGreaterThan(0);
     await page.context().setOffline(false);
     await page.getByText("The network is gone.").waitFor({ state: "detached" });
