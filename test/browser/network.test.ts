@@ -1,6 +1,6 @@
 // The network slow, lost and back; a session and a role that end while somebody looks or writes.
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ADMIN, ORGANIZATION, scrollUntil, signIn, startViewer, type Viewer } from "./support.ts";
 
 let viewer: Viewer;
@@ -69,6 +69,72 @@ test("where it is slow, it says so, keeps what there is, and shows each entry on
   const ids = await shownIds(page);
   expect(new Set(ids).size).toBe(ids.length);
   await closeAll();
+});
+
+describe("an answer that was overtaken by another is not shown", () => {
+  /** Asks at one address, then at another, and has the first answer come last. */
+  async function overtake(
+    page: Page,
+    [first, second]: [string, string],
+    asked: RegExp,
+    isSecondShown: () => Promise<boolean>,
+  ): Promise<void> {
+    let release = () => {};
+    const isShown = new Promise<void>((resolve) => release = resolve);
+    await page.route(asked, async (route) => {
+      await isShown;
+      await route.continue();
+    }, { times: 1 });
+    const asking = page.waitForRequest(asked);
+    await page.evaluate((address) => location.assign(address), first);
+    const request = await asking;
+    await page.evaluate((address) => location.assign(address), second);
+    await expect.poll(isSecondShown, { timeout: 20_000 }).toBe(true);
+    release();
+    await (await request.response())!.finished();
+    await page.waitForTimeout(300);
+    expect(await isSecondShown()).toBe(true);
+  }
+
+  test("of entries", async () => {
+    const [first, second] = [await viewer.record("late.first"), await viewer.record("late.second")];
+    const page = await openAs(ADMIN, "#/costs");
+    const shown = page.getByRole("heading", { name: "late.second", exact: true });
+    const addresses: [string, string] = [`#/entry/${first}`, `#/entry/${second}`];
+    await overtake(page, addresses, new RegExp(`/logs/${first}\\?`), () => shown.isVisible());
+    await closeAll();
+  });
+
+  test("of costs", async () => {
+    await viewer.admin.query("select audit.record($1, 'late.cost', provider => 'openai', cost => 0.25)", [
+      ORGANIZATION,
+    ]);
+    const page = await openAs(ADMIN);
+    const provider = page.getByRole("rowheader", { name: "openai", exact: true });
+    await overtake(page, ["#/costs?by=day", "#/costs"], /\/costs\?.*by=day/, () => provider.isVisible());
+    await closeAll();
+  });
+
+  test("of alerts", async () => {
+    await viewer.raise("Late, and open", { seen: 3 });
+    const page = await openAs(ADMIN);
+    const shown = page.getByRole("article", { name: "Late, and open" });
+    await overtake(page, ["#/alerts?state=resolved", "#/alerts"], /state=resolved/, () => shown.isVisible());
+    await closeAll();
+  });
+
+  test("of rules", async () => {
+    const { rows: [{ id }] } = await viewer.admin.query("select id from audit.rules where name = 'Batch of queries'");
+    const page = await openAs(ADMIN);
+    const name = page.getByLabel("Name", { exact: true });
+    await overtake(
+      page,
+      ["#/rule/new", `#/rule/${id}`],
+      /\/rules\?/,
+      async () => await name.count() === 1 && await name.inputValue() === "Batch of queries",
+    );
+    await closeAll();
+  });
 });
 
 test("lost and back, the list goes on where it was", async () => {

@@ -3,6 +3,7 @@ import { useCallback, useEffect, useState } from "preact/hooks";
 import { isProblem, type Problem } from "./api.ts";
 import type { ViewProps } from "./app.tsx";
 import { formatTime } from "./format.ts";
+import { useLast } from "./last.ts";
 import { ProblemNote } from "./problem_note.tsx";
 import { formatRoute, go } from "./route.ts";
 import { text } from "./text.ts";
@@ -38,8 +39,11 @@ export function Alerts({ api, membership, parameters }: ViewProps) {
   const [page, setPage] = useState<Page>();
   const [problem, setProblem] = useState<Problem>();
 
+  const ask = useLast();
   const load = useCallback(async (cursor?: string) => {
+    const isLast = ask();
     const answer = await api.get<Page>("/alerts", { organization_id: organization, state, cursor });
+    if (!isLast()) return;
     if (isProblem(answer)) return setProblem(answer);
     setProblem(undefined);
     setPage((before) => ({

@@ -2,6 +2,7 @@
 import { useCallback, useEffect, useState } from "preact/hooks";
 import { isProblem, type Problem } from "./api.ts";
 import type { ViewProps } from "./app.tsx";
+import { useLast } from "./last.ts";
 import { ProblemNote } from "./problem_note.tsx";
 import { quoted, withTerm } from "./query_terms.ts";
 import { formatRoute, go } from "./route.ts";
@@ -25,9 +26,12 @@ export function Costs({ api, membership, parameters }: ViewProps) {
   const by = BY.find((each) => each === parameters.get("by")) ?? "provider";
   const q = parameters.get("q") ?? "created:30d";
   const [sums, setSums] = useState<Sums | Problem>();
+  const ask = useLast();
   const load = useCallback(async () => {
+    const isLast = ask();
     setSums(undefined);
-    setSums(await api.get<Sums>("/costs", { organization_id: organization, q, by }));
+    const answer = await api.get<Sums>("/costs", { organization_id: organization, q, by });
+    if (isLast()) setSums(answer);
   }, [api, organization, q, by]);
   useEffect(() => void load(), [load]);
   const show = (changed: { by?: string; q?: string }) =>

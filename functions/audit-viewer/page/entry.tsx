@@ -4,6 +4,7 @@ import { type Entry, type EntryView, isProblem, type Membership, type Problem } 
 import type { ViewProps } from "./app.tsx";
 import { Changes } from "./changes.tsx";
 import { actorOf, countryName, formatTime } from "./format.ts";
+import { useLast } from "./last.ts";
 import { ProblemNote } from "./problem_note.tsx";
 import { ProofState } from "./proof_state.tsx";
 import { quoted } from "./query_terms.ts";
@@ -13,9 +14,12 @@ import { text } from "./text.ts";
 export function EntryPage({ api, config, membership, name }: ViewProps) {
   const organization = membership.organization_id;
   const [view, setView] = useState<EntryView | Problem>();
+  const ask = useLast();
   const load = useCallback(async () => {
+    const isLast = ask();
     setView(undefined);
-    setView(await api.get<EntryView>(`/logs/${encodeURIComponent(name)}`, { organization_id: organization }));
+    const answer = await api.get<EntryView>(`/logs/${encodeURIComponent(name)}`, { organization_id: organization });
+    if (isLast()) setView(answer);
   }, [api, organization, name]);
   useEffect(() => void load(), [load]);
 

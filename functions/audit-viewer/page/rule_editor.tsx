@@ -3,6 +3,7 @@ import { type ComponentChildren } from "preact";
 import { useCallback, useEffect, useId, useState } from "preact/hooks";
 import { type Api, isProblem, type Problem } from "./api.ts";
 import type { ViewProps } from "./app.tsx";
+import { useLast } from "./last.ts";
 import { ProblemNote } from "./problem_note.tsx";
 import { BuilderToggle, QueryBuilder } from "./query_builder.tsx";
 import { QueryInput } from "./query_input.tsx";
@@ -39,12 +40,15 @@ export function RuleEditor(props: ViewProps) {
   const [channels, setChannels] = useState<Channel[]>([]);
   const [problem, setProblem] = useState<Problem>();
 
+  const ask = useLast();
   const load = useCallback(async () => {
+    const isLast = ask();
     const asked = { organization_id: organization };
     const [rules, listed] = await Promise.all([
       api.get<{ rules: Rule[] }>("/rules", asked),
       api.get<{ channels: Channel[] }>("/channels", asked),
     ]);
+    if (!isLast()) return;
     if (isProblem(rules)) return setProblem(rules);
     if (isProblem(listed)) return setProblem(listed);
     setProblem(undefined);
