@@ -753,7 +753,17 @@ describe("backups", () => {
       ...lost.storage,
       get: () => Promise.resolve(null),
     }, { ...lost.storage, get: () => Promise.resolve(new Uint8Array(100)) }];
-    for (const storage of broken) await expect(lost.backup({ storage })).rejects.toThrow();
+    for (const storage of broken) {
+      await expect(lost.backup({ storage })).rejects.toThrow();
+      // Its connection is closed by the one side; until the other has noticed, the run has its lock.
+      await expect.poll(() =>
+        number(
+          `select count(*) from pg_locks l join pg_database d on d.oid = l.database
+           where l.locktype = 'advisory' and d.datname = current_database()
+             and (l.classid::bigint << 32 | l.objid::bigint) = hashtext('audit.backup')`,
+          lost.client,
+        ), { timeout: 10_000 }).toBe(0);
+    }
     expect(await number("select count(*) from audit.backups", lost.client)).toBe(0);
     expect(await rows(lost.client, "select kind, seen, resolved_at is null as open from audit.findings")).toEqual([{
       kind: "backup_failed",
