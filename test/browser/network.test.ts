@@ -153,6 +153,18 @@ test("lost and back, the list goes on where it was", async () => {
   await closeAll();
 });
 
+test("lost and back while one looks at what was read before, nothing is said to be gone", async () => {
+  const page = await openAs(ADMIN, FAR);
+  await page.locator(".rows a").first().waitFor();
+  await page.context().setOffline(true);
+  await scrollUntil(page, gone(page));
+  await page.evaluate(() => scrollTo(0, 0));
+  await expect.poll(async () => (await shownIds(page))[0]).toBe("row 2600");
+  await page.context().setOffline(false);
+  await gone(page).waitFor({ state: "detached" });
+  await closeAll();
+});
+
 test("a server that is not reached, while the browser thinks it has a network, is asked again by itself", async () => {
   const page = await openAs(ADMIN, "#/costs");
   await page.getByRole("table").waitFor();

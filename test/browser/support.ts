@@ -33,7 +33,7 @@ export type Viewer = {
   closeAll(): Promise<void>;
   /** Writes an entry as somebody's request would; answers its name. */
   record(action: string, entry?: Recorded): Promise<string>;
-  /** Raises an alert of a rule that has no check, which would say within a minute that all is in order. */
+  /** Raises an alert, of a rule without a check: that would find within a minute that all is in order, and resolve it. */
   raise(title: string, reason: object, entries?: string[]): Promise<void>;
   seal(): Promise<void>;
   /** Ends the file: the whole log verifies. */
@@ -63,7 +63,9 @@ export async function startViewer(): Promise<Viewer> {
     page.setDefaultTimeout(20_000);
     const wrongs: string[] = [];
     windows.push({ page, wrongs });
-    onTestFailed(async () => console.error(`${page.url()} shows:\n${await page.locator("body").innerText()}`));
+    onTestFailed(async () => {
+      if (!page.isClosed()) console.error(`${page.url()} shows:\n${await page.locator("body").innerText()}`);
+    });
     page.on("pageerror", (error) => wrongs.push(error.message));
     page.on("console", (message) => {
       if (/Content Security Policy|Trusted/i.test(message.text())) wrongs.push(message.text());

@@ -81,9 +81,10 @@ export function usePages(api: Api, organization: string, q: string): Pages {
         setProblem(answer);
         break;
       }
-      setProblem(undefined);
       put(kept(withPage(known.current, n, answer), seen.current));
     }
+    // Also where what could not be read is no longer looked at.
+    if (!hasFailed.current) setProblem(undefined);
     asking.current = undefined;
     setLoading(false);
   }, [api, organization, q, put]);
