@@ -3,7 +3,7 @@ import { useEffect } from "preact/hooks";
 import type { Problem } from "./api.ts";
 import { text } from "./text.ts";
 
-const AGAIN_MS = 5_000;
+const AGAIN_AFTER = 5_000;
 
 export function ProblemNote({ problem, retry }: { problem: Problem; retry?: () => unknown }) {
   const code = problem.code === "offline" && retry === undefined ? "offline_for_now" : problem.code;
@@ -13,7 +13,7 @@ export function ProblemNote({ problem, retry }: { problem: Problem; retry?: () =
     const again = () => void retry();
     addEventListener("online", again);
     // The browser tells of its own connection alone, and may have told before this was drawn.
-    const timer = navigator.onLine ? setTimeout(again, AGAIN_MS) : undefined;
+    const timer = navigator.onLine ? setTimeout(again, AGAIN_AFTER) : undefined;
     return () => {
       removeEventListener("online", again);
       clearTimeout(timer);
